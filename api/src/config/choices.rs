@@ -1,0 +1,95 @@
+//! The settings that choose between behaviours.
+
+/// When connections to the other servers are made.
+///
+/// ```
+/// use cluster::{Config, Connect};
+///
+/// let config = Config::new([(100, "127.0.0.1:8001")])?.with_connect(Connect::Eager);
+/// assert_eq!(config.connect, Connect::Eager);
+/// # Ok::<(), cluster::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Connect {
+    /// With the first envelope to a server, or when that server connects. The default: an idle pair costs nothing.
+    #[default]
+    OnDemand,
+    /// To every server at once, when this one starts: the first envelope finds its connection made.
+    Eager,
+}
+
+/// How much of what is sent the engine's checksum covers.
+///
+/// ```
+/// use cluster::{Checksum, Config};
+///
+/// let config = Config::parse(
+///     r#"{"servers": [{"pid": 100, "address": "127.0.0.1:8001"}], "checksum": "header"}"#,
+///     "cluster.json",
+/// )?;
+/// assert_eq!(config.checksum, Checksum::Header);
+/// # Ok::<(), cluster::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Checksum {
+    /// The headers alone; the payload is left to TCP, or to the encryption where there is one.
+    Header,
+    /// Headers and payload. The default.
+    #[default]
+    Payload,
+}
+
+/// Which threads move a server's envelopes.
+///
+/// ```
+/// use cluster::{Config, Threading};
+///
+/// let config = Config::new([(100, "127.0.0.1:8001")])?.with_threading(Threading::Dedicated { shards: 2 });
+/// assert!(config.to_json().contains(r#""threading": {"dedicated": {"shards": 2}}"#));
+/// # Ok::<(), cluster::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Threading {
+    /// The one engine that all servers of this process share. The default.
+    #[default]
+    Shared,
+    /// An engine of this server's own.
+    Dedicated {
+        /// How many threads it has, each with an event loop; 1 to 1024.
+        shards: usize,
+    },
+    /// None: the calls that send and receive do the work on the thread that makes them.
+    Inline,
+}
+
+/// What an event loop does when there is nothing to do: first spin, then yield, then park.
+///
+/// Spinning answers soonest and takes a core; parking takes none and answers some microseconds later. Without `park`, the
+/// loop goes on yielding for ever, or spinning if `yield_us` is 0.
+///
+/// ```
+/// use cluster::{Config, Idle};
+///
+/// let idle = Idle { spin_us: 20, ..Idle::default() };
+/// let config = Config::new([(100, "127.0.0.1:8001")])?.with_idle(idle);
+/// assert_eq!(config.idle, Idle { spin_us: 20, yield_us: 0, park: true });
+/// # Ok::<(), cluster::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Idle {
+    /// How long to spin, in microseconds. Default 0, at most a minute.
+    pub spin_us: u64,
+    /// How long to yield the processor after that, in microseconds. Default 0, at most a minute.
+    pub yield_us: u64,
+    /// Whether to sleep in the kernel after that, until there is something to do. Default true.
+    pub park: bool,
+}
+
+impl Default for Idle {
+    fn default() -> Idle {
+        Idle { spin_us: 0, yield_us: 0, park: true }
+    }
+}

@@ -1,0 +1,245 @@
+//! The configuration as a value: its settings, their defaults, and how a program sets them.
+
+use super::choices::{Checksum, Connect, Idle, Threading};
+use super::error::ConfigError;
+use super::{address, rules};
+use crate::Pid;
+
+/// Which servers there are, where they listen, and how the engine behaves.
+///
+/// Load one with [`from_file`](Config::from_file) or make one with [`new`](Config::new), then change what you like through
+/// the `with_` methods or the fields. Both check what they are given; after a change, [`validate`](Config::validate) tells
+/// whether the whole still holds, and starting a server asks it too.
+///
+/// ```
+/// use cluster::{Config, Connect};
+///
+/// let config = Config::new([(100, "127.0.0.1:8001"), (200, "127.0.0.1:8002")])?
+///     .with_cluster("ledger")
+///     .with_connect(Connect::Eager);
+/// config.validate()?;
+/// assert_eq!(config.servers.len(), 2);
+/// # Ok::<(), cluster::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// The cluster's name, which two servers compare before they talk: 1 to 64 bytes, printable, without spaces.
+    /// Default `cluster`.
+    pub cluster: String,
+    /// The servers, in the order of the file.
+    pub servers: Vec<Member>,
+    /// How much a peer may send, on each lane, before the application has read it. Default 4 MiB, 128 KiB to 1 TiB.
+    pub inbox_bytes: u64,
+    /// The ring that holds what a peer has not acknowledged yet, for each peer and lane. Default 1 MiB, 64 KiB to 1 TiB;
+    /// the engine rounds it up to a power of two.
+    pub outbox_bytes: u64,
+    /// The largest payload of one envelope. Default 128 MiB, 1 byte to 2 GiB.
+    pub max_envelope_bytes: u64,
+    /// The id of the first envelope that is sent without one; the next ones count up. Default 1.
+    pub first_message_id: i64,
+    /// How often a silent connection shows that it lives. Default 250 ms, 1 ms to an hour.
+    pub heartbeat_interval_ms: u64,
+    /// How long a peer may be silent before it counts as down. Default 1250 ms, twice the heartbeat interval to a day.
+    pub peer_timeout_ms: u64,
+    /// When connections are made. Default: with the first envelope.
+    pub connect: Connect,
+    /// What the checksum covers. Default: headers and payload.
+    pub checksum: Checksum,
+    /// Which threads do the work. Default: those of the engine that all servers of this process share.
+    pub threading: Threading,
+    /// What an event loop does when there is nothing to do. Default: park.
+    pub idle: Idle,
+}
+
+/// One server of a configuration: its number and where it listens.
+///
+/// ```
+/// use cluster::Member;
+///
+/// assert_eq!(Member::new(100, "tcp://127.0.0.1:8001").address, "127.0.0.1:8001");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Member {
+    /// The server's number.
+    pub pid: Pid,
+    /// Where it listens: `host:port`, with brackets around an IPv6 host.
+    pub address: String,
+}
+
+impl Member {
+    /// The server `pid` at `address`; a `tcp://` before the address is dropped. Whether the address is one is checked by
+    /// [`Config::validate`].
+    ///
+    /// ```
+    /// assert_eq!(cluster::Member::new(7, "[::1]:8007").pid, 7);
+    /// ```
+    pub fn new(pid: Pid, address: impl Into<String>) -> Member {
+        let mut address = address.into();
+        let scheme = address.len() - address::without_scheme(&address).len();
+        address.drain(..scheme);
+        Member { pid, address }
+    }
+}
+
+impl Config {
+    /// The bytes of buffer that one envelope stands for, where a format counts its sizes in envelopes: 1 KiB.
+    pub const ENVELOPE_BYTES: u64 = 1 << 10;
+    /// The least [`inbox_bytes`](Config::inbox_bytes): 128 KiB.
+    pub const MIN_INBOX_BYTES: u64 = 128 << 10;
+    /// The least [`outbox_bytes`](Config::outbox_bytes): 64 KiB.
+    pub const MIN_OUTBOX_BYTES: u64 = 64 << 10;
+    /// The most that `inbox_bytes` and `outbox_bytes` may be: 1 TiB.
+    pub const MAX_BUFFER_BYTES: u64 = 1 << 40;
+    /// The most that [`max_envelope_bytes`](Config::max_envelope_bytes) may be: 2 GiB.
+    pub const MAX_ENVELOPE_BYTES: u64 = 1 << 31;
+
+    /// A configuration of these servers, with the default for everything else.
+    ///
+    /// # Errors
+    /// No server at all, a pid or an address given twice, the pid that means [`BROADCAST`](crate::BROADCAST), or an address
+    /// that is not `host:port`. The error names the server by its place in the list and its pid.
+    ///
+    /// ```
+    /// use cluster::Config;
+    ///
+    /// let config = Config::new([(100, "127.0.0.1:8001"), (200, "127.0.0.1:8002")])?;
+    /// assert_eq!(config.cluster, "cluster");
+    ///
+    /// let error = Config::new([(7, "10.0.0.1:8001"), (7, "10.0.0.2:8001")]).unwrap_err();
+    /// assert_eq!(error.entry(), Some("server 2 (pid 7)"));
+    /// # Ok::<(), cluster::ConfigError>(())
+    /// ```
+    pub fn new(servers: impl IntoIterator<Item = (Pid, impl Into<String>)>) -> Result<Config, ConfigError> {
+        let mut config = Config::defaults();
+        config.servers.extend(servers.into_iter().map(|(pid, address)| Member::new(pid, address)));
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Checks everything that must hold for a server to start with this configuration.
+    ///
+    /// # Errors
+    /// The first thing that does not hold, by its name, with the values that would be right.
+    ///
+    /// ```
+    /// use cluster::Config;
+    ///
+    /// let config = Config::new([(100, "127.0.0.1:8001")])?.with_heartbeat_interval_ms(5_000);
+    /// let error = config.validate().unwrap_err();
+    /// assert_eq!(error.entry(), Some("peer_timeout_ms"));
+    /// # Ok::<(), cluster::ConfigError>(())
+    /// ```
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        rules::check(self, None).map_err(|fault| fault.in_program(NAME))
+    }
+
+    /// The address of the server `pid`, if there is such a server. Looks through the list; a [`Catalog`](crate::Catalog)
+    /// finds many servers faster.
+    ///
+    /// ```
+    /// let config = cluster::Config::new([(100, "127.0.0.1:8001")])?;
+    /// assert_eq!(config.address_of(100), Some("127.0.0.1:8001"));
+    /// assert_eq!(config.address_of(101), None);
+    /// # Ok::<(), cluster::ConfigError>(())
+    /// ```
+    pub fn address_of(&self, pid: Pid) -> Option<&str> {
+        self.servers.iter().find(|member| member.pid == pid).map(|member| member.address.as_str())
+    }
+
+    /// The server `pid`, which must exist.
+    ///
+    /// # Errors
+    /// There is no such server; the error lists the pids that there are, at most ten of them.
+    ///
+    /// ```
+    /// let config = cluster::Config::new([(100, "127.0.0.1:8001"), (200, "127.0.0.1:8002")])?;
+    /// assert_eq!(config.require(100)?.address, "127.0.0.1:8001");
+    /// assert!(config.require(300).unwrap_err().cure().contains("100, 200"));
+    /// # Ok::<(), cluster::ConfigError>(())
+    /// ```
+    pub fn require(&self, pid: Pid) -> Result<&Member, ConfigError> {
+        self.servers
+            .iter()
+            .find(|member| member.pid == pid)
+            .ok_or_else(|| rules::no_such_pid(self, pid).in_program(NAME))
+    }
+
+    /// With this name of the cluster.
+    ///
+    /// ```
+    /// let config = cluster::Config::new([(100, "127.0.0.1:8001")])?.with_cluster("ledger");
+    /// assert_eq!(config.cluster, "ledger");
+    /// # Ok::<(), cluster::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn with_cluster(mut self, cluster: impl Into<String>) -> Config {
+        self.cluster = cluster.into();
+        self
+    }
+
+    /// The defaults, and no server yet.
+    pub(super) fn defaults() -> Config {
+        Config {
+            cluster: "cluster".to_owned(),
+            servers: Vec::new(),
+            inbox_bytes: 4 << 20,
+            outbox_bytes: 1 << 20,
+            max_envelope_bytes: 128 << 20,
+            first_message_id: 1,
+            heartbeat_interval_ms: 250,
+            peer_timeout_ms: 1250,
+            connect: Connect::default(),
+            checksum: Checksum::default(),
+            threading: Threading::default(),
+            idle: Idle::default(),
+        }
+    }
+}
+
+/// The setters that only store: one line each says what the field's own documentation does not.
+macro_rules! setters {
+    ($($(#[doc = $doc:literal])* $name:ident, $field:ident: $type:ty, $example:literal;)*) => {
+        impl Config {$(
+            $(#[doc = $doc])*
+            ///
+            /// ```
+            /// # use cluster::{Checksum, Connect, Idle, Threading};
+            #[doc = concat!("let config = cluster::Config::new([(100, \"127.0.0.1:8001\")])?.", stringify!($name), "(", $example, ");")]
+            #[doc = concat!("assert_eq!(config.", stringify!($field), ", ", $example, ");")]
+            /// # Ok::<(), cluster::ConfigError>(())
+            /// ```
+            #[must_use]
+            pub fn $name(mut self, $field: $type) -> Config {
+                self.$field = $field;
+                self
+            }
+        )*}
+    };
+}
+
+setters! {
+    /// With inboxes that take this many bytes from each peer and lane before the application has read them.
+    with_inbox_bytes, inbox_bytes: u64, "1 << 20";
+    /// With outboxes that hold this many unacknowledged bytes for each peer and lane.
+    with_outbox_bytes, outbox_bytes: u64, "4 << 20";
+    /// With payloads of at most this many bytes.
+    with_max_envelope_bytes, max_envelope_bytes: u64, "1 << 20";
+    /// With message ids that start here.
+    with_first_message_id, first_message_id: i64, "1000";
+    /// With a sign of life this often; [`peer_timeout_ms`](Config::peer_timeout_ms) must be at least twice as long.
+    with_heartbeat_interval_ms, heartbeat_interval_ms: u64, "100";
+    /// With peers that count as down after this long a silence.
+    with_peer_timeout_ms, peer_timeout_ms: u64, "5_000";
+    /// With connections made at this moment.
+    with_connect, connect: Connect, "Connect::Eager";
+    /// With a checksum that covers this much.
+    with_checksum, checksum: Checksum, "Checksum::Header";
+    /// With these threads.
+    with_threading, threading: Threading, "Threading::Inline";
+    /// With event loops that wait like this.
+    with_idle, idle: Idle, "Idle { spin_us: 50, yield_us: 0, park: true }";
+}
+
+/// What errors call a configuration that a program made.
+const NAME: &str = "configuration";

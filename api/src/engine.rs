@@ -1,0 +1,63 @@
+//! Engines: whose threads a server runs on.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
+
+use cluster_engine::{IdleStrategy, Threading, Unavailable};
+
+use crate::Idle;
+
+/// Event loops for servers. All servers of a process share one engine, unless they are given another.
+///
+/// Its threads end when the last handle and the last server on it are gone.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    pub(crate) inner: Arc<cluster_engine::Engine>,
+}
+
+/// The engine that servers share, while there are any.
+static SHARED: Mutex<Weak<cluster_engine::Engine>> = Mutex::new(Weak::new());
+
+impl Engine {
+    /// An engine with `shards` threads, one event loop each.
+    ///
+    /// # Errors
+    /// [`Unavailable`] names what the kernel lacks or forbids.
+    pub fn dedicated(shards: usize, idle: Idle) -> Result<Engine, Unavailable> {
+        cluster_engine::Engine::start(Threading::Dedicated { shards }, strategy(idle)).map(|inner| Engine { inner })
+    }
+
+    /// An engine without threads: the thread that uses the server runs the loop.
+    ///
+    /// # Errors
+    /// [`Unavailable`] names what the kernel lacks or forbids.
+    pub fn inline(idle: Idle) -> Result<Engine, Unavailable> {
+        cluster_engine::Engine::start(Threading::Inline, strategy(idle)).map(|inner| Engine { inner })
+    }
+
+    /// The engine that the servers of this process share: as many loops as there are cores.
+    ///
+    /// How it idles is settled by the first server that needs it.
+    ///
+    /// # Errors
+    /// [`Unavailable`] names what the kernel lacks or forbids.
+    pub fn shared(idle: Idle) -> Result<Engine, Unavailable> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(inner) = shared.upgrade() {
+            return Ok(Engine { inner });
+        }
+        let shards = thread::available_parallelism().map_or(1, |cores| cores.get());
+        let engine = Engine::dedicated(shards, idle)?;
+        *shared = Arc::downgrade(&engine.inner);
+        Ok(engine)
+    }
+}
+
+fn strategy(idle: Idle) -> IdleStrategy {
+    IdleStrategy {
+        spin: Duration::from_micros(idle.spin_us),
+        yielding: Duration::from_micros(idle.yield_us),
+        park: idle.park,
+    }
+}

@@ -1,0 +1,55 @@
+//! What happens to a server's peers.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use cluster_engine::Event;
+
+use crate::wait::wait;
+
+/// What happens to a server's peers, in order: see [`Event`].
+///
+/// An application that never looks loses nothing but the oldest of more than 1024 events: see [`missed`](Events::missed).
+pub struct Events {
+    events: cluster_engine::Events,
+}
+
+impl Events {
+    pub(crate) fn new(events: cluster_engine::Events) -> Events {
+        Events { events }
+    }
+
+    /// The next event, if there is one.
+    pub fn try_next(&mut self) -> Option<Event> {
+        if let Some(event) = self.events.pop() {
+            return Some(event);
+        }
+        if self.events.drive().is_inline() {
+            self.events.drive().poll();
+        }
+        self.events.pop()
+    }
+
+    /// The next event; waits at most `timeout` for it.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Event> {
+        let drive = self.events.drive().clone();
+        wait(
+            &drive,
+            Instant::now().checked_add(timeout),
+            &mut self.events,
+            |events| events.pop(),
+            |events, waker| events.register(waker),
+        )
+    }
+
+    /// How many events were dropped because nobody read them.
+    pub fn missed(&self) -> u64 {
+        self.events.missed()
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("missed", &self.missed()).finish_non_exhaustive()
+    }
+}

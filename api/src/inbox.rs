@@ -1,0 +1,273 @@
+//! The inbox: what arrives.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use cluster_engine::{Drive, Receiver};
+use futures_core::Stream;
+
+use crate::wait::wait;
+use crate::{Envelope, EnvelopeRef};
+
+/// Segments that one [`Inbox::drain`] takes at most.
+const DRAINED_SEGMENTS: usize = 256;
+
+/// What arrives at a server.
+///
+/// | call | waits | gives |
+/// | --- | --- | --- |
+/// | [`recv`](Inbox::recv) | until there is one | an [`Envelope`] |
+/// | [`recv_timeout`](Inbox::recv_timeout) | for at most that long | an [`Envelope`] |
+/// | [`try_recv`](Inbox::try_recv) | not at all | an [`Envelope`] |
+/// | [`recv_async`](Inbox::recv_async), [`Stream`] | without blocking the thread | an [`Envelope`] |
+/// | [`iter`](Inbox::iter) | between envelopes, until the server stops | [`Envelope`]s |
+/// | [`drain`](Inbox::drain) | not at all | all there are, borrowed, without a copy: the fast path |
+/// | [`drain_wait`](Inbox::drain_wait) | until there is one | all there are, borrowed |
+///
+/// An envelope that is in the inbox is acknowledged to its sender. An inbox that is not read fills up to
+/// `inbox_bytes` for each peer, and then its senders are told that there is no room.
+pub struct Inbox {
+    receiver: Receiver,
+    drive: Drive,
+}
+
+impl Inbox {
+    pub(crate) fn new(receiver: Receiver, drive: Drive) -> Inbox {
+        Inbox { receiver, drive }
+    }
+
+    /// The next envelope; waits for it.
+    ///
+    /// # Errors
+    /// [`RecvError`] when the server has stopped and everything that had arrived was taken.
+    pub fn recv(&mut self) -> Result<Envelope, RecvError> {
+        self.next(None).ok_or(RecvError)
+    }
+
+    /// The next envelope; waits at most `timeout` for it.
+    ///
+    /// # Errors
+    /// `Timeout` when none came in time, `Stopped` when the server has stopped and everything that had arrived was taken.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Envelope, RecvTimeoutError> {
+        match self.next(Instant::now().checked_add(timeout)) {
+            Some(envelope) => Ok(envelope),
+            None if self.is_stopped() => Err(RecvTimeoutError::Stopped),
+            None => Err(RecvTimeoutError::Timeout),
+        }
+    }
+
+    /// The next envelope, if one is there.
+    ///
+    /// # Errors
+    /// `Empty` when none is there now, `Stopped` when the server has stopped and everything that had arrived was taken.
+    pub fn try_recv(&mut self) -> Result<Envelope, TryRecvError> {
+        match self.pop() {
+            Some(envelope) => Ok(envelope),
+            None if self.is_stopped() => Err(TryRecvError::Stopped),
+            None => Err(TryRecvError::Empty),
+        }
+    }
+
+    /// The next envelope, without blocking the thread; on any async runtime.
+    ///
+    /// **Cancel-safe**: an envelope is taken out of the inbox by the poll that returns it. A future that is dropped before
+    /// has taken nothing.
+    ///
+    /// The server of an inline engine has no thread to wake the future: it turns the loop each time it is polled, and
+    /// asks to be polled again at once.
+    ///
+    /// # Errors
+    /// [`RecvError`] when the server has stopped and everything that had arrived was taken.
+    pub fn recv_async(&mut self) -> Recv<'_> {
+        Recv { inbox: self }
+    }
+
+    /// The envelopes as they come; ends when the server stops.
+    pub fn iter(&mut self) -> Iter<'_> {
+        Iter { inbox: self }
+    }
+
+    /// Hands every envelope that is there to `each`, borrowed from where it was received, and returns how many there were.
+    ///
+    /// This is the fast path: nothing is copied and nothing is allocated. One call takes a bounded number, so that a
+    /// program that is sent more than it can handle gets to its other work.
+    ///
+    /// ```no_run
+    /// # let config = cluster::Config::new([(1, "127.0.0.1:8001"), (2, "127.0.0.1:8002")]).unwrap();
+    /// # use cluster::Server;
+    /// let mut server = cluster::start(1, &config).unwrap();
+    /// let mut bytes = 0;
+    /// server.inbox().drain(|envelope| bytes += envelope.msg.len());
+    /// ```
+    pub fn drain(&mut self, mut each: impl FnMut(EnvelopeRef<'_>)) -> usize {
+        if self.receiver.is_empty() && self.drive.is_inline() {
+            self.drive.poll();
+        }
+        self.receiver.drain(DRAINED_SEGMENTS, |received| each(EnvelopeRef::from_received(received)))
+    }
+
+    /// As [`drain`](Inbox::drain), but waits for the first envelope, at most `timeout` if there is one.
+    ///
+    /// Returns 0 when the time is over or the server has stopped.
+    pub fn drain_wait(&mut self, timeout: Option<Duration>, each: impl FnMut(EnvelopeRef<'_>)) -> usize {
+        self.wait(timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
+        self.drain(each)
+    }
+
+    /// Whether the server has stopped and everything that had arrived was taken.
+    pub fn is_stopped(&self) -> bool {
+        self.receiver.is_empty() && (self.receiver.is_closed() || self.drive.is_stopped()) && self.receiver.is_empty()
+    }
+
+    fn pop(&mut self) -> Option<Envelope> {
+        if let Some(message) = self.receiver.pop() {
+            return Some(Envelope::from_message(message));
+        }
+        if self.drive.is_inline() && self.drive.poll() {
+            return self.receiver.pop().map(Envelope::from_message);
+        }
+        None
+    }
+
+    fn next(&mut self, deadline: Option<Instant>) -> Option<Envelope> {
+        loop {
+            if let Some(message) = self.receiver.pop() {
+                return Some(Envelope::from_message(message));
+            }
+            if !self.wait(deadline) {
+                return None;
+            }
+        }
+    }
+
+    /// Waits until something is there; `false` when the time is over, or nothing will come.
+    fn wait(&mut self, deadline: Option<Instant>) -> bool {
+        let drive = self.drive.clone();
+        let something = wait(
+            &drive,
+            deadline,
+            self,
+            |inbox| (!inbox.receiver.is_empty() || inbox.is_stopped()).then_some(()),
+            |inbox, waker| inbox.receiver.register(waker),
+        );
+        something.is_some() && !self.receiver.is_empty()
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Envelope>> {
+        if let Some(envelope) = self.pop() {
+            return Poll::Ready(Some(envelope));
+        }
+        self.receiver.register(context.waker());
+        // What came before the waker was registered wakes nobody.
+        match self.pop() {
+            Some(envelope) => Poll::Ready(Some(envelope)),
+            None if self.is_stopped() => Poll::Ready(None),
+            None => {
+                if self.drive.is_mine() {
+                    context.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").field("empty", &self.receiver.is_empty()).finish_non_exhaustive()
+    }
+}
+
+/// The envelopes as they come, without blocking the thread; ends when the server stops. Cancel-safe, as
+/// [`Inbox::recv_async`].
+impl Stream for Inbox {
+    type Item = Envelope;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Envelope>> {
+        Inbox::poll_next(&mut self, context)
+    }
+}
+
+/// The envelopes as they come: see [`Inbox::iter`].
+#[derive(Debug)]
+pub struct Iter<'a> {
+    inbox: &'a mut Inbox,
+}
+
+impl Iterator for Iter<'_> {
+    type Item = Envelope;
+
+    fn next(&mut self) -> Option<Envelope> {
+        self.inbox.next(None)
+    }
+}
+
+/// The next envelope: see [`Inbox::recv_async`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Recv<'a> {
+    inbox: &'a mut Inbox,
+}
+
+impl Future for Recv<'_> {
+    type Output = Result<Envelope, RecvError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.inbox.poll_next(context).map(|envelope| envelope.ok_or(RecvError))
+    }
+}
+
+/// The server has stopped, and everything that had arrived was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecvError;
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server has stopped: nothing more will arrive")
+    }
+}
+
+impl std::error::Error for RecvError {}
+
+/// Why [`Inbox::recv_timeout`] has no envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecvTimeoutError {
+    /// None came in time.
+    Timeout,
+    /// The server has stopped, and everything that had arrived was taken.
+    Stopped,
+}
+
+impl fmt::Display for RecvTimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecvTimeoutError::Timeout => f.write_str("nothing arrived in time"),
+            RecvTimeoutError::Stopped => RecvError.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RecvTimeoutError {}
+
+/// Why [`Inbox::try_recv`] has no envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TryRecvError {
+    /// None is there now.
+    Empty,
+    /// The server has stopped, and everything that had arrived was taken.
+    Stopped,
+}
+
+impl fmt::Display for TryRecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TryRecvError::Empty => f.write_str("nothing has arrived"),
+            TryRecvError::Stopped => RecvError.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for TryRecvError {}

@@ -1,0 +1,64 @@
+//! Servers that know each other by number exchange **envelopes** through an **inbox** and an **outbox**.
+//!
+//! Put an envelope addressed to a pid, to several, or to [`BROADCAST`] into the outbox, and it comes out of that server's
+//! inbox: once, in order, carrying the sender's pid. Nothing is dropped in silence: what cannot be taken comes back with
+//! the reason.
+//!
+//! ```
+//! use cluster::{BROADCAST, Config, Envelope, Server};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::new([(100, "127.0.0.1:18101"), (200, "127.0.0.1:18102"), (300, "127.0.0.1:18103")])?;
+//! let mut alice = cluster::start(100, &config)?;
+//! let mut bob = cluster::start(200, &config)?;
+//! let mut carol = cluster::start(300, &config)?;
+//!
+//! alice.outbox().send(Envelope::to(200).body("unicast to 200"))?;
+//! alice.outbox().send(Envelope::to([200, 300]).id(7).body("multicast"))?;
+//! alice.outbox().send(Envelope::to(BROADCAST).body("broadcast"))?;
+//!
+//! let envelope = bob.inbox().recv()?;
+//! assert_eq!((envelope.pid, &envelope.msg[..]), (100, &b"unicast to 200"[..]));
+//! assert_eq!(carol.inbox().recv()?.msg_id, 7);
+//!
+//! alice.stop()?; // delivers what was sent first
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | to | use |
+//! | --- | --- |
+//! | configure | [`Config`], from a value or a file |
+//! | start a server | [`start`], or [`Builder`] for an engine of its own |
+//! | send | [`Outbox`] |
+//! | receive | [`Inbox`] |
+//! | learn of peers | [`Events`] |
+//! | write a program that does not care which server it runs on | [`Server`] |
+#![deny(unsafe_code)]
+
+mod config;
+mod engine;
+mod envelope;
+mod events;
+mod inbox;
+mod node;
+mod outbox;
+mod server;
+mod start;
+mod typed;
+mod wait;
+
+pub use cluster_engine::{
+    BROADCAST, DownReason, Event, Feature, FeatureReport, Lane, PeerStats, Pid, RefusalReason, Unavailable,
+    Undelivered, probe,
+};
+pub use config::{Catalog, Checksum, Config, ConfigError, Connect, Idle, Member, Threading};
+pub use engine::Engine;
+pub use envelope::{Draft, Envelope, EnvelopeRef, Recipients};
+pub use events::Events;
+pub use inbox::{Inbox, Iter, Recv, RecvError, RecvTimeoutError, TryRecvError};
+pub use node::{Handle, Node, Split, StopError};
+pub use outbox::{Claim, Outbox, SendError};
+pub use server::Server;
+pub use start::{Builder, StartError, start};
+pub use typed::DecodeError;

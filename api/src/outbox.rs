@@ -1,0 +1,356 @@
+//! The outbox: what is sent.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use cluster_engine::{Lane, Pid, PushError, Sender, Slot};
+
+use crate::wait::wait;
+use crate::{Draft, Recipients};
+
+/// An outbox takes this many message ids at once, so that outboxes of one server do not contend for them.
+const IDS: i64 = 1024;
+
+/// What a server sends.
+///
+/// | call | when a recipient has no room |
+/// | --- | --- |
+/// | [`send`](Outbox::send) | waits for it |
+/// | [`send_timeout`](Outbox::send_timeout) | waits for at most that long, then names who had none |
+/// | [`try_send`](Outbox::try_send) | names who had none |
+/// | [`claim`](Outbox::claim), [`try_claim`](Outbox::try_claim) | the same, and the message is encoded in place: the fast path |
+///
+/// What an outbox has taken is delivered once, in order, as long as the recipient and this server live, across any
+/// number of disconnects; also to a recipient that is not there yet.
+///
+/// A clone is an outbox of its own, for another thread. Order holds within an outbox, for each recipient and lane.
+///
+/// An inline server sends when its loop turns: in `recv`, `drain`, [`Handle::poll`](crate::Handle::poll), a `send` that
+/// waits for room, and after every 32 KiB.
+pub struct Outbox {
+    sender: Sender,
+    pid: Pid,
+    ids: Arc<AtomicI64>,
+    next_id: i64,
+    last_id: i64,
+}
+
+impl Outbox {
+    pub(crate) fn new(sender: Sender, pid: Pid, first_id: i64) -> Outbox {
+        Outbox { sender, pid, ids: Arc::new(AtomicI64::new(first_id)), next_id: 0, last_id: 0 }
+    }
+
+    /// Sends an envelope; waits until every recipient has room for it.
+    ///
+    /// A recipient that is not there has room until `outbox_bytes` wait for it.
+    ///
+    /// # Errors
+    /// `UnknownPid`, `TooLarge`: nothing was sent. `Stopped`: the server has stopped, and the envelope comes back addressed
+    /// to those who did not get it.
+    pub fn send(&mut self, draft: Draft) -> Result<(), SendError> {
+        self.send_until(draft, None, true)
+    }
+
+    /// Sends an envelope; waits at most `timeout` until every recipient has room for it.
+    ///
+    /// # Errors
+    /// As [`send`](Outbox::send), and `Full` with the envelope addressed to those who had no room in time.
+    pub fn send_timeout(&mut self, draft: Draft, timeout: Duration) -> Result<(), SendError> {
+        self.send_until(draft, Instant::now().checked_add(timeout), true)
+    }
+
+    /// Sends an envelope to every recipient that has room for it now.
+    ///
+    /// # Errors
+    /// As [`send`](Outbox::send), and `Full` with the envelope addressed to those who had no room.
+    pub fn try_send(&mut self, draft: Draft) -> Result<(), SendError> {
+        self.send_until(draft, None, false)
+    }
+
+    /// Claims room for a message of `length` bytes to `pid`, to encode it in place; waits until there is room.
+    ///
+    /// ```no_run
+    /// # let config = cluster::Config::new([(100, "127.0.0.1:8001"), (200, "127.0.0.1:8002")]).unwrap();
+    /// # use cluster::Server;
+    /// # let mut alice = cluster::start(100, &config).unwrap();
+    /// alice.outbox().claim(200, 8)?.write(|buffer| buffer.copy_from_slice(&7u64.to_le_bytes()));
+    /// # Ok::<(), cluster::SendError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`send`](Outbox::send); there is no envelope yet to come back, so that in the error is empty.
+    #[inline]
+    pub fn claim(&mut self, pid: Pid, length: usize) -> Result<Claim<'_>, SendError> {
+        self.claim_on(pid, length, Lane::Normal, true)
+    }
+
+    /// Claims room for a message of `length` bytes to `pid`, if there is room now.
+    ///
+    /// # Errors
+    /// As [`try_send`](Outbox::try_send); there is no envelope yet to come back, so that in the error is empty.
+    #[inline]
+    pub fn try_claim(&mut self, pid: Pid, length: usize) -> Result<Claim<'_>, SendError> {
+        self.claim_on(pid, length, Lane::Normal, false)
+    }
+
+    #[inline]
+    fn claim_on(&mut self, pid: Pid, length: usize, lane: Lane, patient: bool) -> Result<Claim<'_>, SendError> {
+        let id = self.take_id();
+        let index = match self.sender.index_of(pid) {
+            Ok(index) => index,
+            Err(error) => return Err(self.error(error, Draft::empty(pid, lane), vec![pid])),
+        };
+        // Looked at first because a claim that fails would keep `self` borrowed.
+        match self.sender.claim(index, lane, id, length).err() {
+            None => {}
+            Some(PushError::Full) if patient => {
+                if let Err(error) = self.wait_for_room(index, lane, length, None) {
+                    return Err(self.error(error, Draft::empty(pid, lane), vec![pid]));
+                }
+            }
+            Some(error) => return Err(self.error(error, Draft::empty(pid, lane), vec![pid])),
+        }
+        match self.sender.claim(index, lane, id, length) {
+            Ok(slot) => Ok(Claim { slot }),
+            // There was room, and nobody else writes to this stream; only a stop can have come between.
+            Err(_) => Err(SendError::Stopped { envelope: Box::new(Draft::empty(pid, lane)) }),
+        }
+    }
+
+    fn send_until(&mut self, draft: Draft, deadline: Option<Instant>, patient: bool) -> Result<(), SendError> {
+        let id = match draft.id {
+            Some(id) => id,
+            None => self.take_id(),
+        };
+        let everyone;
+        let recipients: &[Pid] = match &draft.to {
+            Recipients::One(pid) if *pid == cluster_engine::BROADCAST => {
+                everyone = self.sender.peers().to_vec();
+                &everyone
+            }
+            Recipients::One(pid) => std::slice::from_ref(pid),
+            Recipients::Several(pids) => pids,
+        };
+        if draft.body.len() as u64 > self.sender.max_envelope_bytes() {
+            return Err(self.error(PushError::TooLarge, draft, Vec::new()));
+        }
+        // Before anything is written: an envelope that names somebody unknown goes to nobody.
+        if let Some(unknown) = recipients.iter().find(|pid| self.sender.index_of(**pid).is_err()) {
+            let unknown = *unknown;
+            return Err(self.error(PushError::UnknownPid, draft, vec![unknown]));
+        }
+        let mut failed = Vec::new();
+        let mut failure = PushError::Full;
+        for &pid in recipients {
+            let Ok(index) = self.sender.index_of(pid) else { continue };
+            loop {
+                let error = match self.sender.push(index, draft.lane, id, &draft.body) {
+                    Ok(()) => break,
+                    Err(PushError::Full) if patient => {
+                        match self.wait_for_room(index, draft.lane, draft.body.len(), deadline) {
+                            Ok(()) => continue,
+                            Err(error) => error,
+                        }
+                    }
+                    Err(error) => error,
+                };
+                failed.push(pid);
+                failure = error;
+                break;
+            }
+        }
+        if failed.is_empty() { Ok(()) } else { Err(self.error(failure, draft, failed)) }
+    }
+
+    #[cold]
+    fn wait_for_room(
+        &mut self,
+        index: usize,
+        lane: Lane,
+        length: usize,
+        deadline: Option<Instant>,
+    ) -> Result<(), PushError> {
+        let drive = self.sender.drive().clone();
+        let room = wait(
+            &drive,
+            deadline,
+            &mut self.sender,
+            |sender| match sender.has_room(index, lane, length) {
+                Ok(false) if !drive.is_stopped() => None,
+                Ok(room) => Some(if room { Ok(()) } else { Err(PushError::Stopped) }),
+                Err(error) => Some(Err(error)),
+            },
+            |sender, waker| {
+                // Whether there is room, or an end to it, is looked at next.
+                let _ = sender.wait_for_room(index, lane, length, waker);
+            },
+        );
+        room.unwrap_or(Err(PushError::Full))
+    }
+
+    #[inline]
+    fn take_id(&mut self) -> i64 {
+        if self.next_id == self.last_id {
+            self.next_id = self.ids.fetch_add(IDS, Ordering::Relaxed);
+            self.last_id = self.next_id.wrapping_add(IDS);
+        }
+        let id = self.next_id;
+        self.next_id = id.wrapping_add(1);
+        id
+    }
+
+    #[cold]
+    fn error(&self, error: PushError, draft: Draft, pids: Vec<Pid>) -> SendError {
+        let limit = self.sender.max_envelope_bytes();
+        match error {
+            PushError::UnknownPid => {
+                let pid = pids.first().copied().unwrap_or_default();
+                SendError::UnknownPid { envelope: Box::new(draft), pid, this: self.pid }
+            }
+            PushError::TooLarge => SendError::TooLarge { envelope: Box::new(draft), limit },
+            PushError::Stopped => SendError::Stopped { envelope: Box::new(draft.readdressed(pids)) },
+            _ => SendError::Full { envelope: Box::new(draft.readdressed(pids)) },
+        }
+    }
+}
+
+impl Clone for Outbox {
+    fn clone(&self) -> Outbox {
+        Outbox { sender: self.sender.clone(), pid: self.pid, ids: self.ids.clone(), next_id: 0, last_id: 0 }
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox")
+            .field("pid", &self.pid)
+            .field("peers", &self.sender.peers().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Draft {
+    fn empty(pid: Pid, lane: Lane) -> Draft {
+        Draft { to: Recipients::One(pid), id: None, body: bytes::Bytes::new(), lane }
+    }
+
+    fn readdressed(mut self, pids: Vec<Pid>) -> Draft {
+        self.to = match pids[..] {
+            [pid] => Recipients::One(pid),
+            _ => Recipients::Several(pids),
+        };
+        self
+    }
+}
+
+/// Room for one message: see [`Outbox::claim`]. Dropping it sends nothing.
+#[must_use = "a claim sends nothing until it is written"]
+pub struct Claim<'a> {
+    slot: Slot<'a>,
+}
+
+impl Claim<'_> {
+    /// Lets `write` encode the message in place, and sends it.
+    ///
+    /// The buffer has the claimed length and is aligned to 8 bytes. What stands in it is left over from earlier messages
+    /// to the same recipient: write all of it.
+    #[inline]
+    pub fn write(mut self, write: impl FnOnce(&mut [u8])) {
+        write(self.slot.payload());
+        self.slot.commit();
+    }
+}
+
+impl fmt::Debug for Claim<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Claim")
+    }
+}
+
+/// An envelope was not sent, at least not to everyone; it comes back, addressed to those who did not get it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The recipients that the envelope is now addressed to had no room; all others get it.
+    Full {
+        /// The envelope.
+        envelope: Box<Draft>,
+    },
+    /// A recipient is not in the configuration. Nobody gets the envelope.
+    UnknownPid {
+        /// The envelope.
+        envelope: Box<Draft>,
+        /// Who is not known.
+        pid: Pid,
+        /// The server that was to send it.
+        this: Pid,
+    },
+    /// The message is longer than `max_envelope_bytes`. Nobody gets the envelope.
+    TooLarge {
+        /// The envelope.
+        envelope: Box<Draft>,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The server has stopped.
+    Stopped {
+        /// The envelope.
+        envelope: Box<Draft>,
+    },
+}
+
+impl SendError {
+    /// The envelope, to be sent again or given up.
+    pub fn into_envelope(self) -> Draft {
+        match self {
+            SendError::Full { envelope }
+            | SendError::UnknownPid { envelope, .. }
+            | SendError::TooLarge { envelope, .. }
+            | SendError::Stopped { envelope } => *envelope,
+        }
+    }
+
+    /// Who does not get it.
+    pub fn recipients(&self) -> &Recipients {
+        match self {
+            SendError::Full { envelope }
+            | SendError::UnknownPid { envelope, .. }
+            | SendError::TooLarge { envelope, .. }
+            | SendError::Stopped { envelope } => &envelope.to,
+        }
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |f: &mut fmt::Formatter<'_>, recipients: &Recipients| match recipients {
+            Recipients::One(pid) => write!(f, "{pid}"),
+            Recipients::Several(pids) => write!(f, "{pids:?}"),
+        };
+        match self {
+            SendError::Full { envelope } => {
+                f.write_str("no room for an envelope to ")?;
+                named(f, &envelope.to)?;
+                f.write_str(
+                    ": it is slow or not there; send again later, wait with send_timeout, or raise outbox_bytes",
+                )
+            }
+            SendError::UnknownPid { pid, this, .. } if pid == this => {
+                write!(f, "{pid} is this server itself, and a server sends to its peers; handle the message directly")
+            }
+            SendError::UnknownPid { pid, .. } => write!(f, "no server has pid {pid}; add it to the configuration"),
+            SendError::TooLarge { envelope, limit } => {
+                let bytes = envelope.body.len();
+                write!(
+                    f,
+                    "a message of {bytes} bytes is above the limit of {limit}; raise max_envelope_bytes, or split it"
+                )
+            }
+            SendError::Stopped { .. } => f.write_str("the server has stopped; start it again to send"),
+        }
+    }
+}
+
+impl std::error::Error for SendError {}

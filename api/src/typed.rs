@@ -1,0 +1,106 @@
+//! Messages that are values: anything that `serde` or `zerocopy` can carry.
+
+use std::fmt;
+
+use cluster_engine::Pid;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::{Draft, Envelope, EnvelopeRef};
+
+impl Draft {
+    /// Makes the message of a `serde` value, in the postcard format.
+    ///
+    /// # Errors
+    /// When the value's own `Serialize` fails.
+    ///
+    /// ```
+    /// use cluster::Envelope;
+    ///
+    /// let vote = Envelope::to(200).value(&("vote", 7u64))?;
+    /// # Ok::<(), cluster::DecodeError>(())
+    /// ```
+    pub fn value<T: Serialize + ?Sized>(self, value: &T) -> Result<Draft, DecodeError> {
+        let bytes = postcard::to_stdvec(value).map_err(|error| DecodeError { pid: None, cause: error.to_string() })?;
+        Ok(self.body(bytes))
+    }
+
+    /// Makes the message of a `zerocopy` value, byte for byte.
+    pub fn bytes_of<T: IntoBytes + Immutable + ?Sized>(self, value: &T) -> Draft {
+        self.body(value.as_bytes().to_vec())
+    }
+}
+
+impl Envelope {
+    /// The message as a `serde` value, from the postcard format.
+    ///
+    /// # Errors
+    /// When the bytes are not such a value; the error names the sender.
+    pub fn value<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        decode(self.pid, &self.msg)
+    }
+
+    /// The message as a `zerocopy` value, in place.
+    ///
+    /// # Errors
+    /// When the length or the alignment is not that of such a value; the error names the sender.
+    pub fn view<T: FromBytes + KnownLayout + Immutable>(&self) -> Result<&T, DecodeError> {
+        view(self.pid, &self.msg)
+    }
+}
+
+impl<'a> EnvelopeRef<'a> {
+    /// The message as a `serde` value, from the postcard format.
+    ///
+    /// # Errors
+    /// When the bytes are not such a value; the error names the sender.
+    pub fn value<T: serde::Deserialize<'a>>(&self) -> Result<T, DecodeError> {
+        postcard::from_bytes(self.msg).map_err(|error| DecodeError { pid: Some(self.pid), cause: error.to_string() })
+    }
+
+    /// The message as a `zerocopy` value, in place.
+    ///
+    /// # Errors
+    /// When the length or the alignment is not that of such a value; the error names the sender.
+    pub fn view<T: FromBytes + KnownLayout + Immutable>(&self) -> Result<&'a T, DecodeError> {
+        view(self.pid, self.msg)
+    }
+}
+
+fn decode<T: DeserializeOwned>(pid: Pid, bytes: &[u8]) -> Result<T, DecodeError> {
+    postcard::from_bytes(bytes).map_err(|error| DecodeError { pid: Some(pid), cause: error.to_string() })
+}
+
+fn view<T: FromBytes + KnownLayout + Immutable>(pid: Pid, bytes: &[u8]) -> Result<&T, DecodeError> {
+    T::ref_from_bytes(bytes).map_err(|error| {
+        let name = std::any::type_name::<T>();
+        let cause = match error {
+            zerocopy::CastError::Size(_) => format!("{name} takes {} bytes, there are {}", size_of::<T>(), bytes.len()),
+            _ => format!("{name} needs an alignment of {}, which these bytes do not have", align_of::<T>()),
+        };
+        DecodeError { pid: Some(pid), cause }
+    })
+}
+
+/// A message is not the value that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodeError {
+    pid: Option<Pid>,
+    cause: String,
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(
+                f,
+                "the message from {pid} is not such a value: {}; do both sides use the same type?",
+                self.cause
+            ),
+            None => write!(f, "the value cannot be encoded: {}", self.cause),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}

@@ -1,0 +1,82 @@
+//! Waiting on this thread: spin, yield, park, as the idle strategy says; or turn the loop, where it is inline.
+
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Instant;
+
+use cluster_engine::{Drive, Step};
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+thread_local! {
+    static WAKER: Waker = Waker::from(Arc::new(Unpark(thread::current())));
+}
+
+/// Waits until `ready` has something, or until `deadline`.
+///
+/// `register` is given this thread's waker, to be woken when `ready` may have something; it may be called often.
+pub(crate) fn wait<S, T>(
+    drive: &Drive,
+    deadline: Option<Instant>,
+    state: &mut S,
+    mut ready: impl FnMut(&mut S) -> Option<T>,
+    mut register: impl FnMut(&mut S, &Waker),
+) -> Option<T> {
+    if let Some(value) = ready(state) {
+        return Some(value);
+    }
+    let inline = drive.is_mine();
+    let idle = drive.idle();
+    let mut since: Option<Instant> = None;
+    loop {
+        let step = match since {
+            _ if idle.parks_at_once() => Step::Park,
+            Some(since) => idle.after(since.elapsed()),
+            None => Step::Spin,
+        };
+        match step {
+            Step::Park if inline => drop(drive.poll_until(deadline)),
+            _ if inline => {
+                if drive.poll() {
+                    since = None;
+                }
+            }
+            Step::Park => {
+                let waker = WAKER.with(Waker::clone);
+                register(state, &waker);
+                // What came before the waker was registered wakes nobody.
+                if let Some(value) = ready(state) {
+                    return Some(value);
+                }
+                match deadline {
+                    Some(deadline) => thread::park_timeout(deadline.saturating_duration_since(Instant::now())),
+                    None => thread::park(),
+                }
+            }
+            Step::Spin | Step::Yield => {}
+        }
+        if let Some(value) = ready(state) {
+            return Some(value);
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return None;
+        }
+        match step {
+            Step::Spin => std::hint::spin_loop(),
+            Step::Yield => thread::yield_now(),
+            Step::Park => {}
+        }
+        since.get_or_insert_with(Instant::now);
+    }
+}

@@ -1,0 +1,212 @@
+//! Receive buffers: chunks of memory that the kernel fills from the front while applications read what is filled.
+
+use std::fmt;
+use std::ops::{Deref, Range};
+use std::ptr::NonNull;
+use std::slice;
+use std::sync::{Arc, Weak};
+
+use crossbeam_queue::ArrayQueue;
+
+/// A chunk is aligned for this, so that payloads are aligned to 8 and no two chunks share a cache line.
+const ALIGNMENT: usize = 4096;
+
+/// Memory for chunks of one size. What applications let go of is used again.
+#[derive(Debug)]
+pub struct ChunkPool {
+    chunk_bytes: usize,
+    free: ArrayQueue<Memory>,
+}
+
+impl ChunkPool {
+    /// A pool of chunks of `chunk_bytes` that keeps at most `spare` of them for later use.
+    pub fn new(chunk_bytes: usize, spare: usize) -> Arc<ChunkPool> {
+        Arc::new(ChunkPool { chunk_bytes, free: ArrayQueue::new(spare.max(1)) })
+    }
+
+    /// The bytes of a chunk.
+    pub fn chunk_bytes(&self) -> usize {
+        self.chunk_bytes
+    }
+
+    /// An empty buffer.
+    pub fn take(self: &Arc<ChunkPool>) -> ReceiveBuffer {
+        let memory = self.free.pop().unwrap_or_else(|| Memory::new(self.chunk_bytes));
+        ReceiveBuffer { chunk: Arc::new(Chunk { memory: Some(memory), pool: Arc::downgrade(self) }), filled: 0 }
+    }
+}
+
+/// Memory that the operating system maps when it is first touched.
+struct Memory {
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: Memory owns its bytes alone; who may touch which of them is settled by ReceiveBuffer and Slice.
+unsafe impl Send for Memory {}
+// SAFETY: see above; a shared reference gives out nothing but the address.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    fn new(bytes: usize) -> Memory {
+        let layout = Memory::layout(bytes);
+        // SAFETY: the layout is not empty: a pool's chunks have at least one page.
+        let start = unsafe { std::alloc::alloc_zeroed(layout) };
+        let Some(start) = NonNull::new(start) else { std::alloc::handle_alloc_error(layout) };
+        Memory { start, bytes }
+    }
+
+    fn layout(bytes: usize) -> std::alloc::Layout {
+        match std::alloc::Layout::from_size_align(bytes.max(ALIGNMENT), ALIGNMENT) {
+            Ok(layout) => layout,
+            Err(_) => panic!("a chunk of {bytes} bytes cannot be addressed"),
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with the same layout, and freed only here.
+        unsafe { std::alloc::dealloc(self.start.as_ptr(), Memory::layout(self.bytes)) };
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Memory({} bytes)", self.bytes)
+    }
+}
+
+/// A chunk in use. Its memory goes back to the pool with its last owner.
+#[derive(Debug)]
+struct Chunk {
+    memory: Option<Memory>,
+    pool: Weak<ChunkPool>,
+}
+
+impl Chunk {
+    fn start(&self) -> *mut u8 {
+        self.memory.as_ref().map_or(std::ptr::null_mut(), |memory| memory.start.as_ptr())
+    }
+
+    fn bytes(&self) -> usize {
+        self.memory.as_ref().map_or(0, |memory| memory.bytes)
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        if let (Some(memory), Some(pool)) = (self.memory.take(), self.pool.upgrade()) {
+            // A full pool gives the memory back; that is what its bound is for.
+            drop(pool.free.push(memory));
+        }
+    }
+}
+
+/// A chunk with the right to fill it: bytes `..filled` are constant and may be shared, the rest is this owner's alone.
+#[derive(Debug)]
+pub struct ReceiveBuffer {
+    chunk: Arc<Chunk>,
+    filled: usize,
+}
+
+impl ReceiveBuffer {
+    /// How many bytes were received into it.
+    pub fn filled(&self) -> usize {
+        self.filled
+    }
+
+    /// How many more there is room for.
+    pub fn free(&self) -> usize {
+        self.chunk.bytes() - self.filled
+    }
+
+    /// The bytes received so far.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: the first `filled` bytes are initialized (the memory was zeroed) and nobody writes to them while this
+        // buffer or a slice of it lives: the only writers go behind `filled`, which only grows, until `reset` has
+        // made sure that there is no slice.
+        unsafe { slice::from_raw_parts(self.chunk.start(), self.filled) }
+    }
+
+    /// Shares bytes that were received.
+    ///
+    /// # Panics
+    /// When the range reaches beyond what was received.
+    pub fn share(&self, range: Range<usize>) -> Slice {
+        assert!(range.start <= range.end && range.end <= self.filled);
+        Slice { chunk: self.chunk.clone(), range }
+    }
+
+    /// Appends a copy of `bytes`: the beginning of something whose rest is still to be received.
+    ///
+    /// # Panics
+    /// When there is no room for them.
+    pub fn append(&mut self, bytes: &[u8]) {
+        assert!(bytes.len() <= self.free());
+        // SAFETY: the target lies behind `filled` and within the chunk, where only this owner may write; `bytes` cannot
+        // overlap it, because it is borrowed and nothing behind `filled` is ever lent.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.chunk.start().add(self.filled), bytes.len()) };
+        self.filled += bytes.len();
+    }
+
+    /// Empties the buffer if nobody shares its bytes any more; so a quiet connection stays on the same few pages.
+    pub fn reset(&mut self) -> bool {
+        // `get_mut` synchronizes with the drop of the last slice.
+        let alone = Arc::get_mut(&mut self.chunk).is_some();
+        if alone {
+            self.filled = 0;
+        }
+        alone
+    }
+
+    /// Where the kernel may write: address and length. Used by drivers alone.
+    pub(super) fn target(&mut self) -> (*mut u8, usize) {
+        // SAFETY: `filled` is within the chunk.
+        (unsafe { self.chunk.start().add(self.filled) }, self.free())
+    }
+
+    /// The kernel has written `bytes` more.
+    ///
+    /// # Safety
+    /// So many bytes behind `filled` were written, and the kernel writes no more.
+    pub(super) unsafe fn advance(&mut self, bytes: usize) {
+        debug_assert!(bytes <= self.free());
+        self.filled += bytes.min(self.free());
+    }
+}
+
+/// Received bytes, shared: they stay where they are, and their chunk lives, while this does.
+#[derive(Clone, Debug)]
+pub struct Slice {
+    chunk: Arc<Chunk>,
+    range: Range<usize>,
+}
+
+impl Slice {
+    /// A part of these bytes.
+    ///
+    /// # Panics
+    /// When the range reaches beyond them.
+    pub fn part(&self, range: Range<usize>) -> Slice {
+        assert!(range.start <= range.end && range.end <= self.range.len());
+        Slice { chunk: self.chunk.clone(), range: self.range.start + range.start..self.range.start + range.end }
+    }
+}
+
+impl Deref for Slice {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the range was received when the slice was made (`share`), and nobody writes to it while the slice
+        // keeps the chunk from being reset.
+        unsafe { slice::from_raw_parts(self.chunk.start().add(self.range.start), self.range.len()) }
+    }
+}
+
+impl AsRef<[u8]> for Slice {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}

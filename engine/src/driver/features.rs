@@ -1,0 +1,147 @@
+//! What the kernel must offer, and what it says when it does not.
+
+use std::fmt;
+use std::io;
+
+use io_uring::{IoUring, Probe, opcode};
+
+/// One thing that the engine needs of the kernel, or makes use of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feature {
+    /// The kernel's name for it.
+    pub name: &'static str,
+    /// What the engine does with it.
+    pub purpose: &'static str,
+    /// Whether it is there.
+    pub found: bool,
+    /// Whether the engine cannot do without.
+    pub required: bool,
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct FeatureReport {
+    /// Every feature that matters to the engine.
+    pub features: Vec<Feature>,
+    /// Why there is no io_uring at all.
+    pub unavailable: Option<Unavailable>,
+}
+
+/// io_uring, or something of it, is not to be had. The message names what is missing, why, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable {
+    message: String,
+}
+
+impl Unavailable {
+    pub(super) fn bell(error: io::Error) -> Unavailable {
+        Unavailable { message: format!("eventfd failed: {error}; raise the limit of open files (ulimit -n)") }
+    }
+
+    /// A thread for an event loop could not be had.
+    pub(crate) fn thread(error: &io::Error) -> Unavailable {
+        Unavailable {
+            message: format!("no thread for an event loop: {error}; raise the limit of processes (ulimit -u)"),
+        }
+    }
+
+    fn from_set_up(error: &io::Error) -> Unavailable {
+        let message = match error.raw_os_error() {
+            Some(libc::ENOSYS) => "io_uring_setup is not there: the kernel is older than 5.1, or a sandbox hides it; \
+                                   use Linux 6.1 or later"
+                .to_owned(),
+            Some(libc::EPERM | libc::EACCES) => {
+                format!("io_uring_setup was refused ({error}): {}", why_refused())
+            }
+            Some(libc::EINVAL) => {
+                "io_uring_setup does not know DEFER_TASKRUN: the kernel is older than 6.1; upgrade it".to_owned()
+            }
+            Some(libc::EMFILE | libc::ENFILE) => {
+                format!("io_uring_setup failed: {error}; raise the limit of open files (ulimit -n)")
+            }
+            Some(libc::ENOMEM) => {
+                format!("io_uring_setup failed: {error}; raise the limit of locked memory (ulimit -l)")
+            }
+            _ => format!("io_uring_setup failed: {error}"),
+        };
+        Unavailable { message }
+    }
+}
+
+fn why_refused() -> &'static str {
+    match std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").as_deref().map(str::trim) {
+        Ok("2") => "kernel.io_uring_disabled is 2; set it to 0 with sysctl",
+        Ok("1") => {
+            "kernel.io_uring_disabled is 1, and this process is neither privileged nor in kernel.io_uring_group; \
+             set it to 0 with sysctl, or add the group"
+        }
+        _ => {
+            "a seccomp profile forbids it, as container runtimes do by default; \
+             allow io_uring_setup, io_uring_enter and io_uring_register in the container's profile"
+        }
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+/// Sets up a ring with all that the driver needs, or says what is missing. The ring is disabled until its thread is known.
+pub(super) fn set_up(entries: u32, completions: u32) -> Result<IoUring, Unavailable> {
+    let ring = IoUring::builder()
+        .setup_cqsize(completions)
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag()
+        .setup_submit_all()
+        .setup_r_disabled()
+        .dontfork()
+        .build(entries)
+        .map_err(|error| Unavailable::from_set_up(&error))?;
+    match list(&ring).iter().find(|feature| feature.required && !feature.found) {
+        None => Ok(ring),
+        Some(missing) => Err(Unavailable {
+            message: format!(
+                "this kernel's io_uring lacks {}, needed for {}; use Linux 6.1 or later",
+                missing.name, missing.purpose
+            ),
+        }),
+    }
+}
+
+/// What the running kernel offers.
+pub fn probe() -> FeatureReport {
+    match IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(8) {
+        Ok(ring) => FeatureReport { features: list(&ring), unavailable: None },
+        Err(error) => FeatureReport { features: Vec::new(), unavailable: Some(Unavailable::from_set_up(&error)) },
+    }
+}
+
+fn list(ring: &IoUring) -> Vec<Feature> {
+    let mut probe = Probe::new();
+    // A ring that cannot be probed is of a kernel that has not even the first of these.
+    let _ = ring.submitter().register_probe(&mut probe);
+    let parameters = ring.params();
+    let need = |name, purpose, found| Feature { name, purpose, found, required: true };
+    let like = |name, purpose, found| Feature { name, purpose, found, required: false };
+    vec![
+        need("SINGLE_ISSUER, DEFER_TASKRUN", "completions that run when the loop asks for them", true),
+        need("FEAT_EXT_ARG", "waits that end at a given time", parameters.is_feature_ext_arg()),
+        need("FEAT_NODROP", "completions that are never lost", parameters.is_feature_nodrop()),
+        need("OP_ACCEPT", "accepting peers", probe.is_supported(opcode::AcceptMulti::CODE)),
+        need("OP_CONNECT", "dialing peers", probe.is_supported(opcode::Connect::CODE)),
+        need("OP_RECV", "receiving", probe.is_supported(opcode::Recv::CODE)),
+        need("OP_SENDMSG", "sending gathered segments", probe.is_supported(opcode::SendMsg::CODE)),
+        need("OP_ASYNC_CANCEL", "closing a connection", probe.is_supported(opcode::AsyncCancel2::CODE)),
+        need("OP_POLL_ADD", "waking a parked loop", probe.is_supported(opcode::PollAdd::CODE)),
+        like(
+            "FEAT_RECVSEND_BUNDLE",
+            "nothing yet: measured, and not better here",
+            parameters.is_feature_recvsend_bundle(),
+        ),
+    ]
+}

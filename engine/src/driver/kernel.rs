@@ -1,0 +1,80 @@
+//! The two system calls that drive a ring, with the ring's descriptor registered.
+//!
+//! The `io-uring` crate remembers a registered descriptor only in a borrowed submitter, which cannot be kept beside the
+//! ring that it borrows; so the calls are made here.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+const REGISTER_RING_FDS: libc::c_uint = 20;
+const ENTER_GETEVENTS: libc::c_uint = 1 << 0;
+const ENTER_EXT_ARG: libc::c_uint = 1 << 3;
+const ENTER_REGISTERED_RING: libc::c_uint = 1 << 4;
+
+/// How to name a ring to the kernel.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum RingHandle {
+    Descriptor(RawFd),
+    Registered(u32),
+}
+
+#[repr(C)]
+struct ResourceUpdate {
+    offset: u32,
+    reserved: u32,
+    data: u64,
+}
+
+#[repr(C)]
+struct GetEventsArgument {
+    sigmask: u64,
+    sigmask_bytes: u32,
+    min_wait_us: u32,
+    timeout: u64,
+}
+
+#[repr(C)]
+struct Timespec {
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+/// Registers the ring's descriptor for the calling thread, which saves looking it up in every call.
+pub(super) fn register(ring: RawFd) -> RingHandle {
+    let mut update = ResourceUpdate { offset: u32::MAX, reserved: 0, data: ring as u64 };
+    // SAFETY: the kernel reads and writes one io_uring_rsrc_update, which `update` is laid out as.
+    let result = unsafe { libc::syscall(libc::SYS_io_uring_register, ring, REGISTER_RING_FDS, &raw mut update, 1) };
+    // It is an optimization: a thread that has used up its 16 places goes on without.
+    if result == 1 { RingHandle::Registered(update.offset) } else { RingHandle::Descriptor(ring) }
+}
+
+/// Submits `submit` entries and waits for a completion, if `wait` says so for at most that long, and runs the deferred
+/// work of the ring, without which there are no completions.
+pub(super) fn enter(ring: RingHandle, submit: u32, wait: Option<Option<Duration>>) -> io::Result<()> {
+    let (descriptor, mut flags) = match ring {
+        RingHandle::Descriptor(descriptor) => (descriptor, ENTER_GETEVENTS),
+        RingHandle::Registered(index) => (index as RawFd, ENTER_GETEVENTS | ENTER_REGISTERED_RING),
+    };
+    let timeout = wait.flatten().map(|duration| Timespec {
+        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        nanoseconds: i64::from(duration.subsec_nanos()),
+    });
+    let argument = GetEventsArgument {
+        sigmask: 0,
+        sigmask_bytes: 0,
+        min_wait_us: 0,
+        timeout: timeout.as_ref().map_or(0, |timeout| std::ptr::from_ref(timeout) as u64),
+    };
+    let (pointer, bytes) = if timeout.is_some() {
+        flags |= ENTER_EXT_ARG;
+        (std::ptr::from_ref(&argument), size_of::<GetEventsArgument>())
+    } else {
+        (std::ptr::null(), 0)
+    };
+    let minimum = u32::from(wait.is_some());
+    // SAFETY: `argument` and the timespec it points to outlive the call; the entries submitted were pushed to the ring
+    // with buffers that live until their completion (see uring.rs).
+    let result = unsafe { libc::syscall(libc::SYS_io_uring_enter, descriptor, submit, minimum, flags, pointer, bytes) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

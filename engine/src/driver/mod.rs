@@ -1,0 +1,122 @@
+//! What the shard asks of the outside world: sockets, and a wait that a bell can end.
+//!
+//! A driver knows no frames and no peers. Every operation takes its buffers along and gives them back with its
+//! completion, so that what the kernel may write to or read from is owned here until then, whatever happens above.
+
+mod bell;
+mod chunk;
+mod features;
+mod kernel;
+#[cfg(test)]
+mod tests;
+mod uring;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use bell::Bell;
+pub use chunk::{ChunkPool, ReceiveBuffer, Slice};
+pub use features::{Feature, FeatureReport, Unavailable, probe};
+pub use uring::Uring;
+
+use crate::link::Batch;
+
+/// A socket of a driver. Its number is not used again before its [`Completion::Closed`] was handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(pub(crate) u32);
+
+/// How long a turn may wait for a completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all.
+    No,
+    /// Until there is one, at most this long.
+    AtMost(Duration),
+    /// Until there is one.
+    Forever,
+}
+
+/// What a driver does for a shard.
+///
+/// A socket has at most one receive and one send under way. Once it was told to close, nothing more is begun on it, and
+/// nothing of it is reported but [`Completion::Closed`].
+pub trait Driver {
+    /// The bell that ends a wait.
+    fn bell(&self) -> Arc<Bell>;
+
+    /// Accepts connections on `listener` until it is closed.
+    fn listen(&mut self, listener: TcpListener) -> io::Result<SocketId>;
+
+    /// Goes on accepting after a [`Completion::AcceptFailed`].
+    fn resume_accept(&mut self, listener: SocketId);
+
+    /// Dials `address`.
+    fn connect(&mut self, address: SocketAddr) -> io::Result<SocketId>;
+
+    /// Receives into what is free of `buffer`.
+    fn receive(&mut self, socket: SocketId, buffer: ReceiveBuffer);
+
+    /// Sends all of `batch`.
+    fn send(&mut self, socket: SocketId, batch: Box<Batch>);
+
+    /// Says that nothing more will be sent; what was sent still arrives.
+    fn finish(&mut self, socket: SocketId);
+
+    /// Ends what is under way on the socket and closes it.
+    fn close(&mut self, socket: SocketId);
+
+    /// Hands what was asked for to the kernel, waits as long as `wait` says, and appends what has completed.
+    fn turn(&mut self, wait: Wait, completions: &mut Vec<Completion>) -> io::Result<()>;
+}
+
+/// What has become of an operation.
+#[derive(Debug)]
+pub enum Completion {
+    /// A peer has connected.
+    Accepted {
+        /// Where.
+        listener: SocketId,
+        /// The new connection.
+        socket: SocketId,
+    },
+    /// No more connections are accepted, for want of descriptors or memory, until
+    /// [`resume_accept`](Driver::resume_accept).
+    AcceptFailed {
+        /// Where.
+        listener: SocketId,
+        /// Why.
+        error: io::Error,
+    },
+    /// A dial has ended.
+    Connected {
+        /// The connection.
+        socket: SocketId,
+        /// Whether there is one.
+        result: io::Result<()>,
+    },
+    /// A receive has ended.
+    Received {
+        /// The connection.
+        socket: SocketId,
+        /// How many bytes were added to the buffer; zero at the end of the connection.
+        result: io::Result<usize>,
+        /// The buffer.
+        buffer: ReceiveBuffer,
+    },
+    /// A send has ended: all of the batch was taken by the kernel, or the connection is broken.
+    Sent {
+        /// The connection.
+        socket: SocketId,
+        /// Whether it was taken.
+        result: io::Result<()>,
+        /// The batch.
+        batch: Box<Batch>,
+    },
+    /// The socket is closed, and the kernel holds nothing of it.
+    Closed {
+        /// Which.
+        socket: SocketId,
+    },
+}

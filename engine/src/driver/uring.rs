@@ -1,0 +1,398 @@
+//! The driver on io_uring.
+//!
+//! One ring for each shard, used by one thread (`SINGLE_ISSUER`), whose completions run when that thread enters the
+//! kernel (`DEFER_TASKRUN`). Receives are one-shot into one contiguous buffer, so that segments stand in one piece; sends
+//! are gathered from where their bytes stand. `ARCHITECTURE.md` has the measurements behind both choices.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+use io_uring::types::{CancelBuilder, Fd};
+use io_uring::{IoUring, cqueue, opcode, squeue};
+use slab::Slab;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::kernel::{self, RingHandle};
+use super::{Bell, Completion, Driver, ReceiveBuffer, SocketId, Wait, features};
+use crate::link::{Batch, Piece};
+use crate::stream::Part;
+
+/// Room for submissions between two turns; when it is used up they are handed over early.
+const ENTRIES: u32 = 256;
+/// Room for completions. An overflow is kept by the kernel and loses nothing.
+const COMPLETIONS: u32 = 4096;
+
+const ACCEPT: u64 = 1;
+const CONNECT: u64 = 2;
+const RECEIVE: u64 = 3;
+const SEND: u64 = 4;
+const CANCEL: u64 = 5;
+const BELL: u64 = 6;
+
+/// An io_uring instance with its sockets.
+pub struct Uring {
+    ring: IoUring,
+    /// `None` until the thread that will drive the ring has entered it once.
+    handle: Option<RingHandle>,
+    bell: Arc<Bell>,
+    sockets: Slab<Entry>,
+    /// Sockets that closed without anything under way.
+    closed: Vec<SocketId>,
+    broken: Option<io::Error>,
+}
+
+/// A socket and what is under way on it.
+struct Entry {
+    /// `None`: closed, but not everything that was under way has completed.
+    descriptor: OwnedFd,
+    closing: bool,
+    /// Accept, connect: operations without a buffer of ours, except the address.
+    waiting: bool,
+    address: Option<Box<SockAddr>>,
+    receive: Option<ReceiveBuffer>,
+    send: Option<Box<SendOperation>>,
+    /// The cancellation of the above is under way.
+    cancelling: bool,
+}
+
+/// A send with everything that the kernel reads while it is under way.
+struct SendOperation {
+    batch: Box<Batch>,
+    vectors: Vec<libc::iovec>,
+    message: MaybeUninit<libc::msghdr>,
+}
+
+// SAFETY: the raw pointers in `vectors` and `message` point into `batch`, which moves along with them; nothing but the
+// kernel follows them.
+unsafe impl Send for Uring {}
+
+impl Uring {
+    /// Sets up a ring. It belongs to the thread that makes the first [`turn`](Driver::turn).
+    pub fn new() -> Result<Uring, features::Unavailable> {
+        let ring = features::set_up(ENTRIES, COMPLETIONS)?;
+        let bell = Bell::new().map_err(features::Unavailable::bell)?;
+        let mut driver =
+            Uring { ring, handle: None, bell: Arc::new(bell), sockets: Slab::new(), closed: Vec::new(), broken: None };
+        driver.watch_bell();
+        Ok(driver)
+    }
+
+    fn watch_bell(&mut self) {
+        let poll = opcode::PollAdd::new(Fd(self.bell.descriptor()), libc::POLLIN as u32).multi(true).build();
+        self.push(poll.user_data(BELL));
+    }
+
+    /// Queues an entry. What it points to lives in `sockets` (or is the bell) until its completion.
+    fn push(&mut self, entry: squeue::Entry) {
+        loop {
+            // SAFETY: each caller keeps what the entry points to in `self.sockets` until the completion was reaped, and
+            // dropping `self.ring` waits for (or cancels) everything before `sockets` is dropped: see Drop.
+            if unsafe { self.ring.submission().push(&entry) }.is_ok() {
+                return;
+            }
+            if let Err(error) = self.enter(None) {
+                self.broken = Some(error);
+                return;
+            }
+        }
+    }
+
+    fn enter(&mut self, wait: Option<Option<std::time::Duration>>) -> io::Result<()> {
+        let handle = match self.handle {
+            Some(handle) => handle,
+            None => {
+                self.ring.submitter().register_enable_rings()?;
+                *self.handle.insert(kernel::register(self.ring.as_raw_fd()))
+            }
+        };
+        let queued = self.ring.submission().len() as u32;
+        match kernel::enter(handle, queued, wait) {
+            Ok(()) => Ok(()),
+            Err(error) => match error.raw_os_error() {
+                // A signal, the end of the wait, or completions that must be reaped first: the turn goes on.
+                Some(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY) => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    fn insert(&mut self, descriptor: OwnedFd) -> SocketId {
+        let key = self.sockets.insert(Entry {
+            descriptor,
+            closing: false,
+            waiting: false,
+            address: None,
+            receive: None,
+            send: None,
+            cancelling: false,
+        });
+        SocketId(key as u32)
+    }
+
+    fn accept(&mut self, listener: SocketId) {
+        let entry = &mut self.sockets[listener.0 as usize];
+        if !entry.closing {
+            entry.waiting = true;
+            let accept = opcode::AcceptMulti::new(Fd(entry.descriptor.as_raw_fd())).flags(libc::SOCK_CLOEXEC).build();
+            self.push(accept.user_data(tag(listener, ACCEPT)));
+        }
+    }
+
+    fn complete(&mut self, entry: &cqueue::Entry, completions: &mut Vec<Completion>) {
+        let (operation, socket) = (entry.user_data() & 0xFF, SocketId((entry.user_data() >> 8) as u32));
+        if operation == BELL {
+            if !cqueue::more(entry.flags()) {
+                self.watch_bell();
+            }
+            return;
+        }
+        let Some(state) = self.sockets.get_mut(socket.0 as usize) else { return };
+        let result = outcome(entry.result());
+        match operation {
+            ACCEPT => {
+                state.waiting = cqueue::more(entry.flags());
+                let (closing, waiting) = (state.closing, state.waiting);
+                match result {
+                    Ok(descriptor) => {
+                        // SAFETY: the kernel has just made this descriptor for us.
+                        let connection = unsafe { OwnedFd::from_raw_fd(descriptor as RawFd) };
+                        if !closing {
+                            let _ = set_up_connection(&connection);
+                            let connection = self.insert(connection);
+                            completions.push(Completion::Accepted { listener: socket, socket: connection });
+                            if !waiting {
+                                self.accept(socket);
+                            }
+                        }
+                    }
+                    Err(error) if !closing => completions.push(Completion::AcceptFailed { listener: socket, error }),
+                    Err(_) => {}
+                }
+            }
+            CONNECT => {
+                state.waiting = false;
+                state.address = None;
+                if !state.closing {
+                    completions.push(Completion::Connected { socket, result: result.map(drop) });
+                }
+            }
+            RECEIVE => {
+                if let Some(mut buffer) = state.receive.take() {
+                    if let Ok(bytes) = result {
+                        // SAFETY: the kernel says that it has written so many bytes, and the receive is over.
+                        unsafe { buffer.advance(bytes) };
+                    }
+                    if !state.closing {
+                        completions.push(Completion::Received { socket, result, buffer });
+                    }
+                }
+            }
+            SEND => {
+                if let Some(send) = state.send.take()
+                    && !state.closing
+                {
+                    let all = send.batch.bytes();
+                    let result = result.and_then(|sent| {
+                        if sent == all { Ok(()) } else { Err(io::Error::from(io::ErrorKind::WriteZero)) }
+                    });
+                    completions.push(Completion::Sent { socket, result, batch: send.batch });
+                }
+            }
+            _ => state.cancelling = false,
+        }
+        self.forget_if_idle(socket, completions);
+    }
+
+    fn forget_if_idle(&mut self, socket: SocketId, completions: &mut Vec<Completion>) {
+        if self.sockets.get(socket.0 as usize).is_some_and(|entry| entry.closing && !entry.is_busy()) {
+            self.sockets.remove(socket.0 as usize);
+            completions.push(Completion::Closed { socket });
+        }
+    }
+}
+
+impl Entry {
+    fn is_busy(&self) -> bool {
+        self.waiting || self.receive.is_some() || self.send.is_some() || self.cancelling
+    }
+}
+
+impl Driver for Uring {
+    fn bell(&self) -> Arc<Bell> {
+        self.bell.clone()
+    }
+
+    fn listen(&mut self, listener: TcpListener) -> io::Result<SocketId> {
+        let socket = self.insert(listener.into());
+        self.accept(socket);
+        Ok(socket)
+    }
+
+    fn resume_accept(&mut self, listener: SocketId) {
+        self.accept(listener);
+    }
+
+    fn connect(&mut self, address: SocketAddr) -> io::Result<SocketId> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let descriptor = OwnedFd::from(socket);
+        set_up_connection(&descriptor)?;
+        let socket = self.insert(descriptor);
+        let entry = &mut self.sockets[socket.0 as usize];
+        let address = entry.address.insert(Box::new(address.into()));
+        let connect =
+            opcode::Connect::new(Fd(entry.descriptor.as_raw_fd()), address.as_ptr().cast(), address.len()).build();
+        entry.waiting = true;
+        self.push(connect.user_data(tag(socket, CONNECT)));
+        Ok(socket)
+    }
+
+    fn receive(&mut self, socket: SocketId, mut buffer: ReceiveBuffer) {
+        let entry = &mut self.sockets[socket.0 as usize];
+        if entry.closing {
+            return;
+        }
+        assert!(entry.receive.is_none(), "one receive at a time");
+        let (address, bytes) = buffer.target();
+        entry.receive = Some(buffer);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let receive = opcode::Recv::new(Fd(entry.descriptor.as_raw_fd()), address, bytes).build();
+        self.push(receive.user_data(tag(socket, RECEIVE)));
+    }
+
+    fn send(&mut self, socket: SocketId, batch: Box<Batch>) {
+        let entry = &mut self.sockets[socket.0 as usize];
+        if entry.closing {
+            return;
+        }
+        assert!(entry.send.is_none(), "one send at a time");
+        let mut send = Box::new(SendOperation { vectors: vectors(&batch), batch, message: MaybeUninit::zeroed() });
+        // SAFETY: all zero is a valid msghdr: no address, no vectors, no control data.
+        let message = unsafe { send.message.assume_init_mut() };
+        message.msg_iov = send.vectors.as_mut_ptr();
+        message.msg_iovlen = send.vectors.len();
+        let message = std::ptr::from_ref(message);
+        // WAITALL: the kernel goes on after a short write, and completes when all is taken or the connection broken.
+        let flags = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL) as u32;
+        let operation = opcode::SendMsg::new(Fd(entry.descriptor.as_raw_fd()), message).flags(flags).build();
+        entry.send = Some(send);
+        self.push(operation.user_data(tag(socket, SEND)));
+    }
+
+    fn finish(&mut self, socket: SocketId) {
+        if let Some(entry) = self.sockets.get(socket.0 as usize) {
+            // SAFETY: shutdown takes no pointers, and the descriptor is open.
+            unsafe { libc::shutdown(entry.descriptor.as_raw_fd(), libc::SHUT_WR) };
+        }
+    }
+
+    fn close(&mut self, socket: SocketId) {
+        let Some(entry) = self.sockets.get_mut(socket.0 as usize) else { return };
+        if entry.closing {
+            return;
+        }
+        entry.closing = true;
+        if !entry.is_busy() {
+            self.closed.push(socket);
+            return;
+        }
+        entry.cancelling = true;
+        let criteria = CancelBuilder::fd(Fd(entry.descriptor.as_raw_fd())).all();
+        self.push(opcode::AsyncCancel2::new(criteria).build().user_data(tag(socket, CANCEL)));
+    }
+
+    fn turn(&mut self, wait: Wait, completions: &mut Vec<Completion>) -> io::Result<()> {
+        for socket in std::mem::take(&mut self.closed) {
+            self.forget_if_idle(socket, completions);
+        }
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
+        let wait = match wait {
+            Wait::No => None,
+            _ if !completions.is_empty() || !self.ring.completion().is_empty() => None,
+            Wait::AtMost(duration) => Some(Some(duration)),
+            Wait::Forever => Some(None),
+        };
+        let queue = self.ring.submission();
+        // A turn that has nothing to submit, nothing to run and nothing to wait for needs no system call.
+        if wait.is_some() || !queue.is_empty() || queue.taskrun() || queue.cq_overflow() || self.handle.is_none() {
+            drop(queue);
+            self.enter(wait)?;
+        } else {
+            drop(queue);
+        }
+        let mut reaped = [const { MaybeUninit::uninit() }; 64];
+        loop {
+            let reaped = self.ring.completion().fill(&mut reaped);
+            if reaped.is_empty() {
+                return Ok(());
+            }
+            for entry in reaped.iter() {
+                self.complete(entry, completions);
+            }
+        }
+    }
+}
+
+impl Drop for Uring {
+    /// Waits until the kernel holds no buffer of ours.
+    fn drop(&mut self) {
+        let sockets: Vec<SocketId> = self.sockets.iter().map(|(key, _)| SocketId(key as u32)).collect();
+        for socket in sockets {
+            self.close(socket);
+        }
+        let mut completions = Vec::new();
+        while !self.sockets.is_empty() {
+            completions.clear();
+            if self.turn(Wait::AtMost(std::time::Duration::from_millis(100)), &mut completions).is_err() {
+                // The ring belongs to a thread that is gone, or is broken. The kernel cancels what is under way when the
+                // ring is closed, but not before: give up the buffers rather than free them under its hands.
+                std::mem::forget(std::mem::take(&mut self.sockets));
+                return;
+            }
+        }
+    }
+}
+
+fn tag(socket: SocketId, operation: u64) -> u64 {
+    u64::from(socket.0) << 8 | operation
+}
+
+fn outcome(result: i32) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
+}
+
+/// Envelopes are batched here; the kernel is not to wait for more.
+fn set_up_connection(descriptor: &OwnedFd) -> io::Result<()> {
+    let one: libc::c_int = 1;
+    // SAFETY: the option takes an int, which `one` is.
+    let result = unsafe {
+        libc::setsockopt(
+            descriptor.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_NODELAY,
+            std::ptr::from_ref(&one).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The batch's pieces as the kernel wants them; valid while the batch lives and is not changed.
+fn vectors(batch: &Batch) -> Vec<libc::iovec> {
+    let vector = |start: *const u8, bytes: usize| libc::iovec { iov_base: start.cast_mut().cast(), iov_len: bytes };
+    let of = |bytes: &[u8]| vector(bytes.as_ptr(), bytes.len());
+    let pieces = batch.pieces().iter();
+    pieces
+        .map(|piece| match piece {
+            Piece::Header(index) => of(zerocopy::IntoBytes::as_bytes(batch.header(*index))),
+            Piece::Part(Part::Ring(region)) => vector(region.as_ptr(), region.len()),
+            Piece::Part(Part::Shared(bytes)) => of(bytes),
+            Piece::Part(Part::Static(bytes)) => of(bytes),
+            Piece::Owned(bytes) => of(bytes),
+        })
+        .collect()
+}

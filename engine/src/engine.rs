@@ -1,0 +1,412 @@
+//! The engine: its event loops, and the servers that live on them.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{self, JoinHandle, ThreadId};
+use std::time::{Duration, Instant};
+
+use crate::driver::{Unavailable, Uring};
+use crate::events::{Event, EventQueue};
+use crate::inbox::{self, Receiver};
+use crate::link::{Local, Pid};
+use crate::outbox::{OutboxShared, Sender};
+use crate::shard::{Command, Idle, Mailbox, Seed, Shard, Undelivered};
+use crate::stats::{PeerStats, StatsTable};
+use crate::time::Clock;
+
+/// What a loop, or an application at its inbox, does when there is nothing to do: first it spins, then it yields its core
+/// to others again and again, then it parks. A parked thread uses no CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdleStrategy {
+    /// How long to spin.
+    pub spin: Duration,
+    /// How long to yield after that.
+    pub yielding: Duration,
+    /// Whether to park after that; otherwise it goes on yielding, or spinning if it does not yield.
+    pub park: bool,
+}
+
+impl IdleStrategy {
+    /// Parks at once.
+    pub const PARK: IdleStrategy = IdleStrategy { spin: Duration::ZERO, yielding: Duration::ZERO, park: true };
+    /// Spins for ever: the lowest latency, for a core of one's own.
+    pub const SPIN: IdleStrategy = IdleStrategy { spin: Duration::MAX, yielding: Duration::ZERO, park: false };
+
+    /// What to do after `idle` without work.
+    #[inline]
+    pub fn after(&self, idle: Duration) -> Step {
+        if idle < self.spin {
+            Step::Spin
+        } else if idle < self.spin.saturating_add(self.yielding) {
+            Step::Yield
+        } else if self.park {
+            Step::Park
+        } else if self.yielding.is_zero() {
+            Step::Spin
+        } else {
+            Step::Yield
+        }
+    }
+
+    /// Whether the first step is to park, so that no clock needs to be read.
+    #[inline]
+    pub fn parks_at_once(&self) -> bool {
+        self.park && self.spin.is_zero() && self.yielding.is_zero()
+    }
+}
+
+impl Default for IdleStrategy {
+    fn default() -> IdleStrategy {
+        IdleStrategy::PARK
+    }
+}
+
+/// What to do next when there is nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Look again at once.
+    Spin,
+    /// Let another thread run, then look again.
+    Yield,
+    /// Sleep until there is something.
+    Park,
+}
+
+/// Who runs the event loops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threading {
+    /// Threads of the engine's own, one loop each.
+    Dedicated {
+        /// How many.
+        shards: usize,
+    },
+    /// The thread that uses the server: each call that finds nothing to do turns the loop.
+    Inline,
+}
+
+/// What a server brings to an engine.
+pub struct Tenant {
+    /// What it is and what it allows.
+    pub local: Local,
+    /// Where its peers reach it.
+    pub listener: TcpListener,
+    /// Its peers and where they may be. Sorted by pid, each once.
+    pub peers: Vec<(Pid, Vec<SocketAddr>)>,
+    /// The bytes of each stream's ring.
+    pub ring_bytes: usize,
+}
+
+/// A server's ends in an engine.
+pub struct Attached {
+    /// What arrives.
+    pub receiver: Receiver,
+    /// What is sent.
+    pub sender: Sender,
+    /// What happens to its peers.
+    pub events: Events,
+    /// The server itself.
+    pub tenancy: Tenancy,
+}
+
+/// Event loops. When the last server and the last handle are gone, the threads end.
+pub struct Engine {
+    loops: Vec<Loop>,
+    next: AtomicUsize,
+    numbers: AtomicU32,
+    idle: IdleStrategy,
+}
+
+struct Loop {
+    drive: Drive,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Starts an engine.
+    pub fn start(threading: Threading, idle: IdleStrategy) -> Result<Arc<Engine>, Unavailable> {
+        let clock = Clock::start();
+        let mut loops = Vec::new();
+        let count = match threading {
+            Threading::Dedicated { shards } => shards.max(1),
+            Threading::Inline => 1,
+        };
+        for number in 0..count {
+            let shard = Shard::new(Uring::new()?, clock);
+            let mailbox = shard.mailbox().clone();
+            let failed = Arc::new(Failure::default());
+            if threading == Threading::Inline {
+                let inline = Arc::new(Inline { shard: Mutex::new(shard), owner: Mutex::new(None), clock });
+                loops.push(Loop { drive: Drive { mailbox, inline: Some(inline), failed, idle }, thread: None });
+                continue;
+            }
+            let drive = Drive { mailbox, inline: None, failed: failed.clone(), idle };
+            let thread = thread::Builder::new()
+                .name(format!("cluster-{number}"))
+                .spawn(move || run(shard, idle, &failed))
+                .map_err(|error| Unavailable::thread(&error))?;
+            loops.push(Loop { drive, thread: Some(thread) });
+        }
+        Ok(Arc::new(Engine { loops, next: AtomicUsize::new(0), numbers: AtomicU32::new(0), idle }))
+    }
+
+    /// Lets a server live on this engine.
+    pub fn attach(self: &Arc<Engine>, tenant: Tenant) -> Attached {
+        let index = self.next.fetch_add(1, Ordering::Relaxed) % self.loops.len();
+        let drive = self.loops[index].drive.clone();
+        let node = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let peers: Vec<Pid> = tenant.peers.iter().map(|(pid, _)| *pid).collect();
+        debug_assert!(peers.is_sorted_by(|a, b| a < b));
+        let stats = StatsTable::new(peers.clone());
+        let events = EventQueue::new();
+        let (inbox, receiver) = inbox::inbox(node, drive.mailbox.clone());
+        let outboxes = Arc::new(OutboxShared {
+            node,
+            peers,
+            ring_bytes: tenant.ring_bytes,
+            max_envelope_bytes: tenant.local.max_envelope_bytes,
+            numbers: AtomicU32::new(0),
+            stats: stats.clone(),
+        });
+        drive.mailbox.command(Command::Start(Box::new(Seed {
+            node,
+            local: Arc::new(tenant.local),
+            listener: tenant.listener,
+            peers: tenant.peers,
+            inbox,
+            events: events.clone(),
+            stats: stats.clone(),
+        })));
+        let sender = Sender::new(outboxes, drive.clone());
+        let events = Events { queue: events, drive: drive.clone() };
+        let tenancy = Tenancy { node, drive, stats, stopped: false, _engine: self.clone() };
+        Attached { receiver, sender, events, tenancy }
+    }
+
+    /// How the engine's loops idle.
+    pub fn idle(&self) -> IdleStrategy {
+        self.idle
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        for each in &self.loops {
+            each.drive.mailbox.command(Command::Shutdown);
+        }
+        for each in &mut self.loops {
+            if let Some(thread) = each.thread.take() {
+                // A loop that panicked has said so already.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("loops", &self.loops.len()).field("idle", &self.idle).finish_non_exhaustive()
+    }
+}
+
+/// The life of a dedicated loop.
+fn run(mut shard: Shard<Uring>, idle: IdleStrategy, failed: &Failure) {
+    let mut idle_since: Option<Instant> = None;
+    while !shard.is_finished() {
+        let step = match idle_since {
+            _ if idle.parks_at_once() => Step::Park,
+            Some(since) => idle.after(since.elapsed()),
+            None => Step::Spin,
+        };
+        let how = if step == Step::Park { Idle::Park(None) } else { Idle::Return };
+        match shard.turn(how) {
+            Ok(true) => idle_since = None,
+            Ok(false) => {
+                idle_since.get_or_insert_with(Instant::now);
+                match step {
+                    Step::Spin => std::hint::spin_loop(),
+                    Step::Yield => thread::yield_now(),
+                    Step::Park => {}
+                }
+            }
+            Err(error) => return failed.set(&error),
+        }
+    }
+}
+
+/// Why a loop ended before its time.
+#[derive(Debug, Default)]
+pub(crate) struct Failure {
+    set: AtomicBool,
+    message: Mutex<String>,
+}
+
+impl Failure {
+    fn set(&self, error: &io::Error) {
+        *self.message.lock().unwrap_or_else(PoisonError::into_inner) = format!("the event loop has failed: {error}");
+        self.set.store(true, Ordering::Release);
+    }
+}
+
+/// A loop that has no thread of its own.
+struct Inline {
+    shard: Mutex<Shard<Uring>>,
+    /// The thread that drives it: the first one that did. io_uring takes submissions from one thread only.
+    owner: Mutex<Option<ThreadId>>,
+    clock: Clock,
+}
+
+impl Inline {
+    fn shard(&self) -> Option<MutexGuard<'_, Shard<Uring>>> {
+        let mine = thread::current().id();
+        let owner = *self.owner.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(mine);
+        (owner == mine).then(|| self.shard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// How a server's event loop is reached, and, if it is inline, driven.
+#[derive(Clone)]
+pub struct Drive {
+    mailbox: Arc<Mailbox>,
+    inline: Option<Arc<Inline>>,
+    failed: Arc<Failure>,
+    idle: IdleStrategy,
+}
+
+impl Drive {
+    #[inline]
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+
+    /// Whether the loop has no thread of its own.
+    #[inline]
+    pub fn is_inline(&self) -> bool {
+        self.inline.is_some()
+    }
+
+    /// How this server idles.
+    pub fn idle(&self) -> IdleStrategy {
+        self.idle
+    }
+
+    /// Whether the loop is gone.
+    pub fn is_stopped(&self) -> bool {
+        self.failed.set.load(Ordering::Acquire)
+    }
+
+    /// Whether this thread is to drive the loop: it is inline, and this is its thread (or it has none yet).
+    pub fn is_mine(&self) -> bool {
+        self.inline.as_ref().is_some_and(|inline| inline.shard().is_some())
+    }
+
+    /// Turns an inline loop once without waiting. Returns whether anything was done.
+    #[inline]
+    pub fn poll(&self) -> bool {
+        self.turn(Idle::Return)
+    }
+
+    /// Turns an inline loop once; if there is nothing to do, waits for something, at most until `deadline`.
+    #[inline]
+    pub fn poll_until(&self, deadline: Option<Instant>) -> bool {
+        let Some(inline) = &self.inline else { return false };
+        self.turn(Idle::Park(deadline.map(|deadline| inline.clock.at(deadline))))
+    }
+
+    fn turn(&self, idle: Idle) -> bool {
+        let Some(mut shard) = self.inline.as_ref().and_then(|inline| inline.shard()) else { return false };
+        match shard.turn(idle) {
+            Ok(worked) => worked,
+            Err(error) => {
+                self.failed.set(&error);
+                false
+            }
+        }
+    }
+}
+
+/// What happens to a server's peers.
+pub struct Events {
+    queue: Arc<EventQueue>,
+    drive: Drive,
+}
+
+impl Events {
+    /// The next event, if there is one.
+    pub fn pop(&self) -> Option<Event> {
+        self.queue.pop()
+    }
+
+    /// Registers a waker for the next event. Look once more after this.
+    pub fn register(&self, waker: &std::task::Waker) {
+        self.queue.waker().register(waker);
+    }
+
+    /// How many events were dropped because nobody read them.
+    pub fn missed(&self) -> u64 {
+        self.queue.missed()
+    }
+
+    /// How the server's loop is reached.
+    pub fn drive(&self) -> &Drive {
+        &self.drive
+    }
+}
+
+/// A server on an engine.
+pub struct Tenancy {
+    node: u32,
+    drive: Drive,
+    stats: Arc<StatsTable>,
+    stopped: bool,
+    /// Keeps the loops running.
+    _engine: Arc<Engine>,
+}
+
+impl Tenancy {
+    /// How the server's loop is reached.
+    pub fn drive(&self) -> &Drive {
+        &self.drive
+    }
+
+    /// What went and came, by peer.
+    pub fn stats(&self) -> Vec<PeerStats> {
+        self.stats.read()
+    }
+
+    /// Delivers what was sent, until everything is acknowledged by the peers that are there, or `patience` is over;
+    /// then says goodbye and closes. Returns what was not acknowledged. The second call does nothing.
+    pub fn stop(&mut self, patience: Duration) -> Vec<Undelivered> {
+        if std::mem::replace(&mut self.stopped, true) {
+            return Vec::new();
+        }
+        let (report, reported) = mpsc::channel();
+        // `Time` counts from the loop's own clock; a duration is all that both sides share.
+        self.drive.mailbox.command(Command::Stop { node: self.node, patience, report });
+        let give_up = Instant::now() + patience + Duration::from_secs(2);
+        loop {
+            let got = if self.drive.is_mine() {
+                self.drive.poll_until(Some(Instant::now() + Duration::from_millis(10)));
+                reported.try_recv().map_err(|error| error == mpsc::TryRecvError::Disconnected)
+            } else {
+                let wait = Duration::from_millis(50);
+                reported.recv_timeout(wait).map_err(|error| error == mpsc::RecvTimeoutError::Disconnected)
+            };
+            match got {
+                Ok(undelivered) => return undelivered,
+                Err(disconnected) if disconnected || self.drive.is_stopped() || Instant::now() > give_up => {
+                    return Vec::new();
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+impl Drop for Tenancy {
+    fn drop(&mut self) {
+        self.stop(Duration::ZERO);
+    }
+}

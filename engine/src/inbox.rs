@@ -1,0 +1,289 @@
+//! The inbox: whole chunks come in from the shard, the application walks their frames.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::task::Waker;
+
+use atomic_waker::AtomicWaker;
+use bytes::Bytes;
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
+
+use crate::driver::Slice;
+use crate::link::{Inbound, Pid, Violation};
+use crate::shard::{Command, LinkKey, Mailbox, Ready};
+use crate::wire::{FRAME_HEADER_BYTES, Frames, padded};
+
+/// Arrivals between shard and application. More wait in the shard; credit bounds them.
+const ARRIVALS: usize = 1024;
+
+/// A payload shorter than this is copied out of its chunk, so that keeping it does not keep the chunk.
+const SHARED_PAYLOAD: usize = 16 * 1024;
+
+/// What a shard hands to an inbox at once.
+pub(crate) struct Arrived {
+    pub(crate) pid: Pid,
+    pub(crate) link: LinkKey,
+    pub(crate) stream: Arc<Inbound>,
+    /// The stream position behind it.
+    pub(crate) end: u64,
+    pub(crate) body: Body,
+}
+
+pub(crate) enum Body {
+    /// A segment's payload: frames.
+    Frames(Slice),
+    /// One envelope that was longer than a segment.
+    Whole { id: i64, payload: Bytes },
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waker: AtomicWaker,
+    /// The shard holds arrivals for which there was no room.
+    overflowing: AtomicBool,
+}
+
+/// Makes an inbox of server `node` on the shard behind `mailbox`.
+pub(crate) fn inbox(node: u32, mailbox: Arc<Mailbox>) -> (InboxSender, Receiver) {
+    let (producer, consumer) = RingBuffer::new(ARRIVALS);
+    let shared = Arc::new(Shared::default());
+    let sender = InboxSender { arrivals: producer, overflow: VecDeque::new(), shared: shared.clone(), touched: false };
+    (sender, Receiver { arrivals: consumer, shared, node, mailbox, current: None })
+}
+
+/// The shard's end of an inbox.
+pub(crate) struct InboxSender {
+    arrivals: Producer<Arrived>,
+    overflow: VecDeque<Arrived>,
+    shared: Arc<Shared>,
+    touched: bool,
+}
+
+impl InboxSender {
+    /// Hands over an arrival. Never fails: what has no room waits here.
+    pub(crate) fn push(&mut self, arrived: Arrived) {
+        self.touched = true;
+        if self.overflow.is_empty() {
+            match self.arrivals.push(arrived) {
+                Ok(()) => return,
+                Err(PushError::Full(arrived)) => self.overflow.push_back(arrived),
+            }
+        } else {
+            self.overflow.push_back(arrived);
+        }
+        self.refill();
+    }
+
+    /// Moves waiting arrivals to where there is room.
+    pub(crate) fn refill(&mut self) {
+        while !self.overflow.is_empty() {
+            // Announced before the look, so that the inbox, which frees room before it looks, cannot miss it.
+            self.shared.overflowing.store(true, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            if self.arrivals.is_full() {
+                return;
+            }
+            self.touched = true;
+            while let Some(arrived) = self.overflow.pop_front() {
+                if let Err(PushError::Full(arrived)) = self.arrivals.push(arrived) {
+                    self.overflow.push_front(arrived);
+                    break;
+                }
+            }
+        }
+        self.shared.overflowing.store(false, Ordering::Relaxed);
+    }
+
+    /// Wakes the application if anything came since the last call.
+    pub(crate) fn wake(&mut self) {
+        if std::mem::take(&mut self.touched) {
+            self.shared.waker.wake();
+        }
+    }
+}
+
+impl Drop for InboxSender {
+    /// The application learns that no more will come.
+    fn drop(&mut self) {
+        self.shared.waker.wake();
+    }
+}
+
+/// One envelope, borrowed from the chunk it arrived in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received<'a> {
+    /// The sender's pid.
+    pub pid: Pid,
+    /// The message id.
+    pub id: i64,
+    /// The payload, aligned to 8 bytes.
+    pub payload: &'a [u8],
+}
+
+/// One envelope of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The sender's pid.
+    pub pid: Pid,
+    /// The message id.
+    pub id: i64,
+    /// The payload: a copy when it is small, else a share of the chunk it arrived in.
+    pub payload: Bytes,
+}
+
+/// The application's end of an inbox.
+pub struct Receiver {
+    arrivals: Consumer<Arrived>,
+    shared: Arc<Shared>,
+    node: u32,
+    mailbox: Arc<Mailbox>,
+    /// The arrival that `pop` is taking apart.
+    current: Option<Current>,
+}
+
+struct Current {
+    arrived: Arrived,
+    /// How far it was walked.
+    offset: usize,
+    messages: u64,
+    bytes: u64,
+}
+
+impl Receiver {
+    /// The next envelope, if one has arrived.
+    pub fn pop(&mut self) -> Option<Message> {
+        loop {
+            let current = match &mut self.current {
+                Some(current) => current,
+                None => {
+                    let arrived = self.next_arrival()?;
+                    self.current.insert(Current { arrived, offset: 0, messages: 0, bytes: 0 })
+                }
+            };
+            let pid = current.arrived.pid;
+            match &mut current.arrived.body {
+                Body::Whole { id, payload } => {
+                    let message = Message { pid, id: *id, payload: std::mem::take(payload) };
+                    let (link, stream, end) =
+                        (current.arrived.link, current.arrived.stream.clone(), current.arrived.end);
+                    self.current = None;
+                    self.consumed(link, &stream, end, 1, message.payload.len() as u64);
+                    return Some(message);
+                }
+                Body::Frames(slice) => match Frames::new(&slice[current.offset..]).next() {
+                    Some(Ok(frame)) => {
+                        let begin = current.offset + FRAME_HEADER_BYTES;
+                        let length = frame.payload.len();
+                        let payload = if length < SHARED_PAYLOAD {
+                            Bytes::copy_from_slice(frame.payload)
+                        } else {
+                            Bytes::from_owner(slice.part(begin..begin + length))
+                        };
+                        let message = Message { pid, id: frame.id, payload };
+                        current.offset = begin + padded(length);
+                        current.messages += 1;
+                        current.bytes += length as u64;
+                        let last = current.offset == slice.len();
+                        if last {
+                            self.finish();
+                        }
+                        return Some(message);
+                    }
+                    Some(Err(_)) => self.violated(),
+                    None => self.finish(),
+                },
+            }
+        }
+    }
+
+    /// Hands every envelope that has arrived to `each`, borrowed, and returns how many there were.
+    ///
+    /// At most `limit` arrivals (segments) are taken, so that a caller that has other work gets to it.
+    pub fn drain(&mut self, limit: usize, mut each: impl FnMut(Received<'_>)) -> usize {
+        let mut messages = 0;
+        if self.current.is_some() {
+            // What `pop` has begun, its way.
+            while self.current.is_some() {
+                let Some(message) = self.pop() else { break };
+                each(Received { pid: message.pid, id: message.id, payload: &message.payload });
+                messages += 1;
+            }
+        }
+        for _ in 0..limit {
+            let Some(arrived) = self.next_arrival() else { break };
+            let pid = arrived.pid;
+            let (mut count, mut bytes, mut broken) = (0, 0, false);
+            match &arrived.body {
+                Body::Whole { id, payload } => {
+                    each(Received { pid, id: *id, payload });
+                    (count, bytes) = (1, payload.len() as u64);
+                }
+                Body::Frames(slice) => {
+                    for frame in Frames::new(slice) {
+                        let Ok(frame) = frame else {
+                            broken = true;
+                            break;
+                        };
+                        each(Received { pid, id: frame.id, payload: frame.payload });
+                        count += 1;
+                        bytes += frame.payload.len() as u64;
+                    }
+                }
+            }
+            if broken {
+                self.mailbox.command(Command::Violation { link: arrived.link, violation: Violation::Frames });
+            }
+            messages += count as usize;
+            self.consumed(arrived.link, &arrived.stream, arrived.end, count, bytes);
+        }
+        messages
+    }
+
+    /// Registers `waker` to be woken when something arrives. Look once more after this.
+    pub fn register(&self, waker: &Waker) {
+        self.shared.waker.register(waker);
+    }
+
+    /// Whether there is nothing to take now.
+    pub fn is_empty(&self) -> bool {
+        self.current.is_none() && self.arrivals.is_empty()
+    }
+
+    /// Whether the server has stopped: what is here is the last.
+    pub fn is_closed(&self) -> bool {
+        self.arrivals.is_abandoned()
+    }
+
+    #[inline]
+    fn next_arrival(&mut self) -> Option<Arrived> {
+        let arrived = self.arrivals.pop().ok()?;
+        fence(Ordering::SeqCst);
+        if self.shared.overflowing.load(Ordering::Relaxed) && self.arrivals.slots() <= ARRIVALS / 2 {
+            self.shared.overflowing.store(false, Ordering::Relaxed);
+            self.mailbox.ready(Ready::Inbox(self.node));
+        }
+        Some(arrived)
+    }
+
+    fn finish(&mut self) {
+        if let Some(Current { arrived, messages, bytes, .. }) = self.current.take() {
+            self.consumed(arrived.link, &arrived.stream, arrived.end, messages, bytes);
+        }
+    }
+
+    #[cold]
+    fn violated(&mut self) {
+        if let Some(current) = &self.current {
+            self.mailbox.command(Command::Violation { link: current.arrived.link, violation: Violation::Frames });
+        }
+        self.finish();
+    }
+
+    #[inline]
+    fn consumed(&self, link: LinkKey, stream: &Inbound, end: u64, messages: u64, bytes: u64) {
+        if stream.consume(end, messages, bytes) {
+            self.mailbox.ready(Ready::Consumed(link));
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The engine under `cluster`: io_uring event loops, SPSC byte rings, and the delivery protocol as a pure state machine.
+//!
+//! Most users want the `cluster` crate, which puts the `Server` interface on top of this one. `ARCHITECTURE.md` is the map
+//! of this crate, `WIRE.md` describes what crosses a connection byte by byte.
+//!
+//! Arrows between the layers point down only:
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | engine, inbox, outbox | what an application holds |
+//! | shard | one event loop |
+//! | link | the protocol of one peer, pure |
+//! | stream | what one outbox sends to one peer, pure |
+//! | driver | io_uring; knows no frames |
+//! | ring | SPSC byte ring with its doorbell |
+//! | wire | headers and codecs, pure |
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code, reason = "talks to the kernel; each block states what makes it sound")]
+pub mod driver;
+mod engine;
+mod events;
+mod inbox;
+pub mod link;
+mod outbox;
+#[allow(unsafe_code, reason = "shares memory between two threads; each block states what makes it sound")]
+pub mod ring;
+mod shard;
+mod stats;
+pub mod stream;
+mod sync;
+mod time;
+pub mod wire;
+
+pub use driver::{Feature, FeatureReport, Unavailable, probe};
+pub use engine::{Attached, Drive, Engine, Events, IdleStrategy, Step, Tenancy, Tenant, Threading};
+pub use events::Event;
+pub use inbox::{Message, Received, Receiver};
+pub use link::{BROADCAST, DownReason, Local, Pid};
+pub use outbox::{PushError, Sender, Slot};
+pub use shard::Undelivered;
+pub use stats::PeerStats;
+pub use stream::Lane;
+pub use time::{Clock, Time};
+pub use wire::{RefusalReason, WireIncarnation};

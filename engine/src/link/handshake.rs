@@ -1,0 +1,166 @@
+//! The handshake: what to say, whether to believe what is said, and where each stream goes on.
+
+use super::incoming::InStream;
+use super::{Event, HANDSHAKE_TIMEOUT, Link, Notice, State};
+use crate::time::Time;
+use crate::wire::{Hello, Receiving, Refusal, RefusalReason, Sending};
+
+/// Positions and windows above this are nonsense; so no sum of two of them overflows.
+const LARGEST_POSITION: u64 = 1 << 62;
+
+/// The answer to a peer that has dialed us.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The link is up on the new connection, which is to send this `Welcome`; an older connection is to be closed.
+    Welcome(Hello),
+    /// The new connection is to send this, and to be closed.
+    Refuse(Refusal),
+}
+
+impl Link {
+    /// The dial has reached the peer: the `Hello` to send on it.
+    pub fn connected(&mut self, now: Time) -> Hello {
+        self.step(Event::Connected);
+        self.until = now + HANDSHAKE_TIMEOUT;
+        self.hello()
+    }
+
+    /// The peer has dialed us and said `hello`.
+    pub fn greeted(&mut self, hello: &Hello, now: Time) -> Verdict {
+        let refuse = |reason| Verdict::Refuse(Refusal { reason, from: self.local.pid });
+        if hello.cluster != self.local.cluster {
+            return refuse(RefusalReason::WrongCluster);
+        }
+        if hello.to != self.local.pid {
+            return refuse(RefusalReason::WrongPid);
+        }
+        if hello.from != self.peer {
+            return refuse(RefusalReason::UnknownPeer);
+        }
+        let same = self.incarnation == Some(hello.incarnation);
+        match self.state {
+            State::Closed => return refuse(RefusalReason::Stopping),
+            // Both dial at once: the connection that the lower pid dialed is kept.
+            State::Dialing | State::Greeting if self.local.pid < self.peer => return refuse(RefusalReason::Tie),
+            // Said before the peer knew of the session that is up: the other half of a tie that is decided already.
+            State::Up if same && hello.session < self.session => return refuse(RefusalReason::Tie),
+            // Another process claims the pid of a peer that is alive.
+            State::Up if !same && now.since(self.heard) < self.local.heartbeat_interval * 2 => {
+                return refuse(RefusalReason::AlreadyConnected);
+            }
+            _ => {}
+        }
+        if !self.agrees(hello) {
+            return refuse(RefusalReason::Malformed);
+        }
+        if self.state == State::Up {
+            self.notices.push(Notice::Down { reason: super::DownReason::Closed });
+        }
+        self.step(Event::Accepted);
+        self.session = self.session.max(hello.session).saturating_add(1);
+        self.settle(hello, now);
+        let mut welcome = self.hello();
+        // The dialer computes the session's number from what both said before it.
+        welcome.session = self.session - 1;
+        Verdict::Welcome(welcome)
+    }
+
+    /// The peer has answered our `Hello`. `false`: the answer makes no sense, and the connection is to be closed.
+    pub fn welcomed(&mut self, welcome: &Hello, now: Time) -> bool {
+        let expected =
+            welcome.cluster == self.local.cluster && welcome.from == self.peer && welcome.to == self.local.pid;
+        if self.state != State::Greeting || !expected || !self.agrees(welcome) {
+            self.dial_failed(now);
+            return false;
+        }
+        self.step(Event::Welcomed);
+        self.session = self.session.max(welcome.session).saturating_add(1);
+        self.settle(welcome, now);
+        true
+    }
+
+    /// The peer has refused our `Hello`.
+    pub fn refused(&mut self, refusal: Refusal, now: Time) {
+        if self.step(Event::Refused) {
+            // The peer is dialing us, or has a link to us that it takes to be alive: neither is news.
+            if !matches!(refusal.reason, RefusalReason::Tie | RefusalReason::Stopping) {
+                self.notices.push(Notice::Refused { reason: refusal.reason });
+            }
+            self.pause(now);
+        }
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            from: self.local.pid,
+            to: self.peer,
+            incarnation: self.local.incarnation,
+            known_incarnation: self.incarnation.unwrap_or_default(),
+            max_envelope_bytes: self.local.max_envelope_bytes,
+            window_bytes: self.local.window_bytes,
+            peer_timeout_ms: u32::try_from(self.local.peer_timeout.as_millis()).unwrap_or(u32::MAX),
+            session: self.session,
+            cluster: self.local.cluster.clone(),
+            sending: self.outgoing.iter().map(|stream| Sending::new(stream.id(), stream.acked())).collect(),
+            receiving: self.incoming.iter().map(InStream::entry).collect(),
+        }
+    }
+
+    /// Whether the positions that the peer states can be true.
+    fn agrees(&self, hello: &Hello) -> bool {
+        let known = self.incarnation == Some(hello.incarnation);
+        hello.window_bytes <= LARGEST_POSITION
+            && hello.sending.iter().all(|entry| {
+                let ours = self.incoming.iter().find(|stream| known && stream.id() == entry.stream.get());
+                entry.position.get() <= ours.map_or(LARGEST_POSITION, InStream::received)
+            })
+            && hello.receiving.iter().all(|entry| {
+                let ours = self.outgoing.iter().find(|stream| stream.id() == entry.stream.get());
+                hello.known_incarnation != self.local.incarnation
+                    || ours.is_none_or(|stream| stream.can_resume(entry.position.get()))
+            })
+    }
+
+    /// Takes over what the peer said: each stream goes on where the receiving side stands.
+    fn settle(&mut self, hello: &Hello, now: Time) {
+        let restarted = self.incarnation.is_some_and(|known| known != hello.incarnation);
+        if self.incarnation != Some(hello.incarnation) {
+            self.incoming.clear();
+        }
+        self.incarnation = Some(hello.incarnation);
+        self.peer_window = hello.window_bytes;
+        self.peer_max_envelope = hello.max_envelope_bytes;
+        for stream in &mut self.outgoing {
+            let entry = hello.receiving.iter().find(|entry| entry.stream.get() == stream.id());
+            match entry.filter(|_| hello.known_incarnation == self.local.incarnation) {
+                Some(entry) => stream.resume(entry.position.get(), entry.credit.get()),
+                None => stream.restart(hello.window_bytes),
+            }
+        }
+        // What the peer does not list has ended.
+        self.incoming.retain(|stream| hello.sending.iter().any(|entry| entry.stream.get() == stream.id()));
+        for entry in &hello.sending {
+            if self.incoming.iter().all(|stream| stream.id() != entry.stream.get()) {
+                self.open_incoming(entry.stream.get(), entry.position.get());
+            }
+        }
+        for stream in &mut self.incoming {
+            stream.reopen();
+        }
+        self.heard = now;
+        self.spoke = now;
+        self.ack_due = None;
+        self.ack_now = true;
+        self.failures = 0;
+        if restarted {
+            self.notices.push(Notice::Restarted { incarnation: hello.incarnation });
+        }
+        self.notices.push(Notice::Up { incarnation: hello.incarnation });
+    }
+}
+
+impl InStream {
+    fn entry(&self) -> Receiving {
+        Receiving::new(self.id(), self.received(), self.granted())
+    }
+}

@@ -1,0 +1,321 @@
+//! A stream as its receiver sees it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use zerocopy::FromBytes;
+
+use crate::stream::Counters;
+use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, FrameHeader, LAST, SegmentHeader, frame_bytes};
+
+/// So much is received before it is acknowledged without delay.
+const ACK_BYTES: u64 = 128 * 1024;
+
+/// What the link and the inbox share of an incoming stream.
+#[derive(Debug, Default)]
+pub struct Inbound {
+    /// The position up to which the application has taken envelopes out of its inbox.
+    consumed: AtomicU64,
+    /// What `consumed` was when the sender was last given credit.
+    granted: AtomicU64,
+    /// The inbox has asked the link to give credit, and the link has not yet looked.
+    asked: AtomicBool,
+    window: u64,
+    counters: Counters,
+}
+
+impl Inbound {
+    fn new(position: u64, window: u64) -> Arc<Inbound> {
+        Arc::new(Inbound {
+            consumed: AtomicU64::new(position),
+            granted: AtomicU64::new(position),
+            asked: AtomicBool::new(false),
+            window,
+            counters: Counters::default(),
+        })
+    }
+
+    /// The application has taken `messages` envelopes with `bytes` of payload, and everything before `position`.
+    ///
+    /// `true`: the sender may be out of credit and the link is to look.
+    pub fn consume(&self, position: u64, messages: u64, bytes: u64) -> bool {
+        self.counters.count(messages, bytes);
+        self.consumed.store(position, Ordering::SeqCst);
+        position - self.granted.load(Ordering::SeqCst) >= self.window / 4 && !self.asked.swap(true, Ordering::SeqCst)
+    }
+
+    /// Messages and bytes that the application has taken.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+/// A stream as its receiver sees it.
+///
+/// Invariant: `consumed <= delivered <= received <= granted credit`.
+pub struct InStream {
+    id: u32,
+    /// The next expected position.
+    received: u64,
+    /// Everything before this is in the inbox.
+    delivered: u64,
+    /// The position last acknowledged.
+    acked: u64,
+    /// The credit last granted.
+    credit: u64,
+    shared: Arc<Inbound>,
+    assembly: Option<Assembly>,
+    /// The last acknowledgement may not have arrived.
+    unsure: bool,
+}
+
+/// A frame longer than a segment, as far as it has come.
+struct Assembly {
+    id: i64,
+    length: usize,
+    payload: Vec<u8>,
+    end: u64,
+}
+
+/// What came with a data segment.
+#[derive(Debug)]
+pub enum Arrival {
+    /// Whole frames: the segment's payload goes to the inbox as it is.
+    Frames,
+    /// A part of a frame whose rest is still to come.
+    Part,
+    /// The end of a frame longer than a segment.
+    Whole {
+        /// The message id.
+        id: i64,
+        /// The payload.
+        payload: Bytes,
+    },
+}
+
+impl InStream {
+    /// A stream whose next byte is at `position`.
+    pub fn new(id: u32, position: u64, window: u64) -> InStream {
+        InStream {
+            id,
+            received: position,
+            delivered: position,
+            acked: position,
+            credit: position + window,
+            shared: Inbound::new(position, window),
+            assembly: None,
+            unsure: false,
+        }
+    }
+
+    /// The stream's number.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The next expected position.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Everything before this is in the inbox.
+    pub fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    /// The credit last granted.
+    pub fn granted(&self) -> u64 {
+        self.credit
+    }
+
+    /// A new connection: what is owed is acknowledged anew, because the last acknowledgement may be lost.
+    pub fn reopen(&mut self) {
+        self.unsure = true;
+    }
+
+    /// What the inbox shares.
+    pub fn shared(&self) -> &Arc<Inbound> {
+        &self.shared
+    }
+
+    /// Takes the payload of the next data segment.
+    pub fn accept(
+        &mut self,
+        header: &SegmentHeader,
+        payload: &[u8],
+        max_envelope_bytes: u64,
+    ) -> Result<Arrival, Violation> {
+        let (position, length) = (header.position.get(), payload.len() as u64);
+        if position != self.received {
+            return Err(Violation::Position { stream: self.id, expected: self.received, found: position });
+        }
+        if length == 0 || length > self.credit - self.received {
+            return Err(Violation::Credit {
+                stream: self.id,
+                credit: self.credit,
+                end: position.saturating_add(length),
+            });
+        }
+        if !header.has(FRAGMENT) {
+            if self.assembly.is_some() {
+                return Err(Violation::Fragment { stream: self.id });
+            }
+            self.received += length;
+            self.delivered = self.received;
+            return Ok(Arrival::Frames);
+        }
+        if header.has(FIRST) != self.assembly.is_none() {
+            return Err(Violation::Fragment { stream: self.id });
+        }
+        let body = if header.has(FIRST) {
+            let (frame, body) =
+                FrameHeader::read_from_prefix(payload).map_err(|_| Violation::Fragment { stream: self.id })?;
+            let bytes = frame.length.get() as usize;
+            if bytes as u64 > max_envelope_bytes {
+                return Err(Violation::TooLarge { bytes: bytes as u64, limit: max_envelope_bytes });
+            }
+            self.assembly = Some(Assembly {
+                id: frame.id.get(),
+                length: bytes,
+                payload: Vec::with_capacity(bytes),
+                end: position + frame_bytes(bytes) as u64,
+            });
+            debug_assert_eq!(payload.len() - body.len(), FRAME_HEADER_BYTES);
+            body
+        } else {
+            payload
+        };
+        let Some(assembly) = &mut self.assembly else { return Err(Violation::Fragment { stream: self.id }) };
+        if position + length > assembly.end || header.has(LAST) != (position + length == assembly.end) {
+            self.assembly = None;
+            return Err(Violation::Fragment { stream: self.id });
+        }
+        let rest = assembly.length - assembly.payload.len();
+        assembly.payload.extend_from_slice(&body[..body.len().min(rest)]);
+        self.received += length;
+        if !header.has(LAST) {
+            return Ok(Arrival::Part);
+        }
+        self.delivered = self.received;
+        match self.assembly.take() {
+            Some(whole) => Ok(Arrival::Whole { id: whole.id, payload: whole.payload.into() }),
+            None => Ok(Arrival::Part),
+        }
+    }
+
+    /// Whether an acknowledgement or credit is worth a segment of its own, now.
+    pub fn is_due(&self) -> bool {
+        self.delivered - self.acked >= ACK_BYTES || self.has_more_room() || self.is_assembling_without_credit()
+    }
+
+    fn is_assembling_without_credit(&self) -> bool {
+        self.assembly.as_ref().is_some_and(|assembly| assembly.end > self.credit)
+    }
+
+    fn has_more_room(&self) -> bool {
+        self.room(self.shared.consumed.load(Ordering::Relaxed)) - self.credit >= self.shared.window / 4
+    }
+
+    /// Whether anything is not acknowledged yet.
+    pub fn is_owed(&self) -> bool {
+        self.delivered > self.acked || self.unsure
+    }
+
+    /// Position and credit to tell the sender; they count as told.
+    pub fn grant(&mut self) -> (u64, u64) {
+        self.shared.asked.store(false, Ordering::SeqCst);
+        let consumed = self.shared.consumed.load(Ordering::SeqCst);
+        self.shared.granted.store(consumed, Ordering::SeqCst);
+        self.credit = self.room(consumed);
+        self.acked = self.delivered;
+        self.unsure = false;
+        (self.delivered, self.credit)
+    }
+
+    /// The position up to which there is room. A frame that has begun to arrive has its room already.
+    fn room(&self, consumed: u64) -> u64 {
+        let assembled = self.assembly.as_ref().map_or(0, |assembly| assembly.end);
+        (consumed + self.shared.window).max(assembled).max(self.credit)
+    }
+}
+
+/// How a peer broke the protocol. Its connection ends, and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Violation {
+    /// Bytes at another position than the next.
+    Position {
+        /// The stream.
+        stream: u32,
+        /// The next position.
+        expected: u64,
+        /// The position that came.
+        found: u64,
+    },
+    /// Bytes beyond the credit, or none at all.
+    Credit {
+        /// The stream.
+        stream: u32,
+        /// The credit.
+        credit: u64,
+        /// Where the bytes end.
+        end: u64,
+    },
+    /// A fragment out of place.
+    Fragment {
+        /// The stream.
+        stream: u32,
+    },
+    /// An envelope above the limit.
+    TooLarge {
+        /// Its bytes.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// An acknowledgement of what was not sent.
+    Acknowledgement {
+        /// The stream.
+        stream: u32,
+        /// What was acknowledged.
+        position: u64,
+        /// What had been sent.
+        sent: u64,
+    },
+    /// A stream of which nothing is known, in the middle; or more streams than there may be.
+    Stream {
+        /// The stream.
+        stream: u32,
+    },
+    /// A segment that has no place here, or whose payload is not what its kind says.
+    Unexpected,
+    /// A data segment whose payload is not whole frames.
+    Frames,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Violation::Position { stream, expected, found } => {
+                write!(f, "stream {stream}: expected position {expected}, received {found}")
+            }
+            Violation::Credit { stream, credit, end } => {
+                write!(f, "stream {stream}: sent up to {end} with credit up to {credit}")
+            }
+            Violation::Fragment { stream } => write!(f, "stream {stream}: a fragment out of place"),
+            Violation::TooLarge { bytes, limit } => {
+                write!(f, "an envelope of {bytes} bytes, this side accepts {limit}: raise max_envelope_bytes here")
+            }
+            Violation::Acknowledgement { stream, position, sent } => {
+                write!(f, "stream {stream}: acknowledged {position}, sent was {sent}")
+            }
+            Violation::Stream { stream } => write!(f, "stream {stream} is not known here"),
+            Violation::Unexpected => write!(f, "a segment that has no place here"),
+            Violation::Frames => write!(f, "a data segment that does not hold whole frames"),
+        }
+    }
+}
+
+impl std::error::Error for Violation {}

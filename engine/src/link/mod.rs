@@ -1,0 +1,399 @@
+//! The protocol of one peer: handshake, positions, acknowledgements, credit, heartbeats, reconnect.
+//!
+//! Pure: no socket, no thread, no clock. Whoever owns those (the shard; a simulator) tells the link what happened and
+//! when, sends what [`Link::transmit`] gives it, does what [`Link::wants`] asks for, and calls back at
+//! [`Link::deadline`].
+
+mod batch;
+mod handshake;
+mod incoming;
+mod local;
+mod state;
+#[cfg(test)]
+mod tests;
+mod transmit;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use batch::{Batch, Piece};
+pub use handshake::Verdict;
+pub use incoming::{Arrival, InStream, Inbound, Violation};
+pub use local::{BROADCAST, Local, Pid};
+pub use state::{Event, State, TRANSITIONS};
+
+use crate::stream::StreamReader;
+use crate::time::Time;
+use crate::wire::{
+    ACK_NOW, GoodbyeReason, Kind, MAX_STREAMS, NO_STREAM, SegmentHeader, WireIncarnation, decode_goodbye, decode_grants,
+};
+
+/// How long a dial, or a greeting, may go without an answer.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The pause before the first redial; it doubles up to [`LONGEST_PAUSE`]. Both are jittered.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// An acknowledgement waits this long for a segment to travel on.
+const ACK_DELAY: Duration = Duration::from_millis(1);
+
+/// Why a link went down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DownReason {
+    /// The connection ended: the peer's process died, or its host reset the connection.
+    Closed,
+    /// Nothing came for longer than the peer timeout: the process is stopped, the host is gone, or the cable is cut.
+    Silent,
+    /// The peer was stopped, and said so.
+    Stopped,
+    /// The peer broke the protocol.
+    Violation(String),
+}
+
+/// What a link tells the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The link is up.
+    Up {
+        /// The peer's incarnation.
+        incarnation: WireIncarnation,
+    },
+    /// The link is down.
+    Down {
+        /// Why.
+        reason: DownReason,
+    },
+    /// The peer has been restarted since the link was last up: what it had not acknowledged is sent to its new incarnation.
+    Restarted {
+        /// The peer's new incarnation.
+        incarnation: WireIncarnation,
+    },
+    /// A dial was refused.
+    Refused {
+        /// Why.
+        reason: crate::wire::RefusalReason,
+    },
+}
+
+/// What a link wants of whoever drives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Nothing now.
+    Nothing,
+    /// A connection to the peer.
+    Dial,
+    /// The end of its connection.
+    Hangup,
+}
+
+/// What a data segment brought.
+pub struct Delivery {
+    /// The stream, as the inbox shares it.
+    pub stream: Arc<Inbound>,
+    /// The stream position behind it.
+    pub end: u64,
+    /// What arrived.
+    pub arrival: Arrival,
+}
+
+/// One peer, as one server sees it.
+pub struct Link {
+    local: Arc<Local>,
+    peer: Pid,
+    state: State,
+    /// The peer's incarnation, once met.
+    incarnation: Option<WireIncarnation>,
+    /// The number of the last session with the peer.
+    session: u32,
+    outgoing: Vec<StreamReader>,
+    incoming: Vec<InStream>,
+    /// What a new stream may send before the peer says more.
+    peer_window: u64,
+    peer_max_envelope: u64,
+    /// When the peer was last heard.
+    heard: Time,
+    /// When we last sent anything.
+    spoke: Time,
+    ack_due: Option<Time>,
+    ack_now: bool,
+    /// When the next dial is due (`Waiting`), or the present one given up (`Dialing`, `Greeting`).
+    until: Time,
+    failures: u32,
+    jitter: u64,
+    hangup: bool,
+    notices: Vec<Notice>,
+    /// Incoming streams that are new since the last look.
+    opened: Vec<Arc<Inbound>>,
+}
+
+impl Link {
+    /// A link to `peer` that is not connected.
+    pub fn new(local: Arc<Local>, peer: Pid) -> Link {
+        let seed = u64::from_le_bytes(*local.incarnation.first_chunk().unwrap_or(&[1; 8]));
+        Link {
+            local,
+            peer,
+            state: State::Idle,
+            incarnation: None,
+            session: 0,
+            outgoing: Vec::new(),
+            incoming: Vec::new(),
+            peer_window: 0,
+            peer_max_envelope: u64::MAX,
+            heard: Time::default(),
+            spoke: Time::default(),
+            ack_due: None,
+            ack_now: false,
+            until: Time::default(),
+            failures: 0,
+            jitter: (seed ^ peer.wrapping_mul(0x9E37_79B9_7F4A_7C15)) | 1,
+            hangup: false,
+            notices: Vec::new(),
+            opened: Vec::new(),
+        }
+    }
+
+    /// The peer's pid.
+    pub fn peer(&self) -> Pid {
+        self.peer
+    }
+
+    /// Where the link stands.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// What has to be told to the application since the last call.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// The incoming streams that are new since the last call.
+    pub fn take_opened(&mut self) -> Vec<Arc<Inbound>> {
+        std::mem::take(&mut self.opened)
+    }
+
+    /// Takes over a stream that an outbox has opened to this peer.
+    pub fn open(&mut self, mut stream: StreamReader) {
+        if self.state == State::Up {
+            stream.restart(self.peer_window);
+        }
+        self.outgoing.push(stream);
+    }
+
+    /// The streams to this peer.
+    pub fn outgoing(&mut self) -> &mut [StreamReader] {
+        &mut self.outgoing
+    }
+
+    /// Whether everything that was written to this peer is acknowledged.
+    pub fn is_drained(&mut self) -> bool {
+        self.outgoing.iter_mut().all(StreamReader::is_drained)
+    }
+
+    /// Whether a stop should wait for this peer: it has something undelivered, and there is a connection, or the first
+    /// attempt at one is under way.
+    pub fn is_draining(&mut self) -> bool {
+        matches!(self.state, State::Dialing | State::Greeting | State::Up) && !self.is_drained()
+    }
+
+    /// What the link wants now; `Dial` and `Hangup` are asked for once.
+    pub fn wants(&mut self, now: Time) -> Want {
+        if std::mem::take(&mut self.hangup) {
+            return Want::Hangup;
+        }
+        if self.state == State::Idle && (self.local.eager || self.outgoing.iter_mut().any(StreamReader::has_unsent)) {
+            self.step(Event::Need);
+            self.until = now + HANDSHAKE_TIMEOUT;
+            return Want::Dial;
+        }
+        if self.state == State::Waiting && now >= self.until {
+            self.step(Event::RetryDue);
+            self.until = now + HANDSHAKE_TIMEOUT;
+            return Want::Dial;
+        }
+        Want::Nothing
+    }
+
+    /// When [`timeout`](Link::timeout) is to be called next; `None`: not until something happens.
+    pub fn deadline(&self) -> Option<Time> {
+        match self.state {
+            State::Idle | State::Closed => None,
+            State::Dialing | State::Greeting | State::Waiting => Some(self.until),
+            State::Up => {
+                let silence = self.heard + self.local.peer_timeout;
+                let heartbeat = self.spoke + self.local.heartbeat_interval;
+                let next = silence.min(heartbeat);
+                Some(self.ack_due.map_or(next, |ack| ack.min(next)))
+            }
+        }
+    }
+
+    /// Looks at the time. Afterwards [`wants`](Link::wants) and [`transmit`](Link::transmit) say what there is to do.
+    ///
+    /// What had arrived before `now` must have been handed to the link already: silence is judged here.
+    pub fn timeout(&mut self, now: Time) {
+        match self.state {
+            State::Dialing | State::Greeting if now >= self.until => {
+                self.hangup = true;
+                self.dial_failed(now);
+            }
+            State::Up if now >= self.heard + self.local.peer_timeout => {
+                self.hangup = true;
+                self.lost(DownReason::Silent, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// Our own process did not run for `gap`: what the peers sent meanwhile may still be on its way to us.
+    pub fn slept(&mut self, gap: Duration) {
+        self.heard += gap;
+        self.until += gap;
+    }
+
+    /// The dial came to nothing.
+    pub fn dial_failed(&mut self, now: Time) {
+        if self.step(Event::Failed) {
+            self.pause(now);
+        }
+    }
+
+    /// The connection that the link had ended.
+    pub fn lost(&mut self, reason: DownReason, now: Time) {
+        match self.state {
+            State::Dialing | State::Greeting => self.dial_failed(now),
+            State::Up => {
+                self.step(if reason == DownReason::Stopped { Event::PeerLeft } else { Event::Lost });
+                self.notices.push(Notice::Down { reason });
+                self.ack_due = None;
+                self.ack_now = false;
+                self.failures = 0;
+                self.pause(now);
+            }
+            State::Idle | State::Waiting | State::Closed => {}
+        }
+    }
+
+    /// Ends the link for good, with a goodbye for the peer if there is a connection to say it on.
+    pub fn close(&mut self, reason: GoodbyeReason, batch: &mut Batch) {
+        if self.state == State::Up {
+            self.transmit_goodbye(reason, batch);
+        }
+        self.step(Event::Close);
+    }
+
+    /// A segment came in, checked by [`SegmentHeader::parse`] and [`SegmentHeader::verify`].
+    pub fn receive(
+        &mut self,
+        header: &SegmentHeader,
+        payload: &[u8],
+        now: Time,
+    ) -> Result<Option<Delivery>, Violation> {
+        self.heard = now;
+        if self.state != State::Up {
+            return Err(Violation::Unexpected);
+        }
+        if header.ack_stream.get() != NO_STREAM {
+            self.acknowledged(header.ack_stream.get(), header.ack_position.get(), header.ack_credit.get())?;
+        }
+        match header.kind() {
+            Kind::Data => self.arrived(header, payload, now).map(Some),
+            Kind::Ack => {
+                for grant in decode_grants(payload).ok_or(Violation::Unexpected)? {
+                    self.acknowledged(grant.stream.get(), grant.position.get(), grant.credit.get())?;
+                }
+                Ok(None)
+            }
+            Kind::Heartbeat => Ok(None),
+            Kind::End => {
+                let stream = header.stream.get();
+                let end = header.position.get();
+                let open = self.incoming.iter().find(|incoming| incoming.id() == stream && incoming.received() != end);
+                if let Some(open) = open {
+                    return Err(Violation::Position { stream, expected: open.received(), found: end });
+                }
+                self.incoming.retain(|incoming| incoming.id() != stream);
+                Ok(None)
+            }
+            Kind::Goodbye => {
+                let reason = match decode_goodbye(payload).ok_or(Violation::Unexpected)? {
+                    GoodbyeReason::Violation => {
+                        DownReason::Violation("the peer says that we broke the protocol".to_owned())
+                    }
+                    _ => DownReason::Stopped,
+                };
+                self.hangup = true;
+                self.lost(reason, now);
+                Ok(None)
+            }
+            Kind::Hello | Kind::Welcome | Kind::Refuse => Err(Violation::Unexpected),
+        }
+    }
+
+    fn arrived(&mut self, header: &SegmentHeader, payload: &[u8], now: Time) -> Result<Delivery, Violation> {
+        let id = header.stream.get();
+        let index = match self.incoming.iter().position(|incoming| incoming.id() == id) {
+            Some(index) => index,
+            None if header.position.get() == 0 && self.incoming.len() < MAX_STREAMS && id != NO_STREAM => {
+                self.open_incoming(id, 0);
+                self.incoming.len() - 1
+            }
+            None => return Err(Violation::Stream { stream: id }),
+        };
+        let incoming = &mut self.incoming[index];
+        let arrival = incoming.accept(header, payload, self.local.max_envelope_bytes)?;
+        if header.has(ACK_NOW) || incoming.is_due() {
+            self.ack_now = true;
+        }
+        if self.ack_due.is_none() {
+            self.ack_due = Some(now + ACK_DELAY);
+        }
+        Ok(Delivery { stream: incoming.shared().clone(), end: incoming.delivered(), arrival })
+    }
+
+    fn open_incoming(&mut self, id: u32, position: u64) {
+        let stream = InStream::new(id, position, self.local.window_bytes);
+        self.opened.push(stream.shared().clone());
+        self.incoming.push(stream);
+    }
+
+    fn acknowledged(&mut self, stream: u32, position: u64, credit: u64) -> Result<(), Violation> {
+        // A stream that has ended may still be acknowledged by a segment that was under way.
+        let Some(outgoing) = self.outgoing.iter_mut().find(|outgoing| outgoing.id() == stream) else { return Ok(()) };
+        outgoing.acknowledge(position, credit).map_err(|error| Violation::Acknowledgement {
+            stream,
+            position: error.position,
+            sent: error.sent,
+        })
+    }
+
+    /// The inbox has taken envelopes, and the peer may be out of credit.
+    pub fn consumed(&mut self) {
+        self.ack_now |= self.state == State::Up && self.incoming.iter().any(InStream::is_due);
+    }
+
+    fn step(&mut self, event: Event) -> bool {
+        match self.state.after(event) {
+            Some(next) => {
+                self.state = next;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Sets the time of the next dial. Of two that lost each other, the lower pid, whose connection is kept when both
+    /// dial at once, goes first.
+    fn pause(&mut self, now: Time) {
+        let pause = (FIRST_PAUSE * (1 << self.failures.min(10))).min(LONGEST_PAUSE);
+        self.failures += 1;
+        self.jitter ^= self.jitter << 13;
+        self.jitter ^= self.jitter >> 7;
+        self.jitter ^= self.jitter << 17;
+        let jittered = pause.mul_f64(0.5 + (self.jitter % 1000) as f64 / 2000.0);
+        let handicap = if self.peer < self.local.pid { FIRST_PAUSE / 2 } else { Duration::ZERO };
+        self.until = now + jittered + handicap;
+    }
+}

@@ -1,0 +1,242 @@
+//! The outbox: it encodes envelopes straight into the streams to their recipients.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Waker;
+
+use bytes::Bytes;
+
+use crate::engine::Drive;
+use crate::link::Pid;
+use crate::shard::{Command, LinkKey, Ready};
+use crate::stats::StatsTable;
+use crate::stream::{self, FrameSlot, Full, Lane, MAX_RING_PAYLOAD, StreamWriter};
+use crate::wire::FRAME_HEADER_BYTES;
+
+/// An inline server sends by itself once so much was written since its loop last turned.
+const INLINE_BYTES: usize = 32 * 1024;
+
+/// What all outboxes of a server share.
+pub(crate) struct OutboxShared {
+    pub(crate) node: u32,
+    /// Sorted; a peer's place is its link's number.
+    pub(crate) peers: Vec<Pid>,
+    pub(crate) ring_bytes: usize,
+    pub(crate) max_envelope_bytes: u64,
+    pub(crate) numbers: AtomicU32,
+    pub(crate) stats: Arc<StatsTable>,
+}
+
+/// Why one recipient does not get an envelope now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PushError {
+    /// Its stream is full: the peer is slow, or not there.
+    Full,
+    /// It is not in the configuration.
+    UnknownPid,
+    /// Longer than the limit.
+    TooLarge,
+    /// The server has stopped.
+    Stopped,
+}
+
+/// One outbox. A clone has streams of its own; order holds within each.
+pub struct Sender {
+    shared: Arc<OutboxShared>,
+    drive: Drive,
+    number: u32,
+    /// By peer, both lanes; made on first use.
+    streams: Vec<[Option<StreamWriter>; 2]>,
+    /// Bytes written since an inline loop last turned.
+    unflushed: usize,
+}
+
+impl Sender {
+    pub(crate) fn new(shared: Arc<OutboxShared>, drive: Drive) -> Sender {
+        let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
+        let streams = shared.peers.iter().map(|_| [None, None]).collect();
+        Sender { shared, drive, number, streams, unflushed: 0 }
+    }
+
+    /// The peers' pids, ascending.
+    pub fn peers(&self) -> &[Pid] {
+        &self.shared.peers
+    }
+
+    /// The longest envelope, in bytes.
+    pub fn max_envelope_bytes(&self) -> u64 {
+        self.shared.max_envelope_bytes
+    }
+
+    /// The place of a peer among [`peers`](Sender::peers).
+    #[inline]
+    pub fn index_of(&self, pid: Pid) -> Result<usize, PushError> {
+        self.shared.peers.binary_search(&pid).map_err(|_| PushError::UnknownPid)
+    }
+
+    /// Writes one envelope to the stream of the peer at `index`.
+    #[inline]
+    pub fn push(&mut self, index: usize, lane: Lane, id: i64, payload: &Bytes) -> Result<(), PushError> {
+        if payload.len() as u64 > self.shared.max_envelope_bytes {
+            return Err(PushError::TooLarge);
+        }
+        let signal = match self.writer(index, lane)?.push(id, payload) {
+            Ok(signal) => signal,
+            Err(Full) => return Err(PushError::Full),
+        };
+        Sent { drive: &self.drive, unflushed: &mut self.unflushed, node: self.shared.node, index }
+            .signal(payload.len(), signal);
+        Ok(())
+    }
+
+    /// Claims room for one envelope of `length` bytes in the stream of the peer at `index`, to encode it in place.
+    #[inline]
+    pub fn claim(&mut self, index: usize, lane: Lane, id: i64, length: usize) -> Result<Slot<'_>, PushError> {
+        if length as u64 > self.shared.max_envelope_bytes {
+            return Err(PushError::TooLarge);
+        }
+        self.writer(index, lane)?;
+        let sent = Sent { drive: &self.drive, unflushed: &mut self.unflushed, node: self.shared.node, index };
+        let Some(writer) = &mut self.streams[index][lane as usize] else { return Err(PushError::Stopped) };
+        let room = if length <= MAX_RING_PAYLOAD {
+            match writer.claim(id, length) {
+                Ok(slot) => Room::Ring(slot),
+                Err(Full) => return Err(PushError::Full),
+            }
+        } else if writer.has_room(length) {
+            Room::Reference { writer, id, payload: vec![0; length] }
+        } else {
+            return Err(PushError::Full);
+        };
+        Ok(Slot { room, sent })
+    }
+
+    /// Whether the peer at `index` has room for an envelope of `length` bytes.
+    pub fn has_room(&mut self, index: usize, lane: Lane, length: usize) -> Result<bool, PushError> {
+        Ok(self.writer(index, lane)?.has_room(length))
+    }
+
+    /// Registers `waker` to be woken when the stream to the peer at `index` may have room for `length` bytes.
+    /// `false`: it has room already.
+    pub fn wait_for_room(&mut self, index: usize, lane: Lane, length: usize, waker: &Waker) -> Result<bool, PushError> {
+        Ok(self.writer(index, lane)?.wait_for_room(length, waker))
+    }
+
+    /// How this outbox's event loop is driven.
+    pub fn drive(&self) -> &Drive {
+        &self.drive
+    }
+
+    #[inline]
+    fn writer(&mut self, index: usize, lane: Lane) -> Result<&mut StreamWriter, PushError> {
+        let place = &mut self.streams[index][lane as usize];
+        if place.is_none() {
+            *place = Some(open(&self.shared, &self.drive, self.number, index, lane)?);
+        }
+        match place {
+            Some(writer) if !writer.is_closed() => Ok(writer),
+            _ => Err(PushError::Stopped),
+        }
+    }
+}
+
+/// What follows a write: the reader's signal, and the turn of an inline loop.
+struct Sent<'a> {
+    drive: &'a Drive,
+    unflushed: &'a mut usize,
+    node: u32,
+    index: usize,
+}
+
+impl Sent<'_> {
+    #[inline]
+    fn signal(self, bytes: usize, signal: bool) {
+        if signal {
+            self.drive.mailbox().ready(Ready::Link(LinkKey { node: self.node, link: self.index as u32 }));
+        }
+        if self.drive.is_inline() {
+            *self.unflushed += bytes + FRAME_HEADER_BYTES;
+            if *self.unflushed >= INLINE_BYTES {
+                *self.unflushed = 0;
+                self.drive.poll();
+            }
+        }
+    }
+}
+
+/// Room for one envelope. Fill it, then [`commit`](Slot::commit); dropping it sends nothing.
+pub struct Slot<'a> {
+    room: Room<'a>,
+    sent: Sent<'a>,
+}
+
+enum Room<'a> {
+    Ring(FrameSlot<'a>),
+    Reference { writer: &'a mut StreamWriter, id: i64, payload: Vec<u8> },
+}
+
+impl Slot<'_> {
+    /// Where to encode the envelope. What stands there is left over from earlier ones.
+    #[inline]
+    pub fn payload(&mut self) -> &mut [u8] {
+        match &mut self.room {
+            Room::Ring(slot) => slot,
+            Room::Reference { payload, .. } => payload,
+        }
+    }
+
+    /// Sends the envelope.
+    #[inline]
+    pub fn commit(self) {
+        let (length, signal) = match self.room {
+            Room::Ring(slot) => (slot.len(), slot.commit()),
+            Room::Reference { writer, id, payload } => {
+                let length = payload.len();
+                // There was room when it was claimed, and nobody else writes to this stream.
+                (length, writer.push_reference(id, payload.into()).unwrap_or(false))
+            }
+        };
+        self.sent.signal(length, signal);
+    }
+}
+
+#[cold]
+fn open(
+    shared: &OutboxShared,
+    drive: &Drive,
+    number: u32,
+    index: usize,
+    lane: Lane,
+) -> Result<StreamWriter, PushError> {
+    if drive.is_stopped() {
+        return Err(PushError::Stopped);
+    }
+    let id = stream::stream_id(number, lane);
+    let references = (shared.ring_bytes as u64).max(stream::LEAST_REFERENCE_BYTES);
+    let (writer, reader) = stream::stream(id, shared.ring_bytes, references);
+    shared.stats.sends(index, writer.counters());
+    let link = LinkKey { node: shared.node, link: index as u32 };
+    drive.mailbox().command(Command::Open { link, stream: reader });
+    Ok(writer)
+}
+
+impl Clone for Sender {
+    /// An outbox with streams of its own.
+    fn clone(&self) -> Sender {
+        Sender::new(self.shared.clone(), self.drive.clone())
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        for (index, lanes) in self.streams.iter_mut().enumerate() {
+            for writer in lanes.iter_mut().flatten() {
+                if writer.close() {
+                    let link = LinkKey { node: self.shared.node, link: index as u32 };
+                    self.drive.mailbox().ready(Ready::Link(link));
+                }
+            }
+        }
+    }
+}

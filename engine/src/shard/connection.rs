@@ -1,0 +1,86 @@
+//! A connection: cutting what was received into segments.
+
+use std::ops::Range;
+
+use super::LinkKey;
+use crate::driver::ChunkPool;
+use crate::driver::ReceiveBuffer;
+use crate::link::Batch;
+use crate::time::Time;
+use crate::wire::{SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader};
+use std::sync::Arc;
+
+/// A receive is not begun with less room than this, unless a whole segment fits.
+const LEAST_ROOM: usize = 32 * 1024;
+
+/// Whose a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A peer has connected to this server and has not said who it is.
+    Unknown(u32),
+    /// The link is dialing.
+    Dialing(LinkKey),
+    /// The link waits for the answer to its `Hello`.
+    Greeting(LinkKey),
+    /// The link's segments travel here.
+    Link(LinkKey),
+    /// Nothing that comes is looked at; it is closed when the last send is over and the other side has closed too.
+    Ending,
+}
+
+/// A connection and how far its bytes were taken apart.
+pub(super) struct Connection {
+    pub(super) role: Role,
+    pub(super) node: u32,
+    pub(super) sending: bool,
+    /// To be sent when the send under way is over.
+    pub(super) next: Option<Box<Batch>>,
+    /// To be closed at the latest.
+    pub(super) deadline: Option<Time>,
+    /// The buffer's bytes before this were taken.
+    parsed: usize,
+}
+
+impl Connection {
+    pub(super) fn new(role: Role, node: u32, deadline: Option<Time>) -> Connection {
+        Connection { role, node, sending: false, next: None, deadline, parsed: 0 }
+    }
+
+    /// The next whole segment: its header, and where its payload stands in the buffer.
+    pub(super) fn next_segment(
+        &mut self,
+        buffer: &ReceiveBuffer,
+    ) -> Result<Option<(SegmentHeader, Range<usize>)>, SegmentError> {
+        let bytes = &buffer.bytes()[self.parsed..];
+        let Some(header) = SegmentHeader::parse(bytes)? else { return Ok(None) };
+        let length = header.segment_bytes();
+        if bytes.len() < length {
+            return Ok(None);
+        }
+        header.verify(&bytes[SEGMENT_HEADER_BYTES..length])?;
+        let payload = self.parsed + SEGMENT_HEADER_BYTES..self.parsed + length;
+        self.parsed = payload.end;
+        Ok(Some((*header, payload)))
+    }
+
+    /// Room for the next receive: behind what is there if a whole segment fits, else in a new chunk, to which the
+    /// beginning of an unfinished segment moves.
+    pub(super) fn make_room(&mut self, mut buffer: ReceiveBuffer, pool: &Arc<ChunkPool>) -> ReceiveBuffer {
+        let rest = buffer.filled() - self.parsed;
+        if rest == 0 && buffer.reset() {
+            self.parsed = 0;
+            return buffer;
+        }
+        let unfinished = &buffer.bytes()[self.parsed..];
+        // A header that cannot be right was refused by `next_segment` already.
+        let segment =
+            SegmentHeader::parse(unfinished).ok().flatten().map_or(SEGMENT_HEADER_BYTES, SegmentHeader::segment_bytes);
+        if buffer.free() >= (segment - rest.min(segment)).max(LEAST_ROOM) {
+            return buffer;
+        }
+        let mut fresh = pool.take();
+        fresh.append(unfinished);
+        self.parsed = 0;
+        fresh
+    }
+}

@@ -1,0 +1,118 @@
+//! How applications reach a shard: two queues and a bell.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crossbeam_queue::SegQueue;
+
+use super::LinkKey;
+use crate::driver::Bell;
+use crate::events::EventQueue;
+use crate::inbox::InboxSender;
+use crate::link::{Local, Pid, Violation};
+use crate::stats::StatsTable;
+use crate::stream::StreamReader;
+
+/// What is not hot and has many senders.
+pub(crate) enum Command {
+    /// A server starts.
+    Start(Box<Seed>),
+    /// An outbox has opened a stream.
+    Open { link: LinkKey, stream: StreamReader },
+    /// A server stops: deliver for at most so long, say goodbye, and report.
+    Stop { node: u32, patience: Duration, report: mpsc::Sender<Vec<Undelivered>> },
+    /// The inbox has found that a peer's segment does not hold frames.
+    Violation { link: LinkKey, violation: Violation },
+    /// The engine ends.
+    Shutdown,
+}
+
+/// What a server brings along.
+pub(crate) struct Seed {
+    /// Its number in this shard, unique in the engine's life.
+    pub(crate) node: u32,
+    pub(crate) local: Arc<Local>,
+    pub(crate) listener: TcpListener,
+    /// Each peer with where it may be; links are numbered in this order.
+    pub(crate) peers: Vec<(Pid, Vec<SocketAddr>)>,
+    pub(crate) inbox: InboxSender,
+    pub(crate) events: Arc<EventQueue>,
+    pub(crate) stats: Arc<StatsTable>,
+}
+
+/// What could not be delivered to one peer before a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undelivered {
+    /// The peer.
+    pub pid: Pid,
+    /// Envelopes that it has not acknowledged.
+    pub messages: u64,
+    /// Their payload bytes.
+    pub bytes: u64,
+}
+
+/// Something to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ready {
+    /// A link has something to send.
+    Link(LinkKey),
+    /// An inbox has been emptied, and a peer may be given credit.
+    Consumed(LinkKey),
+    /// An inbox that was full has room.
+    Inbox(u32),
+}
+
+/// The way into a shard.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    commands: SegQueue<Command>,
+    ready: SegQueue<Ready>,
+    bell: Arc<Bell>,
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Command")
+    }
+}
+
+impl Mailbox {
+    pub(super) fn new(bell: Arc<Bell>) -> Mailbox {
+        Mailbox { commands: SegQueue::new(), ready: SegQueue::new(), bell }
+    }
+
+    pub(crate) fn command(&self, command: Command) {
+        self.commands.push(command);
+        self.bell.ring();
+    }
+
+    #[inline]
+    pub(crate) fn ready(&self, ready: Ready) {
+        self.ready.push(ready);
+        self.bell.ring();
+    }
+
+    pub(super) fn next_command(&self) -> Option<Command> {
+        self.commands.pop()
+    }
+
+    pub(super) fn next_ready(&self) -> Option<Ready> {
+        self.ready.pop()
+    }
+
+    /// Announces that the shard is about to wait; `false`: there is something to look at first.
+    pub(super) fn fall_asleep(&self) -> bool {
+        self.bell.fall_asleep();
+        if self.commands.is_empty() && self.ready.is_empty() {
+            return true;
+        }
+        self.bell.wake_up();
+        false
+    }
+
+    pub(super) fn wake_up(&self) {
+        self.bell.wake_up();
+    }
+}

@@ -1,0 +1,334 @@
+//! One event loop: it moves batches between streams and connections, and calls the links when their time has come.
+//!
+//! A shard owns its servers' links and connections and a driver, and is used by one thread: its own (`Dedicated`), or
+//! whichever thread drives the server (`Inline`). Applications reach it through its [`Mailbox`].
+
+mod connection;
+mod mail;
+mod node;
+mod timers;
+mod wiring;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use mail::Undelivered;
+pub(crate) use mail::{Command, Mailbox, Ready, Seed};
+
+use self::connection::Connection;
+use self::node::Node;
+use self::timers::{Timer, Timers};
+use crate::driver::{ChunkPool, Completion, Driver, SocketId, Wait};
+use crate::link::Batch;
+use crate::time::{Clock, Time};
+
+/// The size of a receive buffer.
+const CHUNK_BYTES: usize = 256 * 1024;
+/// Receive buffers kept for later use.
+const SPARE_CHUNKS: usize = 64;
+/// A link that sends this much at once is polled rather than waiting to be signalled.
+const POLLING_BYTES: usize = 8 * 1024;
+/// When a turn comes so late after the one before, our own process did not run, and silence of others proves nothing.
+const OVERSLEPT: Duration = Duration::from_millis(100);
+
+/// A link in its shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LinkKey {
+    pub(crate) node: u32,
+    pub(crate) link: u32,
+}
+
+/// How a turn ends when there is nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Idle {
+    /// At once: the caller spins, or has other work.
+    Return,
+    /// It waits in the kernel until there is something, at most until then.
+    Park(Option<Time>),
+}
+
+/// One event loop over a driver.
+pub(crate) struct Shard<D: Driver> {
+    driver: D,
+    mailbox: Arc<Mailbox>,
+    clock: Clock,
+    nodes: HashMap<u32, Node>,
+    connections: Vec<Option<Connection>>,
+    timers: Timers,
+    pool: Arc<ChunkPool>,
+    /// Links that may have something to send.
+    dirty: Vec<LinkKey>,
+    /// Links whose streams are in polling mode.
+    polled: Vec<LinkKey>,
+    spare: Vec<Box<Batch>>,
+    completions: Vec<Completion>,
+    last_turn: Time,
+    /// The loop waited until then by its own wish: so late it may wake.
+    woken_by: Time,
+    shutdown: bool,
+}
+
+impl<D: Driver> Shard<D> {
+    pub(crate) fn new(driver: D, clock: Clock) -> Shard<D> {
+        let mailbox = Arc::new(Mailbox::new(driver.bell()));
+        Shard {
+            driver,
+            mailbox,
+            clock,
+            nodes: HashMap::new(),
+            connections: Vec::new(),
+            timers: Timers::default(),
+            pool: ChunkPool::new(CHUNK_BYTES, SPARE_CHUNKS),
+            dirty: Vec::new(),
+            polled: Vec::new(),
+            spare: Vec::new(),
+            completions: Vec::new(),
+            last_turn: clock.now(),
+            woken_by: clock.now(),
+            shutdown: false,
+        }
+    }
+
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+
+    /// Whether the engine has ended and every server of this shard with it.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.shutdown && self.nodes.is_empty()
+    }
+
+    /// One bounded round: take the mail, send what there is, look at the time, enter the kernel, handle what completed.
+    ///
+    /// Returns whether anything was done. An error means that the driver is broken.
+    pub(crate) fn turn(&mut self, idle: Idle) -> io::Result<bool> {
+        let now = self.clock.now();
+        self.notice_gap(now);
+        let mut worked = self.read_mail(now);
+        for index in 0..self.polled.len() {
+            let key = self.polled[index];
+            if self.has_unsent(key) {
+                self.mark(key);
+            }
+        }
+        worked |= self.flush(now);
+        let wait = if worked { Wait::No } else { self.prepare_to_wait(idle, now) };
+        let mut completions = std::mem::take(&mut self.completions);
+        let result = self.driver.turn(wait, &mut completions);
+        let now = if wait == Wait::No {
+            now
+        } else {
+            self.mailbox.wake_up();
+            let now = self.clock.now();
+            self.last_turn = now.min(self.woken_by);
+            now
+        };
+        worked |= !completions.is_empty();
+        for completion in completions.drain(..) {
+            self.complete(completion, now);
+        }
+        self.completions = completions;
+        self.expire(now);
+        for node in self.nodes.values_mut() {
+            node.inbox.wake();
+        }
+        result.map(|()| worked)
+    }
+
+    /// Our own process may have been stopped, or starved: then the peers' silence is ours.
+    fn notice_gap(&mut self, now: Time) {
+        let gap = now.since(self.last_turn);
+        self.last_turn = now;
+        if gap > OVERSLEPT {
+            for node in self.nodes.values_mut() {
+                for slot in &mut node.links {
+                    slot.link.slept(gap);
+                }
+            }
+        }
+    }
+
+    /// How to wait: not at all if something turns out to be there once this side has published that it sleeps.
+    fn prepare_to_wait(&mut self, idle: Idle, now: Time) -> Wait {
+        let Idle::Park(until) = idle else { return Wait::No };
+        for key in std::mem::take(&mut self.polled) {
+            self.settle(key);
+        }
+        if !self.dirty.is_empty() || !self.mailbox.fall_asleep() {
+            return Wait::No;
+        }
+        let next = match (self.timers.next(), until) {
+            (Some(timer), Some(until)) => Some(timer.min(until)),
+            (timer, until) => timer.or(until),
+        };
+        match next {
+            Some(next) => {
+                self.woken_by = next;
+                Wait::AtMost(next.since(now))
+            }
+            None => {
+                self.woken_by = Time::from_nanos(u64::MAX);
+                Wait::Forever
+            }
+        }
+    }
+
+    fn read_mail(&mut self, now: Time) -> bool {
+        let mut worked = false;
+        while let Some(command) = self.mailbox.next_command() {
+            worked = true;
+            self.obey(command, now);
+        }
+        while let Some(ready) = self.mailbox.next_ready() {
+            worked = true;
+            match ready {
+                Ready::Link(key) => self.mark(key),
+                Ready::Consumed(key) => {
+                    if let Some(slot) = self.slot(key) {
+                        slot.link.consumed();
+                    }
+                    self.mark(key);
+                }
+                Ready::Inbox(node) => {
+                    if let Some(node) = self.nodes.get_mut(&node) {
+                        node.inbox.refill();
+                        node.inbox.wake();
+                    }
+                }
+            }
+        }
+        worked
+    }
+
+    /// The link may have something to send.
+    fn mark(&mut self, key: LinkKey) {
+        if let Some(slot) = self.slot(key)
+            && !slot.dirty
+        {
+            slot.dirty = true;
+            self.dirty.push(key);
+        }
+    }
+
+    /// Sends what the dirty links have.
+    fn flush(&mut self, now: Time) -> bool {
+        let mut worked = false;
+        for key in std::mem::take(&mut self.dirty) {
+            worked |= self.flush_link(key, now);
+        }
+        worked
+    }
+
+    fn flush_link(&mut self, key: LinkKey, now: Time) -> bool {
+        let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link as usize)) else {
+            return false;
+        };
+        slot.dirty = false;
+        let mut worked = self.follow_wants(key, now);
+        let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link as usize)) else {
+            return worked;
+        };
+        if let Some(socket) = slot.socket
+            && let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize)
+            && connection.role == connection::Role::Link(key)
+        {
+            if connection.sending {
+                // Its completion marks the link again.
+                return worked;
+            }
+            let mut batch = self.spare.pop().unwrap_or_default();
+            slot.link.transmit(now, &mut batch);
+            if batch.is_empty() {
+                self.spare.push(batch);
+            } else {
+                if batch.bytes() >= POLLING_BYTES && !slot.polled {
+                    slot.polled = true;
+                    slot.link.outgoing().iter_mut().for_each(crate::stream::StreamReader::poll);
+                    self.polled.push(key);
+                }
+                connection.sending = true;
+                self.driver.send(socket, batch);
+                worked = true;
+            }
+        }
+        let slot = self.slot(key);
+        if slot.is_some_and(|slot| !slot.polled) {
+            self.settle(key);
+        }
+        self.schedule(key, now);
+        worked
+    }
+
+    /// Waits for the link's streams to be written to; marks the link if one was meanwhile and it can be sent.
+    fn settle(&mut self, key: LinkKey) {
+        let Some(slot) = self.slot(key) else { return };
+        slot.polled = false;
+        let up = slot.link.state() == crate::link::State::Up;
+        let mut written = false;
+        for stream in slot.link.outgoing() {
+            // What waits for credit or for a connection is sent when those come; it needs no signal.
+            if !stream.wait() && (!up || stream.sent() < stream.credit()) {
+                written = true;
+            }
+        }
+        let sending = slot.socket.is_some_and(|socket| {
+            self.connections
+                .get(socket.0 as usize)
+                .and_then(Option::as_ref)
+                .is_some_and(|connection| connection.sending)
+        });
+        let waits_for_dial = self
+            .slot(key)
+            .is_some_and(|slot| !matches!(slot.link.state(), crate::link::State::Up | crate::link::State::Idle));
+        if written && !sending && !waits_for_dial {
+            self.mark(key);
+        }
+    }
+
+    fn has_unsent(&mut self, key: LinkKey) -> bool {
+        self.slot(key).is_some_and(|slot| slot.link.outgoing().iter_mut().any(|stream| stream.has_unsent()))
+    }
+
+    fn slot(&mut self, key: LinkKey) -> Option<&mut node::LinkSlot> {
+        self.nodes.get_mut(&key.node)?.links.get_mut(key.link as usize)
+    }
+
+    /// Sets the timer for the link's deadline, unless an earlier one is set that will look at it.
+    fn schedule(&mut self, key: LinkKey, now: Time) {
+        let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link as usize)) else {
+            return;
+        };
+        if let Some(deadline) = slot.link.deadline()
+            && slot.timer.is_none_or(|timer| deadline < timer || timer < now)
+        {
+            slot.timer = Some(deadline);
+            self.timers.set(deadline, Timer::Link(key));
+        }
+    }
+
+    fn expire(&mut self, now: Time) {
+        while let Some(timer) = self.timers.due(now) {
+            match timer {
+                Timer::Link(key) => {
+                    if let Some(slot) = self.slot(key) {
+                        slot.timer = None;
+                        slot.link.timeout(now);
+                        self.tell(key);
+                        self.mark(key);
+                        // Sent at once: nothing else may happen for long.
+                        self.flush(now);
+                    }
+                }
+                Timer::Connection(socket) => self.connection_expired(socket, now),
+                Timer::Listener(listener) => self.listen_again(listener),
+                Timer::Stop(node) => self.stop_expired(node, now),
+            }
+        }
+    }
+
+    fn connection(&mut self, socket: SocketId) -> Option<&mut Connection> {
+        self.connections.get_mut(socket.0 as usize)?.as_mut()
+    }
+}

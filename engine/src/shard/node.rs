@@ -1,0 +1,133 @@
+//! A server in its shard: its links, its inbox, its stop.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use super::LinkKey;
+use super::mail::{Seed, Undelivered};
+use crate::driver::Slice;
+use crate::driver::SocketId;
+use crate::events::{Event, EventQueue};
+use crate::inbox::{Arrived, Body, InboxSender};
+use crate::link::{Arrival, Delivery, Link, Local, Notice, Pid};
+use crate::stats::StatsTable;
+use crate::time::Time;
+
+/// A server in its shard.
+pub(super) struct Node {
+    pub(super) local: Arc<Local>,
+    pub(super) listener: Option<SocketId>,
+    pub(super) links: Vec<LinkSlot>,
+    pub(super) by_pid: HashMap<Pid, u32>,
+    pub(super) inbox: InboxSender,
+    pub(super) events: Arc<EventQueue>,
+    stats: Arc<StatsTable>,
+    pub(super) stopping: Option<Stopping>,
+    /// Sockets that are not closed yet, listener included.
+    pub(super) open_sockets: usize,
+}
+
+/// A link with what the shard knows of it.
+pub(super) struct LinkSlot {
+    pub(super) link: Link,
+    addresses: Vec<SocketAddr>,
+    next_address: usize,
+    /// The connection that the link has, or is making.
+    pub(super) socket: Option<SocketId>,
+    /// The earliest timer that will look at the link's deadline.
+    pub(super) timer: Option<Time>,
+    pub(super) dirty: bool,
+    pub(super) polled: bool,
+}
+
+/// A stop under way.
+pub(super) struct Stopping {
+    pub(super) deadline: Time,
+    pub(super) report: Option<mpsc::Sender<Vec<Undelivered>>>,
+    /// Goodbyes are said, connections are ending.
+    pub(super) leaving: bool,
+    pub(super) undelivered: Vec<Undelivered>,
+}
+
+impl Node {
+    pub(super) fn new(seed: Seed, listener: Option<SocketId>) -> Node {
+        let by_pid = seed.peers.iter().enumerate().map(|(index, (pid, _))| (*pid, index as u32)).collect();
+        let local = seed.local;
+        let links = seed.peers.into_iter().map(|(pid, addresses)| LinkSlot {
+            link: Link::new(local.clone(), pid),
+            addresses,
+            next_address: 0,
+            socket: None,
+            timer: None,
+            dirty: false,
+            polled: false,
+        });
+        let links = links.collect();
+        Node {
+            local,
+            listener,
+            links,
+            by_pid,
+            inbox: seed.inbox,
+            events: seed.events,
+            stats: seed.stats,
+            stopping: None,
+            open_sockets: usize::from(listener.is_some()),
+        }
+    }
+
+    /// Puts what a segment brought into the inbox. `frames` is the segment's payload where it holds whole frames.
+    pub(super) fn deliver(&mut self, key: LinkKey, delivery: Delivery, frames: impl FnOnce() -> Slice) {
+        let body = match delivery.arrival {
+            Arrival::Frames => Body::Frames(frames()),
+            Arrival::Whole { id, payload } => Body::Whole { id, payload },
+            Arrival::Part => return,
+        };
+        let Some(slot) = self.links.get_mut(key.link as usize) else { return };
+        for opened in slot.link.take_opened() {
+            self.stats.receives(key.link as usize, opened);
+        }
+        let (pid, stream, end) = (slot.link.peer(), delivery.stream, delivery.end);
+        self.inbox.push(Arrived { pid, link: key, stream, end, body });
+    }
+
+    /// Tells the application what the link has to say.
+    pub(super) fn tell(&mut self, index: u32) {
+        let Some(slot) = self.links.get_mut(index as usize) else { return };
+        let pid = slot.link.peer();
+        for notice in slot.link.take_notices() {
+            self.events.push(match notice {
+                Notice::Up { incarnation } => Event::Up { pid, incarnation },
+                Notice::Down { reason } => Event::Down { pid, reason },
+                Notice::Restarted { incarnation } => Event::Restarted { pid, incarnation },
+                Notice::Refused { reason } => Event::Refused { pid, reason },
+            });
+        }
+    }
+
+    /// What is not acknowledged, by peer.
+    pub(super) fn undelivered(&mut self) -> Vec<Undelivered> {
+        let counted = self.links.iter_mut().map(|slot| {
+            let pid = slot.link.peer();
+            let (messages, bytes) = slot
+                .link
+                .outgoing()
+                .iter_mut()
+                .map(crate::stream::StreamReader::unacknowledged)
+                .fold((0, 0), |sum, stream| (sum.0 + stream.0, sum.1 + stream.1));
+            Undelivered { pid, messages, bytes }
+        });
+        counted.filter(|undelivered| undelivered.messages > 0).collect()
+    }
+}
+
+impl LinkSlot {
+    /// Where to dial next: a name may stand for several addresses, and each has its turn.
+    pub(super) fn next_address(&mut self) -> Option<SocketAddr> {
+        let address = *self.addresses.get(self.next_address % self.addresses.len().max(1))?;
+        self.next_address += 1;
+        Some(address)
+    }
+}

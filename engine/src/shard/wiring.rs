@@ -1,0 +1,455 @@
+//! What happens to connections, and what that means to links and servers.
+
+use std::io;
+use std::time::Duration;
+
+use super::connection::{Connection, Role};
+use super::mail::Command;
+use super::node::{Node, Stopping};
+use super::timers::Timer;
+use super::{LinkKey, Shard};
+use crate::driver::{Completion, Driver, ReceiveBuffer, SocketId};
+use crate::events::Event;
+use crate::link::{Batch, DownReason, Verdict, Want};
+use crate::time::Time;
+use crate::wire::{GoodbyeReason, Hello, Kind, Refusal, RefusalReason, SegmentError, SegmentHeader};
+
+/// Who connects has this long to say who it is.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+/// So long a connection that was ended waits for the other side to close it too, so that its last words arrive.
+const LINGER: Duration = Duration::from_millis(20);
+/// The pause after the kernel had no descriptor for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+impl<D: Driver> Shard<D> {
+    pub(super) fn obey(&mut self, command: Command, now: Time) {
+        match command {
+            Command::Start(seed) => {
+                let id = seed.node;
+                let listener = seed.listener.try_clone().and_then(|listener| self.driver.listen(listener));
+                if let Err(error) = &listener {
+                    seed.events.push(Event::AcceptFailed { error: error.to_string() });
+                }
+                let listener = listener.ok();
+                if let Some(listener) = listener {
+                    self.put(listener, Connection::new(Role::Unknown(id), id, None));
+                }
+                let links = seed.peers.len() as u32;
+                self.nodes.insert(id, Node::new(*seed, listener));
+                for link in 0..links {
+                    self.mark(LinkKey { node: id, link });
+                }
+            }
+            Command::Open { link, stream } => {
+                if let Some(slot) = self.slot(link) {
+                    slot.link.open(stream);
+                    slot.polled = false;
+                    self.mark(link);
+                }
+            }
+            Command::Stop { node, patience, report } => match self.nodes.get_mut(&node) {
+                Some(state) => {
+                    let deadline = now + patience;
+                    state.stopping =
+                        Some(Stopping { deadline, report: Some(report), leaving: false, undelivered: Vec::new() });
+                    self.timers.set(deadline, Timer::Stop(node));
+                    if let Some(listener) = state.listener {
+                        self.driver.close(listener);
+                    }
+                    self.look_at_stop(node, now);
+                }
+                None => drop(report.send(Vec::new())),
+            },
+            Command::Violation { link, violation } => self.violated(link, &violation.to_string(), now),
+            Command::Shutdown => self.shutdown = true,
+        }
+    }
+
+    pub(super) fn complete(&mut self, completion: Completion, now: Time) {
+        match completion {
+            Completion::Accepted { listener, socket } => {
+                let Some(node) = self.connection(listener).map(|connection| connection.node) else {
+                    return self.driver.close(socket);
+                };
+                if let Some(state) = self.nodes.get_mut(&node) {
+                    state.open_sockets += 1;
+                }
+                let deadline = now + GREETING_TIMEOUT;
+                self.put(socket, Connection::new(Role::Unknown(node), node, Some(deadline)));
+                self.timers.set(deadline, Timer::Connection(socket));
+                let buffer = self.pool.take();
+                self.driver.receive(socket, buffer);
+            }
+            Completion::AcceptFailed { listener, error } => {
+                let node = self.connection(listener).map(|connection| connection.node);
+                if let Some(node) = node.and_then(|node| self.nodes.get(&node)) {
+                    node.events.push(Event::AcceptFailed { error: error.to_string() });
+                }
+                self.timers.set(now + ACCEPT_PAUSE, Timer::Listener(listener));
+            }
+            Completion::Connected { socket, result } => self.dialed(socket, result, now),
+            Completion::Received { socket, result, buffer } => match result {
+                Ok(0) => self.disconnected(socket, now),
+                Ok(_) => self.received(socket, buffer, now),
+                Err(_) => self.disconnected(socket, now),
+            },
+            Completion::Sent { socket, result, batch } => self.sent(socket, result, batch, now),
+            Completion::Closed { socket } => {
+                if let Some(connection) = self.connections.get_mut(socket.0 as usize).and_then(Option::take)
+                    && let Some(node) = self.nodes.get_mut(&connection.node)
+                {
+                    node.open_sockets -= 1;
+                    self.look_at_stop(connection.node, now);
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, socket: SocketId, connection: Connection) {
+        let index = socket.0 as usize;
+        if self.connections.len() <= index {
+            self.connections.resize_with(index + 1, || None);
+        }
+        self.connections[index] = Some(connection);
+    }
+
+    /// Does what the link wants: dials, or hangs up.
+    pub(super) fn follow_wants(&mut self, key: LinkKey, now: Time) -> bool {
+        let Some(node) = self.nodes.get_mut(&key.node) else { return false };
+        let stopping = node.stopping.is_some();
+        let Some(slot) = node.links.get_mut(key.link as usize) else { return false };
+        match slot.link.wants(now) {
+            Want::Nothing => false,
+            Want::Hangup => {
+                if let Some(socket) = slot.socket.take() {
+                    self.set_role(socket, Role::Ending);
+                    self.driver.close(socket);
+                }
+                true
+            }
+            Want::Dial => {
+                let dialed = match slot.next_address() {
+                    _ if stopping => Err(io::Error::from(io::ErrorKind::Interrupted)),
+                    Some(address) => self.driver.connect(address),
+                    None => Err(io::Error::from(io::ErrorKind::AddrNotAvailable)),
+                };
+                match dialed {
+                    Ok(socket) => {
+                        slot.socket = Some(socket);
+                        node.open_sockets += 1;
+                        self.put(socket, Connection::new(Role::Dialing(key), key.node, None));
+                    }
+                    Err(_) => slot.link.dial_failed(now),
+                }
+                true
+            }
+        }
+    }
+
+    fn dialed(&mut self, socket: SocketId, result: io::Result<()>, now: Time) {
+        let Some(Role::Dialing(key)) = self.connection(socket).map(|connection| connection.role) else { return };
+        if result.is_err() {
+            return self.disconnected(socket, now);
+        }
+        let Some(slot) = self.slot(key) else { return self.driver.close(socket) };
+        let hello = slot.link.connected(now);
+        self.set_role(socket, Role::Greeting(key));
+        let buffer = self.pool.take();
+        self.driver.receive(socket, buffer);
+        self.say(socket, SegmentHeader::new(Kind::Hello), hello.encode());
+        self.schedule(key, now);
+    }
+
+    fn received(&mut self, socket: SocketId, buffer: ReceiveBuffer, now: Time) {
+        loop {
+            let Some(connection) = self.connection(socket) else { return };
+            let (role, segment) = (connection.role, connection.next_segment(&buffer));
+            let (header, payload) = match segment {
+                Ok(Some(segment)) => segment,
+                Ok(None) => break,
+                Err(error) => return self.misspoken(socket, role, error, now),
+            };
+            let bytes = &buffer.bytes()[payload.clone()];
+            match role {
+                Role::Link(key) => {
+                    let Some(node) = self.nodes.get_mut(&key.node) else { return self.driver.close(socket) };
+                    let Some(slot) = node.links.get_mut(key.link as usize) else { return self.driver.close(socket) };
+                    match slot.link.receive(&header, bytes, now) {
+                        Ok(Some(delivery)) => node.deliver(key, delivery, || buffer.share(payload)),
+                        Ok(None) => {}
+                        Err(violation) => return self.violated(key, &violation.to_string(), now),
+                    }
+                    if slot_left(node, key) {
+                        node.tell(key.link);
+                        self.mark(key);
+                        self.flush(now);
+                        return;
+                    }
+                }
+                Role::Greeting(key) => self.answered(socket, key, &header, bytes, now),
+                Role::Unknown(node) => self.greeted(socket, node, &header, bytes, now),
+                Role::Dialing(_) | Role::Ending => {}
+            }
+        }
+        let pool = self.pool.clone();
+        let Some(connection) = self.connection(socket) else { return };
+        let role = connection.role;
+        let buffer = connection.make_room(buffer, &pool);
+        if let Role::Link(key) = role {
+            self.mark(key);
+            self.look_at_stop(key.node, now);
+        }
+        if self.connection(socket).is_some() {
+            self.driver.receive(socket, buffer);
+        }
+    }
+
+    /// A peer that dialed us has said something.
+    fn greeted(&mut self, socket: SocketId, node: u32, header: &SegmentHeader, payload: &[u8], now: Time) {
+        let Some(state) = self.nodes.get_mut(&node) else { return self.driver.close(socket) };
+        let from = state.local.pid;
+        let hello = match Hello::decode(payload) {
+            Ok(hello) if header.kind() == Kind::Hello => hello,
+            _ => return self.refuse(socket, Refusal { reason: RefusalReason::Malformed, from }, now),
+        };
+        let reason = match state.by_pid.get(&hello.from) {
+            _ if state.stopping.is_some() => RefusalReason::Stopping,
+            None if hello.cluster != state.local.cluster => RefusalReason::WrongCluster,
+            None => RefusalReason::UnknownPeer,
+            Some(&link) => {
+                let key = LinkKey { node, link };
+                let slot = &mut state.links[link as usize];
+                match slot.link.greeted(&hello, now) {
+                    Verdict::Refuse(refusal) => return self.refuse(socket, refusal, now),
+                    Verdict::Welcome(welcome) => {
+                        // The link's older connection, or its own dial, is over.
+                        if let Some(older) = slot.socket.replace(socket) {
+                            self.set_role(older, Role::Ending);
+                            self.driver.close(older);
+                        }
+                        self.set_role(socket, Role::Link(key));
+                        self.say(socket, SegmentHeader::new(Kind::Welcome), welcome.encode());
+                        self.tell(key);
+                        self.mark(key);
+                        self.schedule(key, now);
+                        return;
+                    }
+                }
+            }
+        };
+        self.refuse(socket, Refusal { reason, from }, now);
+    }
+
+    /// The peer that we dialed has answered.
+    fn answered(&mut self, socket: SocketId, key: LinkKey, header: &SegmentHeader, payload: &[u8], now: Time) {
+        let Some(slot) = self.slot(key) else { return self.driver.close(socket) };
+        let welcomed = match header.kind() {
+            Kind::Welcome => Hello::decode(payload).is_ok_and(|welcome| slot.link.welcomed(&welcome, now)),
+            Kind::Refuse => {
+                if let Some(refusal) = Refusal::decode(payload) {
+                    slot.link.refused(refusal, now);
+                }
+                false
+            }
+            _ => false,
+        };
+        if welcomed {
+            self.set_role(socket, Role::Link(key));
+            self.tell(key);
+            self.mark(key);
+            self.schedule(key, now);
+        } else {
+            self.disconnected(socket, now);
+        }
+    }
+
+    fn set_role(&mut self, socket: SocketId, role: Role) {
+        if let Some(connection) = self.connection(socket) {
+            connection.role = role;
+            connection.deadline = None;
+        }
+    }
+
+    /// Sends a segment outside of a link's batches.
+    fn say(&mut self, socket: SocketId, mut header: SegmentHeader, payload: Vec<u8>) {
+        let mut batch = self.spare.pop().unwrap_or_default();
+        header.flags = crate::wire::CHECKSUMMED.into();
+        batch.push_owned(header, payload);
+        self.send_next(socket, batch);
+    }
+
+    /// Sends a batch as soon as the send under way, if there is one, is over.
+    fn send_next(&mut self, socket: SocketId, batch: Box<Batch>) {
+        let Some(connection) = self.connection(socket) else { return };
+        if connection.sending {
+            connection.next = Some(batch);
+        } else {
+            connection.sending = true;
+            self.driver.send(socket, batch);
+        }
+    }
+
+    fn refuse(&mut self, socket: SocketId, refusal: Refusal, now: Time) {
+        self.say(socket, SegmentHeader::new(Kind::Refuse), refusal.encode().to_vec());
+        self.end(socket, now);
+    }
+
+    /// Ends a connection once what is under way was sent.
+    fn end(&mut self, socket: SocketId, now: Time) {
+        let deadline = now + LINGER;
+        let Some(connection) = self.connection(socket) else { return };
+        connection.role = Role::Ending;
+        connection.deadline = Some(deadline);
+        if !connection.sending {
+            self.driver.finish(socket);
+        }
+        self.timers.set(deadline, Timer::Connection(socket));
+    }
+
+    fn sent(&mut self, socket: SocketId, result: io::Result<()>, mut batch: Box<Batch>, now: Time) {
+        batch.clear();
+        if self.spare.len() < 16 {
+            self.spare.push(batch);
+        }
+        let Some(connection) = self.connection(socket) else { return };
+        connection.sending = false;
+        if result.is_err() {
+            return self.disconnected(socket, now);
+        }
+        if let Some(next) = connection.next.take() {
+            connection.sending = true;
+            return self.driver.send(socket, next);
+        }
+        match connection.role {
+            Role::Link(key) => self.mark(key),
+            Role::Ending => self.driver.finish(socket),
+            Role::Unknown(_) | Role::Dialing(_) | Role::Greeting(_) => {}
+        }
+    }
+
+    /// The connection is over, from the other side or by an error.
+    fn disconnected(&mut self, socket: SocketId, now: Time) {
+        let Some(connection) = self.connection(socket) else { return };
+        let role = std::mem::replace(&mut connection.role, Role::Ending);
+        self.driver.close(socket);
+        if let Role::Dialing(key) | Role::Greeting(key) | Role::Link(key) = role
+            && let Some(slot) = self.slot(key)
+        {
+            if slot.socket == Some(socket) {
+                slot.socket = None;
+                slot.link.lost(DownReason::Closed, now);
+            }
+            self.tell(key);
+            self.schedule(key, now);
+            self.look_at_stop(key.node, now);
+        }
+    }
+
+    /// What came is not this protocol.
+    fn misspoken(&mut self, socket: SocketId, role: Role, error: SegmentError, now: Time) {
+        match role {
+            Role::Link(key) => self.violated(key, &error.to_string(), now),
+            Role::Unknown(node) if matches!(error, SegmentError::Version(_)) => {
+                let from = self.nodes.get(&node).map_or(0, |node| node.local.pid);
+                self.refuse(socket, Refusal { reason: RefusalReason::Version, from }, now);
+            }
+            _ => self.disconnected(socket, now),
+        }
+    }
+
+    /// The peer broke the protocol: its connection ends, and is made anew.
+    fn violated(&mut self, key: LinkKey, violation: &str, now: Time) {
+        let Some(slot) = self.slot(key) else { return };
+        slot.link.lost(DownReason::Violation(violation.to_owned()), now);
+        if let Some(socket) = slot.socket.take() {
+            self.set_role(socket, Role::Ending);
+            self.driver.close(socket);
+        }
+        self.tell(key);
+        self.schedule(key, now);
+    }
+
+    pub(super) fn connection_expired(&mut self, socket: SocketId, now: Time) {
+        if self.connection(socket).is_some_and(|connection| connection.deadline.is_some_and(|deadline| deadline <= now))
+        {
+            self.disconnected(socket, now);
+        }
+    }
+
+    pub(super) fn listen_again(&mut self, listener: SocketId) {
+        if self.nodes.values().any(|node| node.listener == Some(listener) && node.stopping.is_none()) {
+            self.driver.resume_accept(listener);
+        }
+    }
+
+    pub(super) fn tell(&mut self, key: LinkKey) {
+        if let Some(node) = self.nodes.get_mut(&key.node) {
+            node.tell(key.link);
+        }
+    }
+
+    pub(super) fn stop_expired(&mut self, node: u32, now: Time) {
+        self.look_at_stop(node, now);
+    }
+
+    /// Takes a stop one step further: drain, say goodbye, close, report.
+    pub(super) fn look_at_stop(&mut self, id: u32, now: Time) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Some(stopping) = &mut node.stopping else { return };
+        if !stopping.leaving {
+            if now < stopping.deadline && node.links.iter_mut().any(|slot| slot.link.is_draining()) {
+                return;
+            }
+            stopping.leaving = true;
+            let undelivered = node.undelivered();
+            if let Some(stopping) = &mut node.stopping {
+                stopping.undelivered = undelivered;
+            }
+            self.leave(id, now);
+        }
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        if node.open_sockets > 0 {
+            return;
+        }
+        if let Some(node) = self.nodes.remove(&id)
+            && let Some(mut stopping) = node.stopping
+            && let Some(report) = stopping.report.take()
+        {
+            // Whoever stopped the server may have gone away without waiting.
+            let _ = report.send(stopping.undelivered);
+        }
+    }
+
+    /// Says goodbye on every link and ends every connection of the server.
+    fn leave(&mut self, id: u32, now: Time) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let mut leaving = Vec::new();
+        for slot in &mut node.links {
+            let mut batch = self.spare.pop().unwrap_or_default();
+            slot.link.close(GoodbyeReason::Stopped, &mut batch);
+            if let Some(socket) = slot.socket.take() {
+                leaving.push((socket, batch));
+            }
+        }
+        for (socket, batch) in leaving {
+            if batch.is_empty() {
+                self.disconnected(socket, now);
+            } else {
+                self.send_next(socket, batch);
+                self.end(socket, now);
+            }
+        }
+        // Who has connected and not said who it is.
+        for index in 0..self.connections.len() {
+            let listener = self.nodes.get(&id).and_then(|node| node.listener);
+            let unknown = |connection: &Connection| connection.role == Role::Unknown(id);
+            if self.connections[index].as_ref().is_some_and(unknown) && listener != Some(SocketId(index as u32)) {
+                self.driver.close(SocketId(index as u32));
+            }
+        }
+    }
+}
+
+fn slot_left(node: &Node, key: LinkKey) -> bool {
+    node.links.get(key.link as usize).is_some_and(|slot| slot.link.state() != crate::link::State::Up)
+}

@@ -1,0 +1,113 @@
+//! A stream: the bytes that one outbox sends to one peer on one lane, from the application to the link.
+//!
+//! A stream is a position, and its ring is its memory: what the application has written and the peer has not
+//! acknowledged stands in one SPSC ring, which is the queue, the send buffer and the retransmit window at once.
+//!
+//! An envelope longer than [`MAX_RING_PAYLOAD`] travels by reference: its frame header stands in the ring, its `Bytes` in
+//! a queue beside it, and nothing is copied. Its payload counts in the stream's positions but takes no room in the ring,
+//! so **stream position = ring position + the payload bytes by reference before it**.
+
+mod reader;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use atomic_waker::AtomicWaker;
+use bytes::Bytes;
+use crossbeam_queue::SegQueue;
+
+use crate::ring;
+use crate::wire::FRAME_HEADER_BYTES;
+
+pub use reader::{AckError, Extent, Part, StreamReader};
+pub use writer::{FrameSlot, Full, StreamWriter};
+
+/// The longest payload that is copied into the ring; a longer one travels by reference.
+pub const MAX_RING_PAYLOAD: usize = ring::MAX_RECORD - FRAME_HEADER_BYTES;
+
+/// A stream holds at least this much payload by reference, however small its ring.
+pub const LEAST_REFERENCE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A lane: streams to one peer that do not wait for each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lane {
+    /// Everything that is not urgent.
+    #[default]
+    Normal,
+    /// Votes, heartbeats: what must not wait behind a bulk transfer.
+    Urgent,
+}
+
+/// The number of the stream of outbox `outbox` on `lane`, as the wire names it.
+pub fn stream_id(outbox: u32, lane: Lane) -> u32 {
+    outbox * 2 + u32::from(lane == Lane::Urgent)
+}
+
+/// The lane of a stream.
+pub fn lane_of(stream: u32) -> Lane {
+    if stream % 2 == 1 { Lane::Urgent } else { Lane::Normal }
+}
+
+/// Makes a stream whose ring has `ring_bytes` and which holds up to `reference_bytes` of payload by reference, or one
+/// envelope, whichever is more.
+pub fn stream(id: u32, ring_bytes: usize, reference_bytes: u64) -> (StreamWriter, StreamReader) {
+    let (producer, consumer) = ring::ring(ring_bytes);
+    let shared = Arc::new(Shared {
+        references: SegQueue::new(),
+        referenced_bytes: AtomicU64::new(0),
+        reference_bytes,
+        room: AtomicWaker::new(),
+        counters: Arc::default(),
+    });
+    (StreamWriter::new(producer, shared.clone()), StreamReader::new(id, consumer, shared))
+}
+
+/// Messages and payload bytes that went through one stream, in one direction. Written by one thread, read by any.
+#[derive(Debug, Default)]
+pub struct Counters {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Counters {
+    /// Counts `messages` with `bytes` of payload together. Only the stream's one writer may call this.
+    #[inline]
+    pub(crate) fn count(&self, messages: u64, bytes: u64) {
+        // A load and a store, not a locked addition: there is one writer.
+        self.messages.store(self.messages.load(Ordering::Relaxed) + messages, Ordering::Relaxed);
+        self.bytes.store(self.bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
+    }
+
+    /// Messages so far.
+    pub fn messages(&self) -> u64 {
+        self.messages.load(Ordering::Relaxed)
+    }
+
+    /// Payload bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// What writer and reader share beside the ring.
+struct Shared {
+    /// Payloads by reference, in the order of their headers in the ring. Pushed before the header is published, so that
+    /// whoever sees the header finds the payload.
+    references: SegQueue<Reference>,
+    /// Payload bytes by reference that are not acknowledged.
+    referenced_bytes: AtomicU64,
+    /// The limit on `referenced_bytes`; one envelope is always let in.
+    reference_bytes: u64,
+    /// The sender that waits for room.
+    room: AtomicWaker,
+    counters: Arc<Counters>,
+}
+
+struct Reference {
+    /// Ring position behind the frame's header.
+    ring_after: u64,
+    payload: Bytes,
+}

@@ -1,0 +1,374 @@
+//! The link's end of a stream: what may be sent next, what is acknowledged, where to go on after a disconnect.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::{Counters, Shared};
+use crate::ring::{Consumer, Region};
+use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, LAST, MAX_SEGMENT_PAYLOAD, frame_bytes, padded};
+
+/// What fills up the last bytes of a frame by reference.
+static PADDING: [u8; 8] = [0; 8];
+
+/// A fragment never begins with less of its frame than this, so that the receiver learns the frame's length at once.
+const SMALLEST_FIRST_FRAGMENT: u64 = 4096;
+
+/// The link's end of a stream.
+///
+/// Invariant, in stream positions: `acked <= sent <= highest_sent <= written`, and `sent <= credit`.
+pub struct StreamReader {
+    id: u32,
+    ring: Consumer,
+    shared: Arc<Shared>,
+    /// Envelopes by reference that are not acknowledged, in order.
+    references: VecDeque<InFlight>,
+    /// `stream position - ring position` in front of the first of `references`.
+    base: u64,
+    acked: u64,
+    sent: u64,
+    highest_sent: u64,
+    credit: u64,
+}
+
+/// An envelope by reference, with its places in the stream.
+struct InFlight {
+    /// Where its payload begins; its header stands in the 16 bytes before.
+    payload_at: u64,
+    /// Where the next frame begins.
+    end: u64,
+    /// The ring position that `payload_at` and `end` both correspond to.
+    ring_after: u64,
+    payload: Bytes,
+}
+
+impl InFlight {
+    fn frame_at(&self) -> u64 {
+        self.payload_at - FRAME_HEADER_BYTES as u64
+    }
+
+    fn base_before(&self) -> u64 {
+        self.payload_at - self.ring_after
+    }
+
+    fn base_after(&self) -> u64 {
+        self.end - self.ring_after
+    }
+}
+
+/// A run of bytes to send as one segment's payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The stream position of its first byte.
+    pub from: u64,
+    /// The stream position behind its last byte.
+    pub to: u64,
+    /// `FRAGMENT`, `FIRST`, `LAST`, where they apply.
+    pub flags: u16,
+    /// Index of the envelope by reference that it belongs to.
+    reference: Option<usize>,
+}
+
+impl StreamReader {
+    pub(super) fn new(id: u32, ring: Consumer, shared: Arc<Shared>) -> StreamReader {
+        StreamReader {
+            id,
+            ring,
+            shared,
+            references: VecDeque::new(),
+            base: 0,
+            acked: 0,
+            sent: 0,
+            highest_sent: 0,
+            credit: 0,
+        }
+    }
+
+    /// The stream's number on the wire.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Every byte before this is in the peer's inbox.
+    pub fn acked(&self) -> u64 {
+        self.acked
+    }
+
+    /// The position behind the last byte that was handed to a connection.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// The position up to which the peer has room.
+    pub fn credit(&self) -> u64 {
+        self.credit
+    }
+
+    /// Messages and bytes that were written.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.shared.counters
+    }
+
+    /// The position behind the last byte that the application has written.
+    pub fn written(&mut self) -> u64 {
+        let ring = self.ring.written();
+        while let Some(reference) = self.shared.references.pop() {
+            let base = self.references.back().map_or(self.base, InFlight::base_after);
+            let payload_at = reference.ring_after + base;
+            let end = payload_at + padded(reference.payload.len()) as u64;
+            self.references.push_back(InFlight {
+                payload_at,
+                end,
+                ring_after: reference.ring_after,
+                payload: reference.payload,
+            });
+        }
+        // A reference is queued before its header is published: the last ones may not count yet.
+        let published = self.references.partition_point(|reference| reference.ring_after <= ring);
+        match published.checked_sub(1) {
+            Some(last) => ring + self.references[last].base_after(),
+            None => ring + self.base,
+        }
+    }
+
+    /// Whether bytes wait that have not been sent, whether or not there is credit for them.
+    pub fn has_unsent(&mut self) -> bool {
+        self.written() > self.sent
+    }
+
+    /// Whether more than half of the ring waits to be acknowledged.
+    pub fn is_filling(&self) -> bool {
+        let used = self.ring_position(self.sent) - self.ring.released();
+        used as usize > self.ring.capacity() / 2
+    }
+
+    /// The next segment's bytes within the credit, if there are any; they count as sent.
+    pub fn take(&mut self) -> Option<Extent> {
+        let written = self.written();
+        let limit = written.min(self.credit).min(self.sent + MAX_SEGMENT_PAYLOAD as u64);
+        if self.sent >= limit {
+            return None;
+        }
+        let index = self.references.partition_point(|reference| reference.end <= self.sent);
+        let extent = match self.references.get(index) {
+            Some(reference) if reference.frame_at() <= self.sent => self.take_reference(index, limit)?,
+            next => {
+                let limit = next.map_or(limit, |reference| limit.min(reference.frame_at()));
+                let base = next.map_or_else(|| self.base_at_end(), InFlight::base_before);
+                let to = self.ring.cut(self.sent - base, limit - base) + base;
+                if to == self.sent {
+                    return None;
+                }
+                Extent { from: self.sent, to, flags: 0, reference: None }
+            }
+        };
+        self.sent = extent.to;
+        self.highest_sent = self.highest_sent.max(self.sent);
+        debug_assert!(self.acked <= self.sent && self.sent <= self.highest_sent && self.highest_sent <= written);
+        Some(extent)
+    }
+
+    fn take_reference(&self, index: usize, limit: u64) -> Option<Extent> {
+        let reference = &self.references[index];
+        let (begin, end) = (reference.frame_at(), reference.end);
+        let to = end.min(limit);
+        let from = self.sent;
+        if from == begin && to < end.min(begin + SMALLEST_FIRST_FRAGMENT) {
+            return None;
+        }
+        let mut flags = 0;
+        if from != begin || to != end {
+            flags |= FRAGMENT;
+            flags |= if from == begin { FIRST } else { 0 };
+            flags |= if to == end { LAST } else { 0 };
+        }
+        Some(Extent { from, to, flags, reference: Some(index) })
+    }
+
+    /// The extent's bytes, to be checksummed.
+    pub fn slices(&self, extent: &Extent) -> [&[u8]; 4] {
+        let Some(index) = extent.reference else {
+            let [first, second] = self.ring.slices(self.ring_position(extent.from), self.ring_position(extent.to));
+            return [first, second, &[], &[]];
+        };
+        let reference = &self.references[index];
+        let (header, payload, padding) = split(reference, extent);
+        let [first, second]: [&[u8]; 2] = if header {
+            self.ring.slices(reference.ring_after - FRAME_HEADER_BYTES as u64, reference.ring_after)
+        } else {
+            [&[], &[]]
+        };
+        [first, second, &reference.payload[payload], &PADDING[..padding]]
+    }
+
+    /// The extent's bytes as parts that the kernel reads: they stay where they are, and live, while a part exists.
+    pub fn parts(&self, extent: &Extent, push: &mut dyn FnMut(Part)) {
+        let mut regions = |from, to| {
+            for region in self.ring.regions(from, to) {
+                if region.len() > 0 {
+                    push(Part::Ring(region));
+                }
+            }
+        };
+        let Some(index) = extent.reference else {
+            regions(self.ring_position(extent.from), self.ring_position(extent.to));
+            return;
+        };
+        let reference = &self.references[index];
+        let (header, payload, padding) = split(reference, extent);
+        if header {
+            regions(reference.ring_after - FRAME_HEADER_BYTES as u64, reference.ring_after);
+        }
+        if !payload.is_empty() {
+            push(Part::Shared(reference.payload.slice(payload)));
+        }
+        if padding > 0 {
+            push(Part::Static(&PADDING[..padding]));
+        }
+    }
+
+    /// The peer has everything before `position` in its inbox, and room up to `credit`.
+    ///
+    /// `Ok(true)`: a sender waits for room and was woken or must look. An error: the peer acknowledges what was never
+    /// sent, or the middle of an envelope.
+    pub fn acknowledge(&mut self, position: u64, credit: u64) -> Result<(), AckError> {
+        // Credit only grows within a link: an older grant that arrives on another stream's segment changes nothing.
+        self.credit = self.credit.max(credit);
+        if position <= self.acked {
+            return Ok(());
+        }
+        if position > self.sent {
+            return Err(AckError { position, sent: self.sent });
+        }
+        let inside = self.references.partition_point(|reference| reference.end <= position);
+        if self.references.get(inside).is_some_and(|reference| position > reference.frame_at()) {
+            return Err(AckError { position, sent: self.sent });
+        }
+        let ring_position = self.ring_position(position);
+        let mut referenced = 0;
+        for reference in self.references.drain(..inside) {
+            self.base = reference.base_after();
+            referenced += reference.payload.len() as u64;
+        }
+        self.acked = position;
+        // Before the ring's release: a sender that waits for room looks at both once the release wakes it.
+        self.shared.referenced_bytes.fetch_sub(referenced, Ordering::Release);
+        if self.ring.release(ring_position) {
+            self.shared.room.wake();
+        }
+        Ok(())
+    }
+
+    /// Whether a receiver of this stream can stand at `position`.
+    pub fn can_resume(&self, position: u64) -> bool {
+        (self.acked..=self.highest_sent).contains(&position)
+    }
+
+    /// A new connection: go on at `position`, where [`can_resume`](StreamReader::can_resume), with room up to `credit`.
+    pub fn resume(&mut self, position: u64, credit: u64) {
+        debug_assert!(self.can_resume(position));
+        self.sent = position;
+        self.credit = credit;
+    }
+
+    /// A new connection to a peer that does not know this stream: begin at what is not acknowledged.
+    pub fn restart(&mut self, window: u64) {
+        self.sent = self.acked;
+        self.highest_sent = self.acked;
+        self.credit = self.acked + window;
+    }
+
+    /// How many envelopes are not acknowledged, and their payload bytes.
+    pub fn unacknowledged(&mut self) -> (u64, u64) {
+        let written = self.written();
+        let (mut position, mut messages, mut bytes) = (self.acked, 0, 0);
+        let mut references = self.references.iter();
+        let mut next = references.next();
+        while position < written {
+            messages += 1;
+            if let Some(reference) = next.filter(|reference| reference.frame_at() == position) {
+                bytes += reference.payload.len() as u64;
+                position = reference.end;
+                next = references.next();
+                continue;
+            }
+            let at = self.ring_position(position);
+            let length =
+                self.ring.slices(at, at + 8)[0].first_chunk::<4>().map_or(0, |field| u32::from_le_bytes(*field));
+            bytes += u64::from(length);
+            position += frame_bytes(length as usize) as u64;
+        }
+        (messages, bytes)
+    }
+
+    /// Whether everything that was written is acknowledged.
+    pub fn is_drained(&mut self) -> bool {
+        self.written() == self.acked
+    }
+
+    /// Whether the outbox is gone; what it had written stays to be sent.
+    pub fn is_closed(&self) -> bool {
+        self.ring.is_closed()
+    }
+
+    /// Sleeps on this stream: the next write signals. `false`: there is something to send already, stay awake.
+    pub fn wait(&mut self) -> bool {
+        let seen = self.ring.written();
+        self.written() <= self.sent && self.ring.wait(seen)
+    }
+
+    /// Promises to look again without being signalled, so that writes need no fence.
+    pub fn poll(&mut self) {
+        self.ring.poll();
+    }
+
+    /// Takes back a [`wait`](StreamReader::wait) or [`poll`](StreamReader::poll).
+    pub fn wake(&mut self) {
+        self.ring.wake();
+    }
+
+    fn base_at_end(&self) -> u64 {
+        self.references.back().map_or(self.base, InFlight::base_after)
+    }
+
+    fn ring_position(&self, position: u64) -> u64 {
+        let index = self.references.partition_point(|reference| reference.end <= position);
+        match self.references.get(index) {
+            Some(reference) if position >= reference.payload_at => reference.ring_after,
+            Some(reference) => position - reference.base_before(),
+            None => position - self.base_at_end(),
+        }
+    }
+}
+
+/// Which parts of an envelope by reference an extent covers: its header?, bytes of its payload, bytes of padding.
+fn split(reference: &InFlight, extent: &Extent) -> (bool, std::ops::Range<usize>, usize) {
+    let length = reference.payload.len() as u64;
+    let begin = extent.from.saturating_sub(reference.payload_at).min(length);
+    let end = (extent.to - reference.payload_at).min(length);
+    let padding = (extent.to - reference.payload_at).saturating_sub(length)
+        - extent.from.saturating_sub(reference.payload_at).saturating_sub(length);
+    (extent.from < reference.payload_at, begin as usize..end as usize, padding as usize)
+}
+
+/// A piece of what a connection sends: bytes that stay in place while the kernel reads them.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// Bytes in a stream's ring, which are not released before the peer has acknowledged them.
+    Ring(Region),
+    /// Bytes of an envelope by reference.
+    Shared(Bytes),
+    /// Constant bytes.
+    Static(&'static [u8]),
+}
+
+/// An acknowledgement that cannot be right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AckError {
+    /// What was acknowledged.
+    pub position: u64,
+    /// What had been sent.
+    pub sent: u64,
+}

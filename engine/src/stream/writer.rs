@@ -1,0 +1,134 @@
+//! The application's end of a stream: it encodes frames straight into the ring.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+
+use bytes::Bytes;
+use zerocopy::IntoBytes;
+
+use super::{Counters, MAX_RING_PAYLOAD, Reference, Shared};
+use crate::ring::{Claim, Producer};
+use crate::wire::{FRAME_HEADER_BYTES, FrameHeader, frame_bytes};
+
+/// There is no room in the stream now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// The application's end of a stream.
+pub struct StreamWriter {
+    ring: Producer,
+    shared: Arc<Shared>,
+}
+
+impl StreamWriter {
+    pub(super) fn new(ring: Producer, shared: Arc<Shared>) -> StreamWriter {
+        StreamWriter { ring, shared }
+    }
+
+    /// Writes one envelope. `Ok(true)`: the reader waits and must be signalled.
+    #[inline]
+    pub fn push(&mut self, id: i64, payload: &Bytes) -> Result<bool, Full> {
+        if payload.len() > MAX_RING_PAYLOAD {
+            return self.push_reference(id, payload.clone());
+        }
+        let mut slot = self.claim(id, payload.len())?;
+        slot.copy_from_slice(payload);
+        Ok(slot.commit())
+    }
+
+    /// Claims room for an envelope of `length` bytes, at most [`MAX_RING_PAYLOAD`], to encode it in place.
+    #[inline]
+    pub fn claim(&mut self, id: i64, length: usize) -> Result<FrameSlot<'_>, Full> {
+        let bytes = frame_bytes(length);
+        let mut claim = self.ring.claim(bytes).ok_or(Full)?;
+        if length % 8 != 0 {
+            claim[bytes - 8..].fill(0);
+        }
+        claim[..FRAME_HEADER_BYTES].copy_from_slice(FrameHeader::new(length as u32, id).as_bytes());
+        Ok(FrameSlot { claim, counters: &self.shared.counters, length })
+    }
+
+    /// Writes one envelope by reference: nothing is copied.
+    #[cold]
+    pub fn push_reference(&mut self, id: i64, payload: Bytes) -> Result<bool, Full> {
+        let length = payload.len();
+        if !self.has_room(length) {
+            return Err(Full);
+        }
+        let ring_after = self.ring.written() + FRAME_HEADER_BYTES as u64;
+        let mut claim = self.ring.claim(FRAME_HEADER_BYTES).ok_or(Full)?;
+        claim.copy_from_slice(FrameHeader::new(length as u32, id).as_bytes());
+        self.shared.referenced_bytes.fetch_add(length as u64, Ordering::Relaxed);
+        self.shared.references.push(Reference { ring_after, payload });
+        self.shared.counters.count(1, length as u64);
+        Ok(claim.commit())
+    }
+
+    /// Whether an envelope of `length` bytes would be taken now.
+    pub fn has_room(&mut self, length: usize) -> bool {
+        if length <= MAX_RING_PAYLOAD {
+            return self.ring.free() >= frame_bytes(length);
+        }
+        let referenced = self.shared.referenced_bytes.load(Ordering::Acquire);
+        (referenced == 0 || referenced + length as u64 <= self.shared.reference_bytes)
+            && self.ring.free() >= FRAME_HEADER_BYTES
+    }
+
+    /// Registers `waker` to be woken when room for `length` bytes may have come. `false`: there is room already.
+    pub fn wait_for_room(&mut self, length: usize, waker: &Waker) -> bool {
+        self.shared.room.register(waker);
+        // The ring's flag is raised even when it is the references that are full: every acknowledgement releases ring
+        // bytes too (each reference has a header there), so the reader looks at this flag whenever either has room.
+        let _ = self.ring.wait_for_room(self.ring.capacity());
+        !self.has_room(length)
+    }
+
+    /// Whether the reader is gone: the peer was removed or its server has stopped.
+    pub fn is_closed(&self) -> bool {
+        self.ring.is_closed()
+    }
+
+    /// Says that no more will be written. `true`: the reader waits and must be signalled.
+    pub fn close(&mut self) -> bool {
+        self.ring.close()
+    }
+
+    /// Messages and bytes written so far.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.shared.counters.clone()
+    }
+}
+
+/// Room for one envelope in the ring. Fill it, then [`commit`](FrameSlot::commit); dropping it sends nothing.
+pub struct FrameSlot<'a> {
+    claim: Claim<'a>,
+    counters: &'a Counters,
+    length: usize,
+}
+
+impl FrameSlot<'_> {
+    /// Publishes the envelope. `true`: the reader waits and must be signalled.
+    #[inline]
+    pub fn commit(self) -> bool {
+        self.counters.count(1, self.length as u64);
+        self.claim.commit()
+    }
+}
+
+impl Deref for FrameSlot<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.claim[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + self.length]
+    }
+}
+
+impl DerefMut for FrameSlot<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.claim[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + self.length]
+    }
+}

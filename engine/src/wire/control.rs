@@ -1,0 +1,68 @@
+//! Payloads of the small control segments: acknowledgements of several streams, and the goodbye.
+
+use zerocopy::byteorder::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Acknowledgement and credit of one stream, in the payload of an `Ack` segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Grant {
+    /// The stream, as its sender numbers it.
+    pub stream: U32,
+    reserved: U32,
+    /// Every byte before this position is in the receiver's inbox.
+    pub position: U64,
+    /// The position up to which the receiver has room.
+    pub credit: U64,
+}
+
+const _: () = assert!(size_of::<Grant>() == 24);
+
+impl Grant {
+    /// A grant for `stream`.
+    pub fn new(stream: u32, position: u64, credit: u64) -> Grant {
+        Grant { stream: stream.into(), reserved: 0.into(), position: position.into(), credit: credit.into() }
+    }
+}
+
+/// The payload of an `Ack` segment.
+pub fn encode_grants(grants: &[Grant]) -> Vec<u8> {
+    grants.as_bytes().to_vec()
+}
+
+/// The grants in the payload of an `Ack` segment; `None` when it is not a whole number of them.
+pub fn decode_grants(payload: &[u8]) -> Option<&[Grant]> {
+    <[Grant]>::ref_from_bytes(payload).ok()
+}
+
+/// Why a server leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum GoodbyeReason {
+    /// It was stopped.
+    Stopped,
+    /// It has removed the receiver from its cluster.
+    Removed,
+    /// It received something that breaks the protocol.
+    Violation,
+}
+
+/// The payload of a `Goodbye` segment.
+pub fn encode_goodbye(reason: GoodbyeReason) -> [u8; 8] {
+    let code: u64 = match reason {
+        GoodbyeReason::Stopped => 1,
+        GoodbyeReason::Removed => 2,
+        GoodbyeReason::Violation => 3,
+    };
+    code.to_le_bytes()
+}
+
+/// The reason in the payload of a `Goodbye` segment; `None` when there is no such reason.
+pub fn decode_goodbye(payload: &[u8]) -> Option<GoodbyeReason> {
+    match u64::from_le_bytes(payload.try_into().ok()?) {
+        1 => Some(GoodbyeReason::Stopped),
+        2 => Some(GoodbyeReason::Removed),
+        3 => Some(GoodbyeReason::Violation),
+        _ => None,
+    }
+}

@@ -1,0 +1,25 @@
+//! The wire format, version 1: segments, frames, the handshake.
+//!
+//! Pure code: it turns values into bytes and bytes into values, and knows no socket, no thread and no clock.
+//! `WIRE.md` beside the crate describes every byte; the sizes and offsets it states are asserted here at compile time.
+//!
+//! A **segment** is what an event loop sends: a fixed header and a payload. The payload of a data segment is a run of
+//! **frames**, one for each envelope, exactly as the sending application encoded them into its ring.
+
+mod control;
+mod frame;
+mod handshake;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+pub use control::{GoodbyeReason, Grant, decode_goodbye, decode_grants, encode_goodbye, encode_grants};
+pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, Frames, frame_bytes, padded};
+pub use handshake::{
+    Hello, HelloError, INCARNATION_BYTES, MAX_CLUSTER_NAME_BYTES, MAX_STREAMS, Receiving, Refusal, RefusalReason,
+    Sending, WireIncarnation,
+};
+pub use segment::{
+    ACK_NOW, CHECKSUMMED, FIRST, FRAGMENT, Kind, LAST, MAGIC, MAX_SEGMENT_PAYLOAD, NO_STREAM, SEGMENT_HEADER_BYTES,
+    SegmentError, SegmentHeader, VERSION,
+};

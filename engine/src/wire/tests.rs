@@ -1,0 +1,49 @@
+//! The wire format against `WIRE.md`: bytes written by hand, every error, and properties of all inputs.
+
+mod errors;
+mod golden;
+mod properties;
+
+use zerocopy::IntoBytes;
+
+use super::{CHECKSUMMED, Kind, SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader};
+
+/// The next segment at the front of `bytes`: its header and its payload, or `None` while a part of it is missing.
+fn next_segment(bytes: &[u8]) -> Result<Option<(SegmentHeader, &[u8])>, SegmentError> {
+    let Some(header) = SegmentHeader::parse(bytes)? else { return Ok(None) };
+    let Some(payload) = bytes.get(SEGMENT_HEADER_BYTES..header.segment_bytes()) else { return Ok(None) };
+    header.verify(payload)?;
+    Ok(Some((*header, payload)))
+}
+
+/// A header whose checksum covers the payload, with what `set` sets; not sealed.
+fn header(kind: Kind, set: impl FnOnce(&mut SegmentHeader)) -> SegmentHeader {
+    let mut header = SegmentHeader::new(kind);
+    header.flags = CHECKSUMMED.into();
+    set(&mut header);
+    header
+}
+
+/// A sealed segment as it stands on the wire.
+fn segment(mut header: SegmentHeader, payload: &[u8]) -> Vec<u8> {
+    header.seal(&[payload]);
+    [header.as_bytes(), payload].concat()
+}
+
+/// CRC-32C by its definition, one bit at a time: polynomial 0x1EDC6F41, reflected, all ones in and out.
+fn crc32c_bitwise(bytes: &[u8]) -> u32 {
+    let mut register = u32::MAX;
+    for byte in bytes {
+        register ^= u32::from(*byte);
+        for _ in 0..8 {
+            register = (register >> 1) ^ if register & 1 == 1 { 0x82F6_3B78 } else { 0 };
+        }
+    }
+    !register
+}
+
+/// The bytes that hexadecimal digits stand for; white space separates nothing.
+fn hex(digits: &str) -> Vec<u8> {
+    let digits: Vec<u8> = digits.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
+    digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+}
