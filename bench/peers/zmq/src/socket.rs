@@ -1,0 +1,232 @@
+//! Safe handles for contexts, the two kinds of socket, and messages.
+
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libc::{c_int, c_void};
+
+use crate::ffi::{self, RawMessage};
+
+/// What libzmq answered when it refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Error(c_int);
+
+impl Error {
+    fn last() -> Self {
+        Self(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
+    }
+
+    /// Whether a time limit passed.
+    pub fn is_timeout(self) -> bool {
+        self.0 == libc::EAGAIN
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // SAFETY: libzmq answers with a static string for any number.
+        let text = unsafe { CStr::from_ptr(ffi::zmq_strerror(self.0)) };
+        write!(f, "libzmq: {}", text.to_string_lossy())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The I/O threads that sockets share. Clones are the same context, which ends with the last clone
+/// and the last socket.
+#[derive(Clone)]
+pub struct Context(Arc<RawContext>);
+
+struct RawContext(NonNull<c_void>);
+
+// SAFETY: libzmq documents contexts as thread-safe.
+unsafe impl Send for RawContext {}
+// SAFETY: as above.
+unsafe impl Sync for RawContext {}
+
+impl Context {
+    /// A context with that many I/O threads.
+    pub fn new(io_threads: u8) -> Result<Self, Error> {
+        // SAFETY: no arguments.
+        let raw = NonNull::new(unsafe { ffi::zmq_ctx_new() }).ok_or_else(Error::last)?;
+        let context = Self(Arc::new(RawContext(raw)));
+        // SAFETY: the context is open until it is dropped.
+        check(unsafe { ffi::zmq_ctx_set(raw.as_ptr(), ffi::ZMQ_IO_THREADS, io_threads.into()) })?;
+        Ok(context)
+    }
+}
+
+impl Drop for RawContext {
+    fn drop(&mut self) {
+        // SAFETY: every socket holds a clone of the context, so none is left.
+        unsafe { ffi::zmq_ctx_term(self.0.as_ptr()) };
+    }
+}
+
+/// A socket of either kind, closed when dropped.
+struct Socket {
+    raw: NonNull<c_void>,
+    _context: Context,
+}
+
+// SAFETY: libzmq lets a socket move between threads, if there is a full fence in between; handing a
+// value to another thread is one. It must not be used by two at once, so there is no `Sync`.
+unsafe impl Send for Socket {}
+
+impl Socket {
+    fn new(context: &Context, kind: c_int) -> Result<Self, Error> {
+        // SAFETY: the context is open.
+        let raw = NonNull::new(unsafe { ffi::zmq_socket(context.0.0.as_ptr(), kind) });
+        Ok(Self { raw: raw.ok_or_else(Error::last)?, _context: context.clone() })
+    }
+
+    fn set(&self, option: c_int, value: c_int) -> Result<(), Error> {
+        let place = (&raw const value).cast();
+        // SAFETY: all options used here are integers.
+        check(unsafe { ffi::zmq_setsockopt(self.raw.as_ptr(), option, place, size_of::<c_int>()) })
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // SAFETY: the socket is open, and nobody uses it any more.
+        unsafe { ffi::zmq_close(self.raw.as_ptr()) };
+    }
+}
+
+/// The receiving end of a pipeline, bound at an address.
+pub struct Pull(Socket);
+
+impl Pull {
+    /// Binds at `endpoint`; `tcp://127.0.0.1:*` takes any free port. At most `queued` messages wait
+    /// in memory.
+    pub fn bind(context: &Context, endpoint: &str, queued: u32) -> Result<Self, Error> {
+        let socket = Socket::new(context, ffi::ZMQ_PULL)?;
+        socket.set(ffi::ZMQ_RCVHWM, queued as c_int)?;
+        socket.set(ffi::ZMQ_RCVBUF, SOCKET_BUFFER_BYTES)?;
+        let endpoint = CString::new(endpoint).map_err(|_| Error(libc::EINVAL))?;
+        // SAFETY: the socket is open and the string ends with a zero.
+        check(unsafe { ffi::zmq_bind(socket.raw.as_ptr(), endpoint.as_ptr()) })?;
+        Ok(Self(socket))
+    }
+
+    /// The address that it is bound at, with the port that was taken.
+    pub fn endpoint(&self) -> Result<String, Error> {
+        let mut text = [0_u8; 256];
+        let mut length = text.len();
+        // SAFETY: the place is as long as it is said to be.
+        check(unsafe {
+            ffi::zmq_getsockopt(self.0.raw.as_ptr(), ffi::ZMQ_LAST_ENDPOINT, text.as_mut_ptr().cast(), &mut length)
+        })?;
+        Ok(String::from_utf8_lossy(&text[..length.saturating_sub(1)]).into_owned())
+    }
+
+    /// Makes [`recv`](Self::recv) fail with a timeout instead of waiting for longer than this.
+    pub fn set_timeout(&self, limit: Duration) -> Result<(), Error> {
+        self.0.set(ffi::ZMQ_RCVTIMEO, limit.as_millis() as c_int)
+    }
+
+    /// Waits for the next message and puts it in the place of `message`.
+    pub fn recv(&mut self, message: &mut Message) -> Result<(), Error> {
+        // SAFETY: both are open; libzmq releases what the message held before.
+        check(unsafe { ffi::zmq_msg_recv(&mut message.0, self.0.raw.as_ptr(), 0) })
+    }
+}
+
+/// The sending end of a pipeline, connected to an address.
+pub struct Push(Socket);
+
+impl Push {
+    /// Connects to `endpoint`, now or when somebody binds there. At most `queued` messages wait in
+    /// memory.
+    pub fn connect(context: &Context, endpoint: &str, queued: u32) -> Result<Self, Error> {
+        let socket = Socket::new(context, ffi::ZMQ_PUSH)?;
+        socket.set(ffi::ZMQ_SNDHWM, queued as c_int)?;
+        socket.set(ffi::ZMQ_SNDBUF, SOCKET_BUFFER_BYTES)?;
+        socket.set(ffi::ZMQ_SNDTIMEO, SEND_LIMIT_MS)?;
+        socket.set(ffi::ZMQ_LINGER, LINGER_MS)?;
+        let endpoint = CString::new(endpoint).map_err(|_| Error(libc::EINVAL))?;
+        // SAFETY: the socket is open and the string ends with a zero.
+        check(unsafe { ffi::zmq_connect(socket.raw.as_ptr(), endpoint.as_ptr()) })?;
+        Ok(Self(socket))
+    }
+
+    /// Hands `message` to libzmq, and waits while too many are queued.
+    pub fn send(&mut self, mut message: Message) -> Result<(), Error> {
+        // SAFETY: both are open; afterwards the message is empty, and dropping it is harmless.
+        check(unsafe { ffi::zmq_msg_send(&mut message.0, self.0.raw.as_ptr(), 0) })
+    }
+}
+
+/// Bytes that libzmq owns.
+pub struct Message(RawMessage);
+
+// SAFETY: a message is plain memory, with an atomic count where it is shared.
+unsafe impl Send for Message {}
+
+impl Message {
+    /// A message without bytes.
+    pub fn empty() -> Self {
+        let mut raw = RawMessage::uninitialized();
+        // SAFETY: it initializes the place, and cannot fail.
+        unsafe { ffi::zmq_msg_init(&mut raw) };
+        Self(raw)
+    }
+
+    /// A message of that many bytes, all for the caller to write.
+    pub fn with_size(bytes: usize) -> Result<Self, Error> {
+        let mut raw = RawMessage::uninitialized();
+        // SAFETY: it initializes the place, or says that it could not.
+        check(unsafe { ffi::zmq_msg_init_size(&mut raw, bytes) })?;
+        Ok(Self(raw))
+    }
+
+    /// Another message with the same bytes; large ones are shared, not copied.
+    pub fn share(&mut self) -> Result<Self, Error> {
+        let mut copy = Self::empty();
+        // SAFETY: both are initialized.
+        check(unsafe { ffi::zmq_msg_copy(&mut copy.0, &mut self.0) })?;
+        Ok(copy)
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: libzmq answers with a region that lives as long as the message; reading the
+        // pointer does not change the message, although it is declared so.
+        unsafe {
+            let data = ffi::zmq_msg_data((&raw const self.0).cast_mut());
+            std::slice::from_raw_parts(data.cast(), ffi::zmq_msg_size(&self.0))
+        }
+    }
+
+    /// The bytes, to be written before the message is sent or shared.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and the exclusive borrow makes this the only reference.
+        unsafe {
+            let data = ffi::zmq_msg_data(&mut self.0);
+            std::slice::from_raw_parts_mut(data.cast(), ffi::zmq_msg_size(&self.0))
+        }
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        // SAFETY: it is initialized, and not used again.
+        unsafe { ffi::zmq_msg_close(&mut self.0) };
+    }
+}
+
+fn check(answer: c_int) -> Result<(), Error> {
+    if answer < 0 { Err(Error::last()) } else { Ok(()) }
+}
+
+const SOCKET_BUFFER_BYTES: c_int = 4 << 20;
+
+/// A peer that takes nothing for so long is an error in a benchmark.
+const SEND_LIMIT_MS: c_int = 20_000;
+
+/// How long closing waits for messages that were not sent.
+const LINGER_MS: c_int = 1_000;

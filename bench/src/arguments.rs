@@ -1,0 +1,100 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use cluster_bench::compare::{self, Case};
+use cluster_bench::contenders;
+use cluster_bench::receive_strategies;
+
+/// Benchmarks of the cluster messaging engine.
+#[derive(Debug, Parser)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Measures all contenders in one run, interleaved, and prints tables with ratios.
+    Compare(Compare),
+    /// Measures ways of receiving, waiting and sending over io_uring, without any protocol.
+    ReceiveStrategies(ReceiveStrategies),
+}
+
+#[derive(Debug, Args)]
+pub struct Compare {
+    /// Few messages and two rounds: shows that everything works, not how fast it is.
+    #[arg(long)]
+    quick: bool,
+
+    /// Writes machine and rows to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Measures only these contenders.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = contender)]
+    only: Vec<String>,
+
+    /// Measures only this case.
+    #[arg(long)]
+    case: Option<Case>,
+
+    /// Measures only payloads of this many bytes, at least 8 [default: 64, 1024 and 65536].
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(8..=1 << 26))]
+    size: Option<u64>,
+
+    /// Rounds; within each, every contender runs once [default: 5, or 2 if quick].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub struct ReceiveStrategies {
+    /// Rounds; within each, every plan runs once.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: u64,
+
+    /// Keeps both threads on one core and measures only parked plans: the system calls alone,
+    /// without the cost of waking another core.
+    #[arg(long)]
+    one_core: bool,
+}
+
+impl Compare {
+    /// What to compare.
+    pub fn options(&self) -> compare::Options {
+        let (rounds, budget_ms) = if self.quick { (2, 100) } else { (5, 700) };
+        compare::Options {
+            cases: self.case.map_or_else(|| vec![Case::RoundTrip, Case::OneWay], |case| vec![case]),
+            sizes: self.size.map_or_else(|| SIZES.to_vec(), |size| vec![size as usize]),
+            only: self.only.clone(),
+            rounds: self.rounds.unwrap_or(rounds) as usize,
+            budget: Duration::from_millis(budget_ms),
+        }
+    }
+}
+
+impl ReceiveStrategies {
+    /// How to probe.
+    pub fn options(&self) -> receive_strategies::Options {
+        receive_strategies::Options {
+            rounds: self.rounds as usize,
+            budget: Duration::from_millis(250),
+            one_core: self.one_core,
+        }
+    }
+}
+
+fn contender(name: &str) -> Result<String, String> {
+    let mut known: Vec<&str> = contenders::ALL.iter().map(|contender| contender.name).collect();
+    if known.contains(&name) {
+        return Ok(name.to_owned());
+    }
+    known.sort_unstable();
+    known.dedup();
+    Err(format!("there are {}", known.join(", ")))
+}
+
+const SIZES: [usize; 3] = [64, 1024, 64 << 10];

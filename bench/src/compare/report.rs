@@ -1,0 +1,124 @@
+//! Results as people read them.
+
+use super::row::{Case, Row};
+use super::verdict::{BARS, Bound, Verdict};
+use crate::statistics::Spread;
+use crate::table::Table;
+
+/// A table of all rows of one case, with each contender's ratio to ZeroMQ and to the TCP floor
+/// that it should be held against.
+pub fn tables(case: Case, rows: &[Row]) -> Table {
+    let mut table = match case {
+        Case::RoundTrip => {
+            Table::new(["round trip", "bytes", "p50 µs", "min..max", "p99 µs", "p99.9 µs", "/ zmq", "/ floor", "floor"])
+        }
+        Case::OneWay => {
+            Table::new(["one way", "bytes", "messages/s", "min..max", "GB/s", "min..max", "/ zmq", "/ floor", "floor"])
+        }
+    };
+    let mut sorted: Vec<&Row> = rows.iter().filter(|row| row.case == case).collect();
+    let best_first = if case == Case::RoundTrip { 1.0 } else { -1.0 };
+    sorted.sort_by(|left, right| {
+        let key = |row: &Row| row.key().median() * best_first;
+        left.size.cmp(&right.size).then(key(left).total_cmp(&key(right)))
+    });
+    for row in sorted {
+        let [first, second, third, fourth] = cells(row);
+        let floor = floor(row);
+        table.row([
+            row.contender.to_owned(),
+            row.size.to_string(),
+            first,
+            second,
+            third,
+            fourth,
+            ratio(row, "zmq", rows),
+            ratio(row, floor, rows),
+            floor.to_owned(),
+        ]);
+    }
+    table
+}
+
+/// A table of what the engine must show.
+pub fn verdicts(rows: &[Row]) -> Table {
+    let mut table = Table::new(["must show", "contender", "against", "ratio", "bar", "verdict"]);
+    for bar in BARS {
+        let bound = match bar.bound {
+            Bound::AtMost(limit) => format!("<= {limit}"),
+            Bound::AtLeast(limit) => format!(">= {limit}"),
+        };
+        let (ratio, verdict) = match bar.verdict(rows) {
+            Verdict::Kept(ratio) => (format!("{ratio:.2}"), "ok"),
+            Verdict::Missed(ratio) => (format!("{ratio:.2}"), "MISSED"),
+            Verdict::NotMeasured => (String::new(), "not measured"),
+        };
+        table.row([
+            bar.what.to_owned(),
+            bar.contender.to_owned(),
+            bar.against.to_owned(),
+            ratio,
+            bound,
+            verdict.to_owned(),
+        ]);
+    }
+    table
+}
+
+/// The four figures of a row, as the table's columns want them.
+fn cells(row: &Row) -> [String; 4] {
+    let figures: Vec<&Spread> = row.figures.iter().map(|(_, spread)| spread).collect();
+    match row.case {
+        Case::RoundTrip => [
+            format!("{:.2}", figures[0].median()),
+            format!("{:.2}..{:.2}", figures[0].min(), figures[0].max()),
+            format!("{:.1}", figures[1].median()),
+            format!("{:.1}", figures[2].median()),
+        ],
+        Case::OneWay => [
+            thousands(figures[0].median()),
+            format!("{}..{}", thousands(figures[0].min()), thousands(figures[0].max())),
+            format!("{:.2}", figures[1].median() / 1e9),
+            format!("{:.2}..{:.2}", figures[1].min() / 1e9, figures[1].max() / 1e9),
+        ],
+    }
+}
+
+fn ratio(row: &Row, against: &str, rows: &[Row]) -> String {
+    rows.iter()
+        .find(|other| (other.case, other.size, other.contender) == (row.case, row.size, against))
+        .map_or_else(String::new, |other| format!("{:.2}", row.key().median() / other.key().median()))
+}
+
+/// What the kernel's TCP does with the same waiting strategy.
+fn floor(row: &Row) -> &'static str {
+    match row.case {
+        Case::OneWay => "tcp-framed",
+        Case::RoundTrip if row.contender.contains("spinning") => "tcp-spinning",
+        Case::RoundTrip => "tcp-blocking",
+    }
+}
+
+/// `1'234'567`
+fn thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push('\'');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_grouped() {
+        let grouped = [7.0, 999.0, 1000.0, 1_234_567.0].map(thousands);
+        assert_eq!(grouped, ["7", "999", "1'000", "1'234'567"]);
+    }
+}

@@ -1,0 +1,112 @@
+//! One line of a result: a contender in one case with one size.
+
+use std::fmt;
+
+use clap::ValueEnum;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use crate::runner::Sample;
+use crate::statistics::Spread;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Case {
+    /// A payload goes to another thread and comes back.
+    RoundTrip,
+    /// Payloads go to another thread, as fast as they can.
+    OneWay,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RoundTrip => "round trip",
+            Self::OneWay => "one way",
+        })
+    }
+}
+
+/// The result of one contender.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// What was measured.
+    pub case: Case,
+    /// Bytes in a payload.
+    pub size: usize,
+    /// Who.
+    pub contender: &'static str,
+    /// From how many rounds the figures are.
+    pub rounds: usize,
+    /// Name, with its unit, and samples of each quantity. The first is what ratios are made of.
+    pub figures: Vec<(&'static str, Spread)>,
+}
+
+impl Row {
+    /// Sums up samples of one case, one for each round; there is at least one.
+    pub fn of(case: Case, size: usize, contender: &'static str, samples: &[Sample]) -> Self {
+        let names: &[&str] = match case {
+            Case::RoundTrip => &["p50_us", "p99_us", "p999_us"],
+            Case::OneWay => &["messages_per_second", "bytes_per_second"],
+        };
+        let figure = |(index, &name): (usize, &&'static str)| {
+            (name, Spread::of(samples.iter().map(|sample| quantities(sample)[index]).collect()))
+        };
+        let figures = names.iter().enumerate().map(figure).collect();
+        Self { case, size, contender, rounds: samples.len(), figures }
+    }
+
+    /// The quantity that ratios are made of: the median latency, or the messages per second.
+    pub fn key(&self) -> &Spread {
+        &self.figures[0].1
+    }
+}
+
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("case", &self.case)?;
+        map.serialize_entry("size", &self.size)?;
+        map.serialize_entry("contender", self.contender)?;
+        map.serialize_entry("rounds", &self.rounds)?;
+        for (name, spread) in &self.figures {
+            map.serialize_entry(name, &spread.median())?;
+            map.serialize_entry(&format!("{name}_min"), &spread.min())?;
+            map.serialize_entry(&format!("{name}_max"), &spread.max())?;
+        }
+        map.end()
+    }
+}
+
+fn quantities(sample: &Sample) -> Vec<f64> {
+    match sample {
+        Sample::RoundTrip(latencies) => vec![latencies.p50_us, latencies.p99_us, latencies.p999_us],
+        Sample::OneWay(result) => vec![result.messages_per_second(), result.bytes_per_second()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::measure::{Load, Throughput};
+
+    #[test]
+    fn a_row_carries_median_and_spread() {
+        let load = Load { size: 64, count: 1001 };
+        let samples =
+            [1, 2, 4].map(|seconds| Sample::OneWay(Throughput { load, elapsed: Duration::from_secs(seconds) }));
+        let row = Row::of(Case::OneWay, 64, "someone", &samples);
+        assert_eq!(row.key().median(), 500.0);
+        assert_eq!(
+            serde_json::to_string(&row).unwrap(),
+            "{\"case\":\"one_way\",\"size\":64,\"contender\":\"someone\",\"rounds\":3,\
+             \"messages_per_second\":500.0,\"messages_per_second_min\":250.0,\
+             \"messages_per_second_max\":1000.0,\"bytes_per_second\":32000.0,\
+             \"bytes_per_second_min\":16000.0,\"bytes_per_second_max\":64000.0}"
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! Plain tokio-uring, as its documentation recommends: owned buffers that come back with each
+//! result and are used again, a runtime for each thread, `write_all`.
+//!
+//! One way, small payloads are coalesced as `tcp-framed` does it. Large ones are stamped into a
+//! write buffer that already holds their headers, so nothing is copied before the kernel does.
+
+use std::future::Future;
+use std::io;
+use std::net::TcpStream as StdStream;
+use std::thread;
+
+use ::tokio_uring::buf::BoundedBuf;
+use ::tokio_uring::net::TcpStream;
+
+use super::Outcome;
+use super::frame::{HEADER_BYTES, header, stream_ended, walk};
+use crate::loopback::connection;
+use crate::measure::{Checker, Load, Pinger};
+
+pub fn round_trip(pinger: &mut Pinger) -> Outcome {
+    let (near, far) = connection()?;
+    let message = framed(pinger.size());
+    let echoed = message.clone();
+    thread::scope(|scope| {
+        let echo = scope.spawn(move || run(far, |socket| echo(socket, echoed)));
+        run(near, async |socket: TcpStream| ping(socket, message, pinger).await)?;
+        echo.join().expect("the echo does not panic")
+    })
+}
+
+async fn ping(socket: TcpStream, mut message: Vec<u8>, pinger: &mut Pinger) -> Outcome {
+    while pinger.ask(&mut message[HEADER_BYTES..]) {
+        let (written, buffer) = socket.write_all(message).await;
+        written?;
+        message = fill(&socket, buffer).await?.ok_or_else(stream_ended)?;
+        pinger.answered(&message[HEADER_BYTES..])?;
+    }
+    Ok(())
+}
+
+async fn echo(socket: TcpStream, mut message: Vec<u8>) -> Outcome {
+    while let Some(buffer) = fill(&socket, message).await? {
+        let (written, buffer) = socket.write_all(buffer).await;
+        written?;
+        message = buffer;
+    }
+    Ok(())
+}
+
+pub fn one_way(checker: &mut Checker) -> Outcome {
+    let (near, far) = connection()?;
+    let load = checker.load();
+    thread::scope(|scope| {
+        let sender = scope.spawn(move || run(near, |socket| send(socket, load)));
+        run(far, async |socket: TcpStream| receive(socket, checker).await)?;
+        sender.join().expect("the sender does not panic")
+    })
+}
+
+async fn send(socket: TcpStream, load: Load) -> Outcome {
+    let frame = framed(load.size);
+    if load.size < LARGE_BYTES {
+        send_coalesced(&socket, load, frame).await?;
+    } else {
+        send_in_place(&socket, load, frame).await?;
+    }
+    fill(&socket, vec![0; 1]).await?.ok_or_else(stream_ended)?;
+    Ok(())
+}
+
+async fn send_coalesced(socket: &TcpStream, load: Load, mut frame: Vec<u8>) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(WRITE_BYTES);
+    for sequence in 0..load.count {
+        if buffer.len() + frame.len() > WRITE_BYTES {
+            let (written, emptied) = socket.write_all(buffer).await;
+            written?;
+            buffer = emptied;
+            buffer.clear();
+        }
+        load.stamp(sequence, &mut frame[HEADER_BYTES..]);
+        buffer.extend_from_slice(&frame);
+    }
+    socket.write_all(buffer).await.0
+}
+
+async fn send_in_place(socket: &TcpStream, load: Load, frame: Vec<u8>) -> io::Result<()> {
+    let frame_bytes = frame.len();
+    let mut buffer = frame.repeat((WRITE_BYTES / frame_bytes).max(1));
+    let mut sequence = 0;
+    while sequence < load.count {
+        let mut filled = 0;
+        for frame in buffer.chunks_exact_mut(frame_bytes).take((load.count - sequence) as usize) {
+            load.stamp(sequence, &mut frame[HEADER_BYTES..]);
+            sequence += 1;
+            filled += frame_bytes;
+        }
+        let (written, slice) = socket.write_all(buffer.slice(..filled)).await;
+        written?;
+        buffer = slice.into_inner();
+    }
+    Ok(())
+}
+
+async fn receive(socket: TcpStream, checker: &mut Checker) -> Outcome {
+    let size = checker.load().size;
+    let usual = if size < LARGE_BYTES { READ_BYTES } else { LARGE_READ_BYTES };
+    let mut buffer = vec![0; usual.max(2 * (HEADER_BYTES + size))];
+    let mut filled = 0;
+    while !checker.is_complete() {
+        let (count, slice) = socket.read(buffer.slice(filled..)).await;
+        buffer = slice.into_inner();
+        match count? {
+            0 => return Err(stream_ended().into()),
+            count => filled += count,
+        }
+        let walked = walk(&buffer[..filled], |payload| checker.take(payload))?;
+        buffer.copy_within(walked..filled, 0);
+        filled -= walked;
+    }
+    Ok(socket.write_all(vec![0; 1]).await.0?)
+}
+
+/// Runs `task` with a socket in a runtime of the calling thread's own.
+fn run<F: Future<Output = Outcome>>(socket: StdStream, task: impl FnOnce(TcpStream) -> F) -> Outcome {
+    ::tokio_uring::start(async { task(TcpStream::from_std(socket)).await })
+}
+
+/// Reads until `buffer` is full; `None` when the stream ends first.
+async fn fill(socket: &TcpStream, mut buffer: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let (count, slice) = socket.read(buffer.slice(filled..)).await;
+        buffer = slice.into_inner();
+        match count? {
+            0 => return Ok(None),
+            count => filled += count,
+        }
+    }
+    Ok(Some(buffer))
+}
+
+/// A message with its header and an empty payload.
+fn framed(size: usize) -> Vec<u8> {
+    let mut message = header(size, 0).to_vec();
+    message.resize(HEADER_BYTES + size, 0);
+    message
+}
+
+const LARGE_BYTES: usize = 16 << 10;
+const WRITE_BYTES: usize = 256 << 10;
+const READ_BYTES: usize = 512 << 10;
+const LARGE_READ_BYTES: usize = 1 << 20;

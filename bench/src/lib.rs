@@ -1,0 +1,20 @@
+//! The benchmarks of the cluster messaging engine: against ZeroMQ, against tokio-uring, and against
+//! the kernel's own TCP, which is the floor under all of them.
+//!
+//! - [`contenders`] is the registry, and one file for each way of exchanging messages.
+//! - [`measure`] decides what is sent, checks what arrives, and keeps the figures.
+//! - [`runner`] runs one contender once; [`compare`] runs all of them, interleaved.
+//! - [`receive_strategies`] is a probe that chose the design of the engine's driver.
+//!
+//! Everything runs in one process, over real loopback TCP, without binding threads to cores.
+
+pub mod compare;
+pub mod contenders;
+pub mod machine;
+pub mod measure;
+pub mod receive_strategies;
+pub mod runner;
+pub mod statistics;
+pub mod table;
+
+mod loopback;

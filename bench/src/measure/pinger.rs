@@ -1,0 +1,135 @@
+//! Round trips in a closed loop: the next question is asked when the answer is there.
+
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use super::{Corrupt, check, stamp};
+
+/// Asks until its time is up, and keeps how long each answer took. The first fifth of the time
+/// warms up and does not count.
+#[derive(Debug)]
+pub struct Pinger {
+    size: usize,
+    limit: Limit,
+    sequence: u64,
+    asked: Instant,
+    start: Option<Instant>,
+    histogram: Histogram<u64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Limit {
+    Time(Duration),
+    Count { warm_up: u64, total: u64 },
+}
+
+impl Pinger {
+    /// Payloads of `size` bytes (at least 8) for as long as `budget`, counted from the first.
+    pub fn for_time(size: usize, budget: Duration) -> Self {
+        Self::new(size, Limit::Time(budget))
+    }
+
+    /// As many payloads of `size` bytes (at least 8) as count, after a tenth more that do not.
+    pub fn for_count(size: usize, count: u64) -> Self {
+        let warm_up = count / 10;
+        Self::new(size, Limit::Count { warm_up, total: warm_up + count })
+    }
+
+    fn new(size: usize, limit: Limit) -> Self {
+        assert!(size >= 8, "a payload holds its number");
+        let histogram = Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("valid bounds");
+        Self { size, limit, sequence: 0, asked: Instant::now(), start: None, histogram }
+    }
+
+    /// Bytes in each payload.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Fills in the next payload and starts the clock; `false` when there is no next one.
+    #[inline]
+    pub fn ask(&mut self, payload: &mut [u8]) -> bool {
+        self.asked = Instant::now();
+        let start = *self.start.get_or_insert(self.asked);
+        let more = match self.limit {
+            Limit::Time(budget) => self.asked - start < budget,
+            Limit::Count { total, .. } => self.sequence < total,
+        };
+        if more {
+            self.sequence += 1;
+            stamp(self.sequence, payload);
+        }
+        more
+    }
+
+    /// Takes the answer, which has to be the payload that was asked with, and stops the clock.
+    #[inline]
+    pub fn answered(&mut self, payload: &[u8]) -> Result<(), Corrupt> {
+        let now = Instant::now();
+        check(payload, self.size, self.sequence)?;
+        let warm = match self.limit {
+            Limit::Time(budget) => self.start.is_some_and(|start| self.asked - start >= budget / 5),
+            Limit::Count { warm_up, .. } => self.sequence > warm_up,
+        };
+        if warm {
+            self.histogram.saturating_record((now - self.asked).as_nanos() as u64);
+        }
+        Ok(())
+    }
+
+    /// How long the answers took; `None` if none was counted.
+    pub fn latencies(&self) -> Option<Latencies> {
+        let at = |quantile| self.histogram.value_at_quantile(quantile) as f64 / 1e3;
+        (!self.histogram.is_empty()).then(|| Latencies {
+            p50_us: at(0.5),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+            total: Duration::from_nanos((self.histogram.mean() * self.histogram.len() as f64) as u64),
+        })
+    }
+}
+
+/// What one run of round trips took, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Latencies {
+    /// Half of them took no longer.
+    pub p50_us: f64,
+    /// All but one in a hundred took no longer.
+    pub p99_us: f64,
+    /// All but one in a thousand took no longer.
+    pub p999_us: f64,
+    /// All counted round trips together.
+    pub total: Duration,
+}
+
+const LONGEST_NS: u64 = 60_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_what_comes_after_the_warm_up() {
+        let mut pinger = Pinger::for_count(8, 20);
+        let mut payload = [0; 8];
+        let mut asked = 0;
+        while pinger.ask(&mut payload) {
+            asked += 1;
+            pinger.answered(&payload).unwrap();
+        }
+        assert_eq!((asked, pinger.histogram.len()), (22, 20));
+        assert!(pinger.latencies().is_some());
+    }
+
+    #[test]
+    fn an_old_answer_is_refused() {
+        let mut pinger = Pinger::for_count(8, 20);
+        let mut payload = [0; 8];
+        assert!(pinger.ask(&mut payload));
+        let old = payload;
+        pinger.answered(&payload).unwrap();
+        assert!(pinger.ask(&mut payload));
+        assert_eq!(pinger.answered(&old), Err(Corrupt::Sequence { expected: 2, found: 1 }));
+    }
+}
