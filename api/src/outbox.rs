@@ -102,15 +102,15 @@ impl Outbox {
             Ok(index) => index,
             Err(error) => return Err(self.error(error, Draft::empty(pid, lane), vec![pid])),
         };
-        // Looked at first because a claim that fails would keep `self` borrowed.
-        match self.sender.claim(index, lane, id, length).err() {
-            None => {}
-            Some(PushError::Full) if patient => {
-                if let Err(error) = self.wait_for_room(index, lane, length, None) {
-                    return Err(self.error(error, Draft::empty(pid, lane), vec![pid]));
-                }
-            }
-            Some(error) => return Err(self.error(error, Draft::empty(pid, lane), vec![pid])),
+        // Looked at first, because a claim that fails would keep `self` borrowed.
+        let room = match self.sender.has_room(index, lane, length) {
+            Ok(true) => Ok(()),
+            Ok(false) if patient => self.wait_for_room(index, lane, length, None),
+            Ok(false) => Err(PushError::Full),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = room {
+            return Err(self.error(error, Draft::empty(pid, lane), vec![pid]));
         }
         match self.sender.claim(index, lane, id, length) {
             Ok(slot) => Ok(Claim { slot }),
@@ -211,6 +211,7 @@ impl Outbox {
             }
             PushError::TooLarge => SendError::TooLarge { envelope: Box::new(draft), limit },
             PushError::Stopped => SendError::Stopped { envelope: Box::new(draft.readdressed(pids)) },
+            PushError::TooManyOutboxes => SendError::TooManyOutboxes { envelope: Box::new(draft.readdressed(pids)) },
             _ => SendError::Full { envelope: Box::new(draft.readdressed(pids)) },
         }
     }
@@ -299,6 +300,11 @@ pub enum SendError {
         /// The envelope.
         envelope: Box<Draft>,
     },
+    /// More clones of the outbox are in use than a connection has streams for.
+    TooManyOutboxes {
+        /// The envelope.
+        envelope: Box<Draft>,
+    },
 }
 
 impl SendError {
@@ -308,7 +314,8 @@ impl SendError {
             SendError::Full { envelope }
             | SendError::UnknownPid { envelope, .. }
             | SendError::TooLarge { envelope, .. }
-            | SendError::Stopped { envelope } => *envelope,
+            | SendError::Stopped { envelope }
+            | SendError::TooManyOutboxes { envelope } => *envelope,
         }
     }
 
@@ -318,7 +325,8 @@ impl SendError {
             SendError::Full { envelope }
             | SendError::UnknownPid { envelope, .. }
             | SendError::TooLarge { envelope, .. }
-            | SendError::Stopped { envelope } => &envelope.to,
+            | SendError::Stopped { envelope }
+            | SendError::TooManyOutboxes { envelope } => &envelope.to,
         }
     }
 }
@@ -347,6 +355,9 @@ impl fmt::Display for SendError {
                     f,
                     "a message of {bytes} bytes is above the limit of {limit}; raise max_envelope_bytes, or split it"
                 )
+            }
+            SendError::TooManyOutboxes { .. } => {
+                f.write_str("more than 256 outboxes of this server are in use; drop clones, or share one behind a lock")
             }
             SendError::Stopped { .. } => f.write_str("the server has stopped; start it again to send"),
         }

@@ -168,6 +168,7 @@ impl Engine {
             ring_bytes: tenant.ring_bytes,
             max_envelope_bytes: tenant.local.max_envelope_bytes,
             numbers: AtomicU32::new(0),
+            outboxes: AtomicU32::new(0),
             stats: stats.clone(),
         });
         drive.mailbox.command(Command::Start(Box::new(Seed {

@@ -11,10 +11,10 @@ use crate::link::Pid;
 use crate::shard::{Command, LinkKey, Ready};
 use crate::stats::StatsTable;
 use crate::stream::{self, FrameSlot, Full, Lane, MAX_RING_PAYLOAD, StreamWriter};
-use crate::wire::FRAME_HEADER_BYTES;
+use crate::wire::{FRAME_HEADER_BYTES, MAX_STREAMS};
 
 /// An inline server sends by itself once so much was written since its loop last turned.
-const INLINE_BYTES: usize = 32 * 1024;
+const INLINE_BYTES: usize = 128 * 1024;
 
 /// What all outboxes of a server share.
 pub(crate) struct OutboxShared {
@@ -24,6 +24,8 @@ pub(crate) struct OutboxShared {
     pub(crate) ring_bytes: usize,
     pub(crate) max_envelope_bytes: u64,
     pub(crate) numbers: AtomicU32,
+    /// How many there are.
+    pub(crate) outboxes: AtomicU32,
     pub(crate) stats: Arc<StatsTable>,
 }
 
@@ -39,6 +41,8 @@ pub enum PushError {
     TooLarge,
     /// The server has stopped.
     Stopped,
+    /// More outboxes are in use than a link has streams for.
+    TooManyOutboxes,
 }
 
 /// One outbox. A clone has streams of its own; order holds within each.
@@ -55,6 +59,7 @@ pub struct Sender {
 impl Sender {
     pub(crate) fn new(shared: Arc<OutboxShared>, drive: Drive) -> Sender {
         let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
+        shared.outboxes.fetch_add(1, Ordering::Relaxed);
         let streams = shared.peers.iter().map(|_| [None, None]).collect();
         Sender { shared, drive, number, streams, unflushed: 0 }
     }
@@ -113,7 +118,11 @@ impl Sender {
     }
 
     /// Whether the peer at `index` has room for an envelope of `length` bytes.
+    #[inline]
     pub fn has_room(&mut self, index: usize, lane: Lane, length: usize) -> Result<bool, PushError> {
+        if length as u64 > self.shared.max_envelope_bytes {
+            return Err(PushError::TooLarge);
+        }
         Ok(self.writer(index, lane)?.has_room(length))
     }
 
@@ -212,6 +221,9 @@ fn open(
     if drive.is_stopped() {
         return Err(PushError::Stopped);
     }
+    if shared.outboxes.load(Ordering::Relaxed) as usize > MAX_STREAMS / 4 {
+        return Err(PushError::TooManyOutboxes);
+    }
     let id = stream::stream_id(number, lane);
     let references = (shared.ring_bytes as u64).max(stream::LEAST_REFERENCE_BYTES);
     let (writer, reader) = stream::stream(id, shared.ring_bytes, references);
@@ -230,6 +242,7 @@ impl Clone for Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
+        self.shared.outboxes.fetch_sub(1, Ordering::Relaxed);
         for (index, lanes) in self.streams.iter_mut().enumerate() {
             for writer in lanes.iter_mut().flatten() {
                 if writer.close() {

@@ -1,7 +1,7 @@
 //! What a link hands to its connection at once: several segments, gathered where their bytes stand.
 
 use crate::stream::Part;
-use crate::wire::{MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::wire::{CHECKSUMMED, MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES, SegmentHeader};
 
 /// The most bytes of payload in one batch. More would keep a connection's next batch, and what is urgent in it, waiting.
 pub const MAX_BATCH_BYTES: usize = 4 * MAX_SEGMENT_PAYLOAD;
@@ -26,8 +26,10 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Appends a segment whose payload the batch owns; seals it.
+    /// Appends a segment whose payload the batch owns; seals it. Such a payload is short, and always checksummed.
     pub fn push_owned(&mut self, mut header: SegmentHeader, payload: Vec<u8>) {
+        let flags = header.flags.get() | CHECKSUMMED;
+        header.flags = flags.into();
         header.seal(&[&payload]);
         self.push_header(header);
         if !payload.is_empty() {

@@ -40,8 +40,8 @@ impl Link {
         let same = self.incarnation == Some(hello.incarnation);
         match self.state {
             State::Closed => return refuse(RefusalReason::Stopping),
-            // Both dial at once: the connection that the lower pid dialed is kept.
-            State::Dialing | State::Greeting if self.local.pid < self.peer => return refuse(RefusalReason::Tie),
+            // Both dial at once: the connection that the lower pid dialed is kept, if it came to be.
+            State::Greeting if self.local.pid < self.peer => return refuse(RefusalReason::Tie),
             // Said before the peer knew of the session that is up: the other half of a tie that is decided already.
             State::Up if same && hello.session < self.session => return refuse(RefusalReason::Tie),
             // Another process claims the pid of a peer that is alive.
@@ -99,6 +99,7 @@ impl Link {
             max_envelope_bytes: self.local.max_envelope_bytes,
             window_bytes: self.local.window_bytes,
             peer_timeout_ms: u32::try_from(self.local.peer_timeout.as_millis()).unwrap_or(u32::MAX),
+            features: 0,
             session: self.session,
             cluster: self.local.cluster.clone(),
             sending: self.outgoing.iter().map(|stream| Sending::new(stream.id(), stream.acked())).collect(),

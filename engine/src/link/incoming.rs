@@ -13,6 +13,9 @@ use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, FrameHeader, LAST, Segmen
 /// So much is received before it is acknowledged without delay.
 const ACK_BYTES: u64 = 128 * 1024;
 
+/// The room that a frame longer than a segment is given at first.
+const FIRST_ROOM: usize = 1024 * 1024;
+
 /// What the link and the inbox share of an incoming stream.
 #[derive(Debug, Default)]
 pub struct Inbound {
@@ -173,13 +176,16 @@ impl InStream {
             let (frame, body) =
                 FrameHeader::read_from_prefix(payload).map_err(|_| Violation::Fragment { stream: self.id })?;
             let bytes = frame.length.get() as usize;
+            if frame.flags.get() != 0 {
+                return Err(Violation::Fragment { stream: self.id });
+            }
             if bytes as u64 > max_envelope_bytes {
                 return Err(Violation::TooLarge { bytes: bytes as u64, limit: max_envelope_bytes });
             }
             self.assembly = Some(Assembly {
                 id: frame.id.get(),
                 length: bytes,
-                payload: Vec::with_capacity(bytes),
+                payload: Vec::new(),
                 end: position + frame_bytes(bytes) as u64,
             });
             debug_assert_eq!(payload.len() - body.len(), FRAME_HEADER_BYTES);
@@ -193,7 +199,12 @@ impl InStream {
             return Err(Violation::Fragment { stream: self.id });
         }
         let rest = assembly.length - assembly.payload.len();
-        assembly.payload.extend_from_slice(&body[..body.len().min(rest)]);
+        let body = &body[..body.len().min(rest)];
+        if assembly.payload.capacity() - assembly.payload.len() < body.len() {
+            // Room is made as the bytes come, doubled each time: a length alone makes nobody's memory grow.
+            assembly.payload.reserve_exact(rest.min(assembly.payload.len().max(FIRST_ROOM)));
+        }
+        assembly.payload.extend_from_slice(body);
         self.received += length;
         if !header.has(LAST) {
             return Ok(Arrival::Part);

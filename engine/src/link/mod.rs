@@ -176,6 +176,11 @@ impl Link {
 
     /// Takes over a stream that an outbox has opened to this peer.
     pub fn open(&mut self, mut stream: StreamReader) {
+        // Outboxes are counted where they are made, at a fraction of this: only a crowd of them that are gone, and have
+        // left unacknowledged envelopes behind, comes near. The writer of a refused stream finds it closed.
+        if self.outgoing.len() >= MAX_STREAMS {
+            return;
+        }
         if self.state == State::Up {
             stream.restart(self.peer_window);
         }

@@ -55,16 +55,16 @@
 //! need. A spurious signal costs a turn and is allowed; that wait is over all the same, since the
 //! doorbell is `ACTIVE` again, and the waiter publishes `WAITING` before it sleeps once more.
 //!
-//! *The waiter polled before.* Here the ringer may skip G: it reads the doorbell once after a light
-//! barrier (`barrier.rs`), and if it reads `POLLING`, it goes away. The waiter, before it can wait,
-//! must leave: store `ACTIVE`; heavy barrier; and only then wait as above. A light and a heavy
-//! barrier are ordered as two fences would be. If the light one came first, everything the waiter
-//! reads after the heavy one sees `x`, its read in the wait too, and it does not sleep. If the heavy
-//! one came first, the ringer reads `ACTIVE` or later, never the `POLLING` that was left. Then it
-//! goes through G (and the first case holds), or it reads a newer `POLLING`, and that one is left by
-//! another heavy barrier before the next sleep. [`Consumer::wait`] leaves by itself, and
-//! [`leave_polling`] does it for many rings at the price of one heavy barrier, so the order cannot be
-//! got wrong from outside.
+//! *The waiter polled before.* Here the ringer may skip G: it reads the doorbell once after a
+//! light barrier (`barrier.rs`), and if it reads `POLLING`, it goes away. The waiter, before it
+//! can wait, must leave: store `ACTIVE`; heavy barrier; and only then wait as above. A light and a
+//! heavy barrier are ordered as two fences would be. If the light one came first, everything the
+//! waiter reads after the heavy one sees `x`, its read in the wait too, and it does not sleep. If
+//! the heavy one came first, the ringer reads `ACTIVE` or later, never the `POLLING` that was
+//! left. Then it goes through G (and the first case holds), or it reads a newer `POLLING`, and
+//! that one is left by another heavy barrier before the next sleep. [`Consumer::wait`] leaves by
+//! itself, and [`leave_polling`] does it for many rings at the price of one heavy barrier, so the
+//! order cannot be got wrong from outside.
 //!
 //! *Closing* is the same with the `closed` flag in the cursor's place: it is stored before the
 //! doorbell is looked at, and read again after `WAITING` is published.

@@ -55,13 +55,19 @@ impl Producer {
     #[inline]
     pub fn claim(&mut self, len: usize) -> Option<Claim<'_>> {
         assert!(len != 0 && len <= MAX_RECORD && len.is_multiple_of(8), "not a record length: {len}");
-        if self.limit - self.written < len as u64 && self.free() < len {
+        if !self.has_room(len) {
             return None;
         }
         let offset = self.memory.offset(self.written);
         let bytes =
             if offset + len <= self.memory.capacity() { self.memory.for_write(offset, len) } else { self.scratch() };
         Some(Claim { producer: self, bytes, len })
+    }
+
+    /// Whether there is room for a record of `len` bytes. Looks at the consumer only if there seems to be none.
+    #[inline]
+    pub fn has_room(&mut self, len: usize) -> bool {
+        self.limit - self.written >= len as u64 || self.free() >= len
     }
 
     /// The position after the last record committed.

@@ -271,9 +271,8 @@ impl<D: Driver> Shard<D> {
     }
 
     /// Sends a segment outside of a link's batches.
-    fn say(&mut self, socket: SocketId, mut header: SegmentHeader, payload: Vec<u8>) {
+    fn say(&mut self, socket: SocketId, header: SegmentHeader, payload: Vec<u8>) {
         let mut batch = self.spare.pop().unwrap_or_default();
-        header.flags = crate::wire::CHECKSUMMED.into();
         batch.push_owned(header, payload);
         self.send_next(socket, batch);
     }

@@ -147,7 +147,8 @@ impl StreamReader {
     /// The next segment's bytes within the credit, if there are any; they count as sent.
     pub fn take(&mut self) -> Option<Extent> {
         let written = self.written();
-        let limit = written.min(self.credit).min(self.sent + MAX_SEGMENT_PAYLOAD as u64);
+        // A peer's credit may be any number; frames and their parts are multiples of 8.
+        let limit = written.min(self.credit & !7).min(self.sent + MAX_SEGMENT_PAYLOAD as u64);
         if self.sent >= limit {
             return None;
         }
@@ -239,7 +240,7 @@ impl StreamReader {
         if position <= self.acked {
             return Ok(());
         }
-        if position > self.sent {
+        if position > self.sent || !position.is_multiple_of(8) {
             return Err(AckError { position, sent: self.sent });
         }
         let inside = self.references.partition_point(|reference| reference.end <= position);
@@ -263,7 +264,7 @@ impl StreamReader {
 
     /// Whether a receiver of this stream can stand at `position`.
     pub fn can_resume(&self, position: u64) -> bool {
-        (self.acked..=self.highest_sent).contains(&position)
+        (self.acked..=self.highest_sent).contains(&position) && position.is_multiple_of(8)
     }
 
     /// A new connection: go on at `position`, where [`can_resume`](StreamReader::can_resume), with room up to `credit`.
@@ -280,7 +281,7 @@ impl StreamReader {
         self.credit = self.acked + window;
     }
 
-    /// How many envelopes are not acknowledged, and their payload bytes.
+    /// How many envelopes are not acknowledged, and their payload bytes. Walks them.
     pub fn unacknowledged(&mut self) -> (u64, u64) {
         let written = self.written();
         let (mut position, mut messages, mut bytes) = (self.acked, 0, 0);
@@ -295,6 +296,10 @@ impl StreamReader {
                 continue;
             }
             let at = self.ring_position(position);
+            // A peer that acknowledged the middle of a frame has left no frame to count from.
+            if at + FRAME_HEADER_BYTES as u64 > self.ring.written() {
+                break;
+            }
             let length =
                 self.ring.slices(at, at + 8)[0].first_chunk::<4>().map_or(0, |field| u32::from_le_bytes(*field));
             bytes += u64::from(length);

@@ -67,13 +67,18 @@ impl StreamWriter {
     }
 
     /// Whether an envelope of `length` bytes would be taken now.
+    #[inline]
     pub fn has_room(&mut self, length: usize) -> bool {
         if length <= MAX_RING_PAYLOAD {
-            return self.ring.free() >= frame_bytes(length);
+            return self.ring.has_room(frame_bytes(length));
         }
+        self.has_room_by_reference(length)
+    }
+
+    fn has_room_by_reference(&mut self, length: usize) -> bool {
         let referenced = self.shared.referenced_bytes.load(Ordering::Acquire);
         (referenced == 0 || referenced + length as u64 <= self.shared.reference_bytes)
-            && self.ring.free() >= FRAME_HEADER_BYTES
+            && self.ring.has_room(FRAME_HEADER_BYTES)
     }
 
     /// Registers `waker` to be woken when room for `length` bytes may have come. `false`: there is room already.

@@ -30,7 +30,7 @@ struct HelloHeader {
     name_bytes: U16,
     sending: U16,
     receiving: U16,
-    reserved: U16,
+    features: U16,
     session: U32,
 }
 
@@ -93,6 +93,8 @@ pub struct Hello {
     pub window_bytes: u64,
     /// After this much silence the speaker takes the listener to be gone, in milliseconds.
     pub peer_timeout_ms: u32,
+    /// What the speaker can do beyond version 1, one bit each; what both can do may be used. Version 1 defines none.
+    pub features: u16,
     /// The number of the last session between the two that the speaker took part in; 0 before the first.
     pub session: u32,
     /// The cluster's name.
@@ -123,7 +125,7 @@ impl Hello {
             name_bytes: (self.cluster.len() as u16).into(),
             sending: (self.sending.len() as u16).into(),
             receiving: (self.receiving.len() as u16).into(),
-            reserved: 0.into(),
+            features: self.features.into(),
             session: self.session.into(),
         };
         let mut bytes = header.as_bytes().to_vec();
@@ -161,6 +163,7 @@ impl Hello {
             max_envelope_bytes: header.max_envelope_bytes.get(),
             window_bytes: header.window_bytes.get(),
             peer_timeout_ms: header.peer_timeout_ms.get(),
+            features: header.features.get(),
             session: header.session.get(),
             cluster: cluster.to_owned(),
             sending: sending.to_vec(),
