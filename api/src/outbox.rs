@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use cluster_engine::{Lane, Pid, PushError, Sender, Slot};
+use cluster_engine::{Lane, Pid, PushError, Sender};
 
 use crate::wait::wait;
 use crate::{Draft, Recipients};
@@ -112,11 +112,7 @@ impl Outbox {
         if let Err(error) = room {
             return Err(self.error(error, Draft::empty(pid, lane), vec![pid]));
         }
-        match self.sender.claim(index, lane, id, length) {
-            Ok(slot) => Ok(Claim { slot }),
-            // There was room, and nobody else writes to this stream; only a stop can have come between.
-            Err(_) => Err(SendError::Stopped { envelope: Box::new(Draft::empty(pid, lane)) }),
-        }
+        Ok(Claim { sender: &mut self.sender, index, lane, id, length })
     }
 
     fn send_until(&mut self, draft: Draft, deadline: Option<Instant>, patient: bool) -> Result<(), SendError> {
@@ -249,7 +245,11 @@ impl Draft {
 /// Room for one message: see [`Outbox::claim`]. Dropping it sends nothing.
 #[must_use = "a claim sends nothing until it is written"]
 pub struct Claim<'a> {
-    slot: Slot<'a>,
+    sender: &'a mut Sender,
+    index: usize,
+    lane: Lane,
+    id: i64,
+    length: usize,
 }
 
 impl Claim<'_> {
@@ -258,9 +258,11 @@ impl Claim<'_> {
     /// The buffer has the claimed length and is aligned to 8 bytes. What stands in it is left over from earlier messages
     /// to the same recipient: write all of it.
     #[inline]
-    pub fn write(mut self, write: impl FnOnce(&mut [u8])) {
-        write(self.slot.payload());
-        self.slot.commit();
+    pub fn write(self, write: impl FnOnce(&mut [u8])) {
+        let Claim { sender, index, lane, id, length } = self;
+        // There was room when it was claimed, and nobody else writes to this stream. If the server was stopped since, the
+        // message is one of those that its stop could not deliver.
+        let _ = sender.push_with(index, lane, id, length, write);
     }
 }
 

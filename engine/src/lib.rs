@@ -37,7 +37,7 @@ pub use engine::{Attached, Drive, Engine, Events, IdleStrategy, Step, Tenancy, T
 pub use events::Event;
 pub use inbox::{Message, Received, Receiver};
 pub use link::{BROADCAST, DownReason, Local, Pid};
-pub use outbox::{PushError, Sender, Slot};
+pub use outbox::{PushError, Sender};
 pub use shard::Undelivered;
 pub use stats::PeerStats;
 pub use stream::Lane;

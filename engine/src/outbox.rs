@@ -10,7 +10,7 @@ use crate::engine::Drive;
 use crate::link::Pid;
 use crate::shard::{Command, LinkKey, Ready};
 use crate::stats::StatsTable;
-use crate::stream::{self, FrameSlot, Full, Lane, MAX_RING_PAYLOAD, StreamWriter};
+use crate::stream::{self, Full, Lane, StreamWriter};
 use crate::wire::{FRAME_HEADER_BYTES, MAX_STREAMS};
 
 /// An inline server sends by itself once so much was written since its loop last turned.
@@ -90,31 +90,30 @@ impl Sender {
             Ok(signal) => signal,
             Err(Full) => return Err(PushError::Full),
         };
-        Sent { drive: &self.drive, unflushed: &mut self.unflushed, node: self.shared.node, index }
-            .signal(payload.len(), signal);
+        self.written(index, payload.len(), signal);
         Ok(())
     }
 
-    /// Claims room for one envelope of `length` bytes in the stream of the peer at `index`, to encode it in place.
+    /// Lets `write` encode one envelope of `length` bytes in place, in the stream of the peer at `index`.
+    ///
+    /// What `write` is given is left over from earlier envelopes to the same peer.
     #[inline]
-    pub fn claim(&mut self, index: usize, lane: Lane, id: i64, length: usize) -> Result<Slot<'_>, PushError> {
+    pub fn push_with(
+        &mut self,
+        index: usize,
+        lane: Lane,
+        id: i64,
+        length: usize,
+        write: impl FnOnce(&mut [u8]),
+    ) -> Result<(), PushError> {
         if length as u64 > self.shared.max_envelope_bytes {
             return Err(PushError::TooLarge);
         }
-        self.writer(index, lane)?;
-        let sent = Sent { drive: &self.drive, unflushed: &mut self.unflushed, node: self.shared.node, index };
-        let Some(writer) = &mut self.streams[index][lane as usize] else { return Err(PushError::Stopped) };
-        let room = if length <= MAX_RING_PAYLOAD {
-            match writer.claim(id, length) {
-                Ok(slot) => Room::Ring(slot),
-                Err(Full) => return Err(PushError::Full),
-            }
-        } else if writer.has_room(length) {
-            Room::Reference { writer, id, payload: vec![0; length] }
-        } else {
-            return Err(PushError::Full);
-        };
-        Ok(Slot { room, sent })
+        match self.writer(index, lane)?.push_with(id, length, write) {
+            Ok(signal) => self.written(index, length, signal),
+            Err(Full) => return Err(PushError::Full),
+        }
+        Ok(())
     }
 
     /// Whether the peer at `index` has room for an envelope of `length` bytes.
@@ -148,65 +147,20 @@ impl Sender {
             _ => Err(PushError::Stopped),
         }
     }
-}
 
-/// What follows a write: the reader's signal, and the turn of an inline loop.
-struct Sent<'a> {
-    drive: &'a Drive,
-    unflushed: &'a mut usize,
-    node: u32,
-    index: usize,
-}
-
-impl Sent<'_> {
+    /// What follows a write: the reader's signal, and the turn of an inline loop.
     #[inline]
-    fn signal(self, bytes: usize, signal: bool) {
+    fn written(&mut self, index: usize, bytes: usize, signal: bool) {
         if signal {
-            self.drive.mailbox().ready(Ready::Link(LinkKey { node: self.node, link: self.index as u32 }));
+            self.drive.mailbox().ready(Ready::Link(LinkKey { node: self.shared.node, link: index as u32 }));
         }
         if self.drive.is_inline() {
-            *self.unflushed += bytes + FRAME_HEADER_BYTES;
-            if *self.unflushed >= INLINE_BYTES {
-                *self.unflushed = 0;
+            self.unflushed += bytes + FRAME_HEADER_BYTES;
+            if self.unflushed >= INLINE_BYTES {
+                self.unflushed = 0;
                 self.drive.poll();
             }
         }
-    }
-}
-
-/// Room for one envelope. Fill it, then [`commit`](Slot::commit); dropping it sends nothing.
-pub struct Slot<'a> {
-    room: Room<'a>,
-    sent: Sent<'a>,
-}
-
-enum Room<'a> {
-    Ring(FrameSlot<'a>),
-    Reference { writer: &'a mut StreamWriter, id: i64, payload: Vec<u8> },
-}
-
-impl Slot<'_> {
-    /// Where to encode the envelope. What stands there is left over from earlier ones.
-    #[inline]
-    pub fn payload(&mut self) -> &mut [u8] {
-        match &mut self.room {
-            Room::Ring(slot) => slot,
-            Room::Reference { payload, .. } => payload,
-        }
-    }
-
-    /// Sends the envelope.
-    #[inline]
-    pub fn commit(self) {
-        let (length, signal) = match self.room {
-            Room::Ring(slot) => (slot.len(), slot.commit()),
-            Room::Reference { writer, id, payload } => {
-                let length = payload.len();
-                // There was room when it was claimed, and nobody else writes to this stream.
-                (length, writer.push_reference(id, payload.into()).unwrap_or(false))
-            }
-        };
-        self.sent.signal(length, signal);
     }
 }
 

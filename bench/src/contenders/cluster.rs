@@ -69,7 +69,11 @@ fn dedicated(idle: Idle) -> Result<Engine, cluster::Unavailable> {
 }
 
 /// Two servers, 1 and 2, on engines of their own.
-fn pair(engine: MakeEngine, idle: Idle, checksum: Checksum) -> Result<(Node, Node), Box<dyn std::error::Error + Send + Sync>> {
+fn pair(
+    engine: MakeEngine,
+    idle: Idle,
+    checksum: Checksum,
+) -> Result<(Node, Node), Box<dyn std::error::Error + Send + Sync>> {
     let (near, far) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
     let addresses = [(1, near.local_addr()?.to_string()), (2, far.local_addr()?.to_string())];
     let config = Config::new(addresses)?.with_checksum(checksum);

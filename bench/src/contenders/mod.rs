@@ -65,17 +65,11 @@ pub type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 impl Contender {
     /// A contender for round trips.
     pub const fn round_trip(name: &'static str, run: fn(&mut Pinger) -> Outcome) -> Self {
-        Self {
-            name,
-            run: Run::RoundTrip(run),
-        }
+        Self { name, run: Run::RoundTrip(run) }
     }
 
     /// A contender for one-way throughput.
     pub const fn one_way(name: &'static str, run: fn(&mut Checker) -> Outcome) -> Self {
-        Self {
-            name,
-            run: Run::OneWay(run),
-        }
+        Self { name, run: Run::OneWay(run) }
     }
 }

@@ -1,21 +1,18 @@
 //! Receive buffers: chunks of memory that the kernel fills from the front while applications read what is filled.
 
-use std::fmt;
 use std::ops::{Deref, Range};
-use std::ptr::NonNull;
 use std::slice;
 use std::sync::{Arc, Weak};
 
 use crossbeam_queue::ArrayQueue;
 
-/// A chunk is aligned for this, so that payloads are aligned to 8 and no two chunks share a cache line.
-const ALIGNMENT: usize = 4096;
+use crate::ring::Block;
 
 /// Memory for chunks of one size. What applications let go of is used again.
 #[derive(Debug)]
 pub struct ChunkPool {
     chunk_bytes: usize,
-    free: ArrayQueue<Memory>,
+    free: ArrayQueue<Block>,
 }
 
 impl ChunkPool {
@@ -31,66 +28,25 @@ impl ChunkPool {
 
     /// An empty buffer.
     pub fn take(self: &Arc<ChunkPool>) -> ReceiveBuffer {
-        let memory = self.free.pop().unwrap_or_else(|| Memory::new(self.chunk_bytes));
+        let memory = self.free.pop().unwrap_or_else(|| Block::new(self.chunk_bytes));
         ReceiveBuffer { chunk: Arc::new(Chunk { memory: Some(memory), pool: Arc::downgrade(self) }), filled: 0 }
-    }
-}
-
-/// Memory that the operating system maps when it is first touched.
-struct Memory {
-    start: NonNull<u8>,
-    bytes: usize,
-}
-
-// SAFETY: Memory owns its bytes alone; who may touch which of them is settled by ReceiveBuffer and Slice.
-unsafe impl Send for Memory {}
-// SAFETY: see above; a shared reference gives out nothing but the address.
-unsafe impl Sync for Memory {}
-
-impl Memory {
-    fn new(bytes: usize) -> Memory {
-        let layout = Memory::layout(bytes);
-        // SAFETY: the layout is not empty: a pool's chunks have at least one page.
-        let start = unsafe { std::alloc::alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start) else { std::alloc::handle_alloc_error(layout) };
-        Memory { start, bytes }
-    }
-
-    fn layout(bytes: usize) -> std::alloc::Layout {
-        match std::alloc::Layout::from_size_align(bytes.max(ALIGNMENT), ALIGNMENT) {
-            Ok(layout) => layout,
-            Err(_) => panic!("a chunk of {bytes} bytes cannot be addressed"),
-        }
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        // SAFETY: allocated in `new` with the same layout, and freed only here.
-        unsafe { std::alloc::dealloc(self.start.as_ptr(), Memory::layout(self.bytes)) };
-    }
-}
-
-impl fmt::Debug for Memory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Memory({} bytes)", self.bytes)
     }
 }
 
 /// A chunk in use. Its memory goes back to the pool with its last owner.
 #[derive(Debug)]
 struct Chunk {
-    memory: Option<Memory>,
+    memory: Option<Block>,
     pool: Weak<ChunkPool>,
 }
 
 impl Chunk {
     fn start(&self) -> *mut u8 {
-        self.memory.as_ref().map_or(std::ptr::null_mut(), |memory| memory.start.as_ptr())
+        self.memory.as_ref().map_or(std::ptr::null_mut(), |memory| memory.start().as_ptr())
     }
 
     fn bytes(&self) -> usize {
-        self.memory.as_ref().map_or(0, |memory| memory.bytes)
+        self.memory.as_ref().map_or(0, Block::len)
     }
 }
 

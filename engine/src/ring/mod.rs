@@ -74,6 +74,7 @@
 //! have come over from the other core.
 
 mod barrier;
+mod block;
 mod consumer;
 mod doorbell;
 mod marks;
@@ -94,6 +95,7 @@ use doorbell::Doorbell;
 use marks::Marks;
 use memory::Memory;
 
+pub(crate) use block::Block;
 pub use consumer::{Consumer, leave_polling};
 pub use memory::Region;
 pub use producer::{Claim, Producer};

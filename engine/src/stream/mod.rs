@@ -7,6 +7,7 @@
 //! a queue beside it, and nothing is copied. Its payload counts in the stream's positions but takes no room in the ring,
 //! so **stream position = ring position + the payload bytes by reference before it**.
 
+mod buffers;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ use crate::ring;
 use crate::wire::FRAME_HEADER_BYTES;
 
 pub use reader::{AckError, Extent, Part, StreamReader};
-pub use writer::{FrameSlot, Full, StreamWriter};
+pub use writer::{Full, StreamWriter};
 
 /// The longest payload that is copied into the ring; a longer one travels by reference.
 pub const MAX_RING_PAYLOAD: usize = ring::MAX_RECORD - FRAME_HEADER_BYTES;
@@ -61,6 +62,7 @@ pub fn stream(id: u32, ring_bytes: usize, reference_bytes: u64) -> (StreamWriter
         reference_bytes,
         room: AtomicWaker::new(),
         counters: Arc::default(),
+        buffers: buffers::Buffers::new(),
     });
     (StreamWriter::new(producer, shared.clone()), StreamReader::new(id, consumer, shared))
 }
@@ -104,6 +106,7 @@ struct Shared {
     /// The sender that waits for room.
     room: AtomicWaker,
     counters: Arc<Counters>,
+    buffers: Arc<buffers::Buffers>,
 }
 
 struct Reference {

@@ -1,6 +1,5 @@
 //! The application's end of a stream: it encodes frames straight into the ring.
 
-use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
@@ -9,7 +8,7 @@ use bytes::Bytes;
 use zerocopy::IntoBytes;
 
 use super::{Counters, MAX_RING_PAYLOAD, Reference, Shared};
-use crate::ring::{Claim, Producer};
+use crate::ring::Producer;
 use crate::wire::{FRAME_HEADER_BYTES, FrameHeader, frame_bytes};
 
 /// There is no room in the stream now.
@@ -33,21 +32,31 @@ impl StreamWriter {
         if payload.len() > MAX_RING_PAYLOAD {
             return self.push_reference(id, payload.clone());
         }
-        let mut slot = self.claim(id, payload.len())?;
-        slot.copy_from_slice(payload);
-        Ok(slot.commit())
+        self.push_with(id, payload.len(), |buffer| buffer.copy_from_slice(payload))
     }
 
-    /// Claims room for an envelope of `length` bytes, at most [`MAX_RING_PAYLOAD`], to encode it in place.
+    /// Writes one envelope of `length` bytes that `write` encodes in place. `Ok(true)`: as [`push`](StreamWriter::push).
+    ///
+    /// What `write` is given is left over from earlier envelopes.
     #[inline]
-    pub fn claim(&mut self, id: i64, length: usize) -> Result<FrameSlot<'_>, Full> {
+    pub fn push_with(&mut self, id: i64, length: usize, write: impl FnOnce(&mut [u8])) -> Result<bool, Full> {
+        if length > MAX_RING_PAYLOAD {
+            if !self.has_room(length) {
+                return Err(Full);
+            }
+            let mut buffer = self.shared.buffers.take(length);
+            write(&mut buffer);
+            return self.push_reference(id, buffer.into());
+        }
         let bytes = frame_bytes(length);
-        let mut claim = self.ring.claim(bytes).ok_or(Full)?;
-        if length % 8 != 0 {
+        let Some(mut claim) = self.ring.claim(bytes) else { return Err(Full) };
+        if !length.is_multiple_of(8) {
             claim[bytes - 8..].fill(0);
         }
         claim[..FRAME_HEADER_BYTES].copy_from_slice(FrameHeader::new(length as u32, id).as_bytes());
-        Ok(FrameSlot { claim, counters: &self.shared.counters, length })
+        write(&mut claim[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + length]);
+        self.shared.counters.count(1, length as u64);
+        Ok(claim.commit())
     }
 
     /// Writes one envelope by reference: nothing is copied.
@@ -103,37 +112,5 @@ impl StreamWriter {
     /// Messages and bytes written so far.
     pub fn counters(&self) -> Arc<Counters> {
         self.shared.counters.clone()
-    }
-}
-
-/// Room for one envelope in the ring. Fill it, then [`commit`](FrameSlot::commit); dropping it sends nothing.
-pub struct FrameSlot<'a> {
-    claim: Claim<'a>,
-    counters: &'a Counters,
-    length: usize,
-}
-
-impl FrameSlot<'_> {
-    /// Publishes the envelope. `true`: the reader waits and must be signalled.
-    #[inline]
-    pub fn commit(self) -> bool {
-        self.counters.count(1, self.length as u64);
-        self.claim.commit()
-    }
-}
-
-impl Deref for FrameSlot<'_> {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        &self.claim[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + self.length]
-    }
-}
-
-impl DerefMut for FrameSlot<'_> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.claim[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + self.length]
     }
 }

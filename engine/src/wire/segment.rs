@@ -3,6 +3,7 @@
 use std::fmt;
 use std::mem::offset_of;
 
+use crc_fast::{CrcAlgorithm, Digest};
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -16,8 +17,9 @@ pub const VERSION: u8 = 1;
 /// The bytes of a segment header.
 pub const SEGMENT_HEADER_BYTES: usize = size_of::<SegmentHeader>();
 
-/// The longest payload of a segment. It bounds how long an urgent lane waits behind a bulk one.
-pub const MAX_SEGMENT_PAYLOAD: usize = 64 * 1024;
+/// The longest payload of a segment. It bounds how long an urgent lane waits behind a bulk one, and holds the frame of an
+/// envelope of 64 KiB, which so arrives in one piece.
+pub const MAX_SEGMENT_PAYLOAD: usize = 65 * 1024;
 
 /// In `ack_stream`: this segment acknowledges nothing.
 pub const NO_STREAM: u32 = u32::MAX;
@@ -199,14 +201,15 @@ impl SegmentHeader {
     /// CRC-32C of the header without its checksum field, continued over the payload where the flag says so.
     fn compute(&self, parts: &[&[u8]]) -> u32 {
         let bytes = self.as_bytes();
-        let mut checksum = crc32c::crc32c(&bytes[..CHECKSUM_OFFSET]);
-        checksum = crc32c::crc32c_append(checksum, &bytes[CHECKSUM_OFFSET + 4..]);
+        let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+        digest.update(&bytes[..CHECKSUM_OFFSET]);
+        digest.update(&bytes[CHECKSUM_OFFSET + 4..]);
         if self.has(CHECKSUMMED) {
-            for part in parts {
-                checksum = crc32c::crc32c_append(checksum, part);
+            for part in parts.iter().filter(|part| !part.is_empty()) {
+                digest.update(part);
             }
         }
-        checksum
+        digest.finalize() as u32
     }
 }
 
