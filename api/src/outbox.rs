@@ -49,6 +49,7 @@ impl Outbox {
     /// # Errors
     /// `UnknownPid`, `TooLarge`: nothing was sent. `Stopped`: the server has stopped, and the envelope comes back addressed
     /// to those who did not get it.
+    #[inline]
     pub fn send(&mut self, draft: Draft) -> Result<(), SendError> {
         self.send_until(draft, None, true)
     }
@@ -65,6 +66,7 @@ impl Outbox {
     ///
     /// # Errors
     /// As [`send`](Outbox::send), and `Full` with the envelope addressed to those who had no room.
+    #[inline]
     pub fn try_send(&mut self, draft: Draft) -> Result<(), SendError> {
         self.send_until(draft, None, false)
     }
@@ -115,11 +117,29 @@ impl Outbox {
         Ok(Claim { sender: &mut self.sender, index, lane, id, length })
     }
 
+    #[inline]
     fn send_until(&mut self, draft: Draft, deadline: Option<Instant>, patient: bool) -> Result<(), SendError> {
         let id = match draft.id {
             Some(id) => id,
             None => self.take_id(),
         };
+        // The usual case, without a list of recipients; whatever stands in its way is looked at by the general one.
+        if let Recipients::One(pid) = draft.to
+            && let Ok(index) = self.sender.index_of(pid)
+            && self.sender.push(index, draft.lane, id, &draft.body).is_ok()
+        {
+            return Ok(());
+        }
+        self.send_to_each(draft, id, deadline, patient)
+    }
+
+    fn send_to_each(
+        &mut self,
+        draft: Draft,
+        id: i64,
+        deadline: Option<Instant>,
+        patient: bool,
+    ) -> Result<(), SendError> {
         let everyone;
         let recipients: &[Pid] = match &draft.to {
             Recipients::One(pid) if *pid == cluster_engine::BROADCAST => {
