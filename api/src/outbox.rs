@@ -126,7 +126,7 @@ impl Outbox {
         // The usual case, without a list of recipients; whatever stands in its way is looked at by the general one.
         if let Recipients::One(pid) = draft.to
             && let Ok(index) = self.sender.index_of(pid)
-            && self.sender.push(index, draft.lane, id, &draft.body).is_ok()
+            && self.sender.push(index, draft.lane, id, &draft.body, true).is_ok()
         {
             return Ok(());
         }
@@ -162,7 +162,7 @@ impl Outbox {
         for &pid in recipients {
             let Ok(index) = self.sender.index_of(pid) else { continue };
             loop {
-                let error = match self.sender.push(index, draft.lane, id, &draft.body) {
+                let error = match self.sender.push(index, draft.lane, id, &draft.body, false) {
                     Ok(()) => break,
                     Err(PushError::Full) if patient => {
                         match self.wait_for_room(index, draft.lane, draft.body.len(), deadline) {

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
-use crate::driver::{Unavailable, Uring};
+use crate::driver::{Entry, Unavailable, Uring};
 use crate::events::{Event, EventQueue};
 use crate::inbox::{self, Receiver};
 use crate::link::{Local, Pid};
 use crate::outbox::{OutboxShared, Sender};
-use crate::shard::{Command, Idle, Mailbox, Seed, Shard, Undelivered};
+use crate::shard::{Command, Idle, LinkKey, Mailbox, Ready, Seed, Shard, Undelivered};
 use crate::stats::{PeerStats, StatsTable};
 use crate::time::Clock;
 
@@ -136,16 +136,17 @@ impl Engine {
         for number in 0..count {
             let shard = Shard::new(Uring::new()?, clock);
             let mailbox = shard.mailbox().clone();
+            let shard = Arc::new(Mutex::new(Some(shard)));
             let failed = Arc::new(Failure::default());
             if threading == Threading::Inline {
-                let inline = Arc::new(Inline { shard: Mutex::new(shard), owner: Mutex::new(None), clock });
-                loops.push(Loop { drive: Drive { mailbox, inline: Some(inline), failed, idle }, thread: None });
+                let inline = Some(Arc::new(Inline { owner: Mutex::new(None), clock }));
+                loops.push(Loop { drive: Drive { mailbox, shard, inline, failed, idle }, thread: None });
                 continue;
             }
-            let drive = Drive { mailbox, inline: None, failed: failed.clone(), idle };
+            let drive = Drive { mailbox, shard: shard.clone(), inline: None, failed: failed.clone(), idle };
             let thread = thread::Builder::new()
                 .name(format!("cluster-{number}"))
-                .spawn(move || run(shard, idle, &failed))
+                .spawn(move || run(&shard, idle, &failed))
                 .map_err(|error| Unavailable::thread(&error))?;
             loops.push(Loop { drive, thread: Some(thread) });
         }
@@ -212,19 +213,22 @@ impl fmt::Debug for Engine {
     }
 }
 
+/// A loop's state. Its thread has it, except while it waits in the kernel; it is gone when the thread has ended.
+type Shared = Mutex<Option<Shard<Uring>>>;
+
 /// The life of a dedicated loop.
-fn run(mut shard: Shard<Uring>, idle: IdleStrategy, failed: &Failure) {
+fn run(shared: &Shared, idle: IdleStrategy, failed: &Failure) {
     let mut idle_since: Option<Instant> = None;
-    while !shard.is_finished() {
+    loop {
         let step = match idle_since {
             _ if idle.parks_at_once() => Step::Park,
             Some(since) => idle.after(since.elapsed()),
             None => Step::Spin,
         };
         let how = if step == Step::Park { Idle::Park(None) } else { Idle::Return };
-        match shard.turn(how) {
-            Ok(true) => idle_since = None,
-            Ok(false) => {
+        match turn(shared, how) {
+            Ok(Turn::Worked) => idle_since = None,
+            Ok(Turn::Idle) => {
                 idle_since.get_or_insert_with(Instant::now);
                 match step {
                     Step::Spin => std::hint::spin_loop(),
@@ -232,9 +236,57 @@ fn run(mut shard: Shard<Uring>, idle: IdleStrategy, failed: &Failure) {
                     Step::Park => {}
                 }
             }
-            Err(error) => return failed.set(&error),
+            Ok(Turn::Finished) => break,
+            Err(error) => {
+                failed.set(&error);
+                break;
+            }
         }
     }
+    // Dropped here: its ring belongs to this thread.
+    drop(lock(shared).take());
+}
+
+/// What a turn came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Worked,
+    Idle,
+    Finished,
+}
+
+/// One round of a loop. While it waits in the kernel, others can get at the shard.
+#[inline]
+fn turn(shared: &Shared, idle: Idle) -> io::Result<Turn> {
+    let mut guard = lock(shared);
+    let Some(shard) = guard.as_mut() else { return Ok(Turn::Finished) };
+    let mut round = shard.begin(idle);
+    let worked = match round.entry.take() {
+        Some(entry) if round.waits => {
+            drop(guard);
+            let entered = entry.enter();
+            guard = lock(shared);
+            let Some(shard) = guard.as_mut() else { return Ok(Turn::Finished) };
+            let worked = shard.finish(round);
+            entered.and(worked)?
+        }
+        Some(entry) => {
+            let entered = entry.enter();
+            let worked = shard.finish(round);
+            entered.and(worked)?
+        }
+        None => shard.finish(round)?,
+    };
+    let finished = guard.as_ref().is_none_or(Shard::is_finished);
+    Ok(match worked {
+        _ if finished => Turn::Finished,
+        true => Turn::Worked,
+        false => Turn::Idle,
+    })
+}
+
+fn lock(shared: &Shared) -> MutexGuard<'_, Option<Shard<Uring>>> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why a loop ended before its time.
@@ -251,19 +303,17 @@ impl Failure {
     }
 }
 
-/// A loop that has no thread of its own.
+/// What there is to know of a loop that has no thread of its own.
 struct Inline {
-    shard: Mutex<Shard<Uring>>,
     /// The thread that drives it: the first one that did. io_uring takes submissions from one thread only.
     owner: Mutex<Option<ThreadId>>,
     clock: Clock,
 }
 
 impl Inline {
-    fn shard(&self) -> Option<MutexGuard<'_, Shard<Uring>>> {
+    fn is_mine(&self) -> bool {
         let mine = thread::current().id();
-        let owner = *self.owner.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(mine);
-        (owner == mine).then(|| self.shard.lock().unwrap_or_else(PoisonError::into_inner))
+        *self.owner.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(mine) == mine
     }
 }
 
@@ -271,6 +321,7 @@ impl Inline {
 #[derive(Clone)]
 pub struct Drive {
     mailbox: Arc<Mailbox>,
+    shard: Arc<Shared>,
     inline: Option<Arc<Inline>>,
     failed: Arc<Failure>,
     idle: IdleStrategy,
@@ -300,7 +351,7 @@ impl Drive {
 
     /// Whether this thread is to drive the loop: it is inline, and this is its thread (or it has none yet).
     pub fn is_mine(&self) -> bool {
-        self.inline.as_ref().is_some_and(|inline| inline.shard().is_some())
+        self.inline.as_ref().is_some_and(|inline| inline.is_mine())
     }
 
     /// Turns an inline loop once without waiting. Returns whether anything was done.
@@ -317,14 +368,29 @@ impl Drive {
     }
 
     fn turn(&self, idle: Idle) -> bool {
-        let Some(mut shard) = self.inline.as_ref().and_then(|inline| inline.shard()) else { return false };
-        match shard.turn(idle) {
-            Ok(worked) => worked,
+        if !self.is_mine() {
+            return false;
+        }
+        match turn(&self.shard, idle) {
+            Ok(turn) => turn == Turn::Worked,
             Err(error) => {
                 self.failed.set(&error);
                 false
             }
         }
+    }
+
+    /// Something was written to a stream whose loop waits to be told. `alone`: nothing else is written with it.
+    pub(crate) fn written(&self, key: LinkKey, alone: bool) {
+        if alone
+            && self.inline.is_none()
+            && self.mailbox.is_asleep()
+            && let Ok(mut shard) = self.shard.try_lock()
+            && shard.as_mut().is_some_and(|shard| shard.send_from_outside(key))
+        {
+            return;
+        }
+        self.mailbox.ready(Ready::Link(key));
     }
 }
 

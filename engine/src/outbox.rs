@@ -80,9 +80,9 @@ impl Sender {
         self.shared.peers.binary_search(&pid).map_err(|_| PushError::UnknownPid)
     }
 
-    /// Writes one envelope to the stream of the peer at `index`.
+    /// Writes one envelope to the stream of the peer at `index`. `alone`: others do not follow at once.
     #[inline]
-    pub fn push(&mut self, index: usize, lane: Lane, id: i64, payload: &Bytes) -> Result<(), PushError> {
+    pub fn push(&mut self, index: usize, lane: Lane, id: i64, payload: &Bytes, alone: bool) -> Result<(), PushError> {
         if payload.len() as u64 > self.shared.max_envelope_bytes {
             return Err(PushError::TooLarge);
         }
@@ -90,7 +90,7 @@ impl Sender {
             Ok(signal) => signal,
             Err(Full) => return Err(PushError::Full),
         };
-        self.written(index, payload.len(), signal);
+        self.written(index, payload.len(), signal, alone);
         Ok(())
     }
 
@@ -110,7 +110,7 @@ impl Sender {
             return Err(PushError::TooLarge);
         }
         match self.writer(index, lane)?.push_with(id, length, write) {
-            Ok(signal) => self.written(index, length, signal),
+            Ok(signal) => self.written(index, length, signal, true),
             Err(Full) => return Err(PushError::Full),
         }
         Ok(())
@@ -150,9 +150,9 @@ impl Sender {
 
     /// What follows a write: the reader's signal, and the turn of an inline loop.
     #[inline]
-    fn written(&mut self, index: usize, bytes: usize, signal: bool) {
+    fn written(&mut self, index: usize, bytes: usize, signal: bool, alone: bool) {
         if signal {
-            self.drive.mailbox().ready(Ready::Link(LinkKey { node: self.shared.node, link: index as u32 }));
+            self.drive.written(LinkKey { node: self.shared.node, link: index as u32 }, alone);
         }
         if self.drive.is_inline() {
             self.unflushed += bytes + FRAME_HEADER_BYTES;

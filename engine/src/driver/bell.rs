@@ -58,6 +58,11 @@ impl Bell {
         self.asleep.store(false, Ordering::Relaxed);
     }
 
+    /// Whether the shard sleeps, as far as can be seen without a fence: a hint.
+    pub fn is_asleep(&self) -> bool {
+        self.asleep.load(Ordering::Relaxed)
+    }
+
     pub(super) fn descriptor(&self) -> RawFd {
         self.descriptor.as_raw_fd()
     }

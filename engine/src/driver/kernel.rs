@@ -7,6 +7,8 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
+use super::Entry;
+
 const REGISTER_RING_FDS: libc::c_uint = 20;
 const ENTER_GETEVENTS: libc::c_uint = 1 << 0;
 const ENTER_EXT_ARG: libc::c_uint = 1 << 3;
@@ -14,7 +16,7 @@ const ENTER_REGISTERED_RING: libc::c_uint = 1 << 4;
 
 /// How to name a ring to the kernel.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum RingHandle {
+pub(crate) enum RingHandle {
     Descriptor(RawFd),
     Registered(u32),
 }
@@ -49,9 +51,30 @@ pub(super) fn register(ring: RawFd) -> RingHandle {
     if result == 1 { RingHandle::Registered(update.offset) } else { RingHandle::Descriptor(ring) }
 }
 
+/// An entry into the kernel that is ready to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct UringEntry {
+    pub(super) ring: RingHandle,
+    pub(super) submit: u32,
+    pub(super) wait: Option<Option<Duration>>,
+}
+
+impl Entry for UringEntry {
+    fn enter(self) -> io::Result<()> {
+        match enter(self.ring, self.submit, self.wait) {
+            Ok(()) => Ok(()),
+            Err(error) => match error.raw_os_error() {
+                // A signal, the end of the wait, or completions that must be reaped first: the turn goes on.
+                Some(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY) => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+}
+
 /// Submits `submit` entries and waits for a completion, if `wait` says so for at most that long, and runs the deferred
 /// work of the ring, without which there are no completions.
-pub(super) fn enter(ring: RingHandle, submit: u32, wait: Option<Option<Duration>>) -> io::Result<()> {
+fn enter(ring: RingHandle, submit: u32, wait: Option<Option<Duration>>) -> io::Result<()> {
     let (descriptor, mut flags) = match ring {
         RingHandle::Descriptor(descriptor) => (descriptor, ENTER_GETEVENTS),
         RingHandle::Registered(index) => (index as RawFd, ENTER_GETEVENTS | ENTER_REGISTERED_RING),

@@ -58,8 +58,11 @@ pub trait Driver {
     /// Receives into what is free of `buffer`.
     fn receive(&mut self, socket: SocketId, buffer: ReceiveBuffer);
 
-    /// Sends all of `batch`.
-    fn send(&mut self, socket: SocketId, batch: Box<Batch>);
+    /// Sends `batch` without its first `skip` bytes.
+    fn send(&mut self, socket: SocketId, batch: Box<Batch>, skip: usize);
+
+    /// Sends as much of `batch` as the socket takes at once, and says how much that is. May be called from any thread.
+    fn send_now(&mut self, socket: SocketId, batch: &Batch) -> io::Result<usize>;
 
     /// Says that nothing more will be sent; what was sent still arrives.
     fn finish(&mut self, socket: SocketId);
@@ -67,8 +70,22 @@ pub trait Driver {
     /// Ends what is under way on the socket and closes it.
     fn close(&mut self, socket: SocketId);
 
-    /// Hands what was asked for to the kernel, waits as long as `wait` says, and appends what has completed.
-    fn turn(&mut self, wait: Wait, completions: &mut Vec<Completion>) -> io::Result<()>;
+    /// What has to be done to hand over what was asked for and to wait as long as `wait` says; `None`: nothing.
+    ///
+    /// It is apart from the driver so that others can get at the shard while its thread waits.
+    fn begin(&mut self, wait: Wait) -> Option<Self::Entry>;
+
+    /// Appends what has completed.
+    fn reap(&mut self, completions: &mut Vec<Completion>) -> io::Result<()>;
+
+    /// A way into the kernel.
+    type Entry: Entry;
+}
+
+/// A way into the kernel, and back.
+pub trait Entry {
+    /// Hands over what was asked for, and waits. Only the thread that drives the shard may call this.
+    fn enter(self) -> io::Result<()>;
 }
 
 /// What has become of an operation.

@@ -15,8 +15,8 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use slab::Slab;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::kernel::{self, RingHandle};
-use super::{Bell, Completion, Driver, ReceiveBuffer, SocketId, Wait, features};
+use super::kernel::{self, RingHandle, UringEntry};
+use super::{Bell, Completion, Driver, Entry, ReceiveBuffer, SocketId, Wait, features};
 use crate::link::{Batch, Piece};
 use crate::stream::Part;
 
@@ -38,15 +38,17 @@ pub struct Uring {
     /// `None` until the thread that will drive the ring has entered it once.
     handle: Option<RingHandle>,
     bell: Arc<Bell>,
-    sockets: Slab<Entry>,
+    sockets: Slab<SocketState>,
     /// Sockets that closed without anything under way.
     closed: Vec<SocketId>,
     broken: Option<io::Error>,
+    /// For `send_now`; empty between calls.
+    vectors: Vec<libc::iovec>,
 }
 
 /// A socket and what is under way on it.
-struct Entry {
-    /// `None`: closed, but not everything that was under way has completed.
+struct SocketState {
+    /// Open as long as anything is under way.
     descriptor: OwnedFd,
     closing: bool,
     /// Accept, connect: operations without a buffer of ours, except the address.
@@ -61,8 +63,9 @@ struct Entry {
 /// A send with everything that the kernel reads while it is under way.
 struct SendOperation {
     batch: Box<Batch>,
+    skip: usize,
     vectors: Vec<libc::iovec>,
-    message: MaybeUninit<libc::msghdr>,
+    message: libc::msghdr,
 }
 
 // SAFETY: the raw pointers in `vectors` and `message` point into `batch`, which moves along with them; nothing but the
@@ -74,8 +77,15 @@ impl Uring {
     pub fn new() -> Result<Uring, features::Unavailable> {
         let ring = features::set_up(ENTRIES, COMPLETIONS)?;
         let bell = Bell::new().map_err(features::Unavailable::bell)?;
-        let mut driver =
-            Uring { ring, handle: None, bell: Arc::new(bell), sockets: Slab::new(), closed: Vec::new(), broken: None };
+        let mut driver = Uring {
+            ring,
+            handle: None,
+            bell: Arc::new(bell),
+            sockets: Slab::new(),
+            closed: Vec::new(),
+            broken: None,
+            vectors: Vec::new(),
+        };
         driver.watch_bell();
         Ok(driver)
     }
@@ -93,34 +103,26 @@ impl Uring {
             if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                 return;
             }
-            if let Err(error) = self.enter(None) {
+            if let Err(error) = self.entry(None).and_then(Entry::enter) {
                 self.broken = Some(error);
                 return;
             }
         }
     }
 
-    fn enter(&mut self, wait: Option<Option<std::time::Duration>>) -> io::Result<()> {
-        let handle = match self.handle {
+    fn entry(&mut self, wait: Option<Option<std::time::Duration>>) -> io::Result<UringEntry> {
+        let ring = match self.handle {
             Some(handle) => handle,
             None => {
                 self.ring.submitter().register_enable_rings()?;
                 *self.handle.insert(kernel::register(self.ring.as_raw_fd()))
             }
         };
-        let queued = self.ring.submission().len() as u32;
-        match kernel::enter(handle, queued, wait) {
-            Ok(()) => Ok(()),
-            Err(error) => match error.raw_os_error() {
-                // A signal, the end of the wait, or completions that must be reaped first: the turn goes on.
-                Some(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY) => Ok(()),
-                _ => Err(error),
-            },
-        }
+        Ok(UringEntry { ring, submit: self.ring.submission().len() as u32, wait })
     }
 
     fn insert(&mut self, descriptor: OwnedFd) -> SocketId {
-        let key = self.sockets.insert(Entry {
+        let key = self.sockets.insert(SocketState {
             descriptor,
             closing: false,
             waiting: false,
@@ -194,7 +196,7 @@ impl Uring {
                 if let Some(send) = state.send.take()
                     && !state.closing
                 {
-                    let all = send.batch.bytes();
+                    let all = send.batch.bytes() - send.skip;
                     let result = result.and_then(|sent| {
                         if sent == all { Ok(()) } else { Err(io::Error::from(io::ErrorKind::WriteZero)) }
                     });
@@ -214,7 +216,7 @@ impl Uring {
     }
 }
 
-impl Entry {
+impl SocketState {
     fn is_busy(&self) -> bool {
         self.waiting || self.receive.is_some() || self.send.is_some() || self.cancelling
     }
@@ -262,23 +264,36 @@ impl Driver for Uring {
         self.push(receive.user_data(tag(socket, RECEIVE)));
     }
 
-    fn send(&mut self, socket: SocketId, batch: Box<Batch>) {
+    fn send(&mut self, socket: SocketId, batch: Box<Batch>, skip: usize) {
         let entry = &mut self.sockets[socket.0 as usize];
         if entry.closing {
             return;
         }
         assert!(entry.send.is_none(), "one send at a time");
-        let mut send = Box::new(SendOperation { vectors: vectors(&batch), batch, message: MaybeUninit::zeroed() });
-        // SAFETY: all zero is a valid msghdr: no address, no vectors, no control data.
-        let message = unsafe { send.message.assume_init_mut() };
-        message.msg_iov = send.vectors.as_mut_ptr();
-        message.msg_iovlen = send.vectors.len();
-        let message = std::ptr::from_ref(message);
+        let mut send = Box::new(SendOperation { vectors: Vec::new(), batch, skip, message: empty_message() });
+        gather(&send.batch, skip, &mut send.vectors);
+        send.message.msg_iov = send.vectors.as_mut_ptr();
+        send.message.msg_iovlen = send.vectors.len();
+        let message = &raw const send.message;
         // WAITALL: the kernel goes on after a short write, and completes when all is taken or the connection broken.
         let flags = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL) as u32;
         let operation = opcode::SendMsg::new(Fd(entry.descriptor.as_raw_fd()), message).flags(flags).build();
         entry.send = Some(send);
         self.push(operation.user_data(tag(socket, SEND)));
+    }
+
+    fn send_now(&mut self, socket: SocketId, batch: &Batch) -> io::Result<usize> {
+        let entry = &self.sockets[socket.0 as usize];
+        gather(batch, 0, &mut self.vectors);
+        let mut message = empty_message();
+        message.msg_iov = self.vectors.as_mut_ptr();
+        message.msg_iovlen = self.vectors.len();
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+        // SAFETY: the message and the vectors, which point into `batch`, outlive the call, after which the kernel reads
+        // none of them.
+        let sent = unsafe { libc::sendmsg(entry.descriptor.as_raw_fd(), &raw const message, flags) };
+        self.vectors.clear();
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
     }
 
     fn finish(&mut self, socket: SocketId) {
@@ -303,26 +318,37 @@ impl Driver for Uring {
         self.push(opcode::AsyncCancel2::new(criteria).build().user_data(tag(socket, CANCEL)));
     }
 
-    fn turn(&mut self, wait: Wait, completions: &mut Vec<Completion>) -> io::Result<()> {
-        for socket in std::mem::take(&mut self.closed) {
-            self.forget_if_idle(socket, completions);
-        }
-        if let Some(error) = self.broken.take() {
-            return Err(error);
-        }
+    type Entry = UringEntry;
+
+    fn begin(&mut self, wait: Wait) -> Option<UringEntry> {
         let wait = match wait {
             Wait::No => None,
-            _ if !completions.is_empty() || !self.ring.completion().is_empty() => None,
+            _ if !self.closed.is_empty() || self.broken.is_some() || !self.ring.completion().is_empty() => None,
             Wait::AtMost(duration) => Some(Some(duration)),
             Wait::Forever => Some(None),
         };
         let queue = self.ring.submission();
         // A turn that has nothing to submit, nothing to run and nothing to wait for needs no system call.
-        if wait.is_some() || !queue.is_empty() || queue.taskrun() || queue.cq_overflow() || self.handle.is_none() {
-            drop(queue);
-            self.enter(wait)?;
-        } else {
-            drop(queue);
+        let needed = wait.is_some() || !queue.is_empty() || queue.taskrun() || queue.cq_overflow();
+        drop(queue);
+        if !needed && self.handle.is_some() {
+            return None;
+        }
+        match self.entry(wait) {
+            Ok(entry) => Some(entry),
+            Err(error) => {
+                self.broken = Some(error);
+                None
+            }
+        }
+    }
+
+    fn reap(&mut self, completions: &mut Vec<Completion>) -> io::Result<()> {
+        for socket in std::mem::take(&mut self.closed) {
+            self.forget_if_idle(socket, completions);
+        }
+        if let Some(error) = self.broken.take() {
+            return Err(error);
         }
         let mut reaped = [const { MaybeUninit::uninit() }; 64];
         loop {
@@ -347,7 +373,11 @@ impl Drop for Uring {
         let mut completions = Vec::new();
         while !self.sockets.is_empty() {
             completions.clear();
-            if self.turn(Wait::AtMost(std::time::Duration::from_millis(100)), &mut completions).is_err() {
+            let entered = match self.begin(Wait::AtMost(std::time::Duration::from_millis(100))) {
+                Some(entry) => entry.enter(),
+                None => Ok(()),
+            };
+            if entered.and_then(|()| self.reap(&mut completions)).is_err() {
                 // The ring belongs to a thread that is gone, or is broken. The kernel cancels what is under way when the
                 // ring is closed, but not before: give up the buffers rather than free them under its hands.
                 std::mem::forget(std::mem::take(&mut self.sockets));
@@ -381,18 +411,35 @@ fn set_up_connection(descriptor: &OwnedFd) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// The batch's pieces as the kernel wants them; valid while the batch lives and is not changed.
-fn vectors(batch: &Batch) -> Vec<libc::iovec> {
-    let vector = |start: *const u8, bytes: usize| libc::iovec { iov_base: start.cast_mut().cast(), iov_len: bytes };
-    let of = |bytes: &[u8]| vector(bytes.as_ptr(), bytes.len());
-    let pieces = batch.pieces().iter();
-    pieces
-        .map(|piece| match piece {
-            Piece::Header(index) => of(zerocopy::IntoBytes::as_bytes(batch.header(*index))),
-            Piece::Part(Part::Ring(region)) => vector(region.as_ptr(), region.len()),
-            Piece::Part(Part::Shared(bytes)) => of(bytes),
-            Piece::Part(Part::Static(bytes)) => of(bytes),
-            Piece::Owned(bytes) => of(bytes),
-        })
-        .collect()
+fn empty_message() -> libc::msghdr {
+    // SAFETY: all zero is a valid msghdr: no address, no vectors, no control data.
+    unsafe { std::mem::zeroed() }
+}
+
+/// The batch's pieces, without the first `skip` bytes, as the kernel wants them; valid while the batch lives and is not
+/// changed.
+fn gather(batch: &Batch, mut skip: usize, vectors: &mut Vec<libc::iovec>) {
+    let mut push = |start: *const u8, bytes: usize| {
+        let skipped = skip.min(bytes);
+        skip -= skipped;
+        if skipped < bytes {
+            vectors.push(libc::iovec {
+                iov_base: start.wrapping_add(skipped).cast_mut().cast(),
+                iov_len: bytes - skipped,
+            });
+        }
+    };
+    for piece in batch.pieces() {
+        let bytes: &[u8] = match piece {
+            Piece::Part(Part::Ring(region)) => {
+                push(region.as_ptr(), region.len());
+                continue;
+            }
+            Piece::Header(index) => zerocopy::IntoBytes::as_bytes(batch.header(*index)),
+            Piece::Part(Part::Shared(bytes)) => bytes,
+            Piece::Part(Part::Static(bytes)) => bytes,
+            Piece::Owned(bytes) => bytes,
+        };
+        push(bytes.as_ptr(), bytes.len());
+    }
 }

@@ -94,6 +94,12 @@ impl Mailbox {
         self.bell.ring();
     }
 
+    /// Whether the shard sleeps: a hint.
+    #[inline]
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.bell.is_asleep()
+    }
+
     pub(super) fn next_command(&self) -> Option<Command> {
         self.commands.pop()
     }

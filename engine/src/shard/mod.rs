@@ -49,6 +49,16 @@ pub(crate) enum Idle {
     Park(Option<Time>),
 }
 
+/// A round that has begun.
+pub(crate) struct Round<E> {
+    /// To be entered, if there is one.
+    pub(crate) entry: Option<E>,
+    /// Whether entering may wait.
+    pub(crate) waits: bool,
+    worked: bool,
+    began: Time,
+}
+
 /// One event loop over a driver.
 pub(crate) struct Shard<D: Driver> {
     driver: D,
@@ -63,6 +73,8 @@ pub(crate) struct Shard<D: Driver> {
     /// Links whose streams are in polling mode.
     polled: Vec<LinkKey>,
     spare: Vec<Box<Batch>>,
+    /// Batches of which a socket has taken only so many bytes when they were sent from outside.
+    unsent: Vec<(SocketId, Box<Batch>, usize)>,
     completions: Vec<Completion>,
     last_turn: Time,
     /// The loop waited until then by its own wish: so late it may wake.
@@ -84,6 +96,7 @@ impl<D: Driver> Shard<D> {
             dirty: Vec::new(),
             polled: Vec::new(),
             spare: Vec::new(),
+            unsent: Vec::new(),
             completions: Vec::new(),
             last_turn: clock.now(),
             woken_by: clock.now(),
@@ -100,13 +113,15 @@ impl<D: Driver> Shard<D> {
         self.shutdown && self.nodes.is_empty()
     }
 
-    /// One bounded round: take the mail, send what there is, look at the time, enter the kernel, handle what completed.
+    /// The first half of a bounded round: take the mail, send what there is, and say how to enter the kernel.
     ///
-    /// Returns whether anything was done. An error means that the driver is broken.
-    pub(crate) fn turn(&mut self, idle: Idle) -> io::Result<bool> {
+    /// Who calls this enters (it may let others at the shard while it waits there), and then calls
+    /// [`finish`](Shard::finish).
+    pub(crate) fn begin(&mut self, idle: Idle) -> Round<D::Entry> {
         let now = self.clock.now();
         self.notice_gap(now);
         let mut worked = self.read_mail(now);
+        self.resume_sends();
         for index in 0..self.polled.len() {
             let key = self.polled[index];
             if self.has_unsent(key) {
@@ -115,17 +130,24 @@ impl<D: Driver> Shard<D> {
         }
         worked |= self.flush(now);
         let wait = if worked { Wait::No } else { self.prepare_to_wait(idle, now) };
-        let mut completions = std::mem::take(&mut self.completions);
-        let result = self.driver.turn(wait, &mut completions);
-        let now = if wait == Wait::No {
-            now
-        } else {
+        Round { entry: self.driver.begin(wait), worked, waits: wait != Wait::No, began: now }
+    }
+
+    /// The second half: handle what has completed, look at the time, wake the applications.
+    ///
+    /// Returns whether the round did anything. An error means that the driver is broken.
+    pub(crate) fn finish(&mut self, round: Round<D::Entry>) -> io::Result<bool> {
+        let now = if round.waits {
             self.mailbox.wake_up();
             let now = self.clock.now();
             self.last_turn = now.min(self.woken_by);
             now
+        } else {
+            round.began
         };
-        worked |= !completions.is_empty();
+        let mut completions = std::mem::take(&mut self.completions);
+        let result = self.driver.reap(&mut completions);
+        let worked = round.worked || !completions.is_empty();
         for completion in completions.drain(..) {
             self.complete(completion, now);
         }
@@ -135,6 +157,50 @@ impl<D: Driver> Shard<D> {
             node.inbox.wake();
         }
         result.map(|()| worked)
+    }
+
+    /// Sends from the application's own thread, while the shard's waits in the kernel: one thread fewer has to be woken.
+    ///
+    /// Only for an exchange of questions and answers: when everything sent before is acknowledged. A stream of messages
+    /// is better left to the shard, which sends many at once. Returns whether the shard need not be told.
+    pub(crate) fn send_from_outside(&mut self, key: LinkKey) -> bool {
+        let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link as usize)) else {
+            return false;
+        };
+        let Some(socket) = slot.socket else { return false };
+        let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return false };
+        if connection.sending
+            || slot.dirty
+            || connection.role != connection::Role::Link(key)
+            || !slot.link.outgoing().iter().all(|stream| stream.sent() == stream.acked())
+        {
+            return false;
+        }
+        let now = self.clock.now();
+        let mut batch = self.spare.pop().unwrap_or_default();
+        slot.link.transmit(now, &mut batch);
+        match self.driver.send_now(socket, &batch) {
+            Ok(sent) if sent == batch.bytes() => {
+                batch.clear();
+                self.spare.push(batch);
+                self.settle(key);
+                // Woken only if there is more than one batch.
+                self.dirty.is_empty()
+            }
+            // The rest, or, if the connection is broken, the news of that, is the shard's.
+            sent => {
+                connection.sending = true;
+                self.unsent.push((socket, batch, sent.unwrap_or(0)));
+                false
+            }
+        }
+    }
+
+    /// Goes on with what the socket did not take at once.
+    fn resume_sends(&mut self) {
+        for (socket, batch, sent) in std::mem::take(&mut self.unsent) {
+            self.driver.send(socket, batch, sent);
+        }
     }
 
     /// Our own process may have been stopped, or starved: then the peers' silence is ours.
@@ -249,7 +315,7 @@ impl<D: Driver> Shard<D> {
                     self.polled.push(key);
                 }
                 connection.sending = true;
-                self.driver.send(socket, batch);
+                self.driver.send(socket, batch, 0);
                 worked = true;
             }
         }

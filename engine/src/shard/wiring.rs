@@ -284,7 +284,7 @@ impl<D: Driver> Shard<D> {
             connection.next = Some(batch);
         } else {
             connection.sending = true;
-            self.driver.send(socket, batch);
+            self.driver.send(socket, batch, 0);
         }
     }
 
@@ -317,7 +317,7 @@ impl<D: Driver> Shard<D> {
         }
         if let Some(next) = connection.next.take() {
             connection.sending = true;
-            return self.driver.send(socket, next);
+            return self.driver.send(socket, next, 0);
         }
         match connection.role {
             Role::Link(key) => self.mark(key),
