@@ -121,7 +121,6 @@ impl<D: Driver> Shard<D> {
         let now = self.clock.now();
         self.notice_gap(now);
         let mut worked = self.read_mail(now);
-        self.resume_sends();
         for index in 0..self.polled.len() {
             let key = self.polled[index];
             if self.has_unsent(key) {
@@ -129,6 +128,7 @@ impl<D: Driver> Shard<D> {
             }
         }
         worked |= self.flush(now);
+        self.resume_sends();
         let wait = if worked { Wait::No } else { self.prepare_to_wait(idle, now) };
         Round { entry: self.driver.begin(wait), worked, waits: wait != Wait::No, began: now }
     }
@@ -164,36 +164,21 @@ impl<D: Driver> Shard<D> {
     /// Only for an exchange of questions and answers: when everything sent before is acknowledged. A stream of messages
     /// is better left to the shard, which sends many at once. Returns whether the shard need not be told.
     pub(crate) fn send_from_outside(&mut self, key: LinkKey) -> bool {
-        let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link as usize)) else {
-            return false;
-        };
-        let Some(socket) = slot.socket else { return false };
-        let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return false };
-        if connection.sending
-            || slot.dirty
-            || connection.role != connection::Role::Link(key)
+        let Some(slot) = self.slot(key) else { return false };
+        if slot.dirty
             || !slot.link.outgoing().iter().all(|stream| stream.sent() == stream.acked())
+            || self.is_sending(key)
         {
             return false;
         }
         let now = self.clock.now();
-        let mut batch = self.spare.pop().unwrap_or_default();
-        slot.link.transmit(now, &mut batch);
-        match self.driver.send_now(socket, &batch) {
-            Ok(sent) if sent == batch.bytes() => {
-                batch.clear();
-                self.spare.push(batch);
-                self.settle(key);
-                // Woken only if there is more than one batch.
-                self.dirty.is_empty()
-            }
-            // The rest, or, if the connection is broken, the news of that, is the shard's.
-            sent => {
-                connection.sending = true;
-                self.unsent.push((socket, batch, sent.unwrap_or(0)));
-                false
-            }
+        if !self.transmit(key, now) {
+            return false;
         }
+        if !self.slot(key).is_some_and(|slot| slot.polled) {
+            self.settle(key);
+        }
+        self.unsent.is_empty() && self.dirty.is_empty() && self.polled.is_empty()
     }
 
     /// Goes on with what the socket did not take at once.
@@ -293,38 +278,60 @@ impl<D: Driver> Shard<D> {
         };
         slot.dirty = false;
         let mut worked = self.follow_wants(key, now);
-        let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link as usize)) else {
+        if self.is_sending(key) {
+            // The end of that send marks the link again.
             return worked;
-        };
-        if let Some(socket) = slot.socket
-            && let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize)
-            && connection.role == connection::Role::Link(key)
-        {
-            if connection.sending {
-                // Its completion marks the link again.
-                return worked;
-            }
-            let mut batch = self.spare.pop().unwrap_or_default();
-            slot.link.transmit(now, &mut batch);
-            if batch.is_empty() {
-                self.spare.push(batch);
-            } else {
-                if batch.bytes() >= POLLING_BYTES && !slot.polled {
-                    slot.polled = true;
-                    slot.link.outgoing().iter_mut().for_each(crate::stream::StreamReader::poll);
-                    self.polled.push(key);
-                }
-                connection.sending = true;
-                self.driver.send(socket, batch, 0);
-                worked = true;
-            }
         }
+        worked |= self.transmit(key, now);
         let slot = self.slot(key);
         if slot.is_some_and(|slot| !slot.polled) {
             self.settle(key);
         }
         self.schedule(key, now);
         worked
+    }
+
+    /// Sends what the link has, at once, as far as the socket takes it; the kernel sends the rest when it can.
+    ///
+    /// A direct call is cheaper than a submission with its completion when the socket has room, as it nearly always has:
+    /// see `ARCHITECTURE.md`.
+    fn transmit(&mut self, key: LinkKey, now: Time) -> bool {
+        let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link as usize)) else {
+            return false;
+        };
+        let Some(socket) = slot.socket else { return false };
+        let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return false };
+        if connection.role != connection::Role::Link(key) {
+            return false;
+        }
+        let mut batch = self.spare.pop().unwrap_or_default();
+        slot.link.transmit(now, &mut batch);
+        if batch.is_empty() {
+            self.spare.push(batch);
+            return false;
+        }
+        if batch.bytes() >= POLLING_BYTES && !slot.polled {
+            slot.polled = true;
+            slot.link.outgoing().iter_mut().for_each(crate::stream::StreamReader::poll);
+            self.polled.push(key);
+        }
+        match self.driver.send_now(socket, &batch) {
+            Ok(sent) if sent == batch.bytes() => {
+                batch.clear();
+                self.spare.push(batch);
+            }
+            // A full socket, or a broken one: its error comes with the completion.
+            sent => {
+                connection.sending = true;
+                self.unsent.push((socket, batch, sent.unwrap_or(0)));
+            }
+        }
+        true
+    }
+
+    fn is_sending(&mut self, key: LinkKey) -> bool {
+        let socket = self.slot(key).and_then(|slot| slot.socket);
+        socket.and_then(|socket| self.connection(socket)).is_some_and(|connection| connection.sending)
     }
 
     /// Waits for the link's streams to be written to; marks the link if one was meanwhile and it can be sent.
@@ -339,15 +346,9 @@ impl<D: Driver> Shard<D> {
                 written = true;
             }
         }
-        let sending = slot.socket.is_some_and(|socket| {
-            self.connections
-                .get(socket.0 as usize)
-                .and_then(Option::as_ref)
-                .is_some_and(|connection| connection.sending)
-        });
-        let waits_for_dial = self
-            .slot(key)
-            .is_some_and(|slot| !matches!(slot.link.state(), crate::link::State::Up | crate::link::State::Idle));
+        let state = slot.link.state();
+        let waits_for_dial = !matches!(state, crate::link::State::Up | crate::link::State::Idle);
+        let sending = self.is_sending(key);
         if written && !sending && !waits_for_dial {
             self.mark(key);
         }
