@@ -9,7 +9,7 @@ mod node;
 mod timers;
 mod wiring;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +64,7 @@ pub(crate) struct Shard<D: Driver> {
     driver: D,
     mailbox: Arc<Mailbox>,
     clock: Clock,
-    nodes: HashMap<u32, Node>,
+    nodes: BTreeMap<u32, Node>,
     connections: Vec<Option<Connection>>,
     timers: Timers,
     pool: Arc<ChunkPool>,
@@ -89,7 +89,7 @@ impl<D: Driver> Shard<D> {
             driver,
             mailbox,
             clock,
-            nodes: HashMap::new(),
+            nodes: BTreeMap::new(),
             connections: Vec::new(),
             timers: Timers::default(),
             pool: ChunkPool::new(CHUNK_BYTES, SPARE_CHUNKS),
@@ -120,17 +120,18 @@ impl<D: Driver> Shard<D> {
     pub(crate) fn begin(&mut self, idle: Idle) -> Round<D::Entry> {
         let now = self.clock.now();
         self.notice_gap(now);
-        let mut worked = self.read_mail(now);
+        let awaited = self.read_mail(now);
         for index in 0..self.polled.len() {
             let key = self.polled[index];
             if self.has_unsent(key) {
                 self.mark(key);
             }
         }
-        worked |= self.flush(now);
+        let flushed = self.flush(now);
         self.resume_sends();
-        let wait = if worked { Wait::No } else { self.prepare_to_wait(idle, now) };
-        Round { entry: self.driver.begin(wait), worked, waits: wait != Wait::No, began: now }
+        // What was sent needs no look at its outcome before the wait; but what came by mail may be what somebody waits for.
+        let wait = if awaited { Wait::No } else { self.prepare_to_wait(idle, now) };
+        Round { entry: self.driver.begin(wait), worked: awaited || flushed, waits: wait != Wait::No, began: now }
     }
 
     /// The second half: handle what has completed, look at the time, wake the applications.
@@ -226,14 +227,14 @@ impl<D: Driver> Shard<D> {
         }
     }
 
+    /// Returns whether somebody may wait for what was done.
     fn read_mail(&mut self, now: Time) -> bool {
-        let mut worked = false;
+        let mut awaited = false;
         while let Some(command) = self.mailbox.next_command() {
-            worked = true;
+            awaited = true;
             self.obey(command, now);
         }
         while let Some(ready) = self.mailbox.next_ready() {
-            worked = true;
             match ready {
                 Ready::Link(key) => self.mark(key),
                 Ready::Consumed(key) => {
@@ -243,6 +244,7 @@ impl<D: Driver> Shard<D> {
                     self.mark(key);
                 }
                 Ready::Inbox(node) => {
+                    awaited = true;
                     if let Some(node) = self.nodes.get_mut(&node) {
                         node.inbox.refill();
                         node.inbox.wake();
@@ -250,7 +252,7 @@ impl<D: Driver> Shard<D> {
                 }
             }
         }
-        worked
+        awaited
     }
 
     /// The link may have something to send.
