@@ -144,16 +144,17 @@ impl Inbox {
     }
 
     /// Waits until something is there; `false` when the time is over, or nothing will come.
+    #[inline]
     fn wait(&mut self, deadline: Option<Instant>) -> bool {
-        let drive = self.drive.clone();
+        let Inbox { receiver, drive } = self;
         let something = wait(
-            &drive,
+            drive,
             deadline,
-            self,
-            |inbox| (!inbox.receiver.is_empty() || inbox.is_stopped()).then_some(()),
-            |inbox, waker| inbox.receiver.register(waker),
+            receiver,
+            |receiver| (!receiver.is_empty() || receiver.is_closed() || drive.is_stopped()).then_some(()),
+            |receiver, waker| receiver.register(waker),
         );
-        something.is_some() && !self.receiver.is_empty()
+        something.is_some() && !receiver.is_empty()
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Envelope>> {

@@ -25,6 +25,12 @@ impl Link {
         }
         self.end_streams(batch);
         self.transmit_acknowledgements(now, batch);
+        // After the data, so that it asks for the acknowledgement of all of it.
+        if std::mem::take(&mut self.hurried) {
+            let mut header = self.header(Kind::Heartbeat);
+            header.flags = ACK_NOW.into();
+            batch.push_owned(header, Vec::new());
+        }
         if batch.is_empty() && now >= self.spoke + self.local.heartbeat_interval {
             let header = self.header(Kind::Heartbeat);
             batch.push_owned(header, Vec::new());

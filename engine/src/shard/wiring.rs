@@ -56,12 +56,22 @@ impl<D: Driver> Shard<D> {
                     if let Some(listener) = state.listener {
                         self.driver.close(listener);
                     }
+                    for link in 0..state.links.len() as u32 {
+                        self.hurry(LinkKey { node, link });
+                    }
                     self.look_at_stop(node, now);
                 }
                 None => drop(report.send(Vec::new())),
             },
             Command::Violation { link, violation } => self.violated(link, &violation.to_string(), now),
             Command::Shutdown => self.shutdown = true,
+        }
+    }
+
+    fn hurry(&mut self, key: LinkKey) {
+        if let Some(slot) = self.slot(key) {
+            slot.link.hurry();
+            self.mark(key);
         }
     }
 
@@ -256,6 +266,9 @@ impl<D: Driver> Shard<D> {
         if welcomed {
             self.set_role(socket, Role::Link(key));
             self.tell(key);
+            if self.nodes.get(&key.node).is_some_and(|node| node.stopping.is_some()) {
+                self.hurry(key);
+            }
             self.mark(key);
             self.schedule(key, now);
         } else {

@@ -70,19 +70,10 @@ fn check_error(error: &ConfigError, text: &str) {
     let (line, column) = error.position().expect("a text has positions");
     let lines: Vec<_> = text.split('\n').collect();
     assert!((1..=lines.len()).contains(&line), "{error}");
-    assert!(
-        (1..=lines[line - 1].chars().count() + 1).contains(&column),
-        "{error}"
-    );
-    assert!(
-        !error.cause().is_empty() && !error.cure().is_empty(),
-        "{error:?}"
-    );
+    assert!((1..=lines[line - 1].chars().count() + 1).contains(&column), "{error}");
+    assert!(!error.cause().is_empty() && !error.cure().is_empty(), "{error:?}");
     assert!(!error.to_string().contains(char::is_control), "{error:?}");
-    assert_eq!(
-        error.excerpt().map(|excerpt| excerpt.lines().count()),
-        Some(2)
-    );
+    assert_eq!(error.excerpt().map(|excerpt| excerpt.lines().count()), Some(2));
 }
 
 fn valid_config() -> impl Strategy<Value = Config> {
@@ -93,10 +84,7 @@ fn valid_config() -> impl Strategy<Value = Config> {
     ];
     // The port follows from the place in the list, so that no address is given twice.
     let servers = proptest::collection::btree_map(0..BROADCAST, host, 1..20).prop_map(|hosts| {
-        hosts
-            .into_iter()
-            .enumerate()
-            .map(|(index, (pid, host))| (pid, format!("{host}:{}", 60_000 - index)))
+        hosts.into_iter().enumerate().map(|(index, (pid, host))| (pid, format!("{host}:{}", 60_000 - index)))
     });
     let sizes = (
         Config::MIN_INBOX_BYTES..=Config::MAX_BUFFER_BYTES,
@@ -104,52 +92,37 @@ fn valid_config() -> impl Strategy<Value = Config> {
         1..=Config::MAX_ENVELOPE_BYTES,
         any::<i64>(),
     );
-    let times =
-        (1..=3_600_000u64).prop_flat_map(|interval| (Just(interval), 2 * interval..=86_400_000));
+    let times = (1..=3_600_000u64).prop_flat_map(|interval| (Just(interval), 2 * interval..=86_400_000));
     let threading = prop_oneof![
         Just(Threading::Shared),
         Just(Threading::Inline),
         (1..=1024usize).prop_map(|shards| Threading::Dedicated { shards }),
     ];
-    let idle = (0..=60_000_000u64, 0..=60_000_000u64, any::<bool>()).prop_map(
-        |(spin_us, yield_us, park)| Idle {
-            spin_us,
-            yield_us,
-            park,
-        },
-    );
+    let idle = (0..=60_000_000u64, 0..=60_000_000u64, any::<bool>()).prop_map(|(spin_us, yield_us, park)| Idle {
+        spin_us,
+        yield_us,
+        park,
+    });
     let connect = prop_oneof![Just(Connect::OnDemand), Just(Connect::Eager)];
     let checksum = prop_oneof![Just(Checksum::Header), Just(Checksum::Payload)];
     let name = "[!-~\u{c0}-\u{ff}日本]{1,20}";
-    (
-        servers, name, sizes, times, threading, idle, connect, checksum,
+    (servers, name, sizes, times, threading, idle, connect, checksum).prop_map(
+        |(servers, name, (inbox, outbox, envelope, first), (interval, timeout), threading, idle, connect, checksum)| {
+            Config::new(servers)
+                .unwrap()
+                .with_cluster(name)
+                .with_inbox_bytes(inbox)
+                .with_outbox_bytes(outbox)
+                .with_max_envelope_bytes(envelope)
+                .with_first_message_id(first)
+                .with_heartbeat_interval_ms(interval)
+                .with_peer_timeout_ms(timeout)
+                .with_connect(connect)
+                .with_checksum(checksum)
+                .with_threading(threading)
+                .with_idle(idle)
+        },
     )
-        .prop_map(
-            |(
-                servers,
-                name,
-                (inbox, outbox, envelope, first),
-                (interval, timeout),
-                threading,
-                idle,
-                connect,
-                checksum,
-            )| {
-                Config::new(servers)
-                    .unwrap()
-                    .with_cluster(name)
-                    .with_inbox_bytes(inbox)
-                    .with_outbox_bytes(outbox)
-                    .with_max_envelope_bytes(envelope)
-                    .with_first_message_id(first)
-                    .with_heartbeat_interval_ms(interval)
-                    .with_peer_timeout_ms(timeout)
-                    .with_connect(connect)
-                    .with_checksum(checksum)
-                    .with_threading(threading)
-                    .with_idle(idle)
-            },
-        )
 }
 
 /// What a hand or a disk might put into a file.

@@ -1,0 +1,17 @@
+//! The crate from outside: servers on real sockets.
+#![allow(clippy::print_stderr, reason = "a test that fails is replayed with the seed it printed")]
+
+mod asynchronous;
+mod config;
+mod delivery;
+mod hostile;
+mod inline;
+mod outcomes;
+mod pressure;
+mod proxy;
+mod reconnect;
+mod refusals;
+mod start_stop;
+mod stats;
+mod support;
+mod typed;

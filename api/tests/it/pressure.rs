@@ -1,0 +1,164 @@
+//! Back-pressure: the smallest rings, readers that are slow, lanes that fill up.
+
+use std::thread;
+use std::time::Duration;
+
+use cluster::{Config, Envelope, Inbox, SendError, Server};
+
+use crate::support::{Cluster, PATIENCE, Rng, assert_same, message, receive, send};
+
+fn tiny() -> Cluster {
+    Cluster::new([1, 2])
+        .with(|config| config.with_inbox_bytes(Config::MIN_INBOX_BYTES).with_outbox_bytes(Config::MIN_OUTBOX_BYTES))
+}
+
+/// Takes what is there in one of the ways there are.
+fn take(inbox: &mut Inbox, rng: &mut Rng, each: &mut impl FnMut(i64, &[u8])) {
+    match rng.below(5) {
+        0 => {
+            let envelope = receive(inbox);
+            each(envelope.msg_id, &envelope.msg);
+        }
+        1 => {
+            if let Ok(envelope) = inbox.try_recv() {
+                each(envelope.msg_id, &envelope.msg);
+            }
+        }
+        2 => drop(inbox.drain(|envelope| each(envelope.msg_id, envelope.msg))),
+        3 => {
+            for _ in 0..rng.below(20) {
+                if let Ok(envelope) = inbox.try_recv() {
+                    each(envelope.msg_id, &envelope.msg);
+                }
+            }
+        }
+        _ => assert_ne!(inbox.drain_wait(Some(PATIENCE), |envelope| each(envelope.msg_id, envelope.msg)), 0),
+    }
+    if rng.below(50) == 0 {
+        // A reader that has other work to do.
+        thread::sleep(Duration::from_millis(rng.below(5)));
+    }
+}
+
+fn exchange(test: &str, count: i64, size: impl Fn(&mut Rng) -> usize + Send + Clone + 'static) {
+    let rng = Rng::of_test(test);
+    let [mut one, mut two] = tiny().start_each([1, 2]);
+    let mut outbox = one.outbox().clone();
+    let (mut sending, mut expected, mut how) = (rng.clone(), rng.clone(), Rng(!rng.0));
+    let sized = size.clone();
+    let sender = thread::spawn(move || {
+        for id in 0..count {
+            let body = message(id as u64, sized(&mut sending));
+            send(&mut outbox, Envelope::to(2).id(id).body(body));
+        }
+    });
+    let mut next = 0;
+    while next < count {
+        take(two.inbox(), &mut how, &mut |id, found| {
+            assert_eq!(id, next);
+            assert_same(found, &message(id as u64, size(&mut expected)), &format!("message {id}"));
+            next += 1;
+        });
+    }
+    sender.join().unwrap();
+    assert!(two.inbox().try_recv().is_err());
+}
+
+#[test]
+fn tiny_rings_and_small_messages() {
+    exchange("tiny_rings_and_small_messages", 30_000, |rng| rng.below(100) as usize);
+}
+
+#[test]
+fn tiny_rings_and_messages_that_nearly_fill_them() {
+    exchange("tiny_rings_and_messages_that_nearly_fill_them", 3_000, |rng| 10_000 + rng.below(7_000) as usize);
+}
+
+#[test]
+fn tiny_rings_and_messages_larger_than_they_are() {
+    exchange("tiny_rings_and_messages_larger_than_they_are", 200, |rng| rng.below(500_000) as usize);
+}
+
+#[test]
+fn tiny_rings_and_messages_of_all_sizes() {
+    exchange("tiny_rings_and_messages_of_all_sizes", 3_000, |rng| {
+        let bits = rng.below(18);
+        rng.below(1 << bits) as usize
+    });
+}
+
+#[test]
+fn a_full_lane_does_not_stop_the_other() {
+    let [mut one, mut two] = tiny().start_each([1, 2]);
+    let mut normal = 0;
+    // Until the reader's window and the ring are both full: nothing of it is read.
+    let mut full = 0;
+    crate::support::eventually("a full lane", || {
+        match one.outbox().try_send(Envelope::to(2).id(normal).body(vec![0; 1000])) {
+            Ok(()) => {
+                normal += 1;
+                full = 0;
+            }
+            Err(SendError::Full { .. }) => full += 1,
+            Err(error) => panic!("{error}"),
+        }
+        (full > 200).then_some(())
+    });
+    for id in 0..50 {
+        send(one.outbox(), Envelope::to(2).id(id).urgent().body("urgent"));
+    }
+    let (mut next_normal, mut next_urgent) = (0, 0);
+    for _ in 0..normal + 50 {
+        let envelope = receive(two.inbox());
+        let next = if envelope.msg == "urgent" { &mut next_urgent } else { &mut next_normal };
+        assert_eq!(envelope.msg_id, *next);
+        *next += 1;
+    }
+    assert_eq!((next_normal, next_urgent), (normal, 50));
+}
+
+#[test]
+fn a_reader_that_begins_late_finds_everything() {
+    let [mut one, mut two] = tiny().start_each([1, 2]);
+    let mut outbox = one.outbox().clone();
+    let sender = thread::spawn(move || {
+        for id in 0..5_000 {
+            send(&mut outbox, Envelope::to(2).id(id).body(vec![id as u8; 500]));
+        }
+    });
+    // It is the sender that waits.
+    crate::support::eventually("a sender that waits", {
+        let mut before = 0;
+        let mut same = 0;
+        let one = &one;
+        move || {
+            let now = one.stats()[0].messages_out;
+            same = if now == before && now > 0 { same + 1 } else { 0 };
+            before = now;
+            (same > 100).then_some(())
+        }
+    });
+    assert!(!sender.is_finished());
+    for id in 0..5_000 {
+        assert_eq!(receive(two.inbox()).msg_id, id);
+    }
+    sender.join().unwrap();
+}
+
+#[test]
+fn a_kept_envelope_stalls_nobody() {
+    // Each envelope shares the chunk that it arrived in; more are kept than there are spare chunks.
+    let [mut one, mut two] = tiny().start_each([1, 2]);
+    let mut outbox = one.outbox().clone();
+    let sender = thread::spawn(move || {
+        for id in 0..2_000 {
+            send(&mut outbox, Envelope::to(2).id(id).body(message(id as u64, 20_000)));
+        }
+    });
+    let kept: Vec<Envelope> = (0..2_000).map(|_| receive(two.inbox())).collect();
+    for (id, envelope) in kept.iter().enumerate() {
+        assert_eq!(envelope.msg_id, id as i64);
+        assert_same(&envelope.msg, &message(id as u64, 20_000), "a kept envelope");
+    }
+    sender.join().unwrap();
+}

@@ -1,0 +1,59 @@
+//! What is counted.
+
+use cluster::{BROADCAST, Envelope, PeerStats, Server};
+
+use crate::support::{Cluster, eventually, receive, send};
+
+#[test]
+fn messages_and_bytes_are_counted_by_peer() {
+    let [mut one, mut two, mut three] = Cluster::new([1, 2, 3]).start_each([1, 2, 3]);
+    let mut expected = [(0, 0); 2];
+    for length in [0, 1, 100, 16_368, 16_369, 100_000] {
+        send(one.outbox(), Envelope::to(2).body(vec![0; length]));
+        send(one.outbox(), Envelope::to(BROADCAST).urgent().body(vec![0; length]));
+        send(&mut one.outbox().clone(), Envelope::to(3).body(vec![0; length]));
+        one.outbox().claim(3, length).unwrap().write(|buffer| buffer.fill(1));
+        drop(one.outbox().claim(2, length).unwrap());
+        expected[0].0 += 2;
+        expected[0].1 += 2 * length as u64;
+        expected[1].0 += 3;
+        expected[1].1 += 3 * length as u64;
+    }
+    let mut sent = PeerStats::default();
+    for (row, (pid, (messages, bytes))) in one.stats().iter().zip([2, 3].into_iter().zip(expected)) {
+        sent.pid = pid;
+        sent.messages_out = messages;
+        sent.bytes_out = bytes;
+        assert_eq!(*row, sent);
+    }
+    for (node, (messages, bytes)) in [&mut two, &mut three].into_iter().zip(expected) {
+        assert_eq!(node.stats()[0].messages_in, 0, "counted when taken out of the inbox");
+        for _ in 0..messages / 2 {
+            receive(node.inbox());
+        }
+        let mut left = messages - messages / 2;
+        eventually("the rest", || {
+            left -= node.inbox().drain(|_| ()) as u64;
+            (left == 0).then_some(())
+        });
+        let row = node.stats()[0];
+        assert_eq!((row.pid, row.messages_in, row.bytes_in), (1, messages, bytes));
+        assert_eq!((row.messages_out, row.bytes_out), (0, 0));
+    }
+}
+
+#[test]
+fn counts_survive_a_restart_of_the_peer() {
+    let mut cluster = Cluster::fixed([1, 2]);
+    let mut one = cluster.start(1);
+    for round in 1..=3 {
+        let mut two = cluster.start(2);
+        for _ in 0..10 {
+            send(two.outbox(), Envelope::to(1).body("12345"));
+            assert_eq!(receive(one.inbox()).msg, "12345");
+        }
+        two.stop().unwrap();
+        let row = one.stats()[0];
+        assert_eq!((row.messages_in, row.bytes_in), (10 * round, 50 * round));
+    }
+}

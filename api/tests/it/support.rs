@@ -1,0 +1,207 @@
+//! What the tests share: clusters on free ports, waiting, payloads that can be checked, and random numbers with a seed.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cluster::{Builder, Config, Engine, Envelope, Event, Events, Inbox, Node, Outbox, Pid, Server};
+
+/// How long a test waits for anything. Reached only by a test that fails.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits for a condition.
+pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "did not happen within {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A configuration, and the listeners of those of its servers that were not started yet.
+pub struct Cluster {
+    pub config: Config,
+    listeners: HashMap<Pid, TcpListener>,
+}
+
+impl Cluster {
+    /// Servers on ports that the kernel chose. Each listens already, and its listener is handed over when it starts.
+    pub fn new(pids: impl IntoIterator<Item = Pid>) -> Cluster {
+        let mut listeners = HashMap::new();
+        let members: Vec<(Pid, String)> = pids
+            .into_iter()
+            .map(|pid| {
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                let address = listener.local_addr().unwrap().to_string();
+                listeners.insert(pid, listener);
+                (pid, address)
+            })
+            .collect();
+        Cluster { config: Config::new(members).unwrap().with_cluster(unique_name()), listeners }
+    }
+
+    /// Servers on ports that nobody else will get, so that they can be started late, and started again.
+    pub fn fixed(pids: impl IntoIterator<Item = Pid>) -> Cluster {
+        let members: Vec<(Pid, String)> = pids.into_iter().map(|pid| (pid, fixed_address())).collect();
+        Cluster { config: Config::new(members).unwrap().with_cluster(unique_name()), listeners: HashMap::new() }
+    }
+
+    /// Changes the configuration.
+    pub fn with(mut self, change: impl FnOnce(Config) -> Config) -> Cluster {
+        self.config = change(self.config);
+        self
+    }
+
+    pub fn start(&mut self, pid: Pid) -> Node {
+        let listener = self.listeners.remove(&pid);
+        let builder = Builder::new(pid, &self.config);
+        let builder = if let Some(listener) = listener { builder.listener(listener) } else { builder };
+        builder.start().unwrap()
+    }
+
+    pub fn start_on(&mut self, pid: Pid, engine: &Engine) -> Node {
+        let listener = self.listeners.remove(&pid);
+        let builder = Builder::new(pid, &self.config).engine(engine);
+        let builder = if let Some(listener) = listener { builder.listener(listener) } else { builder };
+        builder.start().unwrap()
+    }
+
+    /// Starts these servers.
+    pub fn start_each<const N: usize>(&mut self, pids: [Pid; N]) -> [Node; N] {
+        pids.map(|pid| self.start(pid))
+    }
+
+    pub fn address(&self, pid: Pid) -> String {
+        self.config.address_of(pid).unwrap().to_owned()
+    }
+}
+
+/// Two connected servers, 1 and 2.
+pub fn pair() -> [Node; 2] {
+    Cluster::new([1, 2]).start_each([1, 2])
+}
+
+/// A cluster name that no other test has.
+pub fn unique_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// An address that can be listened on, now and again later: below the ports that the kernel gives away by itself, and in
+/// a range of this process.
+pub fn fixed_address() -> String {
+    const RANGES: u32 = 100;
+    const PORTS: u32 = 120;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(number < 3 * PORTS, "no free ports");
+        let range = (std::process::id() + number / PORTS * 37) % RANGES;
+        let address = format!("127.0.0.1:{}", 20_000 + range * PORTS + number % PORTS);
+        if TcpListener::bind(&address).is_ok() {
+            return address;
+        }
+    }
+}
+
+/// The next envelope; the test fails when none comes.
+#[track_caller]
+pub fn receive(inbox: &mut Inbox) -> Envelope {
+    match inbox.recv_timeout(PATIENCE) {
+        Ok(envelope) => envelope,
+        Err(error) => panic!("no envelope: {error}"),
+    }
+}
+
+/// Sends; the test fails when there is no room for long.
+#[track_caller]
+pub fn send(outbox: &mut Outbox, draft: cluster::Draft) {
+    if let Err(error) = outbox.send_timeout(draft, PATIENCE) {
+        panic!("not sent: {error}");
+    }
+}
+
+/// Waits for an event that `wanted` recognizes, and returns it with those before it.
+#[track_caller]
+pub fn await_event(events: &mut Events, what: &str, mut wanted: impl FnMut(&Event) -> bool) -> Vec<Event> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut seen = Vec::new();
+    while Instant::now() < deadline {
+        if let Some(event) = events.next_timeout(deadline.saturating_duration_since(Instant::now())) {
+            let found = wanted(&event);
+            seen.push(event);
+            if found {
+                return seen;
+            }
+        }
+    }
+    panic!("no {what}; there were {seen:?}");
+}
+
+/// Whether envelopes travel both ways between two servers. Nothing else may be in their inboxes.
+#[track_caller]
+pub fn assert_alive(a: &mut Node, b: &mut Node) {
+    send(a.outbox(), Envelope::to(b.pid()).body("are you there?"));
+    assert_eq!(receive(b.inbox()).msg, "are you there?");
+    send(b.outbox(), Envelope::to(a.pid()).body("I am"));
+    assert_eq!(receive(a.inbox()).msg, "I am");
+}
+
+/// A message whose every byte follows from `seed` and its length.
+pub fn message(seed: u64, length: usize) -> Bytes {
+    let mut bytes = Vec::with_capacity(length + 8);
+    let mut rng = Rng(seed ^ (length as u64) << 32);
+    while bytes.len() < length {
+        bytes.extend_from_slice(&rng.next().to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes.into()
+}
+
+/// Compares without printing megabytes when it fails.
+#[track_caller]
+pub fn assert_same(found: &[u8], expected: &[u8], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}: another length");
+    if let Some(at) =
+        (0..found.len()).find(|at| found[*at..(*at + 1)] != expected[*at..(*at + 1)]).filter(|_| found != expected)
+    {
+        panic!("{what}: byte {at} of {} is {} instead of {}", found.len(), found[at], expected[at]);
+    }
+}
+
+/// SplitMix64.
+#[derive(Clone)]
+pub struct Rng(pub u64);
+
+impl Rng {
+    /// Seeded from the environment variable `SEED`, or anew; prints the seed.
+    pub fn of_test(test: &str) -> Rng {
+        let seed = match std::env::var("SEED") {
+            Ok(seed) => seed.parse().unwrap(),
+            Err(_) => RandomState::new().hash_one(0),
+        };
+        eprintln!("{test}: SEED={seed}");
+        Rng(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+}
