@@ -25,6 +25,9 @@ const ENTRIES: u32 = 256;
 /// Room for completions. An overflow is kept by the kernel and loses nothing.
 const COMPLETIONS: u32 = 4096;
 
+/// A batch this short is copied together before it is sent.
+const COPIED_BYTES: usize = 1024;
+
 const ACCEPT: u64 = 1;
 const CONNECT: u64 = 2;
 const RECEIVE: u64 = 3;
@@ -44,6 +47,7 @@ pub struct Uring {
     broken: Option<io::Error>,
     /// For `send_now`; empty between calls.
     vectors: Vec<libc::iovec>,
+    small: Vec<u8>,
 }
 
 /// A socket and what is under way on it.
@@ -85,6 +89,7 @@ impl Uring {
             closed: Vec::new(),
             broken: None,
             vectors: Vec::new(),
+            small: Vec::new(),
         };
         driver.watch_bell();
         Ok(driver)
@@ -283,15 +288,27 @@ impl Driver for Uring {
     }
 
     fn send_now(&mut self, socket: SocketId, batch: &Batch) -> io::Result<usize> {
-        let entry = &self.sockets[socket.0 as usize];
-        gather(batch, 0, &mut self.vectors);
-        let mut message = empty_message();
-        message.msg_iov = self.vectors.as_mut_ptr();
-        message.msg_iovlen = self.vectors.len();
+        let descriptor = self.sockets[socket.0 as usize].descriptor.as_raw_fd();
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-        // SAFETY: the message and the vectors, which point into `batch`, outlive the call, after which the kernel reads
-        // none of them.
-        let sent = unsafe { libc::sendmsg(entry.descriptor.as_raw_fd(), &raw const message, flags) };
+        gather(batch, 0, &mut self.vectors);
+        let sent = if batch.bytes() <= COPIED_BYTES {
+            // Cheaper than having the kernel look at several vectors.
+            self.small.clear();
+            for vector in &self.vectors {
+                // SAFETY: the batch holds these bytes and keeps them as they are; see `gather`.
+                let bytes = unsafe { std::slice::from_raw_parts(vector.iov_base.cast::<u8>(), vector.iov_len) };
+                self.small.extend_from_slice(bytes);
+            }
+            // SAFETY: the kernel reads `small` during the call alone.
+            unsafe { libc::send(descriptor, self.small.as_ptr().cast(), self.small.len(), flags) }
+        } else {
+            let mut message = empty_message();
+            message.msg_iov = self.vectors.as_mut_ptr();
+            message.msg_iovlen = self.vectors.len();
+            // SAFETY: the message and the vectors, which point into `batch`, outlive the call, after which the kernel
+            // reads none of them.
+            unsafe { libc::sendmsg(descriptor, &raw const message, flags) }
+        };
         self.vectors.clear();
         usize::try_from(sent).map_err(|_| io::Error::last_os_error())
     }
