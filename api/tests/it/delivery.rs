@@ -188,6 +188,18 @@ fn sixty_four_mebibytes_arrive_whole() {
 }
 
 #[test]
+fn a_small_envelope_before_a_large_one_in_the_same_ring() {
+    // Both are there before anything is sent: the small one ends where the large one, by reference, begins.
+    let mut cluster = Cluster::fixed([1, 2]);
+    let mut one = cluster.start(1);
+    send(one.outbox(), Envelope::to(2).body("small"));
+    send(one.outbox(), Envelope::to(2).body(vec![1; 100_000]));
+    let mut two = cluster.start(2);
+    assert_eq!(receive(two.inbox()).msg, "small");
+    assert_eq!(receive(two.inbox()).msg.len(), 100_000);
+}
+
+#[test]
 fn small_and_large_keep_their_order() {
     let mut rng = Rng::of_test("small_and_large_keep_their_order");
     let [mut one, mut two] = pair();
@@ -245,35 +257,36 @@ fn many_senders_to_one_each_in_order() {
 #[test]
 fn both_directions_at_full_speed() {
     const EACH: u64 = 100_000;
-    let threads: Vec<_> = pair()
-        .into_iter()
-        .flat_map(|node| {
-            let (pid, peer) = (node.pid(), node.peers()[0]);
-            let cluster::Split { mut inbox, mut outbox, events, handle } = node.split();
-            let sender = thread::spawn(move || {
-                for number in 0..EACH {
-                    let claim = outbox.claim(peer, 8 + number as usize % 57).unwrap();
-                    claim.write(|buffer| buffer[..8].copy_from_slice(&number.to_le_bytes()));
-                }
-            });
-            let receiver = thread::spawn(move || {
-                let mut next = 0;
-                while next < EACH {
-                    let count = inbox.drain_wait(Some(crate::support::PATIENCE), |envelope| {
-                        assert_eq!(envelope.pid, peer);
-                        assert_eq!(envelope.msg.len(), 8 + next as usize % 57);
-                        assert_eq!(envelope.msg[..8], next.to_le_bytes(), "at {pid}");
-                        next += 1;
-                    });
-                    assert_ne!(count, 0, "nothing came to {pid} after {next}");
-                }
-                assert!(inbox.try_recv().is_err());
-                (events, handle)
-            });
-            [thread::spawn(move || drop(receiver.join().unwrap())), sender]
-        })
-        .collect();
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    let parts = pair().map(cluster::Node::split);
+    let threads = parts.map(|cluster::Split { mut inbox, mut outbox, events, handle }| {
+        let (pid, peer) = (handle.pid(), handle.peers()[0]);
+        let sender = thread::spawn(move || {
+            for number in 0..EACH {
+                let claim = outbox.claim(peer, 8 + number as usize % 57).unwrap();
+                claim.write(|buffer| buffer[..8].copy_from_slice(&number.to_le_bytes()));
+            }
+            outbox
+        });
+        let receiver = thread::spawn(move || {
+            let mut next = 0;
+            while next < EACH {
+                let count = inbox.drain_wait(Some(crate::support::PATIENCE), |envelope| {
+                    assert_eq!(envelope.pid, peer);
+                    assert_eq!(envelope.msg.len(), 8 + next as usize % 57);
+                    assert_eq!(envelope.msg[..8], next.to_le_bytes(), "at {pid}");
+                    next += 1;
+                });
+                assert_ne!(count, 0, "nothing came to {pid} after {next}");
+            }
+            assert!(inbox.try_recv().is_err());
+            inbox
+        });
+        (sender, receiver, events, handle)
+    });
+    // Neither leaves before both have everything.
+    let ended = threads
+        .map(|(sender, receiver, events, handle)| (sender.join().unwrap(), receiver.join().unwrap(), events, handle));
+    drop(ended);
 }
 
 #[test]

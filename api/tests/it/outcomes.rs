@@ -180,7 +180,11 @@ fn a_split_outbox_learns_of_the_stop_on_its_thread() {
     assert_eq!(error, SendError::Stopped { envelope: Box::new(Envelope::to(2).id(sent).body(vec![1; 64])) });
     let received = reader.join().unwrap();
     let undelivered: i64 = stopped.err().map_or(0, |error| error.undelivered()[0].messages as i64);
-    assert!(received <= sent && sent <= received + undelivered, "{received} received, {sent} sent, {undelivered} not");
+    // The one that came back may have been on its way already; none that was taken is missing.
+    assert!(
+        received <= sent + 1 && sent <= received + undelivered,
+        "{received} received, {sent} sent, {undelivered} not"
+    );
 }
 
 /// A send that waits, on a thread, for a peer that is not there.
@@ -303,6 +307,22 @@ fn an_inbox_learns_of_the_stop() {
     assert_eq!(inbox.drain(|_| unreachable!()), 0);
     assert_eq!(inbox.drain_wait(None, |_| unreachable!()), 0);
     assert!(inbox.is_stopped());
+}
+
+#[test]
+fn a_reader_that_waits_is_woken_by_the_stop() {
+    // Again and again: the reader wakes while the server is being taken apart.
+    for round in 0..100 {
+        let [one, _two] = pair();
+        let cluster::Split { mut inbox, mut handle, .. } = one.split();
+        let reader = thread::spawn(move || inbox.recv());
+        if round % 2 == 0 {
+            thread::yield_now();
+        }
+        handle.stop().unwrap();
+        eventually("the end of the reader", || reader.is_finished().then_some(()));
+        assert!(reader.join().unwrap().is_err());
+    }
 }
 
 #[test]

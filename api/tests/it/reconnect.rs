@@ -2,7 +2,7 @@
 
 use std::sync::Barrier;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster::{Builder, Config, DownReason, Envelope, Event, Node, Server};
 
@@ -231,7 +231,9 @@ fn connections(ports: [u16; 2]) -> usize {
 
 #[test]
 fn two_first_sends_at_once_make_one_link() {
+    let mut times = Vec::new();
     for round in 0..100 {
+        let begin = Instant::now();
         let mut cluster = Cluster::new([1, 2]);
         let ports = [1, 2].map(|pid| cluster.address(pid).rsplit(':').next().unwrap().parse().unwrap());
         let mut nodes = cluster.start_each([1, 2]);
@@ -250,6 +252,7 @@ fn two_first_sends_at_once_make_one_link() {
                 });
             }
         });
+        times.push(begin.elapsed());
         eventually("one connection", || (connections(ports) == 1).then_some(()));
         for node in &mut nodes {
             let events: Vec<Event> = std::iter::from_fn(|| node.events().try_next()).collect();
@@ -257,6 +260,8 @@ fn two_first_sends_at_once_make_one_link() {
             assert!(node.inbox().try_recv().is_err());
         }
     }
+    times.sort_unstable();
+    eprintln!("from the start of two servers to an exchange: {:?} (median), {:?} (worst)", times[50], times[99]);
 }
 
 #[test]

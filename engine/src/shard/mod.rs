@@ -30,6 +30,8 @@ const CHUNK_BYTES: usize = 256 * 1024;
 const SPARE_CHUNKS: usize = 64;
 /// A link that sends this much at once is polled rather than waiting to be signalled.
 const POLLING_BYTES: usize = 8 * 1024;
+/// A batch longer than this is left to the kernel: while it works on it, this thread goes on.
+const DIRECT_BYTES: usize = 16 * 1024;
 /// When a turn comes so late after the one before, our own process did not run, and silence of others proves nothing.
 const OVERSLEPT: Duration = Duration::from_millis(100);
 
@@ -316,6 +318,11 @@ impl<D: Driver> Shard<D> {
             slot.polled = true;
             slot.link.outgoing().iter_mut().for_each(crate::stream::StreamReader::poll);
             self.polled.push(key);
+        }
+        if batch.bytes() > DIRECT_BYTES {
+            connection.sending = true;
+            self.unsent.push((socket, batch, 0));
+            return true;
         }
         match self.driver.send_now(socket, &batch) {
             Ok(sent) if sent == batch.bytes() => {

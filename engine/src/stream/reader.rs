@@ -10,6 +10,9 @@ use super::{Counters, Shared};
 use crate::ring::{Consumer, Region};
 use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, LAST, MAX_SEGMENT_PAYLOAD, frame_bytes, padded};
 
+/// The writer is given room back in this many steps of the ring.
+const RELEASE_STEPS: u64 = 4;
+
 /// What fills up the last bytes of a frame by reference.
 static PADDING: [u8; 8] = [0; 8];
 
@@ -28,6 +31,9 @@ pub struct StreamReader {
     /// `stream position - ring position` in front of the first of `references`.
     base: u64,
     acked: u64,
+    /// The ring position of `acked`, and payload bytes by reference before it, that the writer has not been given back.
+    releasable: u64,
+    releasable_references: u64,
     sent: u64,
     highest_sent: u64,
     credit: u64,
@@ -80,6 +86,8 @@ impl StreamReader {
             references: VecDeque::new(),
             base: 0,
             acked: 0,
+            releasable: 0,
+            releasable_references: 0,
             sent: 0,
             highest_sent: 0,
             credit: 0,
@@ -140,7 +148,7 @@ impl StreamReader {
 
     /// Whether more than half of the ring waits to be acknowledged.
     pub fn is_filling(&self) -> bool {
-        let used = self.ring_position(self.sent) - self.ring.released();
+        let used = self.ring_position(self.sent) - self.releasable;
         used as usize > self.ring.capacity() / 2
     }
 
@@ -232,7 +240,8 @@ impl StreamReader {
 
     /// The peer has everything before `position` in its inbox, and room up to `credit`.
     ///
-    /// `Ok(true)`: a sender waits for room and was woken or must look. An error: the peer acknowledges what was never
+    /// # Errors
+    /// When the peer acknowledges what was never
     /// sent, or the middle of an envelope.
     pub fn acknowledge(&mut self, position: u64, credit: u64) -> Result<(), AckError> {
         // Credit only grows within a link: an older grant that arrives on another stream's segment changes nothing.
@@ -247,19 +256,30 @@ impl StreamReader {
         if self.references.get(inside).is_some_and(|reference| position > reference.frame_at()) {
             return Err(AckError { position, sent: self.sent });
         }
-        let ring_position = self.ring_position(position);
-        let mut referenced = 0;
+        self.releasable = self.ring_position(position);
         for reference in self.references.drain(..inside) {
             self.base = reference.base_after();
-            referenced += reference.payload.len() as u64;
+            self.releasable_references += reference.payload.len() as u64;
         }
         self.acked = position;
-        // Before the ring's release: a sender that waits for room looks at both once the release wakes it.
-        self.shared.referenced_bytes.fetch_sub(referenced, Ordering::Release);
-        if self.ring.release(ring_position) {
-            self.shared.room.wake();
+        let steps = self.releasable - self.ring.released() >= self.ring.capacity() as u64 / RELEASE_STEPS
+            || self.releasable_references >= self.shared.reference_bytes / RELEASE_STEPS;
+        if steps || self.acked == self.sent {
+            self.release();
         }
         Ok(())
+    }
+
+    /// Gives the writer what is acknowledged, and wakes it if it waits for room.
+    ///
+    /// In large steps: a writer that is faster than the connection would otherwise be woken for every acknowledgement. What is
+    /// held back is given when nothing more is under way, and at every new connection.
+    fn release(&mut self) {
+        // Before the ring's release: a sender that waits for room looks at both once the release wakes it.
+        self.shared.referenced_bytes.fetch_sub(std::mem::take(&mut self.releasable_references), Ordering::Release);
+        if self.ring.release(self.releasable) {
+            self.shared.room.wake();
+        }
     }
 
     /// Whether a receiver of this stream can stand at `position`.
@@ -272,6 +292,7 @@ impl StreamReader {
         debug_assert!(self.can_resume(position));
         self.sent = position;
         self.credit = credit;
+        self.release();
     }
 
     /// A new connection to a peer that does not know this stream: begin at what is not acknowledged.
@@ -279,6 +300,7 @@ impl StreamReader {
         self.sent = self.acked;
         self.highest_sent = self.acked;
         self.credit = self.acked + window;
+        self.release();
     }
 
     /// How many envelopes are not acknowledged, and their payload bytes. Walks them.

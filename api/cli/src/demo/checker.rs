@@ -1,0 +1,120 @@
+//! Whether what arrives from one server is what it sent: everything, once, in order.
+
+use std::collections::BTreeSet;
+
+/// What was found wrong, and how much was right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Messages that arrived, each counted once.
+    pub delivered: u64,
+    /// Arrivals of what had arrived before.
+    pub duplicates: u64,
+    /// Messages that arrived after a later one.
+    pub out_of_order: u64,
+    /// Arrivals that nobody had sent so.
+    pub corrupt: u64,
+}
+
+impl Findings {
+    pub fn add(&mut self, other: &Findings) {
+        self.delivered += other.delivered;
+        self.duplicates += other.duplicates;
+        self.out_of_order += other.out_of_order;
+        self.corrupt += other.corrupt;
+    }
+}
+
+/// Follows the numbers 0, 1, 2 … of one sender.
+#[derive(Debug)]
+pub struct Checker {
+    count: u64,
+    /// What is to come next; all below has arrived, but for `skipped`.
+    next: u64,
+    skipped: BTreeSet<u64>,
+    findings: Findings,
+}
+
+impl Checker {
+    /// For a sender of `count` messages.
+    pub fn new(count: u64) -> Checker {
+        Checker { count, next: 0, skipped: BTreeSet::new(), findings: Findings::default() }
+    }
+
+    /// Message `number` has arrived. Returns whether that is the first time.
+    #[inline]
+    pub fn arrived(&mut self, number: u64) -> bool {
+        if number == self.next && number < self.count {
+            self.next += 1;
+            self.findings.delivered += 1;
+            return true;
+        }
+        self.unexpected(number)
+    }
+
+    /// Something has arrived that the sender did not send so.
+    pub fn corrupt(&mut self) {
+        self.findings.corrupt += 1;
+    }
+
+    pub fn findings(&self) -> &Findings {
+        &self.findings
+    }
+
+    #[cold]
+    fn unexpected(&mut self, number: u64) -> bool {
+        if number >= self.count {
+            self.findings.corrupt += 1;
+            return false;
+        }
+        if number > self.next {
+            self.skipped.extend(self.next..number);
+            self.next = number + 1;
+        } else if self.skipped.remove(&number) {
+            self.findings.out_of_order += 1;
+        } else {
+            self.findings.duplicates += 1;
+            return false;
+        }
+        self.findings.delivered += 1;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Checker, Findings};
+
+    fn findings(count: u64, numbers: &[u64]) -> Findings {
+        let mut checker = Checker::new(count);
+        for number in numbers {
+            checker.arrived(*number);
+        }
+        *checker.findings()
+    }
+
+    #[test]
+    fn everything_in_order() {
+        assert_eq!(findings(4, &[0, 1, 2, 3]), Findings { delivered: 4, ..Findings::default() });
+    }
+
+    #[test]
+    fn what_arrives_twice_is_counted_once() {
+        assert_eq!(findings(2, &[0, 0, 1, 1, 0]), Findings { delivered: 2, duplicates: 3, ..Findings::default() });
+    }
+
+    #[test]
+    fn what_arrives_late_is_delivered_out_of_order() {
+        assert_eq!(findings(5, &[0, 3, 1, 2, 4]), Findings { delivered: 5, out_of_order: 2, ..Findings::default() });
+        assert_eq!(findings(5, &[4, 0]), Findings { delivered: 2, out_of_order: 1, ..Findings::default() });
+    }
+
+    #[test]
+    fn what_is_missing_is_not_delivered() {
+        assert_eq!(findings(5, &[0, 1, 4]), Findings { delivered: 3, ..Findings::default() });
+    }
+
+    #[test]
+    fn a_number_that_was_never_sent_is_corrupt() {
+        assert_eq!(findings(2, &[0, 2, 1, u64::MAX]), Findings { delivered: 2, corrupt: 2, ..Findings::default() });
+    }
+}

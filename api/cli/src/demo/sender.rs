@@ -1,0 +1,68 @@
+//! The thread of a server that sends.
+
+use std::sync::mpsc;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cluster::{BROADCAST, Envelope, Handle, Outbox, Pid, SendError};
+
+use super::news::News;
+use super::{Plan, payload, receiver};
+use crate::failure::Failure;
+
+/// A server's half that sends, and stops it in the end.
+pub struct Sender {
+    pub plan: Plan,
+    pub pid: Pid,
+    pub outbox: Outbox,
+    pub handle: Handle,
+    /// What the times in messages count from.
+    pub begun: Instant,
+}
+
+impl Sender {
+    /// Sends one message to one server. Its id, -1, -2 …, tells it from those that are sent all at once.
+    pub fn send_alone(&mut self, to: Pid, number: u64) -> Result<(), Failure> {
+        let envelope = Envelope::to(to).id(-1 - number as i64).body(self.message(number));
+        self.outbox
+            .send_timeout(envelope, self.plan.patience)
+            .map_err(|error| Failure::Other(format!("server {} could not send: {error}", self.pid)))
+    }
+
+    /// Starts the thread. It broadcasts everything after `start`, and stops the server after `stop`.
+    pub fn spawn(mut self, start: Arc<Barrier>, stop: Arc<Barrier>, news: mpsc::Sender<News>) -> Result<(), Failure> {
+        let pid = self.pid;
+        let work = move || {
+            start.wait();
+            // The main thread may have given up; then nobody wants to hear this.
+            if let Err(error) = self.broadcast() {
+                let _ = news.send(News::Failed { pid, error: error.to_string() });
+            }
+            stop.wait();
+            let result = self.handle.stop_within(STOP_PATIENCE).map_err(|error| error.to_string());
+            let _ = news.send(News::Stopped { pid, result });
+        };
+        let thread = thread::Builder::new().name(format!("sender-{pid}")).stack_size(STACK_BYTES);
+        thread.spawn(work).map(drop).map_err(receiver::no_thread)
+    }
+
+    fn broadcast(&mut self) -> Result<(), SendError> {
+        for number in 0..self.plan.messages {
+            let message = self.message(number);
+            self.outbox.send(Envelope::to(BROADCAST).id(number as i64).body(message))?;
+        }
+        Ok(())
+    }
+
+    fn message(&self, number: u64) -> Vec<u8> {
+        let mut message = vec![0; self.plan.size];
+        payload::write(&mut message, self.pid, number, self.begun.elapsed().as_nanos() as u64);
+        message
+    }
+}
+
+/// Everything was delivered before; what is left are acknowledgements.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// There are two threads for each server, and there may be hundreds of servers.
+pub const STACK_BYTES: usize = 256 * 1024;
