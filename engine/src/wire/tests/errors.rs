@@ -43,16 +43,16 @@ fn segments() {
         (altered(3, 0), SegmentError::Kind(0), "unknown segment kind 0"),
         (altered(3, 9), SegmentError::Kind(9), "unknown segment kind 9"),
         (altered(3, 255), SegmentError::Kind(255), "unknown segment kind 255"),
-        (with_length(1), SegmentError::Length(1), "segment length 1 is above 65536 or not a multiple of 8"),
+        (with_length(1), SegmentError::Length(1), "segment length 1 is above 66560 or not a multiple of 8"),
         (
             with_length(too_long),
             SegmentError::Length(too_long),
-            "segment length 65544 is above 65536 or not a multiple of 8",
+            "segment length 66568 is above 66560 or not a multiple of 8",
         ),
         (
             with_length(u32::MAX),
             SegmentError::Length(u32::MAX),
-            "segment length 4294967295 is above 65536 or not a multiple of 8",
+            "segment length 4294967295 is above 66560 or not a multiple of 8",
         ),
         (altered(44, 0x20), SegmentError::Flags(0x20), "unknown segment flags 0x0020"),
         (altered(45, 0x80), SegmentError::Flags(0x8001), "unknown segment flags 0x8001"),
@@ -111,7 +111,7 @@ fn the_longest_segment_is_allowed() {
     let payload = vec![7; MAX_SEGMENT_PAYLOAD];
     let bytes = segment(header(Kind::Data, |h| h.stream = 0.into()), &payload);
     let (header, found) = next_segment(&bytes).unwrap().unwrap();
-    assert_eq!((header.length.get(), found.len()), (65_536, 65_536));
+    assert_eq!((header.length.get(), found.len()), (66_560, 66_560));
 }
 
 #[test]
@@ -278,6 +278,7 @@ fn greeting() -> Hello {
         window_bytes: 5,
         peer_timeout_ms: 6,
         session: 12,
+        features: 0,
         cluster: "alpha".to_owned(),
         sending: vec![Sending::new(7, 8)],
         receiving: vec![Receiving::new(9, 10, 11)],

@@ -106,6 +106,7 @@ fn hello() -> impl Strategy<Value = Hello> {
         window_bytes: limits.1,
         peer_timeout_ms: limits.2[0],
         session: limits.2[1],
+        features: 0,
         cluster: limits.3,
         sending,
         receiving,
