@@ -75,14 +75,14 @@ pub enum Threading {
 ///
 /// let idle = Idle { spin_us: 20, ..Idle::default() };
 /// let config = Config::new([(100, "127.0.0.1:8001")])?.with_idle(idle);
-/// assert_eq!(config.idle, Idle { spin_us: 20, yield_us: 0, park: true });
+/// assert_eq!(config.idle, Idle { spin_us: 20, yield_us: 50, park: true });
 /// # Ok::<(), cluster::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Idle {
     /// How long to spin, in microseconds. Default 0, at most a minute.
     pub spin_us: u64,
-    /// How long to yield the processor after that, in microseconds. Default 0, at most a minute.
+    /// How long to yield the processor after that, in microseconds. Default 50, at most a minute.
     pub yield_us: u64,
     /// Whether to sleep in the kernel after that, until there is something to do. Default true.
     pub park: bool,
@@ -90,6 +90,6 @@ pub struct Idle {
 
 impl Default for Idle {
     fn default() -> Idle {
-        Idle { spin_us: 0, yield_us: 0, park: true }
+        Idle { spin_us: 0, yield_us: 50, park: true }
     }
 }

@@ -101,7 +101,7 @@ fn the_native_format_looks_like_this() {
   "connect": "on_demand",
   "checksum": "payload",
   "threading": "shared",
-  "idle": {"spin_us": 0, "yield_us": 0, "park": true}
+  "idle": {"spin_us": 0, "yield_us": 50, "park": true}
 }
 "#;
     assert_eq!(config.to_json(), expected);

@@ -1,7 +1,7 @@
 //! This project's engine, through the public interface, as a user would set it up.
 //!
 //! Each of the two servers has an engine of its own, as two processes would. `parked` sleeps at once when there is nothing
-//! to do, `spinning` never does. `owned` sends and receives envelopes of their own; `fast` encodes in place (`claim`) and
+//! to do, `spinning` never does; one way runs with the default, which yields a little before it sleeps. `owned` sends and receives envelopes of their own; `fast` encodes in place (`claim`) and
 //! reads where the bytes were received (`drain`). `header` leaves the payload to TCP's checksum.
 
 use std::net::TcpListener;
@@ -112,7 +112,7 @@ fn one_way(
     send: fn(&mut Node, Load) -> Outcome,
     receive: fn(&mut Node, &mut Checker) -> Outcome,
 ) -> Outcome {
-    let (mut near, mut far) = pair(engine, PARK, checksum)?;
+    let (mut near, mut far) = pair(engine, Idle::default(), checksum)?;
     let load = checker.load();
     thread::scope(|scope| {
         let sender = scope.spawn(move || -> Outcome {
