@@ -168,10 +168,11 @@ impl StopError {
 
 impl fmt::Display for StopError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("stopped, but not delivered were")?;
+        f.write_str("stopped; not delivered:")?;
         for (index, each) in self.undelivered.iter().enumerate() {
             let separator = if index == 0 { "" } else { "," };
-            write!(f, "{separator} {} messages ({} bytes) to {}", each.messages, each.bytes, each.pid)?;
+            let plural = if each.messages == 1 { "" } else { "s" };
+            write!(f, "{separator} {} message{plural} ({} bytes) to {}", each.messages, each.bytes, each.pid)?;
         }
         f.write_str("; these peers were not there, or did not acknowledge in time")
     }

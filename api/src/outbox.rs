@@ -135,11 +135,13 @@ impl Outbox {
 
     fn send_to_each(
         &mut self,
-        draft: Draft,
+        mut draft: Draft,
         id: i64,
         deadline: Option<Instant>,
         patient: bool,
     ) -> Result<(), SendError> {
+        // Whoever gets it later gets it with the same id.
+        draft.id = Some(id);
         let everyone;
         let recipients: &[Pid] = match &draft.to {
             Recipients::One(pid) if *pid == cluster_engine::BROADCAST => {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::driver::{Entry, Unavailable, Uring};
+use crate::driver::{Entry, Unavailable, Uring, raise_descriptor_limit};
 use crate::events::{Event, EventQueue};
 use crate::inbox::{self, Receiver};
 use crate::link::{Local, Pid};
@@ -127,6 +127,7 @@ struct Loop {
 impl Engine {
     /// Starts an engine.
     pub fn start(threading: Threading, idle: IdleStrategy) -> Result<Arc<Engine>, Unavailable> {
+        raise_descriptor_limit();
         let clock = Clock::start();
         let mut loops = Vec::new();
         let count = match threading {

@@ -53,7 +53,13 @@ struct Shared {
 pub(crate) fn inbox(node: u32, mailbox: Arc<Mailbox>) -> (InboxSender, Receiver) {
     let (producer, consumer) = RingBuffer::new(ARRIVALS);
     let shared = Arc::new(Shared::default());
-    let sender = InboxSender { arrivals: producer, overflow: VecDeque::new(), shared: shared.clone(), touched: false };
+    let sender = InboxSender {
+        arrivals: producer,
+        overflow: VecDeque::new(),
+        touched: false,
+        _last: WakeLast(shared.clone()),
+        shared: shared.clone(),
+    };
     (sender, Receiver { arrivals: consumer, shared, node, mailbox, current: None })
 }
 
@@ -61,9 +67,13 @@ pub(crate) fn inbox(node: u32, mailbox: Arc<Mailbox>) -> (InboxSender, Receiver)
 pub(crate) struct InboxSender {
     arrivals: Producer<Arrived>,
     overflow: VecDeque<Arrived>,
-    shared: Arc<Shared>,
     touched: bool,
+    /// After `arrivals`: whoever waits is woken once that is dropped, and so sees that no more will come.
+    _last: WakeLast,
+    shared: Arc<Shared>,
 }
+
+struct WakeLast(Arc<Shared>);
 
 impl InboxSender {
     /// Hands over an arrival. Never fails: what has no room waits here.
@@ -108,10 +118,10 @@ impl InboxSender {
     }
 }
 
-impl Drop for InboxSender {
+impl Drop for WakeLast {
     /// The application learns that no more will come.
     fn drop(&mut self) {
-        self.shared.waker.wake();
+        self.0.waker.wake();
     }
 }
 

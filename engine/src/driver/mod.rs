@@ -7,6 +7,7 @@ mod bell;
 mod chunk;
 mod features;
 mod kernel;
+mod limits;
 #[cfg(test)]
 mod tests;
 mod uring;
@@ -19,6 +20,7 @@ use std::time::Duration;
 pub use bell::Bell;
 pub use chunk::{ChunkPool, ReceiveBuffer, Slice};
 pub use features::{Feature, FeatureReport, Unavailable, probe};
+pub use limits::raise_descriptor_limit;
 pub use uring::Uring;
 
 use crate::link::Batch;

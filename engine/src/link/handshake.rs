@@ -21,6 +21,7 @@ impl Link {
     /// The dial has reached the peer: the `Hello` to send on it.
     pub fn connected(&mut self, now: Time) -> Hello {
         self.step(Event::Connected);
+        self.absent = false;
         self.until = now + HANDSHAKE_TIMEOUT;
         self.hello()
     }
@@ -153,6 +154,7 @@ impl Link {
         self.ack_due = None;
         self.ack_now = true;
         self.failures = 0;
+        self.absent = false;
         if restarted {
             self.notices.push(Notice::Restarted { incarnation: hello.incarnation });
         }

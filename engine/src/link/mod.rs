@@ -33,6 +33,8 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause before the first redial; it doubles up to [`LONGEST_PAUSE`]. Both are jittered.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// See [`Link::eager_at`].
+const EAGER_HANDICAP: Duration = Duration::from_millis(300);
 /// An acknowledgement waits this long for a segment to travel on, unless the sender asks for it ([`ACK_NOW`]).
 ///
 /// Long, because a timer that is due soon costs every wait a programming of the hardware's timer: with 1 ms instead, a round
@@ -51,6 +53,17 @@ pub enum DownReason {
     Stopped,
     /// The peer broke the protocol.
     Violation(String),
+}
+
+impl std::fmt::Display for DownReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DownReason::Closed => f.write_str("the connection ended"),
+            DownReason::Silent => f.write_str("nothing was heard from it"),
+            DownReason::Stopped => f.write_str("it was stopped"),
+            DownReason::Violation(what) => write!(f, "it broke the protocol: {what}"),
+        }
+    }
 }
 
 /// What a link tells the application.
@@ -124,7 +137,11 @@ pub struct Link {
     hurried: bool,
     /// When the next dial is due (`Waiting`), or the present one given up (`Dialing`, `Greeting`).
     until: Time,
+    /// When the link is to be made without anything to send; set when it is first looked at.
+    eager_at: Option<Time>,
     failures: u32,
+    /// The last dial reached nobody, or the peer has left.
+    absent: bool,
     jitter: u64,
     hangup: bool,
     notices: Vec<Notice>,
@@ -152,7 +169,9 @@ impl Link {
             ack_now: false,
             hurried: false,
             until: Time::default(),
+            eager_at: None,
             failures: 0,
+            absent: false,
             jitter: (seed ^ peer.wrapping_mul(0x9E37_79B9_7F4A_7C15)) | 1,
             hangup: false,
             notices: Vec::new(),
@@ -203,10 +222,9 @@ impl Link {
         self.outgoing.iter_mut().all(StreamReader::is_drained)
     }
 
-    /// Whether a stop should wait for this peer: it has something undelivered, and there is a connection, or the first
-    /// attempt at one is under way.
+    /// Whether a stop should wait for this peer: it has something undelivered, and is not known to be absent.
     pub fn is_draining(&mut self) -> bool {
-        matches!(self.state, State::Dialing | State::Greeting | State::Up) && !self.is_drained()
+        !self.absent && self.state != State::Closed && !self.is_drained()
     }
 
     /// What the link wants now; `Dial` and `Hangup` are asked for once.
@@ -214,7 +232,8 @@ impl Link {
         if std::mem::take(&mut self.hangup) {
             return Want::Hangup;
         }
-        if self.state == State::Idle && (self.local.eager || self.outgoing.iter_mut().any(StreamReader::has_unsent)) {
+        let unsent = self.outgoing.iter_mut().any(StreamReader::has_unsent);
+        if self.state == State::Idle && (unsent || self.local.eager && !self.absent && now >= self.eager_at(now)) {
             self.step(Event::Need);
             self.until = now + HANDSHAKE_TIMEOUT;
             return Want::Dial;
@@ -230,6 +249,7 @@ impl Link {
     /// When [`timeout`](Link::timeout) is to be called next; `None`: not until something happens.
     pub fn deadline(&self) -> Option<Time> {
         match self.state {
+            State::Idle if self.local.eager && !self.absent => self.eager_at,
             State::Idle | State::Closed => None,
             State::Dialing | State::Greeting | State::Waiting => Some(self.until),
             State::Up => {
@@ -267,6 +287,7 @@ impl Link {
     /// The dial came to nothing.
     pub fn dial_failed(&mut self, now: Time) {
         if self.step(Event::Failed) {
+            self.absent = true;
             self.pause(now);
         }
     }
@@ -276,7 +297,8 @@ impl Link {
         match self.state {
             State::Dialing | State::Greeting => self.dial_failed(now),
             State::Up => {
-                self.step(if reason == DownReason::Stopped { Event::PeerLeft } else { Event::Lost });
+                self.absent = reason == DownReason::Stopped;
+                self.step(if self.absent { Event::PeerLeft } else { Event::Lost });
                 self.notices.push(Notice::Down { reason });
                 self.ack_due = None;
                 self.ack_now = false;
@@ -389,6 +411,13 @@ impl Link {
     /// The inbox has taken envelopes, and the peer may be out of credit.
     pub fn consumed(&mut self) {
         self.ack_now |= self.state == State::Up && self.incoming.iter().any(InStream::is_due);
+    }
+
+    /// When an eager link dials: of two, the lower pid at once, the other only if nothing has come of that, so that not
+    /// every pair makes two connections to close one of them.
+    fn eager_at(&mut self, now: Time) -> Time {
+        let handicap = if self.peer < self.local.pid { EAGER_HANDICAP } else { Duration::ZERO };
+        *self.eager_at.get_or_insert(now + handicap)
     }
 
     fn step(&mut self, event: Event) -> bool {

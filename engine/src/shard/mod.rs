@@ -74,6 +74,7 @@ pub(crate) struct Shard<D: Driver> {
     dirty: Vec<LinkKey>,
     /// Links whose streams are in polling mode.
     polled: Vec<LinkKey>,
+    #[expect(clippy::vec_box, reason = "the driver takes and gives back boxes, so that a batch does not move")]
     spare: Vec<Box<Batch>>,
     /// Batches of which a socket has taken only so many bytes when they were sent from outside.
     unsent: Vec<(SocketId, Box<Batch>, usize)>,
@@ -351,9 +352,8 @@ impl<D: Driver> Shard<D> {
         let mut written = false;
         for stream in slot.link.outgoing() {
             // What waits for credit or for a connection is sent when those come; it needs no signal.
-            if !stream.wait() && (!up || stream.sent() < stream.credit()) {
-                written = true;
-            }
+            let asleep = stream.wait() || (up && stream.is_starved());
+            written |= !asleep;
         }
         let state = slot.link.state();
         let waits_for_dial = !matches!(state, crate::link::State::Up | crate::link::State::Idle);

@@ -126,7 +126,7 @@ impl<D: Driver> Shard<D> {
     /// Does what the link wants: dials, or hangs up.
     pub(super) fn follow_wants(&mut self, key: LinkKey, now: Time) -> bool {
         let Some(node) = self.nodes.get_mut(&key.node) else { return false };
-        let stopping = node.stopping.is_some();
+        let leaving = node.stopping.as_ref().is_some_and(|stopping| stopping.leaving);
         let Some(slot) = node.links.get_mut(key.link as usize) else { return false };
         match slot.link.wants(now) {
             Want::Nothing => false,
@@ -139,7 +139,7 @@ impl<D: Driver> Shard<D> {
             }
             Want::Dial => {
                 let dialed = match slot.next_address() {
-                    _ if stopping => Err(io::Error::from(io::ErrorKind::Interrupted)),
+                    _ if leaving => Err(io::Error::from(io::ErrorKind::Interrupted)),
                     Some(address) => self.driver.connect(address),
                     None => Err(io::Error::from(io::ErrorKind::AddrNotAvailable)),
                 };

@@ -37,6 +37,8 @@ pub struct StreamReader {
     sent: u64,
     highest_sent: u64,
     credit: u64,
+    /// The last look found bytes that the credit does not cover, or not to a frame boundary.
+    starved: bool,
 }
 
 /// An envelope by reference, with its places in the stream.
@@ -91,6 +93,7 @@ impl StreamReader {
             sent: 0,
             highest_sent: 0,
             credit: 0,
+            starved: false,
         }
     }
 
@@ -146,6 +149,11 @@ impl StreamReader {
         self.written() > self.sent
     }
 
+    /// Whether what waits has to wait for credit.
+    pub fn is_starved(&self) -> bool {
+        self.starved
+    }
+
     /// Whether more than half of the ring waits to be acknowledged.
     pub fn is_filling(&self) -> bool {
         let used = self.ring_position(self.sent) - self.releasable;
@@ -155,6 +163,16 @@ impl StreamReader {
     /// The next segment's bytes within the credit, if there are any; they count as sent.
     pub fn take(&mut self) -> Option<Extent> {
         let written = self.written();
+        let extent = self.next_extent(written);
+        self.starved = extent.is_none() && written > self.sent;
+        let extent = extent?;
+        self.sent = extent.to;
+        self.highest_sent = self.highest_sent.max(self.sent);
+        debug_assert!(self.acked <= self.sent && self.sent <= self.highest_sent && self.highest_sent <= written);
+        Some(extent)
+    }
+
+    fn next_extent(&mut self, written: u64) -> Option<Extent> {
         // A peer's credit may be any number; frames and their parts are multiples of 8.
         let limit = written.min(self.credit & !7).min(self.sent + MAX_SEGMENT_PAYLOAD as u64);
         if self.sent >= limit {
@@ -173,9 +191,6 @@ impl StreamReader {
                 Extent { from: self.sent, to, flags: 0, reference: None }
             }
         };
-        self.sent = extent.to;
-        self.highest_sent = self.highest_sent.max(self.sent);
-        debug_assert!(self.acked <= self.sent && self.sent <= self.highest_sent && self.highest_sent <= written);
         Some(extent)
     }
 
@@ -216,7 +231,7 @@ impl StreamReader {
     pub fn parts(&self, extent: &Extent, push: &mut dyn FnMut(Part)) {
         let mut regions = |from, to| {
             for region in self.ring.regions(from, to) {
-                if region.len() > 0 {
+                if !region.is_empty() {
                     push(Part::Ring(region));
                 }
             }
