@@ -385,6 +385,15 @@ impl StreamReader {
     }
 }
 
+impl Drop for StreamReader {
+    /// The writer learns that nobody reads any more, also when it sleeps until there is room.
+    fn drop(&mut self) {
+        if self.ring.close() {
+            self.shared.room.wake();
+        }
+    }
+}
+
 /// Which parts of an envelope by reference an extent covers: its header?, bytes of its payload, bytes of padding.
 fn split(reference: &InFlight, extent: &Extent) -> (bool, std::ops::Range<usize>, usize) {
     let length = reference.payload.len() as u64;
