@@ -29,6 +29,8 @@ const COPIED_TOGETHER: usize = 2 * 1024;
 pub(crate) struct Arrived {
     pub(crate) pid: Pid,
     pub(crate) link: LinkKey,
+    /// The link's session in which it arrived.
+    pub(crate) session: u32,
     pub(crate) stream: Arc<Inbound>,
     /// The stream position behind it.
     pub(crate) end: u64,
@@ -267,7 +269,7 @@ impl Receiver {
                 }
             }
             if broken {
-                self.mailbox.command(Command::Violation { link: arrived.link, violation: Violation::Frames });
+                self.violation(&arrived);
             }
             messages += count as usize;
             self.consumed(arrived.link, &arrived.stream, arrived.end, count, bytes);
@@ -308,9 +310,15 @@ impl Receiver {
     }
 
     #[cold]
+    fn violation(&self, arrived: &Arrived) {
+        let (link, session) = (arrived.link, arrived.session);
+        self.mailbox.command(Command::Violation { link, session, violation: Violation::Frames });
+    }
+
+    #[cold]
     fn violated(&mut self) {
         if let Some(current) = &self.current {
-            self.mailbox.command(Command::Violation { link: current.arrived.link, violation: Violation::Frames });
+            self.violation(&current.arrived);
         }
         self.finish();
     }

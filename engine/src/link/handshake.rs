@@ -8,6 +8,9 @@ use crate::wire::{Hello, Receiving, Refusal, RefusalReason, Sending};
 /// Positions and windows above this are nonsense; so no sum of two of them overflows.
 const LARGEST_POSITION: u64 = 1 << 62;
 
+/// So many earlier incarnations of a peer are remembered.
+const MOST_REPLACED: usize = 16;
+
 /// The answer to a peer that has dialed us.
 #[derive(Debug)]
 pub enum Verdict {
@@ -39,6 +42,9 @@ impl Link {
             return refuse(RefusalReason::UnknownPeer);
         }
         let same = self.incarnation == Some(hello.incarnation);
+        if self.replaced.contains(&hello.incarnation) {
+            return refuse(RefusalReason::AlreadyConnected);
+        }
         match self.state {
             State::Closed => return refuse(RefusalReason::Stopping),
             // Both dial at once: the connection that the lower pid dialed is kept, if it came to be.
@@ -128,6 +134,12 @@ impl Link {
         let restarted = self.incarnation.is_some_and(|known| known != hello.incarnation);
         if self.incarnation != Some(hello.incarnation) {
             self.incoming.clear();
+            if let Some(known) = self.incarnation {
+                if self.replaced.len() == MOST_REPLACED {
+                    self.replaced.remove(0);
+                }
+                self.replaced.push(known);
+            }
         }
         self.incarnation = Some(hello.incarnation);
         self.peer_window = hello.window_bytes;

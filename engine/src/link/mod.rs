@@ -120,6 +120,8 @@ pub struct Link {
     state: State,
     /// The peer's incarnation, once met.
     incarnation: Option<WireIncarnation>,
+    /// Its earlier incarnations, the latest last: a greeting of theirs that comes late is not another restart.
+    replaced: Vec<WireIncarnation>,
     /// The number of the last session with the peer.
     session: u32,
     outgoing: Vec<StreamReader>,
@@ -158,6 +160,7 @@ impl Link {
             peer,
             state: State::Idle,
             incarnation: None,
+            replaced: Vec::new(),
             session: 0,
             outgoing: Vec::new(),
             incoming: Vec::new(),
@@ -187,6 +190,11 @@ impl Link {
     /// Where the link stands.
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// The number of the last session with the peer.
+    pub fn session(&self) -> u32 {
+        self.session
     }
 
     /// What has to be told to the application since the last call.

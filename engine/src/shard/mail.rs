@@ -23,8 +23,8 @@ pub(crate) enum Command {
     Open { link: LinkKey, stream: StreamReader },
     /// A server stops: deliver for at most so long, say goodbye, and report.
     Stop { node: u32, patience: Duration, report: mpsc::Sender<Vec<Undelivered>> },
-    /// The inbox has found that a peer's segment does not hold frames.
-    Violation { link: LinkKey, violation: Violation },
+    /// The inbox has found that a segment which arrived in that session does not hold frames.
+    Violation { link: LinkKey, session: u32, violation: Violation },
     /// The engine ends.
     Shutdown,
 }

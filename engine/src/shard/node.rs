@@ -89,8 +89,8 @@ impl Node {
         for opened in slot.link.take_opened() {
             self.stats.receives(key.link as usize, opened);
         }
-        let (pid, stream, end) = (slot.link.peer(), delivery.stream, delivery.end);
-        self.inbox.push(Arrived { pid, link: key, stream, end, body });
+        let (pid, session) = (slot.link.peer(), slot.link.session());
+        self.inbox.push(Arrived { pid, link: key, session, stream: delivery.stream, end: delivery.end, body });
     }
 
     /// Tells the application what the link has to say.

@@ -63,7 +63,12 @@ impl<D: Driver> Shard<D> {
                 }
                 None => drop(report.send(Vec::new())),
             },
-            Command::Violation { link, violation } => self.violated(link, &violation.to_string(), now),
+            // The application looks at frames when it takes them: by then, the peer may have another connection.
+            Command::Violation { link, session, violation } => {
+                if self.slot(link).is_some_and(|slot| slot.link.session() == session) {
+                    self.violated(link, &violation.to_string(), now);
+                }
+            }
             Command::Shutdown => self.shutdown = true,
         }
     }

@@ -182,9 +182,12 @@ impl StreamReader {
         let extent = match self.references.get(index) {
             Some(reference) if reference.frame_at() <= self.sent => self.take_reference(index, limit)?,
             next => {
-                let limit = next.map_or(limit, |reference| limit.min(reference.frame_at()));
                 let base = next.map_or_else(|| self.base_at_end(), InFlight::base_before);
-                let to = self.ring.cut(self.sent - base, limit - base) + base;
+                let to = match next.map(InFlight::frame_at) {
+                    // Where an envelope by reference begins is a boundary, which the ring's marks may not tell.
+                    Some(boundary) if boundary <= limit => boundary,
+                    _ => self.ring.cut(self.sent - base, limit - base) + base,
+                };
                 if to == self.sent {
                     return None;
                 }

@@ -1,0 +1,250 @@
+//! What two applications do with their link: write numbered envelopes, and read them at their own pace.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::task::{Wake, Waker};
+
+use bytes::Bytes;
+
+use super::super::{Arrival, Delivery, Inbound};
+use super::Random;
+use crate::stream::{Lane, StreamReader, StreamWriter, stream, stream_id};
+use crate::wire::{FIRST, FRAGMENT, Frames, SegmentHeader, frame_bytes};
+
+const LONGEST: usize = 200 * 1024;
+
+/// What payloads are cut out of.
+static TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut random = Random::new(1);
+    (0..LONGEST / 8 + 4096).flat_map(|_| random.next().to_le_bytes()).collect()
+});
+
+/// The payload of an envelope: its number, and bytes that differ from envelope to envelope and from place to place.
+pub(super) fn payload(number: usize, length: usize) -> Vec<u8> {
+    let mut payload = (number as u64).to_le_bytes().to_vec();
+    let offset = number * 3 % 8192;
+    payload.extend_from_slice(&TEXT[offset..offset + length - 8]);
+    payload
+}
+
+fn is_payload(bytes: &[u8], number: usize) -> bool {
+    let offset = number * 3 % 8192;
+    bytes[..8] == (number as u64).to_le_bytes() && bytes[8..] == TEXT[offset..offset + bytes.len() - 8]
+}
+
+/// One stream of one life of one side.
+pub(super) type StreamKey = (usize, u32, u32);
+
+/// What was written on one stream.
+#[derive(Default)]
+pub(super) struct Record {
+    /// The position behind each envelope.
+    pub(super) ends: Vec<u64>,
+    /// How many have been delivered, to whichever life of the peer.
+    pub(super) delivered: usize,
+}
+
+impl Record {
+    pub(super) fn begin(&self, number: usize) -> u64 {
+        if number == 0 { 0 } else { self.ends[number - 1] }
+    }
+}
+
+pub(super) type Records = BTreeMap<StreamKey, Record>;
+
+pub(super) struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+pub(super) struct Outbox {
+    pub(super) stream: u32,
+    pub(super) writer: StreamWriter,
+    /// Envelopes still to be written.
+    pub(super) quota: usize,
+    /// The envelope that had no room.
+    refused: Option<usize>,
+    /// Sleeps until there is room.
+    asleep: Option<Arc<Flag>>,
+}
+
+impl Outbox {
+    pub(super) fn sleeps(&self) -> bool {
+        self.asleep.as_ref().is_some_and(|flag| !flag.0.load(Ordering::SeqCst))
+    }
+}
+
+/// What an application has received on one stream.
+struct Incoming {
+    next: usize,
+    consumed: u64,
+    /// The end of the last frame that came in fragments: there is always room for that.
+    begun: u64,
+}
+
+struct Unread {
+    key: StreamKey,
+    stream: Arc<Inbound>,
+    end: u64,
+    messages: u64,
+    bytes: u64,
+}
+
+/// The application of one life of one side.
+pub(super) struct Application {
+    side: usize,
+    life: u32,
+    window: u64,
+    largest: usize,
+    next_outbox: u32,
+    pub(super) outboxes: Vec<Outbox>,
+    inbox: VecDeque<Unread>,
+    incoming: BTreeMap<StreamKey, Incoming>,
+}
+
+impl Application {
+    pub(super) fn new(side: usize, life: u32, window: u64, largest: usize) -> Application {
+        Application {
+            side,
+            life,
+            window,
+            largest,
+            next_outbox: 0,
+            outboxes: Vec::new(),
+            inbox: VecDeque::new(),
+            incoming: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn open(&mut self, random: &mut Random, quota: usize) -> StreamReader {
+        let lane = if random.one_in(3) { Lane::Urgent } else { Lane::Normal };
+        let id = stream_id(self.next_outbox, lane);
+        self.next_outbox += 1;
+        let (writer, reader) = stream(id, 1 << (16 + random.below(3)), (64 * 1024) << random.below(3));
+        self.outboxes.push(Outbox { stream: id, writer, quota, refused: None, asleep: None });
+        reader
+    }
+
+    /// Writes some envelopes. Returns whether the reader must be signalled.
+    pub(super) fn write(&mut self, random: &mut Random, records: &mut Records) -> bool {
+        let mut signal = false;
+        for _ in 0..=random.below(6) {
+            let Some(index) = random.below(self.outboxes.len().max(1) as u64).try_into().ok() else { continue };
+            let Some(outbox) = self.outboxes.get_mut::<usize>(index) else { continue };
+            if outbox.quota == 0 || outbox.sleeps() {
+                continue;
+            }
+            outbox.asleep = None;
+            let length = outbox.refused.take().unwrap_or_else(|| envelope_length(random, self.largest));
+            let record = records.entry((self.side, self.life, outbox.stream)).or_default();
+            let number = record.ends.len();
+            let bytes = payload(number, length);
+            let pushed = match random.below(3) {
+                0 => outbox.writer.push_with(number as i64, length, |room| room.copy_from_slice(&bytes)),
+                1 if length > 512 => outbox.writer.push_reference(number as i64, bytes.into()),
+                _ => outbox.writer.push(number as i64, &Bytes::from(bytes)),
+            };
+            match pushed {
+                Ok(waits) => {
+                    signal |= waits;
+                    record.ends.push(record.begin(number) + frame_bytes(length) as u64);
+                    outbox.quota -= 1;
+                }
+                Err(_) => {
+                    outbox.refused = Some(length);
+                    let flag = Arc::new(Flag(AtomicBool::new(false)));
+                    if outbox.writer.wait_for_room(length, &Waker::from(flag.clone())) {
+                        outbox.asleep = Some(flag);
+                    }
+                }
+            }
+        }
+        signal
+    }
+
+    /// A data segment has been accepted. `acked`: what its sender takes to be acknowledged, if that still lives.
+    pub(super) fn arrived(
+        &mut self,
+        key: StreamKey,
+        (header, payload): (&SegmentHeader, &[u8]),
+        delivery: &Delivery,
+        acked: Option<u64>,
+        records: &mut Records,
+    ) {
+        let record = records.get_mut(&key).expect("a stream that was written");
+        let position = header.position.get();
+        let incoming = self.incoming.entry(key).or_insert_with(|| {
+            let next = if position == 0 {
+                0
+            } else {
+                record.ends.binary_search(&position).expect("begins in the middle of a frame") + 1
+            };
+            assert!(next <= record.delivered, "{key:?} begins at {next}, only {} were delivered", record.delivered);
+            assert!(acked.is_none_or(|acked| acked == position), "{key:?} begins at {position}, acked is {acked:?}");
+            Incoming { next, consumed: position, begun: 0 }
+        });
+        if header.has(FRAGMENT) && !header.has(FIRST) {
+            incoming.begun = record.ends[incoming.next];
+        }
+        let room = (incoming.consumed + self.window).max(incoming.begun);
+        assert!(position + payload.len() as u64 <= room, "{key:?} goes past its credit, {room}: {header:?}");
+        let (mut messages, mut bytes) = (0, 0);
+        let mut take = |id: i64, payload: &[u8]| {
+            assert_eq!(id, incoming.next as i64, "{key:?} is out of order");
+            assert!(is_payload(payload, incoming.next), "{key:?} number {} is damaged", incoming.next);
+            incoming.next += 1;
+            messages += 1;
+            bytes += payload.len() as u64;
+        };
+        match &delivery.arrival {
+            Arrival::Frames => {
+                for frame in Frames::new(payload) {
+                    let frame = frame.expect("whole frames");
+                    take(frame.id, frame.payload);
+                }
+            }
+            Arrival::Whole { id, payload } => take(*id, payload),
+            Arrival::Part => {
+                assert_eq!(delivery.end, record.begin(incoming.next), "a part is no delivery");
+                return;
+            }
+        }
+        assert_eq!(delivery.end, record.begin(incoming.next), "{key:?} has another end");
+        record.delivered = record.delivered.max(incoming.next);
+        self.inbox.push_back(Unread { key, stream: delivery.stream.clone(), end: delivery.end, messages, bytes });
+    }
+
+    /// Reads some of what has arrived. Returns whether the link is to look.
+    pub(super) fn read(&mut self, random: &mut Random) -> bool {
+        let mut look = false;
+        for _ in 0..=random.below(6) {
+            let Some(unread) = self.inbox.pop_front() else { break };
+            let incoming = self.incoming.get_mut(&unread.key).expect("it has arrived");
+            incoming.consumed = unread.end;
+            look |= unread.stream.consume(unread.end, unread.messages, unread.bytes);
+        }
+        look
+    }
+
+    pub(super) fn has_written_all(&self) -> bool {
+        self.outboxes.iter().all(|outbox| outbox.quota == 0)
+    }
+
+    pub(super) fn has_read_all(&self) -> bool {
+        self.inbox.is_empty()
+    }
+}
+
+fn envelope_length(random: &mut Random, largest: usize) -> usize {
+    let limit = match random.below(16) {
+        0 => largest,
+        1..4 => largest.min(20 * 1024),
+        4..8 => 2048,
+        _ => 96,
+    };
+    8 + random.below(limit as u64 - 8) as usize
+}

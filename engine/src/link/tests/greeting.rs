@@ -1,0 +1,66 @@
+//! Which of two connections is kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::{Link, Local, State, Verdict, Want};
+use crate::time::Time;
+use crate::wire::{Hello, RefusalReason};
+
+fn link(pid: u64, peer: u64) -> Link {
+    let local = Local {
+        pid,
+        incarnation: [pid as u8; 16],
+        cluster: "greeting".to_owned(),
+        window_bytes: 128 * 1024,
+        max_envelope_bytes: 1 << 20,
+        checksum_payload: true,
+        heartbeat_interval: Duration::from_millis(500),
+        peer_timeout: Duration::from_millis(1500),
+        eager: true,
+    };
+    Link::new(Arc::new(local), peer)
+}
+
+fn dial(link: &mut Link) -> Hello {
+    // The higher pid leaves the lower one some time to come first.
+    link.wants(Time::default());
+    let later = Time::default() + Duration::from_secs(1);
+    assert!(link.state() == State::Dialing || link.wants(later) == Want::Dial);
+    link.connected(later)
+}
+
+fn refusal(verdict: Verdict) -> Option<RefusalReason> {
+    match verdict {
+        Verdict::Welcome(_) => None,
+        Verdict::Refuse(refusal) => Some(refusal.reason),
+    }
+}
+
+#[test]
+fn of_two_dials_that_of_the_lower_pid_is_kept() {
+    let (mut lower, mut higher) = (link(100, 200), link(200, 100));
+    let (from_lower, from_higher) = (dial(&mut lower), dial(&mut higher));
+    let now = Time::default() + Duration::from_secs(1);
+    assert_eq!(refusal(lower.greeted(&from_higher, now)), Some(RefusalReason::Tie));
+    let Verdict::Welcome(welcome) = higher.greeted(&from_lower, now) else { panic!("refused") };
+    assert!(lower.welcomed(&welcome, now));
+    assert_eq!((lower.state(), higher.state()), (State::Up, State::Up));
+    // The other half of the tie, when it comes so late.
+    assert_eq!(refusal(lower.greeted(&from_higher, now)), Some(RefusalReason::Tie));
+    assert_eq!((lower.state(), higher.state()), (State::Up, State::Up));
+}
+
+/// Found by seed 4379 of the simulation: the greeting of a process that is gone came late, when its successor was silent
+/// for a moment. It was taken for another restart, the successor's streams were forgotten, and no greeting agreed with
+/// the other side's any more.
+#[test]
+fn a_late_greeting_of_an_incarnation_that_was_replaced_is_refused() {
+    let at = |seconds| Time::default() + Duration::from_secs(seconds);
+    let mut acceptor = link(100, 200);
+    let first = dial(&mut link(200, 100));
+    let second = Hello { incarnation: [7; 16], ..first.clone() };
+    assert_eq!(refusal(acceptor.greeted(&first, at(1))), None);
+    assert_eq!(refusal(acceptor.greeted(&second, at(3))), None);
+    assert!(refusal(acceptor.greeted(&first, at(6))).is_some());
+}

@@ -1,0 +1,165 @@
+//! What a peer may say that means harm, or that is damaged: it costs the connection, and nobody panics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::super::{Batch, Link, Local, State, Verdict};
+use super::Random;
+use crate::stream::{StreamWriter, stream};
+use crate::time::Time;
+use crate::wire::{
+    FRAME_HEADER_BYTES, FrameHeader, GoodbyeReason, Grant, Hello, Kind, NO_STREAM, SegmentHeader, encode_goodbye,
+    encode_grants,
+};
+use zerocopy::IntoBytes;
+
+const CASES: u64 = 20_000;
+const WINDOW: u64 = 128 * 1024;
+
+/// A link that is up, has sent some envelopes, and has received some.
+fn up() -> (Link, StreamWriter) {
+    let local = Arc::new(Local {
+        pid: 100,
+        incarnation: [1; 16],
+        cluster: "hostile".to_owned(),
+        window_bytes: WINDOW,
+        max_envelope_bytes: 1 << 20,
+        checksum_payload: false,
+        heartbeat_interval: Duration::from_millis(500),
+        peer_timeout: Duration::from_millis(1500),
+        eager: true,
+    });
+    let mut link = Link::new(local, 200);
+    let (mut writer, reader) = stream(0, 64 * 1024, 1 << 20);
+    link.open(reader);
+    let hello = Hello {
+        from: 200,
+        to: 100,
+        incarnation: [2; 16],
+        known_incarnation: [0; 16],
+        max_envelope_bytes: 1 << 20,
+        window_bytes: WINDOW,
+        peer_timeout_ms: 1500,
+        features: 0,
+        session: 0,
+        cluster: "hostile".to_owned(),
+        sending: Vec::new(),
+        receiving: Vec::new(),
+    };
+    assert!(matches!(link.greeted(&hello, Time::default()), Verdict::Welcome(_)));
+    for length in [8, 100_000, 30] {
+        assert!(writer.push(1, &Bytes::from(vec![7; length])).is_ok());
+    }
+    link.transmit(Time::default(), &mut Batch::default());
+    (link, writer)
+}
+
+fn number(random: &mut Random) -> u64 {
+    match random.below(12) {
+        0 => 0,
+        1 => 8 * random.below(64),
+        2 => 24 * random.below(8),
+        3 => random.below(200_000),
+        4 => 100_048 - random.below(3) * 8,
+        5 => WINDOW - 8 + random.below(17),
+        6 => random.next(),
+        7 => u64::MAX - random.below(3) * 8,
+        8 => 1 << random.below(64),
+        _ => 8 * random.below(16_000),
+    }
+}
+
+fn payload(random: &mut Random, kind: Kind) -> Vec<u8> {
+    let mut payload = match (kind, random.below(4)) {
+        (_, 0) => (0..8 * random.below(40)).map(|_| random.next() as u8).collect(),
+        (Kind::Ack, _) => {
+            let grants = (0..random.below(4))
+                .map(|_| Grant::new(random.below(3) as u32, number(random), number(random)))
+                .collect::<Vec<_>>();
+            encode_grants(&grants)
+        }
+        (Kind::Goodbye, 1) => encode_goodbye(GoodbyeReason::Violation).to_vec(),
+        (Kind::Goodbye, _) => number(random).to_le_bytes().to_vec(),
+        _ => {
+            let length = if random.one_in(3) { number(random) as u32 } else { random.below(600) as u32 };
+            let mut frame = FrameHeader::new(length, 5).as_bytes().to_vec();
+            let body = if random.one_in(8) { random.below(66_000) } else { u64::from(length).min(600) };
+            frame.resize(FRAME_HEADER_BYTES + body.next_multiple_of(8) as usize, 9);
+            frame
+        }
+    };
+    if random.one_in(6) && !payload.is_empty() {
+        let at = random.below(payload.len() as u64) as usize;
+        payload[at] ^= 1 << random.below(8);
+    }
+    payload
+}
+
+#[test]
+fn whatever_a_peer_says_is_taken_or_a_violation() {
+    let mut random = Random::new(20);
+    let (mut link, mut writer) = up();
+    let (mut taken, mut violations) = (0, 0);
+    for case in 0..CASES {
+        const KINDS: [Kind; 8] = [
+            Kind::Hello,
+            Kind::Welcome,
+            Kind::Refuse,
+            Kind::Data,
+            Kind::Ack,
+            Kind::Heartbeat,
+            Kind::Goodbye,
+            Kind::End,
+        ];
+        let kind = if random.one_in(2) { Kind::Data } else { KINDS[random.below(8) as usize] };
+        let payload = payload(&mut random, kind);
+        let mut header = SegmentHeader::new(kind);
+        let stream = if random.one_in(8) { NO_STREAM } else { random.below(4) as u32 };
+        header.stream = stream.into();
+        // Often where it belongs, so that what comes behind that check is reached too.
+        let next = link.incoming.iter().find(|incoming| incoming.id() == stream).map_or(0, |stream| stream.received());
+        header.position = if random.one_in(4) { number(&mut random) } else { next }.into();
+        header.flags = (random.below(32) as u16).into();
+        if random.one_in(4) {
+            header.ack_stream = (random.below(2) as u32).into();
+            header.ack_position = number(&mut random).into();
+            header.ack_credit = number(&mut random).into();
+        }
+        header.seal(&[&payload]);
+        let now = Time::default() + Duration::from_millis(case % 100);
+        let result = link.receive(&header, &payload, now);
+        if matches!(result, Ok(Some(_))) {
+            assert_eq!(header.position.get(), next, "case {case}: taken out of place");
+        }
+        match result {
+            Ok(Some(delivery)) if random.one_in(2) => {
+                if delivery.stream.consume(delivery.end, 1, 8) {
+                    link.consumed();
+                }
+                taken += 1;
+            }
+            Ok(_) => taken += 1,
+            Err(violation) => {
+                assert!(!violation.to_string().is_empty());
+                violations += 1;
+            }
+        }
+        for stream in link.outgoing() {
+            let (acked, sent, written) = (stream.acked(), stream.sent(), stream.written());
+            assert!(acked <= sent && sent <= written, "case {case}: {acked} {sent} {written} after {header:?}");
+        }
+        // What is said in answer must not panic either.
+        link.transmit(now, &mut Batch::default());
+        // Counted from the middle of a frame, if the peer has acknowledged that, the number says nothing.
+        for stream in link.outgoing() {
+            stream.unacknowledged();
+        }
+        if link.state() != State::Up || random.one_in(20) {
+            (link, writer) = up();
+        }
+    }
+    drop(writer);
+    assert!(taken > CASES / 20 && violations > CASES / 20, "{taken} taken, {violations} violations");
+}

@@ -1,0 +1,91 @@
+//! Simulated TCP connections: two queues of bytes, which may be cut, stall, or end without anybody noticing.
+
+use zerocopy::IntoBytes;
+
+use super::super::{Batch, Piece};
+use crate::stream::Part;
+use crate::time::Time;
+
+/// Whose an end is: as in the shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Somebody has connected and has not said who it is; or is about to.
+    Unknown,
+    Dialing,
+    Greeting,
+    Link,
+    Ending,
+}
+
+/// One end of a connection. End 0 has dialed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Socket {
+    pub(super) connection: usize,
+    pub(super) end: usize,
+}
+
+impl Socket {
+    pub(super) fn other(self) -> Socket {
+        Socket { connection: self.connection, end: 1 - self.end }
+    }
+}
+
+pub(super) struct End {
+    pub(super) side: usize,
+    pub(super) role: Role,
+    /// The process has it: it was dialed, or accepted, and not closed.
+    pub(super) open: bool,
+    pub(super) deadline: Option<Time>,
+    /// A batch of which the kernel has taken so many bytes; the rest is read when it takes them.
+    pub(super) sending: Option<(Batch, usize)>,
+    pub(super) next: Option<Batch>,
+    /// What was received and is not a whole segment yet.
+    pub(super) received: Vec<u8>,
+    /// What is on its way to this end.
+    pub(super) pipe: Pipe,
+}
+
+#[derive(Default)]
+pub(super) struct Pipe {
+    pub(super) bytes: Vec<u8>,
+    /// The writer has closed: behind the bytes comes the end.
+    pub(super) closed: bool,
+    /// What is written vanishes.
+    pub(super) dead: bool,
+    pub(super) stalled_until: Time,
+    /// An arrival is on the timetable.
+    pub(super) scheduled: bool,
+}
+
+impl End {
+    pub(super) fn new(side: usize, role: Role, open: bool) -> End {
+        End { side, role, open, deadline: None, sending: None, next: None, received: Vec::new(), pipe: Pipe::default() }
+    }
+}
+
+/// Appends the bytes `from..to` of a batch to `out`, as they stand in memory now.
+pub(super) fn read_batch(batch: &Batch, from: usize, to: usize, out: &mut Vec<u8>) {
+    let mut at = 0;
+    for piece in batch.pieces() {
+        let bytes = match piece {
+            Piece::Header(index) => batch.header(*index).as_bytes(),
+            Piece::Part(part) => part_bytes(part),
+            Piece::Owned(bytes) => bytes,
+        };
+        let (begin, end) = (from.clamp(at, at + bytes.len()), to.clamp(at, at + bytes.len()));
+        out.extend_from_slice(&bytes[begin - at..end - at]);
+        at += bytes.len();
+    }
+    assert_eq!(at, batch.bytes(), "a batch knows its length");
+}
+
+#[expect(unsafe_code, reason = "a region says where its bytes are, and the kernel that reads them is played here")]
+fn part_bytes(part: &Part) -> &[u8] {
+    match part {
+        // SAFETY: the region keeps its memory mapped, and nobody writes to it here: one thread runs the simulation, and
+        // the slice is copied before anything else happens. (Its contents may be old; that is what is being tested.)
+        Part::Ring(region) => unsafe { std::slice::from_raw_parts(region.as_ptr(), region.len()) },
+        Part::Shared(bytes) => bytes,
+        Part::Static(bytes) => bytes,
+    }
+}
