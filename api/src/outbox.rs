@@ -140,8 +140,6 @@ impl Outbox {
         deadline: Option<Instant>,
         patient: bool,
     ) -> Result<(), SendError> {
-        // Whoever gets it later gets it with the same id.
-        draft.id = Some(id);
         let everyone;
         let recipients: &[Pid] = match &draft.to {
             Recipients::One(pid) if *pid == cluster_engine::BROADCAST => {
@@ -179,7 +177,14 @@ impl Outbox {
                 break;
             }
         }
-        if failed.is_empty() { Ok(()) } else { Err(self.error(failure, draft, failed)) }
+        if failed.is_empty() {
+            return Ok(());
+        }
+        if failed.len() < recipients.len() {
+            // Whoever gets it later gets it with the same id as those who have it.
+            draft.id = Some(id);
+        }
+        Err(self.error(failure, draft, failed))
     }
 
     #[cold]

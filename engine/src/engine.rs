@@ -163,6 +163,7 @@ impl Engine {
         debug_assert!(peers.is_sorted_by(|a, b| a < b));
         let stats = StatsTable::new(peers.clone());
         let events = EventQueue::new();
+        let stopped = Arc::new(AtomicBool::new(false));
         let (inbox, receiver) = inbox::inbox(node, drive.mailbox.clone());
         let outboxes = Arc::new(OutboxShared {
             node,
@@ -172,6 +173,7 @@ impl Engine {
             numbers: AtomicU32::new(0),
             outboxes: AtomicU32::new(0),
             stats: stats.clone(),
+            stopped: stopped.clone(),
         });
         drive.mailbox.command(Command::Start(Box::new(Seed {
             node,
@@ -184,7 +186,7 @@ impl Engine {
         })));
         let sender = Sender::new(outboxes, drive.clone());
         let events = Events { queue: events, drive: drive.clone() };
-        let tenancy = Tenancy { node, drive, stats, stopped: false, _engine: self.clone() };
+        let tenancy = Tenancy { node, drive, stats, stopped, _engine: self.clone() };
         Attached { receiver, sender, events, tenancy }
     }
 
@@ -440,7 +442,8 @@ pub struct Tenancy {
     node: u32,
     drive: Drive,
     stats: Arc<StatsTable>,
-    stopped: bool,
+    /// Seen by the outboxes too.
+    stopped: Arc<AtomicBool>,
     /// Keeps the loops running.
     _engine: Arc<Engine>,
 }
@@ -459,7 +462,7 @@ impl Tenancy {
     /// Delivers what was sent, until everything is acknowledged by the peers that are there, or `patience` is over;
     /// then says goodbye and closes. Returns what was not acknowledged. The second call does nothing.
     pub fn stop(&mut self, patience: Duration) -> Vec<Undelivered> {
-        if std::mem::replace(&mut self.stopped, true) {
+        if self.stopped.swap(true, Ordering::AcqRel) {
             return Vec::new();
         }
         let (report, reported) = mpsc::channel();

@@ -1,7 +1,7 @@
 //! The outbox: it encodes envelopes straight into the streams to their recipients.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Waker;
 
 use bytes::Bytes;
@@ -27,6 +27,8 @@ pub(crate) struct OutboxShared {
     /// How many there are.
     pub(crate) outboxes: AtomicU32,
     pub(crate) stats: Arc<StatsTable>,
+    /// The server stops, or has stopped: nothing more is taken.
+    pub(crate) stopped: Arc<AtomicBool>,
 }
 
 /// Why one recipient does not get an envelope now.
@@ -138,6 +140,9 @@ impl Sender {
 
     #[inline]
     fn writer(&mut self, index: usize, lane: Lane) -> Result<&mut StreamWriter, PushError> {
+        if self.shared.stopped.load(Ordering::Acquire) {
+            return Err(PushError::Stopped);
+        }
         let place = &mut self.streams[index][lane as usize];
         if place.is_none() {
             *place = Some(open(&self.shared, &self.drive, self.number, index, lane)?);

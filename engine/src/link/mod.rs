@@ -240,8 +240,9 @@ impl Link {
         if std::mem::take(&mut self.hangup) {
             return Want::Hangup;
         }
-        let unsent = self.outgoing.iter_mut().any(StreamReader::has_unsent);
-        if self.state == State::Idle && (unsent || self.local.eager && !self.absent && now >= self.eager_at(now)) {
+        if self.state == State::Idle
+            && (!self.is_drained() || self.local.eager && !self.absent && now >= self.eager_at(now))
+        {
             self.step(Event::Need);
             self.until = now + HANDSHAKE_TIMEOUT;
             return Want::Dial;

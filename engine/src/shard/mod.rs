@@ -282,7 +282,11 @@ impl<D: Driver> Shard<D> {
             return false;
         };
         slot.dirty = false;
-        let mut worked = self.follow_wants(key, now);
+        let mut worked = false;
+        // To hang up may be followed by a dial.
+        while self.follow_wants(key, now) {
+            worked = true;
+        }
         if self.is_sending(key) {
             // The end of that send marks the link again.
             return worked;
