@@ -81,6 +81,17 @@ fn hear(stream: &mut TcpStream) -> Option<(Kind, Vec<u8>)> {
     Some((header.kind(), payload))
 }
 
+/// Reads until a segment of one of these kinds comes.
+#[track_caller]
+fn await_segment(stream: &mut TcpStream, kinds: &[Kind]) {
+    while let Some((kind, _)) = hear(stream) {
+        if kinds.contains(&kind) {
+            return;
+        }
+    }
+    panic!("none of {kinds:?} came");
+}
+
 /// Reads until the other side hangs up. A connection that is reset has ended too.
 #[track_caller]
 fn await_end(stream: &mut TcpStream, what: &str) {
@@ -477,7 +488,7 @@ fn a_violation_that_is_found_late_ends_no_other_connection() {
     let (mut first, _) = impersonate(&cluster.config, &hello(&cluster.config));
     first.write_all(&data(0, 0, &[frame(8, 8), frame(1000, 8)].concat())).unwrap();
     // It is in the inbox.
-    while !matches!(hear(&mut first), Some((Kind::Heartbeat | Kind::Ack, _))) {}
+    await_segment(&mut first, &[Kind::Heartbeat, Kind::Ack]);
     drop(first);
     await_event(one.events(), "end", |event| matches!(event, Event::Down { pid: 3, .. }));
     let next = Hello { incarnation: [8; 16], ..hello(&cluster.config) };
@@ -528,7 +539,7 @@ fn false_acknowledgements(say: impl Fn() -> Vec<u8>) {
         }
         send(one.outbox(), Envelope::to(3).body(vec![0xFF; 20_000]));
         // Some of it has come.
-        while !matches!(hear(&mut stream), Some((Kind::Data, _))) {}
+        await_segment(&mut stream, &[Kind::Data]);
         stream.write_all(&say()).unwrap();
         for id in 0..5 {
             send(one.outbox(), Envelope::to(3).id(id).body(vec![0xFF; 40]));
@@ -582,7 +593,7 @@ fn a_greeting_that_goes_on_in_the_middle_of_an_envelope() {
         send(one.outbox(), Envelope::to(3).id(id).body(vec![0xFF; 40]));
     }
     send(one.outbox(), Envelope::to(3).body(vec![0xFF; 20_000]));
-    while !matches!(hear(&mut stream), Some((Kind::Data, _))) {}
+    await_segment(&mut stream, &[Kind::Data]);
     drop(stream);
     for position in [1, 8, 20, 40, 64, 8] {
         let receiving = vec![Receiving::new(0, position, 1 << 20)];

@@ -176,6 +176,7 @@ fn a_split_outbox_learns_of_the_stop_on_its_thread() {
         next
     });
     let stopped = handle.stop();
+    eventually("the end of the sender", || sender.is_finished().then_some(()));
     let (sent, error) = sender.join().unwrap();
     assert_eq!(error, SendError::Stopped { envelope: Box::new(Envelope::to(2).id(sent).body(vec![1; 64])) });
     let received = reader.join().unwrap();

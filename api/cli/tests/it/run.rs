@@ -198,7 +198,7 @@ fn what_could_not_be_delivered_is_said() {
     one.write("is anybody there?\n");
     one.end_input();
     assert_eq!(one.wait().code(), Some(1), "{}", one.printed());
-    one.wait_for_said("error: stopped, but not delivered were 1 messages");
+    one.wait_for_said("error: stopped; not delivered: 1 message (17 bytes) to 200");
 }
 
 #[test]
