@@ -1,7 +1,7 @@
 //! Which way of receiving, waiting and sending suits a driver over io_uring best?
 //!
 //! A probe without any protocol: bare rings over loopback TCP, every combination of the three
-//! choices in [`Plan`], against the same traffic over blocking sockets in the same run. Its table
+//! choices in `Plan`, against the same traffic over blocking sockets in the same run. Its table
 //! is what the engine's driver was designed by; run it again before that design is changed.
 
 mod endpoint;

@@ -77,7 +77,7 @@ struct SendOperation {
 unsafe impl Send for Uring {}
 
 impl Uring {
-    /// Sets up a ring. It belongs to the thread that makes the first [`turn`](Driver::turn).
+    /// Sets up a ring. It belongs to the thread that makes the first [entry](Driver::begin).
     pub fn new() -> Result<Uring, features::Unavailable> {
         let ring = features::set_up(ENTRIES, COMPLETIONS)?;
         let bell = Bell::new().map_err(features::Unavailable::bell)?;
