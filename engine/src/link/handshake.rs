@@ -143,7 +143,6 @@ impl Link {
         }
         self.incarnation = Some(hello.incarnation);
         self.peer_window = hello.window_bytes;
-        self.peer_max_envelope = hello.max_envelope_bytes;
         for stream in &mut self.outgoing {
             let entry = hello.receiving.iter().find(|entry| entry.stream.get() == stream.id());
             match entry.filter(|_| hello.known_incarnation == self.local.incarnation) {

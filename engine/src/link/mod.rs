@@ -128,7 +128,6 @@ pub struct Link {
     incoming: Vec<InStream>,
     /// What a new stream may send before the peer says more.
     peer_window: u64,
-    peer_max_envelope: u64,
     /// When the peer was last heard.
     heard: Time,
     /// When we last sent anything.
@@ -165,7 +164,6 @@ impl Link {
             outgoing: Vec::new(),
             incoming: Vec::new(),
             peer_window: 0,
-            peer_max_envelope: u64::MAX,
             heard: Time::default(),
             spoke: Time::default(),
             ack_due: None,
