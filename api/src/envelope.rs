@@ -1,7 +1,6 @@
 //! Envelopes: what is sent, and what arrives.
 
-use bytes::Bytes;
-use cluster_engine::{BROADCAST, Lane, Pid, Received};
+use cluster_engine::{BROADCAST, Body, Lane, Payload, Pid, Received};
 
 /// An envelope that has arrived.
 ///
@@ -14,7 +13,7 @@ pub struct Envelope {
     /// The message id that the sender gave it.
     pub msg_id: i64,
     /// The message.
-    pub msg: Bytes,
+    pub msg: Payload,
 }
 
 impl Envelope {
@@ -27,10 +26,12 @@ impl Envelope {
     /// let some = Envelope::to([200, 300]).id(7).body(vec![1, 2, 3]);
     /// let all = Envelope::to(BROADCAST).urgent().body("vote for me");
     /// ```
-    pub fn to(recipients: impl Into<Recipients>) -> Draft {
-        Draft { to: recipients.into(), id: None, body: Bytes::new(), lane: Lane::Normal }
+    #[inline]
+    pub fn to(recipients: impl Into<Recipients>) -> Draft<'static> {
+        Draft { to: recipients.into(), id: None, body: Body::default(), lane: Lane::Normal }
     }
 
+    #[inline]
     pub(crate) fn from_message(message: cluster_engine::Message) -> Envelope {
         Envelope { pid: message.pid, msg_id: message.id, msg: message.payload }
     }
@@ -56,7 +57,7 @@ impl<'a> EnvelopeRef<'a> {
 
     /// An envelope of its own, with a copy of the message.
     pub fn to_owned(&self) -> Envelope {
-        Envelope { pid: self.pid, msg_id: self.msg_id, msg: Bytes::copy_from_slice(self.msg) }
+        Envelope { pid: self.pid, msg_id: self.msg_id, msg: Payload::copy_from_slice(self.msg) }
     }
 }
 
@@ -77,6 +78,7 @@ impl Recipients {
 }
 
 impl From<Pid> for Recipients {
+    #[inline]
     fn from(pid: Pid) -> Recipients {
         Recipients::One(pid)
     }
@@ -96,37 +98,58 @@ impl From<&[Pid]> for Recipients {
 
 impl From<Vec<Pid>> for Recipients {
     fn from(pids: Vec<Pid>) -> Recipients {
-        Recipients::Several(pids)
+        match pids[..] {
+            [pid] => Recipients::One(pid),
+            _ => Recipients::Several(pids),
+        }
     }
 }
 
 /// An envelope that is to be sent.
+///
+/// It may borrow its message: sending copies a short one into the stream to each recipient, and nothing else copies it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "an envelope does nothing until it is sent"]
-pub struct Draft {
+pub struct Draft<'a> {
     pub(crate) to: Recipients,
     pub(crate) id: Option<i64>,
-    pub(crate) body: Bytes,
+    pub(crate) body: Body<'a>,
     pub(crate) lane: Lane,
 }
 
-impl Draft {
-    /// The message. `Bytes`, a `Vec` and a `&'static str` are taken as they are, without a copy.
-    pub fn body(mut self, body: impl Into<Bytes>) -> Draft {
-        self.body = body.into();
-        self
+impl<'a> Draft<'a> {
+    /// The message. A slice, a `str`, or a reference to what has arrived is borrowed, and copied when it is sent. A `Vec`,
+    /// a `String` or `Bytes` is handed over: if it is longer than 16 KiB, nothing copies it.
+    #[inline]
+    pub fn body<'b>(self, body: impl Into<Body<'b>>) -> Draft<'b> {
+        let Draft { to, id, lane, .. } = self;
+        Draft { to, id, body: body.into(), lane }
     }
 
     /// The message id. Without one the outbox gives the next free one.
-    pub fn id(mut self, id: i64) -> Draft {
+    #[inline]
+    pub fn id(mut self, id: i64) -> Draft<'a> {
         self.id = Some(id);
         self
     }
 
     /// On the urgent lane: it does not wait behind what is on the normal one. Order holds within a lane.
-    pub fn urgent(mut self) -> Draft {
+    #[inline]
+    pub fn urgent(mut self) -> Draft<'a> {
         self.lane = Lane::Urgent;
         self
+    }
+
+    /// The same envelope to others.
+    pub fn readdressed(mut self, recipients: impl Into<Recipients>) -> Draft<'a> {
+        self.to = recipients.into();
+        self
+    }
+
+    /// The same envelope with a message of its own: copied if it was borrowed.
+    pub fn into_owned(self) -> Draft<'static> {
+        let Draft { to, id, body, lane } = self;
+        Draft { to, id, body: body.into_owned(), lane }
     }
 
     /// Who it is for.
@@ -135,7 +158,7 @@ impl Draft {
     }
 
     /// The message so far.
-    pub fn message(&self) -> &Bytes {
+    pub fn message(&self) -> &[u8] {
         &self.body
     }
 }

@@ -43,6 +43,7 @@ impl Inbox {
     ///
     /// # Errors
     /// [`RecvError`] when the server has stopped and everything that had arrived was taken.
+    #[inline]
     pub fn recv(&mut self) -> Result<Envelope, RecvError> {
         self.next(None).ok_or(RecvError)
     }
@@ -63,6 +64,7 @@ impl Inbox {
     ///
     /// # Errors
     /// `Empty` when none is there now, `Stopped` when the server has stopped and everything that had arrived was taken.
+    #[inline]
     pub fn try_recv(&mut self) -> Result<Envelope, TryRecvError> {
         match self.pop() {
             Some(envelope) => Ok(envelope),
@@ -122,6 +124,7 @@ impl Inbox {
         self.receiver.is_empty() && (self.receiver.is_closed() || self.drive.is_stopped()) && self.receiver.is_empty()
     }
 
+    #[inline]
     fn pop(&mut self) -> Option<Envelope> {
         if let Some(message) = self.receiver.pop() {
             return Some(Envelope::from_message(message));
@@ -132,6 +135,7 @@ impl Inbox {
         None
     }
 
+    #[inline]
     fn next(&mut self, deadline: Option<Instant>) -> Option<Envelope> {
         loop {
             if let Some(message) = self.receiver.pop() {

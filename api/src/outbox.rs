@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use cluster_engine::{Lane, Pid, PushError, Sender};
+use cluster_engine::{Body, Lane, Pid, PushError, Sender};
 
 use crate::wait::wait;
 use crate::{Draft, Recipients};
@@ -50,7 +50,7 @@ impl Outbox {
     /// `UnknownPid`, `TooLarge`: nothing was sent. `Stopped`: the server has stopped, and the envelope comes back addressed
     /// to those who did not get it.
     #[inline]
-    pub fn send(&mut self, draft: Draft) -> Result<(), SendError> {
+    pub fn send(&mut self, draft: Draft<'_>) -> Result<(), SendError> {
         self.send_until(draft, None, true)
     }
 
@@ -58,7 +58,7 @@ impl Outbox {
     ///
     /// # Errors
     /// As [`send`](Outbox::send), and `Full` with the envelope addressed to those who had no room in time.
-    pub fn send_timeout(&mut self, draft: Draft, timeout: Duration) -> Result<(), SendError> {
+    pub fn send_timeout(&mut self, draft: Draft<'_>, timeout: Duration) -> Result<(), SendError> {
         self.send_until(draft, Instant::now().checked_add(timeout), true)
     }
 
@@ -67,7 +67,7 @@ impl Outbox {
     /// # Errors
     /// As [`send`](Outbox::send), and `Full` with the envelope addressed to those who had no room.
     #[inline]
-    pub fn try_send(&mut self, draft: Draft) -> Result<(), SendError> {
+    pub fn try_send(&mut self, draft: Draft<'_>) -> Result<(), SendError> {
         self.send_until(draft, None, false)
     }
 
@@ -118,7 +118,7 @@ impl Outbox {
     }
 
     #[inline]
-    fn send_until(&mut self, draft: Draft, deadline: Option<Instant>, patient: bool) -> Result<(), SendError> {
+    fn send_until(&mut self, draft: Draft<'_>, deadline: Option<Instant>, patient: bool) -> Result<(), SendError> {
         let id = match draft.id {
             Some(id) => id,
             None => self.take_id(),
@@ -133,9 +133,10 @@ impl Outbox {
         self.send_to_each(draft, id, deadline, patient)
     }
 
+    #[cold]
     fn send_to_each(
         &mut self,
-        mut draft: Draft,
+        mut draft: Draft<'_>,
         id: i64,
         deadline: Option<Instant>,
         patient: bool,
@@ -225,17 +226,19 @@ impl Outbox {
     }
 
     #[cold]
-    fn error(&self, error: PushError, draft: Draft, pids: Vec<Pid>) -> SendError {
+    fn error(&self, error: PushError, draft: Draft<'_>, pids: Vec<Pid>) -> SendError {
         let limit = self.sender.max_envelope_bytes();
         match error {
             PushError::UnknownPid => {
                 let pid = pids.first().copied().unwrap_or_default();
-                SendError::UnknownPid { envelope: Box::new(draft), pid, this: self.pid }
+                SendError::UnknownPid { envelope: Box::new(draft.into_owned()), pid, this: self.pid }
             }
-            PushError::TooLarge => SendError::TooLarge { envelope: Box::new(draft), limit },
-            PushError::Stopped => SendError::Stopped { envelope: Box::new(draft.readdressed(pids)) },
-            PushError::TooManyOutboxes => SendError::TooManyOutboxes { envelope: Box::new(draft.readdressed(pids)) },
-            _ => SendError::Full { envelope: Box::new(draft.readdressed(pids)) },
+            PushError::TooLarge => SendError::TooLarge { envelope: Box::new(draft.into_owned()), limit },
+            PushError::Stopped => SendError::Stopped { envelope: Box::new(draft.readdressed(pids).into_owned()) },
+            PushError::TooManyOutboxes => {
+                SendError::TooManyOutboxes { envelope: Box::new(draft.readdressed(pids).into_owned()) }
+            }
+            _ => SendError::Full { envelope: Box::new(draft.readdressed(pids).into_owned()) },
         }
     }
 }
@@ -255,17 +258,9 @@ impl fmt::Debug for Outbox {
     }
 }
 
-impl Draft {
-    fn empty(pid: Pid, lane: Lane) -> Draft {
-        Draft { to: Recipients::One(pid), id: None, body: bytes::Bytes::new(), lane }
-    }
-
-    fn readdressed(mut self, pids: Vec<Pid>) -> Draft {
-        self.to = match pids[..] {
-            [pid] => Recipients::One(pid),
-            _ => Recipients::Several(pids),
-        };
-        self
+impl Draft<'static> {
+    fn empty(pid: Pid, lane: Lane) -> Draft<'static> {
+        Draft { to: Recipients::One(pid), id: None, body: Body::default(), lane }
     }
 }
 
@@ -306,12 +301,12 @@ pub enum SendError {
     /// The recipients that the envelope is now addressed to had no room; all others get it.
     Full {
         /// The envelope.
-        envelope: Box<Draft>,
+        envelope: Box<Draft<'static>>,
     },
     /// A recipient is not in the configuration. Nobody gets the envelope.
     UnknownPid {
         /// The envelope.
-        envelope: Box<Draft>,
+        envelope: Box<Draft<'static>>,
         /// Who is not known.
         pid: Pid,
         /// The server that was to send it.
@@ -320,25 +315,25 @@ pub enum SendError {
     /// The message is longer than `max_envelope_bytes`. Nobody gets the envelope.
     TooLarge {
         /// The envelope.
-        envelope: Box<Draft>,
+        envelope: Box<Draft<'static>>,
         /// The limit, in bytes.
         limit: u64,
     },
     /// The server has stopped.
     Stopped {
         /// The envelope.
-        envelope: Box<Draft>,
+        envelope: Box<Draft<'static>>,
     },
     /// More clones of the outbox are in use than a connection has streams for.
     TooManyOutboxes {
         /// The envelope.
-        envelope: Box<Draft>,
+        envelope: Box<Draft<'static>>,
     },
 }
 
 impl SendError {
     /// The envelope, to be sent again or given up.
-    pub fn into_envelope(self) -> Draft {
+    pub fn into_envelope(self) -> Draft<'static> {
         match self {
             SendError::Full { envelope }
             | SendError::UnknownPid { envelope, .. }

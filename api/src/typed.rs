@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{Draft, Envelope, EnvelopeRef};
 
-impl Draft {
+impl<'a> Draft<'a> {
     /// Makes the message of a `serde` value, in the postcard format.
     ///
     /// # Errors
@@ -21,14 +21,14 @@ impl Draft {
     /// let vote = Envelope::to(200).value(&("vote", 7u64))?;
     /// # Ok::<(), cluster::DecodeError>(())
     /// ```
-    pub fn value<T: Serialize + ?Sized>(self, value: &T) -> Result<Draft, DecodeError> {
+    pub fn value<T: Serialize + ?Sized>(self, value: &T) -> Result<Draft<'static>, DecodeError> {
         let bytes = postcard::to_stdvec(value).map_err(|error| DecodeError { pid: None, cause: error.to_string() })?;
         Ok(self.body(bytes))
     }
 
-    /// Makes the message of a `zerocopy` value, byte for byte.
-    pub fn bytes_of<T: IntoBytes + Immutable + ?Sized>(self, value: &T) -> Draft {
-        self.body(value.as_bytes().to_vec())
+    /// Makes the message of a `zerocopy` value, byte for byte. The value is borrowed until the envelope is sent.
+    pub fn bytes_of<'b, T: IntoBytes + Immutable + ?Sized>(self, value: &'b T) -> Draft<'b> {
+        self.body(value.as_bytes())
     }
 }
 

@@ -12,8 +12,9 @@ use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use crate::driver::Slice;
 use crate::link::{Inbound, Pid, Violation};
+use crate::payload::Payload;
 use crate::shard::{Command, LinkKey, Mailbox, Ready};
-use crate::wire::{FRAME_HEADER_BYTES, Frames, padded};
+use crate::wire::{FRAME_HEADER_BYTES, Frames, frame_bytes};
 
 /// Arrivals between shard and application. More wait in the shard; credit bounds them.
 const ARRIVALS: usize = 1024;
@@ -146,7 +147,7 @@ pub struct Message {
     /// The message id.
     pub id: i64,
     /// The payload: a copy when it is small, else a share of the chunk it arrived in.
-    pub payload: Bytes,
+    pub payload: Payload,
 }
 
 /// The application's end of an inbox.
@@ -191,7 +192,30 @@ fn copied(chunk: &[u8], range: Range<usize>, copy: &mut Bytes, copied_from: &mut
 
 impl Receiver {
     /// The next envelope, if one has arrived.
+    #[inline]
     pub fn pop(&mut self) -> Option<Message> {
+        // The usual case, where the caller is: a short one in the middle of a segment.
+        if let Some(current) = &mut self.current
+            && let Body::Frames(slice) = &current.arrived.body
+            && let Some(Ok(frame)) = Frames::new(&slice[current.offset..]).next()
+            && let length = frame.payload.len()
+            && length <= Payload::INLINE_BYTES
+            && let next = current.offset + frame_bytes(length)
+            && next < slice.len()
+        {
+            current.offset = next;
+            current.messages += 1;
+            current.bytes += length as u64;
+            return Some(Message {
+                pid: current.arrived.pid,
+                id: frame.id,
+                payload: Payload::copy_from_slice(frame.payload),
+            });
+        }
+        self.pop_any()
+    }
+
+    fn pop_any(&mut self) -> Option<Message> {
         loop {
             let current = match &mut self.current {
                 Some(current) => current,
@@ -203,7 +227,7 @@ impl Receiver {
             let pid = current.arrived.pid;
             match &mut current.arrived.body {
                 Body::Whole { id, payload } => {
-                    let message = Message { pid, id: *id, payload: std::mem::take(payload) };
+                    let message = Message { pid, id: *id, payload: std::mem::take(payload).into() };
                     let (link, stream, end) =
                         (current.arrived.link, current.arrived.stream.clone(), current.arrived.end);
                     self.current = None;
@@ -214,12 +238,14 @@ impl Receiver {
                     Some(Ok(frame)) => {
                         let (id, length) = (frame.id, frame.payload.len());
                         let begin = current.offset + FRAME_HEADER_BYTES;
-                        let payload = if length >= SHARED_PAYLOAD {
-                            Bytes::from_owner(slice.part(begin..begin + length))
+                        let payload = if length <= Payload::INLINE_BYTES {
+                            Payload::copy_from_slice(frame.payload)
+                        } else if length >= SHARED_PAYLOAD {
+                            Bytes::from_owner(slice.part(begin..begin + length)).into()
                         } else {
-                            copied(slice, begin..begin + length, &mut current.copy, &mut current.copied_from)
+                            copied(slice, begin..begin + length, &mut current.copy, &mut current.copied_from).into()
                         };
-                        current.offset = begin + padded(length);
+                        current.offset += frame_bytes(length);
                         current.messages += 1;
                         current.bytes += length as u64;
                         if current.offset == slice.len() {

@@ -23,6 +23,7 @@ mod events;
 mod inbox;
 pub mod link;
 mod outbox;
+mod payload;
 #[allow(unsafe_code, reason = "shares memory between two threads; each block states what makes it sound")]
 pub mod ring;
 mod shard;
@@ -38,6 +39,7 @@ pub use events::Event;
 pub use inbox::{Message, Received, Receiver};
 pub use link::{BROADCAST, DownReason, Local, Pid};
 pub use outbox::{PushError, Sender};
+pub use payload::{Body, Payload};
 pub use shard::Undelivered;
 pub use stats::PeerStats;
 pub use stream::Lane;

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Waker;
 
-use bytes::Bytes;
-
 use crate::engine::Drive;
 use crate::link::Pid;
+use crate::payload::Body;
 use crate::shard::{Command, LinkKey, Ready};
 use crate::stats::StatsTable;
 use crate::stream::{self, Full, Lane, StreamWriter};
@@ -84,15 +83,15 @@ impl Sender {
 
     /// Writes one envelope to the stream of the peer at `index`. `alone`: others do not follow at once.
     #[inline]
-    pub fn push(&mut self, index: usize, lane: Lane, id: i64, payload: &Bytes, alone: bool) -> Result<(), PushError> {
-        if payload.len() as u64 > self.shared.max_envelope_bytes {
+    pub fn push(&mut self, index: usize, lane: Lane, id: i64, body: &Body<'_>, alone: bool) -> Result<(), PushError> {
+        if body.len() as u64 > self.shared.max_envelope_bytes {
             return Err(PushError::TooLarge);
         }
-        let signal = match self.writer(index, lane)?.push(id, payload) {
+        let signal = match self.writer(index, lane)?.push(id, body) {
             Ok(signal) => signal,
             Err(Full) => return Err(PushError::Full),
         };
-        self.written(index, payload.len(), signal, alone);
+        self.written(index, body.len(), signal, alone);
         Ok(())
     }
 

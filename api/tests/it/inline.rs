@@ -31,7 +31,7 @@ fn ping_pong(mut cluster: Cluster, rounds: i64) {
                 let body = message(id as u64, id as usize % 3000);
                 send(one.outbox(), Envelope::to(2).id(id).body(body.clone()));
                 let envelope = receive(one.inbox());
-                assert_eq!((envelope.pid, envelope.msg_id, envelope.msg), (2, id, body));
+                assert_eq!((envelope.pid, envelope.msg_id, &envelope.msg[..]), (2, id, &body[..]));
             }
         });
     });

@@ -189,7 +189,7 @@ fn a_split_outbox_learns_of_the_stop_on_its_thread() {
 }
 
 /// A send that waits, on a thread, for a peer that is not there.
-fn blocked(node: &mut Node, draft: Draft) -> thread::JoinHandle<Result<(), SendError>> {
+fn blocked(node: &mut Node, draft: Draft<'static>) -> thread::JoinHandle<Result<(), SendError>> {
     let mut outbox = node.outbox().clone();
     fill(&mut outbox, 2, draft.message().len());
     thread::spawn(move || outbox.send(draft))

@@ -7,7 +7,6 @@
 use std::net::TcpListener;
 use std::thread;
 
-use bytes::Bytes;
 use cluster::{Builder, Checksum, Config, Engine, Envelope, Idle, Node, Server};
 
 use super::Outcome;
@@ -96,7 +95,7 @@ fn round_trip(pinger: &mut Pinger, engine: MakeEngine, idle: Idle) -> Outcome {
         });
         let mut payload = vec![0; pinger.size()];
         while pinger.ask(&mut payload) {
-            near.outbox().send(Envelope::to(2).body(Bytes::copy_from_slice(&payload)))?;
+            near.outbox().send(Envelope::to(2).body(&payload[..]))?;
             pinger.answered(&near.inbox().recv()?.msg)?;
         }
         near.outbox().send(Envelope::to(2))?;
@@ -131,7 +130,7 @@ fn send_owned(node: &mut Node, load: Load) -> Outcome {
     let mut payload = vec![0; load.size];
     for sequence in 0..load.count {
         load.stamp(sequence, &mut payload);
-        node.outbox().send(Envelope::to(2).body(Bytes::copy_from_slice(&payload)))?;
+        node.outbox().send(Envelope::to(2).body(&payload[..]))?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 mod model;
 
-use bytes::Bytes;
+use crate::payload::Body;
 
 use super::{AckError, Part, StreamReader, stream};
 use crate::wire::{FIRST, FRAGMENT, LAST, frame_bytes};
@@ -55,9 +55,9 @@ fn taken(reader: &mut StreamReader) -> Vec<(u64, u64, u16)> {
 fn a_short_frame_in_front_of_one_by_reference_is_sent() {
     let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20);
     reader.restart(1 << 20);
-    writer.push(1, &Bytes::from_static(b"short")).expect("room");
-    writer.push(2, &Bytes::from(vec![7; 20_000])).expect("room");
-    writer.push(3, &Bytes::from_static(b"behind")).expect("room");
+    writer.push(1, &Body::from(b"short")).expect("room");
+    writer.push(2, &Body::from(vec![7; 20_000])).expect("room");
+    writer.push(3, &Body::from(b"behind")).expect("room");
     let behind = 24 + frame_bytes(20_000) as u64;
     assert_eq!(taken(&mut reader), [(0, 24, 0), (24, behind, 0), (behind, behind + 24, 0)]);
 }
@@ -66,7 +66,7 @@ fn a_short_frame_in_front_of_one_by_reference_is_sent() {
 fn an_envelope_longer_than_a_segment_is_sent_in_fragments() {
     let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20);
     reader.restart(1 << 20);
-    writer.push(1, &Bytes::from(vec![7; 150_000])).expect("room");
+    writer.push(1, &Body::from(vec![7; 150_000])).expect("room");
     let (first, end) = (66_560, frame_bytes(150_000) as u64);
     let fragments = [(0, first, FRAGMENT | FIRST), (first, 2 * first, FRAGMENT), (2 * first, end, FRAGMENT | LAST)];
     assert_eq!(taken(&mut reader), fragments);
@@ -76,8 +76,8 @@ fn an_envelope_longer_than_a_segment_is_sent_in_fragments() {
 fn acknowledgements_that_cannot_be_right_change_nothing() {
     let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20);
     reader.restart(1 << 20);
-    writer.push(1, &Bytes::from_static(b"short")).expect("room");
-    writer.push(2, &Bytes::from(vec![7; 100_000])).expect("room");
+    writer.push(1, &Body::from(b"short")).expect("room");
+    writer.push(2, &Body::from(vec![7; 100_000])).expect("room");
     let end = 24 + frame_bytes(100_000) as u64;
     assert_eq!(reader.acknowledge(24, 0), Err(AckError { position: 24, sent: 0 }), "nothing is sent yet");
     taken(&mut reader);

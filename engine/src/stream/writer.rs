@@ -8,6 +8,7 @@ use bytes::Bytes;
 use zerocopy::IntoBytes;
 
 use super::{Counters, MAX_RING_PAYLOAD, Reference, Shared};
+use crate::payload::Body;
 use crate::ring::Producer;
 use crate::wire::{FRAME_HEADER_BYTES, FrameHeader, frame_bytes};
 
@@ -28,11 +29,11 @@ impl StreamWriter {
 
     /// Writes one envelope. `Ok(true)`: the reader waits and must be signalled.
     #[inline]
-    pub fn push(&mut self, id: i64, payload: &Bytes) -> Result<bool, Full> {
-        if payload.len() > MAX_RING_PAYLOAD {
-            return self.push_reference(id, payload.clone());
+    pub fn push(&mut self, id: i64, body: &Body<'_>) -> Result<bool, Full> {
+        match body {
+            Body::Owned(bytes) if bytes.len() > MAX_RING_PAYLOAD => self.push_reference(id, bytes.clone()),
+            _ => self.push_with(id, body.len(), |buffer| buffer.copy_from_slice(body)),
         }
-        self.push_with(id, payload.len(), |buffer| buffer.copy_from_slice(payload))
     }
 
     /// Writes one envelope of `length` bytes that `write` encodes in place. `Ok(true)`: as [`push`](StreamWriter::push).

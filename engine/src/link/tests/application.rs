@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::{Wake, Waker};
 
-use bytes::Bytes;
+use crate::payload::Body;
 
 use super::super::{Arrival, Delivery, Inbound};
 use super::Random;
@@ -146,7 +146,7 @@ impl Application {
             let pushed = match random.below(3) {
                 0 => outbox.writer.push_with(number as i64, length, |room| room.copy_from_slice(&bytes)),
                 1 if length > 512 => outbox.writer.push_reference(number as i64, bytes.into()),
-                _ => outbox.writer.push(number as i64, &Bytes::from(bytes)),
+                _ => outbox.writer.push(number as i64, &Body::from(bytes)),
             };
             match pushed {
                 Ok(waits) => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use crate::payload::Body;
 
 use super::super::{Batch, Link, Local, State, Verdict};
 use super::Random;
@@ -50,7 +50,7 @@ fn up() -> (Link, StreamWriter) {
     };
     assert!(matches!(link.greeted(&hello, Time::default()), Verdict::Welcome(_)));
     for length in [8, 100_000, 30] {
-        assert!(writer.push(1, &Bytes::from(vec![7; length])).is_ok());
+        assert!(writer.push(1, &Body::from(vec![7; length])).is_ok());
     }
     link.transmit(Time::default(), &mut Batch::default());
     (link, writer)

@@ -10,6 +10,7 @@ use zerocopy::IntoBytes;
 
 use super::super::{Extent, MAX_RING_PAYLOAD, StreamReader, StreamWriter, stream};
 use super::{Random, part_bytes};
+use crate::payload::Body;
 use crate::wire::{FIRST, FRAGMENT, FrameHeader, LAST, MAX_SEGMENT_PAYLOAD};
 
 const SEEDS: u64 = 200;
@@ -115,7 +116,7 @@ impl Model {
         let pushed = match way {
             0 => self.writer.push_with(id, length, |room| room.copy_from_slice(&payload)),
             1 => self.writer.push_reference(id, Bytes::from(payload.clone())),
-            _ => self.writer.push(id, &Bytes::from(payload.clone())),
+            _ => self.writer.push(id, &Body::from(payload.clone())),
         };
         assert!(way == 1 || pushed.is_ok() == had_room, "has_room says {had_room} for {length}: {pushed:?}");
         if pushed.is_ok() {
