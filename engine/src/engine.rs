@@ -135,7 +135,7 @@ impl Engine {
             Threading::Inline => 1,
         };
         for number in 0..count {
-            let shard = Shard::new(Uring::new()?, clock);
+            let shard = Shard::new(Uring::new(clock)?, clock);
             let mailbox = shard.mailbox().clone();
             let shard = Arc::new(Mutex::new(Some(shard)));
             let failed = Arc::new(Failure::default());
@@ -229,7 +229,7 @@ fn run(shared: &Shared, idle: IdleStrategy, failed: &Failure) {
             None => Step::Spin,
         };
         let how = if step == Step::Park { Idle::Park(None) } else { Idle::Return };
-        match turn(shared, how) {
+        match turn(shared, how, true) {
             Ok(Turn::Worked) => idle_since = None,
             Ok(Turn::Idle) => {
                 idle_since.get_or_insert_with(Instant::now);
@@ -258,14 +258,14 @@ enum Turn {
     Finished,
 }
 
-/// One round of a loop. While it waits in the kernel, others can get at the shard.
+/// One round of a loop. While it waits in the kernel, others can get at the shard if it is `shared_while_waiting`.
 #[inline]
-fn turn(shared: &Shared, idle: Idle) -> io::Result<Turn> {
+fn turn(shared: &Shared, idle: Idle, shared_while_waiting: bool) -> io::Result<Turn> {
     let mut guard = lock(shared);
     let Some(shard) = guard.as_mut() else { return Ok(Turn::Finished) };
     let mut round = shard.begin(idle);
     let worked = match round.entry.take() {
-        Some(entry) if round.waits => {
+        Some(entry) if round.waits && shared_while_waiting => {
             drop(guard);
             let entered = entry.enter();
             guard = lock(shared);
@@ -318,10 +318,22 @@ thread_local! {
     static HERE: u8 = const { 0 };
 }
 
+#[inline]
+fn here() -> usize {
+    HERE.with(|here| std::ptr::from_ref(here).addr())
+}
+
 impl Inline {
+    /// Whether this thread drives the loop already.
+    #[inline]
+    fn is_driven_here(&self) -> bool {
+        self.owner.load(Ordering::Relaxed) == here()
+    }
+
+    /// Whether this thread drives the loop, from now on if there was none that did.
     #[inline]
     fn is_mine(&self) -> bool {
-        let mine = HERE.with(|here| std::ptr::from_ref(here).addr());
+        let mine = here();
         match self.owner.load(Ordering::Relaxed) {
             0 => match self.owner.compare_exchange(0, mine, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => true,
@@ -386,7 +398,7 @@ impl Drive {
         if !self.is_mine() {
             return false;
         }
-        match turn(&self.shard, idle) {
+        match turn(&self.shard, idle, false) {
             Ok(turn) => turn == Turn::Worked,
             Err(error) => {
                 self.failed.set(&error);
@@ -397,7 +409,13 @@ impl Drive {
 
     /// Something was written to a stream whose loop waits to be told. `alone`: nothing else is written with it.
     pub(crate) fn written(&self, key: LinkKey, alone: bool) {
-        if alone
+        if self.inline.as_ref().is_some_and(|inline| inline.is_driven_here()) {
+            if let Ok(mut shard) = self.shard.try_lock()
+                && let Some(shard) = shard.as_mut()
+            {
+                return shard.mark(key);
+            }
+        } else if alone
             && self.inline.is_none()
             && self.mailbox.is_asleep()
             && let Ok(mut shard) = self.shard.try_lock()

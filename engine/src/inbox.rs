@@ -1,7 +1,6 @@
 //! The inbox: whole chunks come in from the shard, the application walks their frames.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::task::Waker;
@@ -21,10 +20,6 @@ const ARRIVALS: usize = 1024;
 
 /// A payload shorter than this is copied out of its chunk, so that keeping it does not keep the chunk.
 const SHARED_PAYLOAD: usize = 16 * 1024;
-
-/// Short payloads are copied out together, so many bytes of frames at once: one allocation serves them all, and whoever
-/// keeps one of them keeps no more than this.
-const COPIED_TOGETHER: usize = 2 * 1024;
 
 /// What a shard hands to an inbox at once.
 pub(crate) struct Arrived {
@@ -164,30 +159,14 @@ struct Current {
     arrived: Arrived,
     /// How far it was walked.
     offset: usize,
-    /// A copy of the bytes from `copied_from` on.
-    copy: Bytes,
-    copied_from: usize,
     messages: u64,
     bytes: u64,
 }
 
 impl Current {
     fn new(arrived: Arrived) -> Current {
-        Current { arrived, offset: 0, copy: Bytes::new(), copied_from: 0, messages: 0, bytes: 0 }
+        Current { arrived, offset: 0, messages: 0, bytes: 0 }
     }
-}
-
-/// The bytes of `range` in `chunk`, out of a copy of more of the same.
-#[inline]
-fn copied(chunk: &[u8], range: Range<usize>, copy: &mut Bytes, copied_from: &mut usize) -> Bytes {
-    if range.len() > COPIED_TOGETHER / 4 {
-        return Bytes::copy_from_slice(&chunk[range]);
-    }
-    if range.start < *copied_from || range.end > *copied_from + copy.len() {
-        *copied_from = range.start;
-        *copy = Bytes::copy_from_slice(&chunk[range.start..chunk.len().min(range.start + COPIED_TOGETHER)]);
-    }
-    copy.slice(range.start - *copied_from..range.end - *copied_from)
 }
 
 impl Receiver {
@@ -238,12 +217,10 @@ impl Receiver {
                     Some(Ok(frame)) => {
                         let (id, length) = (frame.id, frame.payload.len());
                         let begin = current.offset + FRAME_HEADER_BYTES;
-                        let payload = if length <= Payload::INLINE_BYTES {
-                            Payload::copy_from_slice(frame.payload)
-                        } else if length >= SHARED_PAYLOAD {
+                        let payload = if length >= SHARED_PAYLOAD {
                             Bytes::from_owner(slice.part(begin..begin + length)).into()
                         } else {
-                            copied(slice, begin..begin + length, &mut current.copy, &mut current.copied_from).into()
+                            Payload::copy_from_slice(frame.payload)
                         };
                         current.offset += frame_bytes(length);
                         current.messages += 1;

@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, Range};
 use std::slice;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Weak};
 
 use crossbeam_queue::ArrayQueue;
@@ -108,9 +109,12 @@ impl ReceiveBuffer {
 
     /// Empties the buffer if nobody shares its bytes any more; so a quiet connection stays on the same few pages.
     pub fn reset(&mut self) -> bool {
-        // `get_mut` synchronizes with the drop of the last slice.
-        let alone = Arc::get_mut(&mut self.chunk).is_some();
+        // There are no weak references, and slices are made from this buffer or from other slices alone: a count of one
+        // stays one. (`Arc::get_mut` would lock the weak count, at the price of a full barrier for each receive.)
+        let alone = Arc::strong_count(&self.chunk) == 1;
         if alone {
+            // Synchronizes with the drop of the last slice.
+            fence(Ordering::Acquire);
             self.filled = 0;
         }
         alone

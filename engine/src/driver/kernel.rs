@@ -5,13 +5,11 @@
 
 use std::io;
 use std::os::fd::RawFd;
-use std::time::Duration;
 
 use super::Entry;
 
 const REGISTER_RING_FDS: libc::c_uint = 20;
 const ENTER_GETEVENTS: libc::c_uint = 1 << 0;
-const ENTER_EXT_ARG: libc::c_uint = 1 << 3;
 const ENTER_REGISTERED_RING: libc::c_uint = 1 << 4;
 
 /// How to name a ring to the kernel.
@@ -28,20 +26,6 @@ struct ResourceUpdate {
     data: u64,
 }
 
-#[repr(C)]
-struct GetEventsArgument {
-    sigmask: u64,
-    sigmask_bytes: u32,
-    min_wait_us: u32,
-    timeout: u64,
-}
-
-#[repr(C)]
-struct Timespec {
-    seconds: i64,
-    nanoseconds: i64,
-}
-
 /// Registers the ring's descriptor for the calling thread, which saves looking it up in every call.
 pub(super) fn register(ring: RawFd) -> RingHandle {
     let mut update = ResourceUpdate { offset: u32::MAX, reserved: 0, data: ring as u64 };
@@ -56,7 +40,7 @@ pub(super) fn register(ring: RawFd) -> RingHandle {
 pub struct UringEntry {
     pub(super) ring: RingHandle,
     pub(super) submit: u32,
-    pub(super) wait: Option<Option<Duration>>,
+    pub(super) wait: bool,
 }
 
 impl Entry for UringEntry {
@@ -64,40 +48,24 @@ impl Entry for UringEntry {
         match enter(self.ring, self.submit, self.wait) {
             Ok(()) => Ok(()),
             Err(error) => match error.raw_os_error() {
-                // A signal, the end of the wait, or completions that must be reaped first: the turn goes on.
-                Some(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY) => Ok(()),
+                // A signal, or completions that must be reaped first: the turn goes on.
+                Some(libc::EINTR | libc::EAGAIN | libc::EBUSY) => Ok(()),
                 _ => Err(error),
             },
         }
     }
 }
 
-/// Submits `submit` entries and waits for a completion, if `wait` says so for at most that long, and runs the deferred
-/// work of the ring, without which there are no completions.
-fn enter(ring: RingHandle, submit: u32, wait: Option<Option<Duration>>) -> io::Result<()> {
-    let (descriptor, mut flags) = match ring {
+/// Submits `submit` entries, waits for a completion if it is to, and runs the deferred work of the ring, without which
+/// there are no completions.
+fn enter(ring: RingHandle, submit: u32, wait: bool) -> io::Result<()> {
+    let (descriptor, flags) = match ring {
         RingHandle::Descriptor(descriptor) => (descriptor, ENTER_GETEVENTS),
         RingHandle::Registered(index) => (index as RawFd, ENTER_GETEVENTS | ENTER_REGISTERED_RING),
     };
-    let timeout = wait.flatten().map(|duration| Timespec {
-        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        nanoseconds: i64::from(duration.subsec_nanos()),
-    });
-    let argument = GetEventsArgument {
-        sigmask: 0,
-        sigmask_bytes: 0,
-        min_wait_us: 0,
-        timeout: timeout.as_ref().map_or(0, |timeout| std::ptr::from_ref(timeout) as u64),
-    };
-    let (pointer, bytes) = if timeout.is_some() {
-        flags |= ENTER_EXT_ARG;
-        (std::ptr::from_ref(&argument), size_of::<GetEventsArgument>())
-    } else {
-        (std::ptr::null(), 0)
-    };
-    let minimum = u32::from(wait.is_some());
-    // SAFETY: `argument` and the timespec it points to outlive the call; the entries submitted were pushed to the ring
-    // with buffers that live until their completion (see uring.rs).
-    let result = unsafe { libc::syscall(libc::SYS_io_uring_enter, descriptor, submit, minimum, flags, pointer, bytes) };
+    let (minimum, signals) = (u32::from(wait), std::ptr::null::<libc::sigset_t>());
+    // SAFETY: no pointers are passed; the entries submitted were pushed to the ring with buffers that live until their
+    // completion (see uring.rs).
+    let result = unsafe { libc::syscall(libc::SYS_io_uring_enter, descriptor, submit, minimum, flags, signals, 0) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -12,10 +12,10 @@ mod limits;
 mod tests;
 mod uring;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use bell::Bell;
 pub use chunk::{ChunkPool, ReceiveBuffer, Slice};
@@ -24,6 +24,7 @@ pub use limits::raise_descriptor_limit;
 pub use uring::Uring;
 
 use crate::link::Batch;
+use crate::time::Time;
 
 /// A socket of a driver. Its number is not used again before its [`Completion::Closed`] was handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,8 +35,8 @@ pub struct SocketId(pub(crate) u32);
 pub enum Wait {
     /// Not at all.
     No,
-    /// Until there is one, at most this long.
-    AtMost(Duration),
+    /// Until there is one, or until about then: the wait may end a little early.
+    Until(Time),
     /// Until there is one.
     Forever,
 }
@@ -78,7 +79,7 @@ pub trait Driver {
     fn begin(&mut self, wait: Wait) -> Option<Self::Entry>;
 
     /// Appends what has completed.
-    fn reap(&mut self, completions: &mut Vec<Completion>) -> io::Result<()>;
+    fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<()>;
 
     /// A way into the kernel.
     type Entry: Entry;

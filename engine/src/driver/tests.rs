@@ -1,24 +1,33 @@
 //! The driver against the real kernel, over loopback; and the receive buffers by themselves.
 
+use std::collections::VecDeque;
 use std::net::TcpListener;
+use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{ChunkPool, Completion, Driver, Entry, SocketId, Uring, Wait};
 use crate::link::Batch;
+use crate::time::{Clock, Time};
 use crate::wire::{Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+
+static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::start);
+
+fn now() -> Time {
+    CLOCK.now()
+}
 
 /// Turns the driver until it has completed something that `wanted` picks.
 fn turn_until<T>(driver: &mut Uring, mut wanted: impl FnMut(Completion) -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         assert!(Instant::now() < deadline, "nothing came");
-        if let Some(entry) = driver.begin(Wait::AtMost(Duration::from_millis(100))) {
+        if let Some(entry) = driver.begin(Wait::Until(now() + Duration::from_millis(100))) {
             entry.enter().unwrap();
         }
-        let mut completions = Vec::new();
+        let mut completions = VecDeque::new();
         driver.reap(&mut completions).unwrap();
         let mut found = None;
         for completion in completions {
@@ -79,7 +88,7 @@ fn close(driver: &mut Uring, sockets: &[SocketId]) {
 
 #[test]
 fn bytes_arrive_and_sockets_close() {
-    let mut driver = Uring::new().unwrap();
+    let mut driver = Uring::new(*CLOCK).unwrap();
     let pool = ChunkPool::new(64 * 1024, 4);
     let [listener, near, far] = connect(&mut driver);
     driver.receive(far, pool.take());
@@ -118,7 +127,7 @@ fn bytes_arrive_and_sockets_close() {
 
 #[test]
 fn a_full_socket_takes_a_part_and_the_kernel_the_rest() {
-    let mut driver = Uring::new().unwrap();
+    let mut driver = Uring::new(*CLOCK).unwrap();
     let pool = ChunkPool::new(256 * 1024, 4);
     let [listener, near, far] = connect(&mut driver);
     let mut total = 0;
@@ -163,7 +172,7 @@ fn a_full_socket_takes_a_part_and_the_kernel_the_rest() {
 
 #[test]
 fn a_bell_ends_a_wait_also_when_it_was_rung_before() {
-    let mut driver = Uring::new().unwrap();
+    let mut driver = Uring::new(*CLOCK).unwrap();
     let bell = driver.bell();
     for early in [true, false] {
         bell.fall_asleep();
@@ -176,16 +185,36 @@ fn a_bell_ends_a_wait_also_when_it_was_rung_before() {
             Some(ring)
         };
         let began = Instant::now();
-        let entry = driver.begin(Wait::AtMost(PATIENCE)).unwrap();
+        let entry = driver.begin(Wait::Until(now() + PATIENCE)).unwrap();
         let ringing = ringing.map(|ring| ring());
         entry.enter().unwrap();
-        driver.reap(&mut Vec::new()).unwrap();
+        driver.reap(&mut VecDeque::new()).unwrap();
         assert!(began.elapsed() < PATIENCE);
         assert!(!bell.is_asleep());
         if let Some(ringing) = ringing {
             ringing.join().unwrap();
         }
     }
+}
+
+/// A wait that is to end earlier than an alarm which is set already has its own; one that is to end later needs none.
+#[test]
+fn waits_end_in_time_and_not_long_before() {
+    let mut driver = Uring::new(*CLOCK).unwrap();
+    let mut waits = 0;
+    for milliseconds in [200, 20, 60, 5, 5, 250] {
+        let until = now() + Duration::from_millis(milliseconds);
+        while now() < until {
+            driver.begin(Wait::Until(until)).unwrap().enter().unwrap();
+            waits += 1;
+            let mut completions = VecDeque::new();
+            driver.reap(&mut completions).unwrap();
+            assert!(completions.is_empty());
+        }
+        assert!(now().since(until) < PATIENCE);
+    }
+    // Each alarm may end one wait early, and there are at most six.
+    assert!(waits <= 12, "{waits}");
 }
 
 #[test]

@@ -4,13 +4,15 @@
 //! kernel (`DEFER_TASKRUN`). Receives are one-shot into one contiguous buffer, so that segments stand in one piece; sends
 //! are gathered from where their bytes stand. `ARCHITECTURE.md` has the measurements behind both choices.
 
+use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
+use std::time::Duration;
 
-use io_uring::types::{CancelBuilder, Fd};
+use io_uring::types::{CancelBuilder, Fd, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use slab::Slab;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -19,6 +21,7 @@ use super::kernel::{self, RingHandle, UringEntry};
 use super::{Bell, Completion, Driver, Entry, ReceiveBuffer, SocketId, Wait, features};
 use crate::link::{Batch, Piece};
 use crate::stream::Part;
+use crate::time::{Clock, Time};
 
 /// Room for submissions between two turns; when it is used up they are handed over early.
 const ENTRIES: u32 = 256;
@@ -34,6 +37,7 @@ const RECEIVE: u64 = 3;
 const SEND: u64 = 4;
 const CANCEL: u64 = 5;
 const BELL: u64 = 6;
+const ALARM: u64 = 7;
 
 /// An io_uring instance with its sockets.
 pub struct Uring {
@@ -45,6 +49,12 @@ pub struct Uring {
     /// Sockets that closed without anything under way.
     closed: Vec<SocketId>,
     broken: Option<io::Error>,
+    clock: Clock,
+    /// When the timeouts that are under way end a wait, the earliest last. They are set once for many waits: a wait with
+    /// a timeout of its own costs the setting and the cancelling of a timer.
+    alarms: Vec<Time>,
+    /// Read by the kernel when the alarm is handed over.
+    alarm_in: Box<Timespec>,
     /// For `send_now`; empty between calls.
     vectors: Vec<libc::iovec>,
     small: Vec<u8>,
@@ -78,7 +88,7 @@ unsafe impl Send for Uring {}
 
 impl Uring {
     /// Sets up a ring. It belongs to the thread that makes the first [entry](Driver::begin).
-    pub fn new() -> Result<Uring, features::Unavailable> {
+    pub fn new(clock: Clock) -> Result<Uring, features::Unavailable> {
         let ring = features::set_up(ENTRIES, COMPLETIONS)?;
         let bell = Bell::new().map_err(features::Unavailable::bell)?;
         let mut driver = Uring {
@@ -88,6 +98,9 @@ impl Uring {
             sockets: Slab::new(),
             closed: Vec::new(),
             broken: None,
+            clock,
+            alarms: Vec::new(),
+            alarm_in: Box::default(),
             vectors: Vec::new(),
             small: Vec::new(),
         };
@@ -108,14 +121,25 @@ impl Uring {
             if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                 return;
             }
-            if let Err(error) = self.entry(None).and_then(Entry::enter) {
+            if let Err(error) = self.entry(false).and_then(Entry::enter) {
                 self.broken = Some(error);
                 return;
             }
         }
     }
 
-    fn entry(&mut self, wait: Option<Option<std::time::Duration>>) -> io::Result<UringEntry> {
+    /// Sees that the kernel ends a wait at `time`, or before.
+    fn set_alarm(&mut self, time: Time) {
+        if self.alarms.last().is_some_and(|alarm| *alarm <= time) {
+            return;
+        }
+        self.alarms.push(time);
+        *self.alarm_in = Timespec::from(time - self.clock.now());
+        let timeout = opcode::Timeout::new(&raw const *self.alarm_in).build();
+        self.push(timeout.user_data(ALARM));
+    }
+
+    fn entry(&mut self, wait: bool) -> io::Result<UringEntry> {
         let ring = match self.handle {
             Some(handle) => handle,
             None => {
@@ -148,12 +172,16 @@ impl Uring {
         }
     }
 
-    fn complete(&mut self, entry: &cqueue::Entry, completions: &mut Vec<Completion>) {
+    fn complete(&mut self, entry: &cqueue::Entry, completions: &mut VecDeque<Completion>) {
         let (operation, socket) = (entry.user_data() & 0xFF, SocketId((entry.user_data() >> 8) as u32));
         if operation == BELL {
             if !cqueue::more(entry.flags()) {
                 self.watch_bell();
             }
+            return;
+        }
+        if operation == ALARM {
+            self.alarms.pop();
             return;
         }
         let Some(state) = self.sockets.get_mut(socket.0 as usize) else { return };
@@ -169,13 +197,15 @@ impl Uring {
                         if !closing {
                             let _ = set_up_connection(&connection);
                             let connection = self.insert(connection);
-                            completions.push(Completion::Accepted { listener: socket, socket: connection });
+                            completions.push_back(Completion::Accepted { listener: socket, socket: connection });
                             if !waiting {
                                 self.accept(socket);
                             }
                         }
                     }
-                    Err(error) if !closing => completions.push(Completion::AcceptFailed { listener: socket, error }),
+                    Err(error) if !closing => {
+                        completions.push_back(Completion::AcceptFailed { listener: socket, error })
+                    }
                     Err(_) => {}
                 }
             }
@@ -183,7 +213,7 @@ impl Uring {
                 state.waiting = false;
                 state.address = None;
                 if !state.closing {
-                    completions.push(Completion::Connected { socket, result: result.map(drop) });
+                    completions.push_back(Completion::Connected { socket, result: result.map(drop) });
                 }
             }
             RECEIVE => {
@@ -193,7 +223,7 @@ impl Uring {
                         unsafe { buffer.advance(bytes) };
                     }
                     if !state.closing {
-                        completions.push(Completion::Received { socket, result, buffer });
+                        completions.push_back(Completion::Received { socket, result, buffer });
                     }
                 }
             }
@@ -205,7 +235,7 @@ impl Uring {
                     let result = result.and_then(|sent| {
                         if sent == all { Ok(()) } else { Err(io::Error::from(io::ErrorKind::WriteZero)) }
                     });
-                    completions.push(Completion::Sent { socket, result, batch: send.batch });
+                    completions.push_back(Completion::Sent { socket, result, batch: send.batch });
                 }
             }
             _ => state.cancelling = false,
@@ -213,10 +243,10 @@ impl Uring {
         self.forget_if_idle(socket, completions);
     }
 
-    fn forget_if_idle(&mut self, socket: SocketId, completions: &mut Vec<Completion>) {
+    fn forget_if_idle(&mut self, socket: SocketId, completions: &mut VecDeque<Completion>) {
         if self.sockets.get(socket.0 as usize).is_some_and(|entry| entry.closing && !entry.is_busy()) {
             self.sockets.remove(socket.0 as usize);
-            completions.push(Completion::Closed { socket });
+            completions.push_back(Completion::Closed { socket });
         }
     }
 }
@@ -339,14 +369,17 @@ impl Driver for Uring {
 
     fn begin(&mut self, wait: Wait) -> Option<UringEntry> {
         let wait = match wait {
-            Wait::No => None,
-            _ if !self.closed.is_empty() || self.broken.is_some() || !self.ring.completion().is_empty() => None,
-            Wait::AtMost(duration) => Some(Some(duration)),
-            Wait::Forever => Some(None),
+            Wait::No => false,
+            _ if !self.closed.is_empty() || self.broken.is_some() || !self.ring.completion().is_empty() => false,
+            Wait::Until(time) => {
+                self.set_alarm(time);
+                true
+            }
+            Wait::Forever => true,
         };
         let queue = self.ring.submission();
         // A turn that has nothing to submit, nothing to run and nothing to wait for needs no system call.
-        let needed = wait.is_some() || !queue.is_empty() || queue.taskrun() || queue.cq_overflow();
+        let needed = wait || !queue.is_empty() || queue.taskrun() || queue.cq_overflow();
         drop(queue);
         if !needed && self.handle.is_some() {
             return None;
@@ -360,7 +393,7 @@ impl Driver for Uring {
         }
     }
 
-    fn reap(&mut self, completions: &mut Vec<Completion>) -> io::Result<()> {
+    fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<()> {
         for socket in std::mem::take(&mut self.closed) {
             self.forget_if_idle(socket, completions);
         }
@@ -387,10 +420,10 @@ impl Drop for Uring {
         for socket in sockets {
             self.close(socket);
         }
-        let mut completions = Vec::new();
+        let mut completions = VecDeque::new();
         while !self.sockets.is_empty() {
             completions.clear();
-            let entered = match self.begin(Wait::AtMost(std::time::Duration::from_millis(100))) {
+            let entered = match self.begin(Wait::Until(self.clock.now() + Duration::from_millis(100))) {
                 Some(entry) => entry.enter(),
                 None => Ok(()),
             };

@@ -9,7 +9,7 @@ mod node;
 mod timers;
 mod wiring;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,14 +71,16 @@ pub(crate) struct Shard<D: Driver> {
     timers: Timers,
     pool: Arc<ChunkPool>,
     /// Links that may have something to send.
-    dirty: Vec<LinkKey>,
+    dirty: VecDeque<LinkKey>,
     /// Links whose streams are in polling mode.
     polled: Vec<LinkKey>,
     #[expect(clippy::vec_box, reason = "the driver takes and gives back boxes, so that a batch does not move")]
     spare: Vec<Box<Batch>>,
     /// Batches of which a socket has taken only so many bytes when they were sent from outside.
     unsent: Vec<(SocketId, Box<Batch>, usize)>,
-    completions: Vec<Completion>,
+    completions: VecDeque<Completion>,
+    /// Servers whose inbox was given something in this round.
+    touched: Vec<u32>,
     last_turn: Time,
     /// The loop waited until then by its own wish: so late it may wake.
     woken_by: Time,
@@ -96,11 +98,12 @@ impl<D: Driver> Shard<D> {
             connections: Vec::new(),
             timers: Timers::default(),
             pool: ChunkPool::new(CHUNK_BYTES, SPARE_CHUNKS),
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
             polled: Vec::new(),
             spare: Vec::new(),
             unsent: Vec::new(),
-            completions: Vec::new(),
+            completions: VecDeque::new(),
+            touched: Vec::new(),
             last_turn: clock.now(),
             woken_by: clock.now(),
             shutdown: false,
@@ -133,7 +136,7 @@ impl<D: Driver> Shard<D> {
         let flushed = self.flush(now);
         self.resume_sends();
         // What was sent needs no look at its outcome before the wait; but what came by mail may be what somebody waits for.
-        let wait = if awaited { Wait::No } else { self.prepare_to_wait(idle, now) };
+        let wait = if awaited { Wait::No } else { self.prepare_to_wait(idle) };
         Round { entry: self.driver.begin(wait), worked: awaited || flushed, waits: wait != Wait::No, began: now }
     }
 
@@ -149,16 +152,16 @@ impl<D: Driver> Shard<D> {
         } else {
             round.began
         };
-        let mut completions = std::mem::take(&mut self.completions);
-        let result = self.driver.reap(&mut completions);
-        let worked = round.worked || !completions.is_empty();
-        for completion in completions.drain(..) {
+        let result = self.driver.reap(&mut self.completions);
+        let worked = round.worked || !self.completions.is_empty();
+        while let Some(completion) = self.completions.pop_front() {
             self.complete(completion, now);
         }
-        self.completions = completions;
         self.expire(now);
-        for node in self.nodes.values_mut() {
-            node.inbox.wake();
+        while let Some(node) = self.touched.pop() {
+            if let Some(node) = self.nodes.get_mut(&node) {
+                node.inbox.wake();
+            }
         }
         result.map(|()| worked)
     }
@@ -187,7 +190,7 @@ impl<D: Driver> Shard<D> {
 
     /// Goes on with what the socket did not take at once.
     fn resume_sends(&mut self) {
-        for (socket, batch, sent) in std::mem::take(&mut self.unsent) {
+        for (socket, batch, sent) in self.unsent.drain(..) {
             self.driver.send(socket, batch, sent);
         }
     }
@@ -206,9 +209,9 @@ impl<D: Driver> Shard<D> {
     }
 
     /// How to wait: not at all if something turns out to be there once this side has published that it sleeps.
-    fn prepare_to_wait(&mut self, idle: Idle, now: Time) -> Wait {
+    fn prepare_to_wait(&mut self, idle: Idle) -> Wait {
         let Idle::Park(until) = idle else { return Wait::No };
-        for key in std::mem::take(&mut self.polled) {
+        while let Some(key) = self.polled.pop() {
             self.settle(key);
         }
         if !self.dirty.is_empty() || !self.mailbox.fall_asleep() {
@@ -221,7 +224,7 @@ impl<D: Driver> Shard<D> {
         match next {
             Some(next) => {
                 self.woken_by = next;
-                Wait::AtMost(next.since(now))
+                Wait::Until(next)
             }
             None => {
                 self.woken_by = Time::from_nanos(u64::MAX);
@@ -259,20 +262,23 @@ impl<D: Driver> Shard<D> {
     }
 
     /// The link may have something to send.
-    fn mark(&mut self, key: LinkKey) {
+    pub(crate) fn mark(&mut self, key: LinkKey) {
         if let Some(slot) = self.slot(key)
             && !slot.dirty
         {
             slot.dirty = true;
-            self.dirty.push(key);
+            self.dirty.push_back(key);
         }
     }
 
     /// Sends what the dirty links have.
     fn flush(&mut self, now: Time) -> bool {
         let mut worked = false;
-        for key in std::mem::take(&mut self.dirty) {
-            worked |= self.flush_link(key, now);
+        // What is marked on the way is looked at in the next round.
+        for _ in 0..self.dirty.len() {
+            if let Some(key) = self.dirty.pop_front() {
+                worked |= self.flush_link(key, now);
+            }
         }
         worked
     }

@@ -190,7 +190,12 @@ impl<D: Driver> Shard<D> {
                     let Some(node) = self.nodes.get_mut(&key.node) else { return self.driver.close(socket) };
                     let Some(slot) = node.links.get_mut(key.link as usize) else { return self.driver.close(socket) };
                     match slot.link.receive(&header, bytes, now) {
-                        Ok(Some(delivery)) => node.deliver(key, delivery, || buffer.share(payload)),
+                        Ok(Some(delivery)) => {
+                            node.deliver(key, delivery, || buffer.share(payload));
+                            if self.touched.last() != Some(&key.node) {
+                                self.touched.push(key.node);
+                            }
+                        }
                         Ok(None) => {}
                         Err(violation) => return self.violated(key, &violation.to_string(), now),
                     }
@@ -206,10 +211,9 @@ impl<D: Driver> Shard<D> {
                 Role::Dialing(_) | Role::Ending => {}
             }
         }
-        let pool = self.pool.clone();
-        let Some(connection) = self.connection(socket) else { return };
+        let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return };
         let role = connection.role;
-        let buffer = connection.make_room(buffer, &pool);
+        let buffer = connection.make_room(buffer, &self.pool);
         if let Role::Link(key) = role {
             self.mark(key);
             self.look_at_stop(key.node, now);
