@@ -1,5 +1,7 @@
 //! Envelopes: what is sent, and what arrives.
 
+use std::time::Duration;
+
 use cluster_engine::{BROADCAST, Body, Lane, Payload, Pid, Received};
 
 /// An envelope that has arrived.
@@ -28,7 +30,7 @@ impl Envelope {
     /// ```
     #[inline]
     pub fn to(recipients: impl Into<Recipients>) -> Draft<'static> {
-        Draft { to: recipients.into(), id: None, body: Body::default(), lane: Lane::Normal }
+        Draft::new(recipients.into(), Lane::Normal)
     }
 
     #[inline]
@@ -115,6 +117,15 @@ pub struct Draft<'a> {
     pub(crate) id: Option<i64>,
     pub(crate) body: Body<'a>,
     pub(crate) lane: Lane,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) best_effort: bool,
+}
+
+impl Draft<'static> {
+    #[inline]
+    pub(crate) fn new(to: Recipients, lane: Lane) -> Draft<'static> {
+        Draft { to, id: None, body: Body::default(), lane, ttl: None, best_effort: false }
+    }
 }
 
 impl<'a> Draft<'a> {
@@ -122,8 +133,8 @@ impl<'a> Draft<'a> {
     /// a `String` or `Bytes` is handed over: if it is longer than 16 KiB, nothing copies it.
     #[inline]
     pub fn body<'b>(self, body: impl Into<Body<'b>>) -> Draft<'b> {
-        let Draft { to, id, lane, .. } = self;
-        Draft { to, id, body: body.into(), lane }
+        let Draft { to, id, lane, ttl, best_effort, .. } = self;
+        Draft { to, id, body: body.into(), lane, ttl, best_effort }
     }
 
     /// The message id. Without one the outbox gives the next free one.
@@ -140,6 +151,22 @@ impl<'a> Draft<'a> {
         self
     }
 
+    /// Drops the envelope if it could not be sent within `ttl`: who gets it late has no use for it.
+    ///
+    /// It counts from the `send`. What is dropped is counted, in [`Event::Dropped`](crate::Event::Dropped) and in the
+    /// statistics.
+    pub fn ttl(mut self, ttl: Duration) -> Draft<'a> {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Sends the envelope once and not again: if the connection is lost before it is acknowledged, it is dropped, and
+    /// counted as with [`ttl`](Draft::ttl). For what is soon said anew, such as a heartbeat.
+    pub fn best_effort(mut self) -> Draft<'a> {
+        self.best_effort = true;
+        self
+    }
+
     /// The same envelope to others.
     pub fn readdressed(mut self, recipients: impl Into<Recipients>) -> Draft<'a> {
         self.to = recipients.into();
@@ -148,8 +175,13 @@ impl<'a> Draft<'a> {
 
     /// The same envelope with a message of its own: copied if it was borrowed.
     pub fn into_owned(self) -> Draft<'static> {
-        let Draft { to, id, body, lane } = self;
-        Draft { to, id, body: body.into_owned(), lane }
+        let Draft { to, id, body, lane, ttl, best_effort } = self;
+        Draft { to, id, body: body.into_owned(), lane, ttl, best_effort }
+    }
+
+    #[inline]
+    pub(crate) fn is_perishable(&self) -> bool {
+        self.best_effort || self.ttl.is_some()
     }
 
     /// Who it is for.

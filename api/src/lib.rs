@@ -49,8 +49,8 @@ mod typed;
 mod wait;
 
 pub use cluster_engine::{
-    BROADCAST, Body, DownReason, Event, Feature, FeatureReport, Lane, Payload, PeerStats, Pid, RefusalReason,
-    Unavailable, Undelivered, probe,
+    BROADCAST, Body, DownReason, DropReason, Event, Feature, FeatureReport, Lane, Payload, PeerStats, Pid,
+    RefusalReason, Unavailable, Undelivered, probe,
 };
 pub use config::{Catalog, Checksum, Config, ConfigError, Connect, Idle, Member, Threading};
 pub use engine::Engine;

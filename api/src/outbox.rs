@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use cluster_engine::{Body, Lane, Pid, PushError, Sender};
+use cluster_engine::{Lane, Perish, Pid, PushError, Sender};
 
 use crate::wait::wait;
 use crate::{Draft, Recipients};
@@ -102,7 +102,7 @@ impl Outbox {
         let id = self.take_id();
         let index = match self.sender.index_of(pid) {
             Ok(index) => index,
-            Err(error) => return Err(self.error(error, Draft::empty(pid, lane), vec![pid])),
+            Err(error) => return Err(self.error(error, Draft::new(Recipients::One(pid), lane), vec![pid])),
         };
         // Looked at first, because a claim that fails would keep `self` borrowed.
         let room = match self.sender.has_room(index, lane, length) {
@@ -112,7 +112,7 @@ impl Outbox {
             Err(error) => Err(error),
         };
         if let Err(error) = room {
-            return Err(self.error(error, Draft::empty(pid, lane), vec![pid]));
+            return Err(self.error(error, Draft::new(Recipients::One(pid), lane), vec![pid]));
         }
         Ok(Claim { sender: &mut self.sender, index, lane, id, length })
     }
@@ -125,6 +125,7 @@ impl Outbox {
         };
         // The usual case, without a list of recipients; whatever stands in its way is looked at by the general one.
         if let Recipients::One(pid) = draft.to
+            && !draft.is_perishable()
             && let Ok(index) = self.sender.index_of(pid)
             && self.sender.push(index, draft.lane, id, &draft.body, true).is_ok()
         {
@@ -158,12 +159,19 @@ impl Outbox {
             let unknown = *unknown;
             return Err(self.error(PushError::UnknownPid, draft, vec![unknown]));
         }
+        let perish =
+            Perish { expires: draft.ttl.map(|ttl| self.sender.drive().time_in(ttl)), best_effort: draft.best_effort };
         let mut failed = Vec::new();
         let mut failure = PushError::Full;
         for &pid in recipients {
             let Ok(index) = self.sender.index_of(pid) else { continue };
             loop {
-                let error = match self.sender.push(index, draft.lane, id, &draft.body, false) {
+                let pushed = if perish.is_perishable() {
+                    self.sender.push_perishable(index, draft.lane, id, &draft.body, perish)
+                } else {
+                    self.sender.push(index, draft.lane, id, &draft.body, false)
+                };
+                let error = match pushed {
                     Ok(()) => break,
                     Err(PushError::Full) if patient => {
                         match self.wait_for_room(index, draft.lane, draft.body.len(), deadline) {
@@ -255,12 +263,6 @@ impl fmt::Debug for Outbox {
             .field("pid", &self.pid)
             .field("peers", &self.sender.peers().len())
             .finish_non_exhaustive()
-    }
-}
-
-impl Draft<'static> {
-    fn empty(pid: Pid, lane: Lane) -> Draft<'static> {
-        Draft { to: Recipients::One(pid), id: None, body: Body::default(), lane }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::link::{Local, Pid};
 use crate::outbox::{OutboxShared, Sender};
 use crate::shard::{Command, Idle, LinkKey, Mailbox, Ready, Seed, Shard, Undelivered};
 use crate::stats::{PeerStats, StatsTable};
-use crate::time::Clock;
+use crate::time::{Clock, Time};
 
 /// What a loop, or an application at its inbox, does when there is nothing to do: first it spins, then it yields its core
 /// to others again and again, then it parks. A parked thread uses no CPU.
@@ -140,11 +140,11 @@ impl Engine {
             let shard = Arc::new(Mutex::new(Some(shard)));
             let failed = Arc::new(Failure::default());
             if threading == Threading::Inline {
-                let inline = Some(Arc::new(Inline { owner: AtomicUsize::new(0), clock }));
-                loops.push(Loop { drive: Drive { mailbox, shard, inline, failed, idle }, thread: None });
+                let inline = Some(Arc::new(Inline { owner: AtomicUsize::new(0) }));
+                loops.push(Loop { drive: Drive { mailbox, shard, inline, failed, idle, clock }, thread: None });
                 continue;
             }
-            let drive = Drive { mailbox, shard: shard.clone(), inline: None, failed: failed.clone(), idle };
+            let drive = Drive { mailbox, shard: shard.clone(), inline: None, failed: failed.clone(), idle, clock };
             let thread = thread::Builder::new()
                 .name(format!("cluster-{number}"))
                 .spawn(move || run(&shard, idle, &failed))
@@ -310,7 +310,6 @@ impl Failure {
 struct Inline {
     /// The thread that drives it: the first one that did; 0 before. io_uring takes submissions from one thread only.
     owner: AtomicUsize,
-    clock: Clock,
 }
 
 thread_local! {
@@ -352,9 +351,15 @@ pub struct Drive {
     inline: Option<Arc<Inline>>,
     failed: Arc<Failure>,
     idle: IdleStrategy,
+    clock: Clock,
 }
 
 impl Drive {
+    /// The moment `ahead` from now on the loop's clock.
+    pub fn time_in(&self, ahead: Duration) -> Time {
+        self.clock.now() + ahead
+    }
+
     #[inline]
     pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
         &self.mailbox
@@ -390,8 +395,7 @@ impl Drive {
     /// Turns an inline loop once; if there is nothing to do, waits for something, at most until `deadline`.
     #[inline]
     pub fn poll_until(&self, deadline: Option<Instant>) -> bool {
-        let Some(inline) = &self.inline else { return false };
-        self.turn(Idle::Park(deadline.map(|deadline| inline.clock.at(deadline))))
+        self.turn(Idle::Park(deadline.map(|deadline| self.clock.at(deadline))))
     }
 
     fn turn(&self, idle: Idle) -> bool {

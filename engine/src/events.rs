@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use atomic_waker::AtomicWaker;
 use crossbeam_queue::ArrayQueue;
 
-use crate::link::{DownReason, Pid};
+use crate::link::{DownReason, DropReason, Pid};
 use crate::wire::{RefusalReason, WireIncarnation};
 
 /// An application that reads no events keeps this many; of more, the oldest are dropped, and counted.
@@ -43,6 +43,15 @@ pub enum Event {
         pid: Pid,
         /// Why.
         reason: RefusalReason,
+    },
+    /// Envelopes that the outbox had taken were given up.
+    Dropped {
+        /// The peer.
+        pid: Pid,
+        /// How many since the last such event.
+        count: u64,
+        /// Why.
+        reason: DropReason,
     },
     /// Connections cannot be accepted for now; the engine tries again.
     AcceptFailed {

@@ -9,7 +9,7 @@ use crate::link::Pid;
 use crate::payload::Body;
 use crate::shard::{Command, LinkKey, Ready};
 use crate::stats::StatsTable;
-use crate::stream::{self, Full, Lane, StreamWriter};
+use crate::stream::{self, Full, Lane, Perish, StreamWriter};
 use crate::wire::{FRAME_HEADER_BYTES, MAX_STREAMS};
 
 /// An inline server sends by itself once so much was written since its loop last turned.
@@ -92,6 +92,26 @@ impl Sender {
             Err(Full) => return Err(PushError::Full),
         };
         self.written(index, body.len(), signal, alone);
+        Ok(())
+    }
+
+    /// As [`push`](Sender::push), for an envelope that may be dropped before it arrives.
+    pub fn push_perishable(
+        &mut self,
+        index: usize,
+        lane: Lane,
+        id: i64,
+        body: &Body<'_>,
+        perish: Perish,
+    ) -> Result<(), PushError> {
+        if body.len() as u64 > self.shared.max_envelope_bytes {
+            return Err(PushError::TooLarge);
+        }
+        let signal = match self.writer(index, lane)?.push_perishable(id, body, perish) {
+            Ok(signal) => signal,
+            Err(Full) => return Err(PushError::Full),
+        };
+        self.written(index, body.len(), signal, false);
         Ok(())
     }
 
@@ -187,7 +207,7 @@ fn open(
     let (writer, reader) = stream::stream(id, shared.ring_bytes, references);
     shared.stats.sends(index, writer.counters());
     let link = LinkKey { node: shared.node, link: index as u32 };
-    drive.mailbox().command(Command::Open { link, stream: reader });
+    drive.mailbox().command(Command::Open { link, stream: Box::new(reader) });
     Ok(writer)
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::link::{Inbound, Pid};
+use crate::link::{DropReason, Inbound, Pid};
 use crate::stream::Counters;
 
 /// What went to and came from one peer since the server started.
@@ -18,6 +18,12 @@ pub struct PeerStats {
     pub messages_in: u64,
     /// Their payload bytes.
     pub bytes_in: u64,
+    /// Envelopes of those that the outbox took which were given up because their time to live was over.
+    pub dropped_expired: u64,
+    /// And because they were best effort, and the connection was lost before they were acknowledged.
+    pub dropped_best_effort: u64,
+    /// And because the peer was removed.
+    pub dropped_removed: u64,
 }
 
 /// The counters of a server's streams. Counting takes no lock: each stream has counters of its own, read here.
@@ -31,6 +37,9 @@ pub(crate) struct StatsTable {
 struct Streams {
     sending: Vec<Arc<Counters>>,
     receiving: Vec<Arc<Inbound>>,
+    expired: u64,
+    best_effort: u64,
+    removed: u64,
 }
 
 impl StatsTable {
@@ -45,6 +54,14 @@ impl StatsTable {
 
     pub(crate) fn receives(&self, index: usize, inbound: Arc<Inbound>) {
         self.with(index, |streams| streams.receiving.push(inbound));
+    }
+
+    pub(crate) fn dropped(&self, index: usize, count: u64, reason: DropReason) {
+        self.with(index, |streams| match reason {
+            DropReason::Expired => streams.expired += count,
+            DropReason::BestEffort => streams.best_effort += count,
+            DropReason::PeerRemoved => streams.removed += count,
+        });
     }
 
     fn with(&self, index: usize, change: impl FnOnce(&mut Streams)) {
@@ -62,6 +79,9 @@ impl StatsTable {
             bytes_out: streams.sending.iter().map(|counters| counters.bytes()).sum(),
             messages_in: streams.receiving.iter().map(|inbound| inbound.counters().messages()).sum(),
             bytes_in: streams.receiving.iter().map(|inbound| inbound.counters().bytes()).sum(),
+            dropped_expired: streams.expired,
+            dropped_best_effort: streams.best_effort,
+            dropped_removed: streams.removed,
         });
         rows.collect()
     }

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,8 @@ fn frame(length: u32, present: usize) -> Vec<u8> {
     [FrameHeader::new(length, 666).as_bytes(), &vec![0; present]].concat()
 }
 
+static GREETINGS: AtomicU32 = AtomicU32::new(1);
+
 /// What the attacker would say if it were server 3.
 fn hello(config: &Config) -> Hello {
     Hello {
@@ -53,7 +55,8 @@ fn hello(config: &Config) -> Hello {
         window_bytes: 1 << 22,
         peer_timeout_ms: 60_000,
         features: 0,
-        session: 0,
+        // Each is news.
+        greeting: GREETINGS.fetch_add(1, Ordering::Relaxed),
         cluster: config.cluster.clone(),
         sending: Vec::new(),
         receiving: Vec::new(),

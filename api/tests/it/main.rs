@@ -7,6 +7,7 @@ mod delivery;
 mod hostile;
 mod inline;
 mod outcomes;
+mod perishable;
 mod pressure;
 mod proxy;
 mod reconnect;

@@ -3,10 +3,7 @@
 use super::incoming::InStream;
 use super::{Event, HANDSHAKE_TIMEOUT, Link, Notice, State};
 use crate::time::Time;
-use crate::wire::{Hello, Receiving, Refusal, RefusalReason, Sending};
-
-/// Positions and windows above this are nonsense; so no sum of two of them overflows.
-const LARGEST_POSITION: u64 = 1 << 62;
+use crate::wire::{Hello, LARGEST_POSITION, Receiving, Refusal, RefusalReason, Sending};
 
 /// So many earlier incarnations of a peer are remembered.
 const MOST_REPLACED: usize = 16;
@@ -45,12 +42,15 @@ impl Link {
         if self.replaced.contains(&hello.incarnation) {
             return refuse(RefusalReason::AlreadyConnected);
         }
+        // Said before what we have heard since: the other half of a tie that is decided, or left over on a connection that
+        // was accepted late. What it says of the streams is not true any more.
+        if same && hello.greeting <= self.heard_greeting {
+            return refuse(RefusalReason::Tie);
+        }
         match self.state {
             State::Closed => return refuse(RefusalReason::Stopping),
             // Both dial at once: the connection that the lower pid dialed is kept, if it came to be.
             State::Greeting if self.local.pid < self.peer => return refuse(RefusalReason::Tie),
-            // Said before the peer knew of the session that is up: the other half of a tie that is decided already.
-            State::Up if same && hello.session < self.session => return refuse(RefusalReason::Tie),
             // Another process claims the pid of a peer that is alive.
             State::Up if !same && now.since(self.heard) < self.local.heartbeat_interval * 2 => {
                 return refuse(RefusalReason::AlreadyConnected);
@@ -64,12 +64,8 @@ impl Link {
             self.notices.push(Notice::Down { reason: super::DownReason::Closed });
         }
         self.step(Event::Accepted);
-        self.session = self.session.max(hello.session).saturating_add(1);
         self.settle(hello, now);
-        let mut welcome = self.hello();
-        // The dialer computes the session's number from what both said before it.
-        welcome.session = self.session - 1;
-        Verdict::Welcome(welcome)
+        Verdict::Welcome(self.hello())
     }
 
     /// The peer has answered our `Hello`. `false`: the answer makes no sense, and the connection is to be closed.
@@ -81,7 +77,6 @@ impl Link {
             return false;
         }
         self.step(Event::Welcomed);
-        self.session = self.session.max(welcome.session).saturating_add(1);
         self.settle(welcome, now);
         true
     }
@@ -97,7 +92,8 @@ impl Link {
         }
     }
 
-    fn hello(&self) -> Hello {
+    fn hello(&mut self) -> Hello {
+        self.greetings = self.greetings.saturating_add(1);
         Hello {
             from: self.local.pid,
             to: self.peer,
@@ -107,7 +103,7 @@ impl Link {
             window_bytes: self.local.window_bytes,
             peer_timeout_ms: u32::try_from(self.local.peer_timeout.as_millis()).unwrap_or(u32::MAX),
             features: 0,
-            session: self.session,
+            greeting: self.greetings,
             cluster: self.local.cluster.clone(),
             sending: self.outgoing.iter().map(|stream| Sending::new(stream.id(), stream.acked())).collect(),
             receiving: self.incoming.iter().map(InStream::entry).collect(),
@@ -142,6 +138,8 @@ impl Link {
             }
         }
         self.incarnation = Some(hello.incarnation);
+        self.heard_greeting = hello.greeting;
+        self.session = self.session.wrapping_add(1);
         self.peer_window = hello.window_bytes;
         for stream in &mut self.outgoing {
             let entry = hello.receiving.iter().find(|entry| entry.stream.get() == stream.id());

@@ -1,5 +1,6 @@
 //! A stream as its receiver sees it.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -57,7 +58,7 @@ impl Inbound {
 
 /// A stream as its receiver sees it.
 ///
-/// Invariant: `consumed <= delivered <= received <= granted credit`.
+/// Invariant: `consumed <= delivered <= received`, and what stands between `consumed` and `received` is within the window.
 pub struct InStream {
     id: u32,
     /// The next expected position.
@@ -70,6 +71,8 @@ pub struct InStream {
     credit: u64,
     shared: Arc<Inbound>,
     assembly: Option<Assembly>,
+    /// Stretches where nothing stands, and behind which the application has not come: where each ends, and its bytes.
+    skipped: VecDeque<(u64, u64)>,
     /// The last acknowledgement may not have arrived.
     unsure: bool,
 }
@@ -109,6 +112,7 @@ impl InStream {
             credit: position + window,
             shared: Inbound::new(position, window),
             assembly: None,
+            skipped: VecDeque::new(),
             unsure: false,
         }
     }
@@ -154,7 +158,7 @@ impl InStream {
         if position != self.received {
             return Err(Violation::Position { stream: self.id, expected: self.received, found: position });
         }
-        if length == 0 || length > self.credit - self.received {
+        if length == 0 || length > self.credit.saturating_sub(self.received) {
             return Err(Violation::Credit {
                 stream: self.id,
                 credit: self.credit,
@@ -216,6 +220,24 @@ impl InStream {
         }
     }
 
+    /// Nothing stands between `from`, which has to be the next position, and `to`.
+    ///
+    /// It takes no room, so it needs no credit. A frame that has begun to arrive is given up.
+    pub fn skip(&mut self, from: u64, to: u64) -> Result<(), Violation> {
+        if from != self.received || to <= from {
+            return Err(Violation::Position { stream: self.id, expected: self.received, found: from });
+        }
+        match self.skipped.back_mut() {
+            // One entry, however many segments: between two entries stand frames, which the credit limits.
+            Some((end, bytes)) if *end == self.delivered => (*end, *bytes) = (to, *bytes + to - self.delivered),
+            _ => self.skipped.push_back((to, to - self.delivered)),
+        }
+        self.assembly = None;
+        self.received = to;
+        self.delivered = to;
+        Ok(())
+    }
+
     /// Whether an acknowledgement or credit is worth a segment of its own, now.
     pub fn is_due(&self) -> bool {
         self.delivered - self.acked >= ACK_BYTES || self.has_more_room() || self.is_assembling_without_credit()
@@ -239,6 +261,9 @@ impl InStream {
         self.shared.asked.store(false, Ordering::SeqCst);
         let consumed = self.shared.consumed.load(Ordering::SeqCst);
         self.shared.granted.store(consumed, Ordering::SeqCst);
+        while self.skipped.front().is_some_and(|(end, _)| *end <= consumed) {
+            self.skipped.pop_front();
+        }
         self.credit = self.room(consumed);
         self.acked = self.delivered;
         self.unsure = false;
@@ -248,7 +273,8 @@ impl InStream {
     /// The position up to which there is room. A frame that has begun to arrive has its room already.
     fn room(&self, consumed: u64) -> u64 {
         let assembled = self.assembly.as_ref().map_or(0, |assembly| assembly.end);
-        (consumed + self.shared.window).max(assembled).max(self.credit)
+        let skipped: u64 = self.skipped.iter().filter(|(end, _)| *end > consumed).map(|(_, bytes)| bytes).sum();
+        (consumed + skipped + self.shared.window).max(assembled).max(self.credit)
     }
 }
 

@@ -25,7 +25,8 @@ pub use state::{Event, State, TRANSITIONS};
 use crate::stream::StreamReader;
 use crate::time::Time;
 use crate::wire::{
-    ACK_NOW, GoodbyeReason, Kind, MAX_STREAMS, NO_STREAM, SegmentHeader, WireIncarnation, decode_goodbye, decode_grants,
+    ACK_NOW, GoodbyeReason, Kind, MAX_STREAMS, NO_STREAM, SegmentHeader, WireIncarnation, decode_goodbye,
+    decode_grants, decode_skip,
 };
 
 /// How long a dial, or a greeting, may go without an answer.
@@ -66,6 +67,28 @@ impl std::fmt::Display for DownReason {
     }
 }
 
+/// Why envelopes that the outbox had taken do not arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// Their time to live was over before they could be sent.
+    Expired,
+    /// They were best effort, and the connection was lost before they were acknowledged. They may have arrived.
+    BestEffort,
+    /// The peer was removed before it had acknowledged them. They may have arrived.
+    PeerRemoved,
+}
+
+impl std::fmt::Display for DropReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            DropReason::Expired => "their time to live was over",
+            DropReason::BestEffort => "they were best effort, and the connection was lost",
+            DropReason::PeerRemoved => "the peer was removed",
+        })
+    }
+}
+
 /// What a link tells the application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -84,6 +107,13 @@ pub enum Notice {
     Restarted {
         /// The peer's new incarnation.
         incarnation: WireIncarnation,
+    },
+    /// Envelopes were given up.
+    Dropped {
+        /// How many.
+        count: u64,
+        /// Why.
+        reason: DropReason,
     },
     /// A dial was refused.
     Refused {
@@ -124,6 +154,10 @@ pub struct Link {
     replaced: Vec<WireIncarnation>,
     /// The number of the last session with the peer.
     session: u32,
+    /// How often we have greeted the peer, in a Hello or a Welcome.
+    greetings: u32,
+    /// The number of the peer's last greeting that made a session.
+    heard_greeting: u32,
     outgoing: Vec<StreamReader>,
     incoming: Vec<InStream>,
     /// What a new stream may send before the peer says more.
@@ -161,6 +195,8 @@ impl Link {
             incarnation: None,
             replaced: Vec::new(),
             session: 0,
+            greetings: 0,
+            heard_greeting: 0,
             outgoing: Vec::new(),
             incoming: Vec::new(),
             peer_window: 0,
@@ -198,6 +234,11 @@ impl Link {
     /// What has to be told to the application since the last call.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
+    }
+
+    /// Whether there is anything to tell.
+    pub fn has_notices(&self) -> bool {
+        !self.notices.is_empty()
     }
 
     /// The incoming streams that are new since the last call.
@@ -262,8 +303,10 @@ impl Link {
             State::Up => {
                 let silence = self.heard + self.local.peer_timeout;
                 let heartbeat = self.spoke + self.local.heartbeat_interval;
-                let next = silence.min(heartbeat);
-                Some(self.ack_due.map_or(next, |ack| ack.min(next)))
+                // What waits for credit is dropped when it expires; what does not wait is gone already.
+                let starved = self.outgoing.iter().filter(|stream| stream.is_starved());
+                let expiry = starved.filter_map(StreamReader::next_expiry).min();
+                [Some(silence), Some(heartbeat), self.ack_due, expiry].into_iter().flatten().min()
             }
         }
     }
@@ -348,6 +391,13 @@ impl Link {
                 Ok(None)
             }
             Kind::Heartbeat => Ok(None),
+            Kind::Skip => {
+                let to = decode_skip(payload).ok_or(Violation::Unexpected)?;
+                let index = self.incoming_index(header)?;
+                self.incoming[index].skip(header.position.get(), to)?;
+                self.owe(index, now);
+                Ok(None)
+            }
             Kind::End => {
                 let stream = header.stream.get();
                 let end = header.position.get();
@@ -374,24 +424,30 @@ impl Link {
     }
 
     fn arrived(&mut self, header: &SegmentHeader, payload: &[u8], now: Time) -> Result<Delivery, Violation> {
+        let index = self.incoming_index(header)?;
+        let arrival = self.incoming[index].accept(header, payload, self.local.max_envelope_bytes)?;
+        self.owe(index, now);
+        let incoming = &self.incoming[index];
+        Ok(Delivery { stream: incoming.shared().clone(), end: incoming.delivered(), arrival })
+    }
+
+    /// The stream that a segment belongs to; a new one begins at position 0.
+    fn incoming_index(&mut self, header: &SegmentHeader) -> Result<usize, Violation> {
         let id = header.stream.get();
-        let index = match self.incoming.iter().position(|incoming| incoming.id() == id) {
-            Some(index) => index,
+        match self.incoming.iter().position(|incoming| incoming.id() == id) {
+            Some(index) => Ok(index),
             None if header.position.get() == 0 && self.incoming.len() < MAX_STREAMS && id != NO_STREAM => {
                 self.open_incoming(id, 0);
-                self.incoming.len() - 1
+                Ok(self.incoming.len() - 1)
             }
-            None => return Err(Violation::Stream { stream: id }),
-        };
-        let incoming = &mut self.incoming[index];
-        let arrival = incoming.accept(header, payload, self.local.max_envelope_bytes)?;
-        if incoming.is_due() {
-            self.ack_now = true;
+            None => Err(Violation::Stream { stream: id }),
         }
-        if self.ack_due.is_none() {
-            self.ack_due = Some(now + ACK_DELAY);
-        }
-        Ok(Delivery { stream: incoming.shared().clone(), end: incoming.delivered(), arrival })
+    }
+
+    /// Something came on a stream, and is to be acknowledged.
+    fn owe(&mut self, index: usize, now: Time) {
+        self.ack_now |= self.incoming[index].is_due();
+        self.ack_due.get_or_insert(now + ACK_DELAY);
     }
 
     fn open_incoming(&mut self, id: u32, position: u64) {

@@ -1,10 +1,11 @@
 //! What a link sends next.
 
-use super::{Batch, InStream, Link, State};
-use crate::stream::{Extent, Lane, lane_of};
+use super::{Batch, DropReason, InStream, Link, Notice, State};
+use crate::stream::{Extent, Lane, Taken, lane_of};
 use crate::time::Time;
 use crate::wire::{
     ACK_NOW, CHECKSUMMED, GoodbyeReason, Grant, Kind, NO_STREAM, SegmentHeader, encode_goodbye, encode_grants,
+    encode_skip,
 };
 
 impl Link {
@@ -19,7 +20,7 @@ impl Link {
         for lane in [Lane::Urgent, Lane::Normal] {
             for index in 0..self.outgoing.len() {
                 if lane_of(self.outgoing[index].id()) == lane {
-                    self.transmit_stream(index, batch);
+                    self.transmit_stream(index, now, batch);
                 }
             }
         }
@@ -48,9 +49,33 @@ impl Link {
         batch.push_owned(header, encode_goodbye(reason).to_vec());
     }
 
-    fn transmit_stream(&mut self, index: usize, batch: &mut Batch) {
+    fn transmit_stream(&mut self, index: usize, now: Time, batch: &mut Batch) {
+        let before = self.outgoing[index].dropped();
+        self.fill(index, now, batch);
+        let after = self.outgoing[index].dropped();
+        for (reason, count) in [
+            (DropReason::Expired, after.expired - before.expired),
+            (DropReason::BestEffort, after.best_effort - before.best_effort),
+        ] {
+            if count > 0 {
+                self.notices.push(Notice::Dropped { count, reason });
+            }
+        }
+    }
+
+    fn fill(&mut self, index: usize, now: Time, batch: &mut Batch) {
         while batch.has_room() {
-            let Some(extent) = self.outgoing[index].take() else { return };
+            let extent = match self.outgoing[index].take(now) {
+                None => return,
+                Some(Taken::Data(extent)) => extent,
+                Some(Taken::Skip { from, to }) => {
+                    let mut header = self.header(Kind::Skip);
+                    header.stream = self.outgoing[index].id().into();
+                    header.position = from.into();
+                    batch.push_owned(header, encode_skip(to).to_vec());
+                    continue;
+                }
+            };
             let mut header = self.header(Kind::Data);
             let stream = &self.outgoing[index];
             header.stream = stream.id().into();

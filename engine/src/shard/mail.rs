@@ -20,7 +20,7 @@ pub(crate) enum Command {
     /// A server starts.
     Start(Box<Seed>),
     /// An outbox has opened a stream.
-    Open { link: LinkKey, stream: StreamReader },
+    Open { link: LinkKey, stream: Box<StreamReader> },
     /// A server stops: deliver for at most so long, say goodbye, and report.
     Stop { node: u32, patience: Duration, report: mpsc::Sender<Vec<Undelivered>> },
     /// The inbox has found that a segment which arrived in that session does not hold frames.

@@ -298,9 +298,13 @@ impl<D: Driver> Shard<D> {
             return worked;
         }
         worked |= self.transmit(key, now);
-        let slot = self.slot(key);
-        if slot.is_some_and(|slot| !slot.polled) {
+        let Some(slot) = self.slot(key) else { return worked };
+        let (polled, news) = (slot.polled, slot.link.has_notices());
+        if !polled {
             self.settle(key);
+        }
+        if news {
+            self.tell(key);
         }
         self.schedule(key, now);
         worked

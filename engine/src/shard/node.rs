@@ -103,6 +103,10 @@ impl Node {
                 Notice::Down { reason } => Event::Down { pid, reason },
                 Notice::Restarted { incarnation } => Event::Restarted { pid, incarnation },
                 Notice::Refused { reason } => Event::Refused { pid, reason },
+                Notice::Dropped { count, reason } => {
+                    self.stats.dropped(index as usize, count, reason);
+                    Event::Dropped { pid, count, reason }
+                }
             });
         }
     }

@@ -42,7 +42,7 @@ impl<D: Driver> Shard<D> {
             }
             Command::Open { link, stream } => {
                 if let Some(slot) = self.slot(link) {
-                    slot.link.open(stream);
+                    slot.link.open(*stream);
                     slot.polled = false;
                     self.mark(link);
                 }

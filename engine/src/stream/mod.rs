@@ -8,6 +8,7 @@
 //! so **stream position = ring position + the payload bytes by reference before it**.
 
 mod buffers;
+mod perishable;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,8 @@ use crossbeam_queue::SegQueue;
 use crate::ring;
 use crate::wire::FRAME_HEADER_BYTES;
 
-pub use reader::{AckError, Extent, Part, StreamReader};
+pub use perishable::{Dropped, Perish};
+pub use reader::{AckError, Extent, Part, StreamReader, Taken};
 pub use writer::{Full, StreamWriter};
 
 /// The longest payload that is copied into the ring; a longer one travels by reference.
@@ -60,6 +62,7 @@ pub fn stream(id: u32, ring_bytes: usize, reference_bytes: u64) -> (StreamWriter
         references: SegQueue::new(),
         referenced_bytes: AtomicU64::new(0),
         reference_bytes,
+        perishables: SegQueue::new(),
         room: AtomicWaker::new(),
         counters: Arc::default(),
         buffers: buffers::Buffers::new(),
@@ -103,10 +106,19 @@ struct Shared {
     referenced_bytes: AtomicU64,
     /// The limit on `referenced_bytes`; one envelope is always let in.
     reference_bytes: u64,
+    /// Envelopes that may be dropped, in order. Pushed before their frames are published.
+    perishables: SegQueue<PerishableFrame>,
     /// The sender that waits for room.
     room: AtomicWaker,
     counters: Arc<Counters>,
     buffers: Arc<buffers::Buffers>,
+}
+
+struct PerishableFrame {
+    /// Ring position of the frame's header.
+    ring_at: u64,
+    payload_bytes: u64,
+    perish: Perish,
 }
 
 struct Reference {

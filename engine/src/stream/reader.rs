@@ -6,8 +6,10 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::{Counters, Shared};
+use super::perishable::Perishables;
+use super::{Counters, Dropped, PerishableFrame, Shared};
 use crate::ring::{Consumer, Region};
+use crate::time::Time;
 use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, LAST, MAX_SEGMENT_PAYLOAD, frame_bytes, padded};
 
 /// The writer is given room back in this many steps of the ring.
@@ -28,6 +30,10 @@ pub struct StreamReader {
     shared: Arc<Shared>,
     /// Envelopes by reference that are not acknowledged, in order.
     references: VecDeque<InFlight>,
+    /// Envelopes that may be dropped.
+    perishables: Perishables,
+    /// Of these it is not known yet where they stand in the stream; empty between calls.
+    unplaced: VecDeque<PerishableFrame>,
     /// `stream position - ring position` in front of the first of `references`.
     base: u64,
     acked: u64,
@@ -66,6 +72,20 @@ impl InFlight {
     }
 }
 
+/// What a stream hands to its connection next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Bytes to send.
+    Data(Extent),
+    /// Nothing stands between these positions: what stood there was dropped.
+    Skip {
+        /// The position where the connection stands.
+        from: u64,
+        /// Where it goes on.
+        to: u64,
+    },
+}
+
 /// A run of bytes to send as one segment's payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extent {
@@ -86,6 +106,8 @@ impl StreamReader {
             ring,
             shared,
             references: VecDeque::new(),
+            perishables: Perishables::default(),
+            unplaced: VecDeque::new(),
             base: 0,
             acked: 0,
             releasable: 0,
@@ -125,6 +147,10 @@ impl StreamReader {
     /// The position behind the last byte that the application has written.
     pub fn written(&mut self) -> u64 {
         let ring = self.ring.written();
+        // Before the references: all that stand in front of these are then seen below.
+        while let Some(frame) = self.shared.perishables.pop() {
+            self.unplaced.push_back(frame);
+        }
         while let Some(reference) = self.shared.references.pop() {
             let base = self.references.back().map_or(self.base, InFlight::base_after);
             let payload_at = reference.ring_after + base;
@@ -135,6 +161,11 @@ impl StreamReader {
                 ring_after: reference.ring_after,
                 payload: reference.payload,
             });
+        }
+        while let Some(frame) = self.unplaced.pop_front() {
+            let before = self.references.partition_point(|reference| reference.ring_after <= frame.ring_at);
+            let base = before.checked_sub(1).map_or(self.base, |last| self.references[last].base_after());
+            self.perishables.push(frame.ring_at + base, frame.payload_bytes, frame.perish);
         }
         // A reference is queued before its header is published: the last ones may not count yet.
         let published = self.references.partition_point(|reference| reference.ring_after <= ring);
@@ -160,31 +191,45 @@ impl StreamReader {
         used as usize > self.ring.capacity() / 2
     }
 
-    /// The next segment's bytes within the credit, if there are any; they count as sent.
-    pub fn take(&mut self) -> Option<Extent> {
+    /// What is to be sent next, if there is anything and, for bytes, the credit covers them; it counts as sent.
+    pub fn take(&mut self, now: Time) -> Option<Taken> {
         let written = self.written();
-        let extent = self.next_extent(written);
-        self.starved = extent.is_none() && written > self.sent;
-        let extent = extent?;
-        self.sent = extent.to;
+        let from = self.sent;
+        // What is published is whole frames, so a perishable one that begins before `written` ends there too.
+        let gap = if from < written { self.perishables.skip(from, now) } else { None };
+        let taken = match gap {
+            Some(to) => Some(Taken::Skip { from, to: to.min(written) }),
+            None => self.next_extent(written, now).map(Taken::Data),
+        };
+        self.starved = taken.is_none() && written > self.sent;
+        match &taken {
+            Some(Taken::Data(extent)) => {
+                self.sent = extent.to;
+                self.perishables.sent(from, extent.to);
+            }
+            Some(Taken::Skip { to, .. }) => self.sent = *to,
+            None => {}
+        }
         self.highest_sent = self.highest_sent.max(self.sent);
         debug_assert!(self.acked <= self.sent && self.sent <= self.highest_sent && self.highest_sent <= written);
-        Some(extent)
+        taken
     }
 
-    fn next_extent(&mut self, written: u64) -> Option<Extent> {
+    fn next_extent(&mut self, written: u64, now: Time) -> Option<Extent> {
         // A peer's credit may be any number; frames and their parts are multiples of 8.
         let limit = written.min(self.credit & !7).min(self.sent + MAX_SEGMENT_PAYLOAD as u64);
         if self.sent >= limit {
             return None;
         }
+        let gap = self.perishables.next_gap(self.sent, limit, now);
+        let limit = gap.unwrap_or(limit);
         let index = self.references.partition_point(|reference| reference.end <= self.sent);
         let extent = match self.references.get(index) {
             Some(reference) if reference.frame_at() <= self.sent => self.take_reference(index, limit)?,
             next => {
                 let base = next.map_or_else(|| self.base_at_end(), InFlight::base_before);
-                let to = match next.map(InFlight::frame_at) {
-                    // Where an envelope by reference begins is a boundary, which the ring's marks may not tell.
+                let to = match next.map(InFlight::frame_at).into_iter().chain(gap).min() {
+                    // Where an envelope by reference begins, or a gap, is a boundary, which the ring's marks may not tell.
                     Some(boundary) if boundary <= limit => boundary,
                     _ => self.ring.cut(self.sent - base, limit - base) + base,
                 };
@@ -279,6 +324,7 @@ impl StreamReader {
             self.base = reference.base_after();
             self.releasable_references += reference.payload.len() as u64;
         }
+        self.perishables.acknowledge(position);
         self.acked = position;
         let steps = self.releasable - self.ring.released() >= self.ring.capacity() as u64 / RELEASE_STEPS
             || self.releasable_references >= self.shared.reference_bytes / RELEASE_STEPS;
@@ -310,6 +356,7 @@ impl StreamReader {
         debug_assert!(self.can_resume(position));
         self.sent = position;
         self.credit = credit;
+        self.perishables.reconnect();
         self.release();
     }
 
@@ -318,10 +365,21 @@ impl StreamReader {
         self.sent = self.acked;
         self.highest_sent = self.acked;
         self.credit = self.acked + window;
+        self.perishables.reconnect();
         self.release();
     }
 
-    /// How many envelopes are not acknowledged, and their payload bytes. Walks them.
+    /// When what waits to be sent next expires, if it does.
+    pub fn next_expiry(&self) -> Option<Time> {
+        self.perishables.next_expiry(self.sent)
+    }
+
+    /// The envelopes that were dropped so far.
+    pub fn dropped(&self) -> Dropped {
+        self.perishables.dropped()
+    }
+
+    /// How many envelopes are neither acknowledged nor dropped, and their payload bytes. Walks them.
     pub fn unacknowledged(&mut self) -> (u64, u64) {
         let written = self.written();
         let (mut position, mut messages, mut bytes) = (self.acked, 0, 0);
@@ -345,7 +403,8 @@ impl StreamReader {
             bytes += u64::from(length);
             position += frame_bytes(length as usize) as u64;
         }
-        (messages, bytes)
+        let dropped = self.perishables.dropped_of_unacknowledged();
+        (messages - dropped.0.min(messages), bytes - dropped.1.min(bytes))
     }
 
     /// Whether everything that was written is acknowledged.

@@ -4,7 +4,8 @@ mod model;
 
 use crate::payload::Body;
 
-use super::{AckError, Part, StreamReader, stream};
+use super::{AckError, Dropped, Part, Perish, StreamReader, Taken, stream};
+use crate::time::Time;
 use crate::wire::{FIRST, FRAGMENT, LAST, frame_bytes};
 
 /// Random numbers from a seed: xorshift64*.
@@ -45,8 +46,16 @@ fn part_bytes(part: &Part) -> &[u8] {
     }
 }
 
+/// Stands for the flags of what is skipped.
+const SKIP: u16 = u16::MAX;
+
 fn taken(reader: &mut StreamReader) -> Vec<(u64, u64, u16)> {
-    std::iter::from_fn(|| reader.take()).map(|extent| (extent.from, extent.to, extent.flags)).collect()
+    let taken = std::iter::from_fn(|| reader.take(Time::default()));
+    let described = taken.map(|taken| match taken {
+        Taken::Data(extent) => (extent.from, extent.to, extent.flags),
+        Taken::Skip { from, to } => (from, to, SKIP),
+    });
+    described.collect()
 }
 
 /// Found by seed 0 of the simulation of two links: in front of an envelope by reference the ring need not know a
@@ -60,6 +69,55 @@ fn a_short_frame_in_front_of_one_by_reference_is_sent() {
     writer.push(3, &Body::from(b"behind")).expect("room");
     let behind = 24 + frame_bytes(20_000) as u64;
     assert_eq!(taken(&mut reader), [(0, 24, 0), (24, behind, 0), (behind, behind + 24, 0)]);
+}
+
+#[test]
+fn what_is_stale_is_skipped_and_what_was_lost_is_not_sent_again() {
+    let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20);
+    reader.restart(1 << 20);
+    let stale = Perish { expires: Some(Time::default()), best_effort: false };
+    let heartbeat = Perish { expires: None, best_effort: true };
+    let body = Body::from(&[7; 8]);
+    writer.push(1, &body).expect("room");
+    writer.push_perishable(2, &body, stale).expect("room");
+    writer.push_perishable(3, &body, stale).expect("room");
+    writer.push_perishable(4, &body, heartbeat).expect("room");
+    writer.push_perishable(5, &Body::from(vec![7; 100_000]), heartbeat).expect("room");
+    writer.push(6, &body).expect("room");
+    let (large, end) = (96 + 16 + 100_000, 96 + 16 + 100_000 + 24);
+    let cut = 96 + 66_560;
+    let whole = [(0, 24, 0), (24, 72, SKIP), (72, 96, 0), (96, cut, FRAGMENT | FIRST), (cut, large, FRAGMENT | LAST)];
+    assert_eq!(taken(&mut reader), [&whole[..], &[(large, end, 0)]].concat());
+    assert_eq!(reader.dropped(), Dropped { expired: 2, best_effort: 0 });
+    assert_eq!(reader.unacknowledged(), (4, 8 + 8 + 100_000 + 8));
+
+    // The connection is lost in the middle of the large one: what was best effort is over, the rest is sent again.
+    reader.resume(cut, 1 << 20);
+    assert_eq!(taken(&mut reader), [(cut, large, SKIP), (large, end, 0)]);
+    assert_eq!(reader.dropped(), Dropped { expired: 2, best_effort: 1 });
+    reader.resume(24, 1 << 20);
+    assert_eq!(taken(&mut reader), [(24, large, SKIP), (large, end, 0)]);
+    assert_eq!(reader.dropped(), Dropped { expired: 2, best_effort: 2 }, "none is counted twice");
+    assert_eq!(reader.acknowledge(end, 0), Ok(()));
+    assert!(reader.is_drained());
+    assert_eq!(reader.unacknowledged(), (0, 0));
+}
+
+/// A gap needs no credit, so that what is stale does not hold up what is not.
+#[test]
+fn what_waits_for_credit_is_dropped_when_it_expires() {
+    let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20);
+    reader.restart(24);
+    let expires = Time::default() + std::time::Duration::from_secs(1);
+    let body = Body::from(&[7; 8]);
+    writer.push(1, &body).expect("room");
+    assert_eq!(taken(&mut reader), [(0, 24, 0)]);
+    writer.push_perishable(2, &body, Perish { expires: Some(expires), best_effort: false }).expect("room");
+    assert_eq!(taken(&mut reader), []);
+    assert!(reader.is_starved());
+    assert_eq!(reader.next_expiry(), Some(expires));
+    assert_eq!(reader.take(expires), Some(Taken::Skip { from: 24, to: 48 }));
+    assert_eq!((reader.take(expires), reader.is_starved(), reader.next_expiry()), (None, false, None));
 }
 
 #[test]

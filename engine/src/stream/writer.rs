@@ -7,7 +7,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use zerocopy::IntoBytes;
 
-use super::{Counters, MAX_RING_PAYLOAD, Reference, Shared};
+use super::{Counters, MAX_RING_PAYLOAD, Perish, PerishableFrame, Reference, Shared};
 use crate::payload::Body;
 use crate::ring::Producer;
 use crate::wire::{FRAME_HEADER_BYTES, FrameHeader, frame_bytes};
@@ -34,6 +34,16 @@ impl StreamWriter {
             Body::Owned(bytes) if bytes.len() > MAX_RING_PAYLOAD => self.push_reference(id, bytes.clone()),
             _ => self.push_with(id, body.len(), |buffer| buffer.copy_from_slice(body)),
         }
+    }
+
+    /// Writes one envelope that may be dropped before it arrives. `Ok(true)`: as [`push`](StreamWriter::push).
+    pub fn push_perishable(&mut self, id: i64, body: &Body<'_>, perish: Perish) -> Result<bool, Full> {
+        if !self.has_room(body.len()) {
+            return Err(Full);
+        }
+        let (ring_at, payload_bytes) = (self.ring.written(), body.len() as u64);
+        self.shared.perishables.push(PerishableFrame { ring_at, payload_bytes, perish });
+        self.push(id, body)
     }
 
     /// Writes one envelope of `length` bytes that `write` encodes in place. `Ok(true)`: as [`push`](StreamWriter::push).

@@ -3,6 +3,8 @@
 use zerocopy::byteorder::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::LARGEST_POSITION;
+
 /// Acknowledgement and credit of one stream, in the payload of an `Ack` segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -33,6 +35,17 @@ pub fn encode_grants(grants: &[Grant]) -> Vec<u8> {
 /// The grants in the payload of an `Ack` segment; `None` when it is not a whole number of them.
 pub fn decode_grants(payload: &[u8]) -> Option<&[Grant]> {
     <[Grant]>::ref_from_bytes(payload).ok()
+}
+
+/// The payload of a `Skip` segment: the position where the stream goes on.
+pub fn encode_skip(to: u64) -> [u8; 8] {
+    to.to_le_bytes()
+}
+
+/// The position in the payload of a `Skip` segment; `None` when it is none.
+pub fn decode_skip(payload: &[u8]) -> Option<u64> {
+    let to = u64::from_le_bytes(payload.try_into().ok()?);
+    (to.is_multiple_of(8) && to <= LARGEST_POSITION).then_some(to)
 }
 
 /// Why a server leaves.

@@ -7,6 +7,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::frame::padded;
 
+/// Positions and windows above this are nonsense; so no sum of two of them overflows.
+pub const LARGEST_POSITION: u64 = 1 << 62;
+
 /// The bytes of an incarnation.
 pub const INCARNATION_BYTES: usize = 16;
 /// An incarnation on the wire: 128 random bits, drawn when a server starts. All zero stands for none.
@@ -31,7 +34,7 @@ struct HelloHeader {
     sending: U16,
     receiving: U16,
     features: U16,
-    session: U32,
+    greeting: U32,
 }
 
 const _: () = assert!(size_of::<HelloHeader>() == 80);
@@ -95,8 +98,8 @@ pub struct Hello {
     pub peer_timeout_ms: u32,
     /// What the speaker can do beyond version 1, one bit each; what both can do may be used. Version 1 defines none.
     pub features: u16,
-    /// The number of the last session between the two that the speaker took part in; 0 before the first.
-    pub session: u32,
+    /// The number of this greeting: how many the speaker's incarnation has made to the listener, in Hellos and Welcomes.
+    pub greeting: u32,
     /// The cluster's name.
     pub cluster: String,
     /// The speaker's streams to the listener that are not new.
@@ -126,7 +129,7 @@ impl Hello {
             sending: (self.sending.len() as u16).into(),
             receiving: (self.receiving.len() as u16).into(),
             features: self.features.into(),
-            session: self.session.into(),
+            greeting: self.greeting.into(),
         };
         let mut bytes = header.as_bytes().to_vec();
         bytes.extend_from_slice(self.cluster.as_bytes());
@@ -164,7 +167,7 @@ impl Hello {
             window_bytes: header.window_bytes.get(),
             peer_timeout_ms: header.peer_timeout_ms.get(),
             features: header.features.get(),
-            session: header.session.get(),
+            greeting: header.greeting.get(),
             cluster: cluster.to_owned(),
             sending: sending.to_vec(),
             receiving: receiving.to_vec(),

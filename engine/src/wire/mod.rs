@@ -13,11 +13,13 @@ mod segment;
 #[cfg(test)]
 mod tests;
 
-pub use control::{GoodbyeReason, Grant, decode_goodbye, decode_grants, encode_goodbye, encode_grants};
+pub use control::{
+    GoodbyeReason, Grant, decode_goodbye, decode_grants, decode_skip, encode_goodbye, encode_grants, encode_skip,
+};
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, Frames, frame_bytes, padded};
 pub use handshake::{
-    Hello, HelloError, INCARNATION_BYTES, MAX_CLUSTER_NAME_BYTES, MAX_STREAMS, Receiving, Refusal, RefusalReason,
-    Sending, WireIncarnation,
+    Hello, HelloError, INCARNATION_BYTES, LARGEST_POSITION, MAX_CLUSTER_NAME_BYTES, MAX_STREAMS, Receiving, Refusal,
+    RefusalReason, Sending, WireIncarnation,
 };
 pub use segment::{
     ACK_NOW, CHECKSUMMED, FIRST, FRAGMENT, Kind, LAST, MAGIC, MAX_SEGMENT_PAYLOAD, NO_STREAM, SEGMENT_HEADER_BYTES,

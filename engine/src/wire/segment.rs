@@ -57,6 +57,9 @@ pub enum Kind {
     Goodbye = 7,
     /// The stream named in the header has ended at the position in the header: its outbox is gone.
     End = 8,
+    /// Nothing stands in the stream between the position in the header and the one in the payload: what stood there was
+    /// dropped by its sender.
+    Skip = 9,
 }
 
 impl Kind {
@@ -70,6 +73,7 @@ impl Kind {
             6 => Kind::Heartbeat,
             7 => Kind::Goodbye,
             8 => Kind::End,
+            9 => Kind::Skip,
             _ => return None,
         })
     }

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::{Wake, Waker};
+use std::time::Duration;
 
 use crate::payload::Body;
 
 use super::super::{Arrival, Delivery, Inbound};
 use super::Random;
-use crate::stream::{Lane, StreamReader, StreamWriter, stream, stream_id};
+use crate::stream::{Lane, Perish, StreamReader, StreamWriter, stream, stream_id};
+use crate::time::Time;
 use crate::wire::{FIRST, FRAGMENT, Frames, SegmentHeader, frame_bytes};
 
 const LONGEST: usize = 200 * 1024;
@@ -41,13 +43,22 @@ pub(super) type StreamKey = (usize, u32, u32);
 pub(super) struct Record {
     /// The position behind each envelope.
     pub(super) ends: Vec<u64>,
-    /// How many have been delivered, to whichever life of the peer.
+    /// How many have been delivered or dropped, to whichever life of the peer.
     pub(super) delivered: usize,
+    /// Which may be dropped.
+    pub(super) perishable: Vec<bool>,
+    /// Which have been delivered.
+    pub(super) got: Vec<bool>,
 }
 
 impl Record {
     pub(super) fn begin(&self, number: usize) -> u64 {
         if number == 0 { 0 } else { self.ends[number - 1] }
+    }
+
+    /// Envelopes that nobody got.
+    pub(super) fn lost(&self) -> usize {
+        self.got.iter().filter(|got| !**got).count()
     }
 }
 
@@ -84,6 +95,22 @@ struct Incoming {
     consumed: u64,
     /// The end of the last frame that came in fragments: there is always room for that.
     begun: u64,
+    /// Where nothing stands: where it ends, and its bytes.
+    skipped: Vec<(u64, u64)>,
+}
+
+impl Incoming {
+    /// A stream of which the first that comes stands at `position`.
+    fn new(key: StreamKey, position: u64, acked: Option<u64>, record: &Record) -> Incoming {
+        let next = if position == 0 {
+            0
+        } else {
+            record.ends.binary_search(&position).expect("begins in the middle of a frame") + 1
+        };
+        assert!(next <= record.delivered, "{key:?} begins at {next}, only {} were delivered", record.delivered);
+        assert!(acked.is_none_or(|acked| acked == position), "{key:?} begins at {position}, acked is {acked:?}");
+        Incoming { next, consumed: position, begun: 0, skipped: Vec::new() }
+    }
 }
 
 struct Unread {
@@ -100,6 +127,8 @@ pub(super) struct Application {
     life: u32,
     window: u64,
     largest: usize,
+    /// One envelope in so many may be dropped; 0: none.
+    perishable: u64,
     next_outbox: u32,
     pub(super) outboxes: Vec<Outbox>,
     inbox: VecDeque<Unread>,
@@ -107,12 +136,13 @@ pub(super) struct Application {
 }
 
 impl Application {
-    pub(super) fn new(side: usize, life: u32, window: u64, largest: usize) -> Application {
+    pub(super) fn new(side: usize, life: u32, window: u64, largest: usize, perishable: u64) -> Application {
         Application {
             side,
             life,
             window,
             largest,
+            perishable,
             next_outbox: 0,
             outboxes: Vec::new(),
             inbox: VecDeque::new(),
@@ -130,7 +160,7 @@ impl Application {
     }
 
     /// Writes some envelopes. Returns whether the reader must be signalled.
-    pub(super) fn write(&mut self, random: &mut Random, records: &mut Records) -> bool {
+    pub(super) fn write(&mut self, random: &mut Random, now: Time, records: &mut Records) -> bool {
         let mut signal = false;
         for _ in 0..=random.below(6) {
             let Some(index) = random.below(self.outboxes.len().max(1) as u64).try_into().ok() else { continue };
@@ -143,7 +173,14 @@ impl Application {
             let record = records.entry((self.side, self.life, outbox.stream)).or_default();
             let number = record.ends.len();
             let bytes = payload(number, length);
+            let perish = match random.below(3) {
+                _ if self.perishable == 0 || !random.one_in(self.perishable) => Perish::default(),
+                0 => Perish { expires: None, best_effort: true },
+                1 => Perish { expires: Some(now + Duration::from_micros(random.below(300_000))), best_effort: false },
+                _ => Perish { expires: Some(now + Duration::from_micros(random.below(300_000))), best_effort: true },
+            };
             let pushed = match random.below(3) {
+                _ if perish.is_perishable() => outbox.writer.push_perishable(number as i64, &Body::from(bytes), perish),
                 0 => outbox.writer.push_with(number as i64, length, |room| room.copy_from_slice(&bytes)),
                 1 if length > 512 => outbox.writer.push_reference(number as i64, bytes.into()),
                 _ => outbox.writer.push(number as i64, &Body::from(bytes)),
@@ -152,6 +189,8 @@ impl Application {
                 Ok(waits) => {
                     signal |= waits;
                     record.ends.push(record.begin(number) + frame_bytes(length) as u64);
+                    record.perishable.push(perish.is_perishable());
+                    record.got.push(false);
                     outbox.quota -= 1;
                 }
                 Err(_) => {
@@ -177,25 +216,19 @@ impl Application {
     ) {
         let record = records.get_mut(&key).expect("a stream that was written");
         let position = header.position.get();
-        let incoming = self.incoming.entry(key).or_insert_with(|| {
-            let next = if position == 0 {
-                0
-            } else {
-                record.ends.binary_search(&position).expect("begins in the middle of a frame") + 1
-            };
-            assert!(next <= record.delivered, "{key:?} begins at {next}, only {} were delivered", record.delivered);
-            assert!(acked.is_none_or(|acked| acked == position), "{key:?} begins at {position}, acked is {acked:?}");
-            Incoming { next, consumed: position, begun: 0 }
-        });
+        let incoming = self.incoming.entry(key).or_insert_with(|| Incoming::new(key, position, acked, record));
         if header.has(FRAGMENT) && !header.has(FIRST) {
             incoming.begun = record.ends[incoming.next];
         }
-        let room = (incoming.consumed + self.window).max(incoming.begun);
+        let skipped = incoming.skipped.iter().filter(|(end, _)| *end > incoming.consumed);
+        let skipped: u64 = skipped.map(|(_, bytes)| bytes).sum();
+        let room = (incoming.consumed + skipped + self.window).max(incoming.begun);
         assert!(position + payload.len() as u64 <= room, "{key:?} goes past its credit, {room}: {header:?}");
         let (mut messages, mut bytes) = (0, 0);
         let mut take = |id: i64, payload: &[u8]| {
             assert_eq!(id, incoming.next as i64, "{key:?} is out of order");
             assert!(is_payload(payload, incoming.next), "{key:?} number {} is damaged", incoming.next);
+            record.got[incoming.next] = true;
             incoming.next += 1;
             messages += 1;
             bytes += payload.len() as u64;
@@ -216,6 +249,25 @@ impl Application {
         assert_eq!(delivery.end, record.begin(incoming.next), "{key:?} has another end");
         record.delivered = record.delivered.max(incoming.next);
         self.inbox.push_back(Unread { key, stream: delivery.stream.clone(), end: delivery.end, messages, bytes });
+    }
+
+    /// The sender says that nothing stands between `from` and `to`.
+    pub(super) fn skipped(
+        &mut self,
+        key: StreamKey,
+        (from, to): (u64, u64),
+        acked: Option<u64>,
+        records: &mut Records,
+    ) {
+        let record = records.get_mut(&key).expect("a stream that was written");
+        let incoming = self.incoming.entry(key).or_insert_with(|| Incoming::new(key, from, acked, record));
+        let next = record.ends.binary_search(&to).expect("a gap ends in the middle of a frame") + 1;
+        assert!(next > incoming.next, "{key:?}: a gap before what was delivered");
+        let first = incoming.next;
+        assert!(record.perishable[first..next].iter().all(|perishable| *perishable), "{key:?} lost what must arrive");
+        incoming.skipped.push((to, to - record.begin(first)));
+        incoming.next = next;
+        record.delivered = record.delivered.max(next);
     }
 
     /// Reads some of what has arrived. Returns whether the link is to look.

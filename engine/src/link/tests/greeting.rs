@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{Link, Local, State, Verdict, Want};
+use super::super::{DownReason, Link, Local, State, Verdict, Want};
 use crate::time::Time;
 use crate::wire::{Hello, RefusalReason};
 
@@ -63,4 +63,23 @@ fn a_late_greeting_of_an_incarnation_that_was_replaced_is_refused() {
     assert_eq!(refusal(acceptor.greeted(&first, at(1))), None);
     assert_eq!(refusal(acceptor.greeted(&second, at(3))), None);
     assert!(refusal(acceptor.greeted(&first, at(6))).is_some());
+}
+
+/// Found by seed 617 of the simulation: a Hello that had waited on a connection long dead was taken for news. It knew
+/// nothing of what had been sent since, the streams began anew, and no greeting agreed with the other side's any more.
+#[test]
+fn a_late_greeting_of_the_same_incarnation_is_refused() {
+    let at = |seconds| Time::default() + Duration::from_secs(seconds);
+    let (mut acceptor, mut dialer) = (link(200, 100), link(100, 200));
+    let late = dial(&mut dialer);
+    dialer.dial_failed(at(2));
+    assert_eq!(dialer.wants(at(4)), Want::Dial);
+    let second = dialer.connected(at(4));
+    assert_eq!(refusal(acceptor.greeted(&second, at(4))), None);
+    acceptor.lost(DownReason::Closed, at(5));
+    assert_eq!(refusal(acceptor.greeted(&late, at(6))), Some(RefusalReason::Tie));
+    assert_eq!(refusal(acceptor.greeted(&second, at(6))), Some(RefusalReason::Tie));
+    dialer.dial_failed(at(7));
+    assert_eq!(dialer.wants(at(9)), Want::Dial);
+    assert_eq!(refusal(acceptor.greeted(&dialer.connected(at(9)), at(9))), None);
 }

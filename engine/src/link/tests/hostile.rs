@@ -43,7 +43,7 @@ fn up() -> (Link, StreamWriter) {
         window_bytes: WINDOW,
         peer_timeout_ms: 1500,
         features: 0,
-        session: 0,
+        greeting: 0,
         cluster: "hostile".to_owned(),
         sending: Vec::new(),
         receiving: Vec::new(),
@@ -81,7 +81,7 @@ fn payload(random: &mut Random, kind: Kind) -> Vec<u8> {
             encode_grants(&grants)
         }
         (Kind::Goodbye, 1) => encode_goodbye(GoodbyeReason::Violation).to_vec(),
-        (Kind::Goodbye, _) => number(random).to_le_bytes().to_vec(),
+        (Kind::Goodbye | Kind::Skip, _) => number(random).to_le_bytes().to_vec(),
         _ => {
             let length = if random.one_in(3) { number(random) as u32 } else { random.below(600) as u32 };
             let mut frame = FrameHeader::new(length, 5).as_bytes().to_vec();
@@ -103,7 +103,7 @@ fn whatever_a_peer_says_is_taken_or_a_violation() {
     let (mut link, mut writer) = up();
     let (mut taken, mut violations) = (0, 0);
     for case in 0..CASES {
-        const KINDS: [Kind; 8] = [
+        const KINDS: [Kind; 9] = [
             Kind::Hello,
             Kind::Welcome,
             Kind::Refuse,
@@ -112,8 +112,9 @@ fn whatever_a_peer_says_is_taken_or_a_violation() {
             Kind::Heartbeat,
             Kind::Goodbye,
             Kind::End,
+            Kind::Skip,
         ];
-        let kind = if random.one_in(2) { Kind::Data } else { KINDS[random.below(8) as usize] };
+        let kind = if random.one_in(2) { Kind::Data } else { KINDS[random.below(9) as usize] };
         let payload = payload(&mut random, kind);
         let mut header = SegmentHeader::new(kind);
         let stream = if random.one_in(8) { NO_STREAM } else { random.below(4) as u32 };

@@ -73,6 +73,8 @@ struct Side {
     reading: bool,
     /// Changes between up and down.
     changes: u32,
+    /// Envelopes that it was told are dropped.
+    dropped: u64,
     application: Application,
 }
 
@@ -89,7 +91,9 @@ struct Simulation {
     delay: u64,
     quota: u64,
     largest: usize,
+    perishable: u64,
     restarts: u32,
+    restarted: bool,
 }
 
 impl Simulation {
@@ -98,6 +102,7 @@ impl Simulation {
         let delay = 10_000 << random.below(12);
         let quota = 1 + random.below(60);
         let largest = if random.one_in(3) { 1024 } else { (8 * 1024) << random.below(5) };
+        let perishable = if random.one_in(2) { 0 } else { 1 + random.below(4) };
         let restarts = if random.one_in(2) { 0 } else { 1 + random.below(3) as u32 };
         let mut simulation = Simulation {
             random,
@@ -111,7 +116,9 @@ impl Simulation {
             delay,
             quota,
             largest,
+            perishable,
             restarts,
+            restarted: false,
         };
         let window_bytes = (68 * 1024) << simulation.random.below(4);
         let eager = simulation.random.one_in(2);
@@ -146,7 +153,7 @@ impl Simulation {
 
     fn start(&mut self, side: usize, life: u32, local: Arc<Local>) -> Side {
         let mut link = Link::new(local.clone(), PIDS[1 - side]);
-        let mut application = Application::new(side, life, local.window_bytes, self.largest);
+        let mut application = Application::new(side, life, local.window_bytes, self.largest, self.perishable);
         for _ in 0..=self.random.below(3) {
             let quota = 1 + self.random.below(self.quota) as usize;
             link.open(application.open(&mut self.random, quota));
@@ -163,6 +170,7 @@ impl Simulation {
             writing: false,
             reading: false,
             changes: 0,
+            dropped: 0,
             application,
         }
     }
@@ -218,6 +226,17 @@ impl Simulation {
         }
         self.run_until(self.now + Duration::from_millis(150));
         assert!(self.is_quiet(), "slow: {}", self.describe());
+        self.check_account();
+    }
+
+    /// Who was dropped is who did not arrive. (After a restart somebody may have arrived at the peer's earlier life.)
+    fn check_account(&self) {
+        for (index, side) in self.sides.iter().enumerate() {
+            let records = self.records.iter().filter(|(key, _)| (key.0, key.1) == (index, side.life));
+            let lost = records.map(|(_, record)| record.lost() as u64).sum::<u64>();
+            assert!(lost <= side.dropped, "{lost} did not arrive, {} were dropped", side.dropped);
+            assert!(self.restarted || lost == side.dropped, "{lost} did not arrive, {} were dropped", side.dropped);
+        }
     }
 
     fn describe(&mut self) -> String {
@@ -319,7 +338,7 @@ impl Simulation {
             What::ConnectionTimer(socket) => self.connection_expired(socket),
             What::Writes(side, life) if self.sides[side].life == life => {
                 let state = &mut self.sides[side];
-                state.dirty |= state.application.write(&mut self.random, &mut self.records);
+                state.dirty |= state.application.write(&mut self.random, self.now, &mut self.records);
                 state.writing = false;
                 self.write_and_read(side);
             }
@@ -433,6 +452,7 @@ impl Simulation {
                 }
             }
         }
+        self.restarted = true;
         let life = self.sides[side].life + 1;
         let local = Local { incarnation: self.incarnation(life), ..(*self.sides[side].local).clone() };
         self.sides[side] = self.start(side, life, Arc::new(local));

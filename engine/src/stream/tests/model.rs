@@ -8,9 +8,10 @@ use std::task::{Wake, Waker};
 use bytes::Bytes;
 use zerocopy::IntoBytes;
 
-use super::super::{Extent, MAX_RING_PAYLOAD, StreamReader, StreamWriter, stream};
+use super::super::{Extent, MAX_RING_PAYLOAD, StreamReader, StreamWriter, Taken, stream};
 use super::{Random, part_bytes};
 use crate::payload::Body;
+use crate::time::Time;
 use crate::wire::{FIRST, FRAGMENT, FrameHeader, LAST, MAX_SEGMENT_PAYLOAD};
 
 const SEEDS: u64 = 200;
@@ -144,11 +145,12 @@ impl Model {
     /// Takes and checks the next segment, if there is one.
     fn send_one(&mut self) -> bool {
         let (sent, credit) = (self.reader.sent(), self.reader.credit());
-        let Some(extent) = self.reader.take() else {
+        let Some(taken) = self.reader.take(Time::default()) else {
             let least = sent + 2 * 16 * 1024;
             assert!(sent == self.bytes.len() as u64 || credit < least, "nothing to take at {sent} with {credit}");
             return false;
         };
+        let Taken::Data(extent) = taken else { panic!("nothing here may be dropped: {taken:?}") };
         assert_eq!(extent.from, sent);
         assert!(extent.to <= credit && extent.to - extent.from <= MAX_SEGMENT_PAYLOAD as u64 && extent.to > sent);
         self.check_flags(&extent);

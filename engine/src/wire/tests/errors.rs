@@ -41,7 +41,7 @@ fn segments() {
         (altered(2, 0), SegmentError::Version(0), "protocol version 0, this side speaks 1"),
         (altered(2, 2), SegmentError::Version(2), "protocol version 2, this side speaks 1"),
         (altered(3, 0), SegmentError::Kind(0), "unknown segment kind 0"),
-        (altered(3, 9), SegmentError::Kind(9), "unknown segment kind 9"),
+        (altered(3, 10), SegmentError::Kind(10), "unknown segment kind 10"),
         (altered(3, 255), SegmentError::Kind(255), "unknown segment kind 255"),
         (with_length(1), SegmentError::Length(1), "segment length 1 is above 66560 or not a multiple of 8"),
         (
@@ -84,7 +84,7 @@ fn four_bytes_are_enough_to_tell_a_stranger() {
     let cases = [
         ("47455420", SegmentError::Magic(0x4547)),
         ("434c0203", SegmentError::Version(2)),
-        ("434c0109", SegmentError::Kind(9)),
+        ("434c010a", SegmentError::Kind(10)),
         // A kind of another version may be anything: the version is what is wrong.
         ("434c02ff", SegmentError::Version(2)),
     ];
@@ -277,7 +277,7 @@ fn greeting() -> Hello {
         max_envelope_bytes: 4,
         window_bytes: 5,
         peer_timeout_ms: 6,
-        session: 12,
+        greeting: 12,
         features: 0,
         cluster: "alpha".to_owned(),
         sending: vec![Sending::new(7, 8)],

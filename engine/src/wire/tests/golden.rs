@@ -60,7 +60,7 @@ fn hello() {
         max_envelope_bytes: 64 << 20,
         window_bytes: 1 << 20,
         peer_timeout_ms: 1500,
-        session: 5,
+        greeting: 5,
         features: 0,
         cluster: "alpha".to_owned(),
         sending: vec![Sending::new(0, 64), Sending::new(3, 0x1122_3344_5566_7788)],
@@ -81,7 +81,7 @@ fn welcome() {
         max_envelope_bytes: 1 << 20,
         window_bytes: 64 << 10,
         peer_timeout_ms: 2000,
-        session: 5,
+        greeting: 5,
         features: 0,
         cluster: "clusters".to_owned(),
         sending: vec![Sending::new(2, 96)],
@@ -235,6 +235,20 @@ fn end() {
     assert_eq!(segment(header, &[]), hex(END));
 }
 
+#[test]
+fn skip() {
+    let header = header(Kind::Skip, |h| {
+        h.stream = 4.into();
+        h.position = 0x2000.into();
+    });
+    let bytes = segment(header, &encode_skip(0x2040));
+    assert_eq!(bytes, hex(SKIP));
+    assert_eq!(decode_skip(&bytes[48..]), Some(0x2040));
+    for nonsense in [0x2041, LARGEST_POSITION + 8, u64::MAX] {
+        assert_eq!(decode_skip(&encode_skip(nonsense)), None);
+    }
+}
+
 /// What is reserved, and every padding byte, may be anything: it is written as zero and ignored.
 #[test]
 fn reserved_bytes_and_padding_are_ignored() {
@@ -273,7 +287,7 @@ fn values(mut hello: Hello) -> Hello {
     hello
 }
 
-const VECTORS: [(&str, &str); 12] = [
+const VECTORS: [(&str, &str); 13] = [
     ("hello", HELLO),
     ("welcome", WELCOME),
     ("refuse", REFUSE),
@@ -286,6 +300,7 @@ const VECTORS: [(&str, &str); 12] = [
     ("heartbeat", HEARTBEAT),
     ("goodbye", GOODBYE),
     ("end", END),
+    ("skip", SKIP),
 ];
 
 /// 100 greets 200 in the cluster `alpha`, sends on streams 0 and 3, receives stream 2.
@@ -382,6 +397,13 @@ const HEARTBEAT: &str = "
     00 80 00 00 00 00 00 00 05 00 00 00 01 00 00 00
 ";
 /// Stopped.
+const SKIP: &str = "
+    43 4c 01 09 04 00 00 00 08 00 00 00 c3 f1 67 86
+    00 20 00 00 00 00 00 00 00 00 00 00 00 00 00 00
+    00 00 00 00 00 00 00 00 ff ff ff ff 01 00 00 00
+    40 20 00 00 00 00 00 00
+";
+
 const GOODBYE: &str = "
     43 4c 01 07 ff ff ff ff 08 00 00 00 e1 2e 35 fd
     00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00

@@ -43,6 +43,7 @@ fn decode_payload((header, payload): &Segment) {
         Kind::Data => check_frames(payload),
         Kind::Ack => drop(decode_grants(payload)),
         Kind::Goodbye => drop(decode_goodbye(payload)),
+        Kind::Skip => drop(decode_skip(payload)),
         Kind::Heartbeat | Kind::End => {}
     }
 }
@@ -84,7 +85,7 @@ fn check_frames(bytes: &[u8]) {
 
 fn kind() -> impl Strategy<Value = Kind> {
     use Kind::*;
-    prop::sample::select(vec![Hello, Welcome, Refuse, Data, Ack, Heartbeat, Goodbye, End])
+    prop::sample::select(vec![Hello, Welcome, Refuse, Data, Ack, Heartbeat, Goodbye, End, Skip])
 }
 
 /// Mostly small numbers, so that damage can turn one valid value into another.
@@ -105,7 +106,7 @@ fn hello() -> impl Strategy<Value = Hello> {
         max_envelope_bytes: limits.0,
         window_bytes: limits.1,
         peer_timeout_ms: limits.2[0],
-        session: limits.2[1],
+        greeting: limits.2[1],
         features: 0,
         cluster: limits.3,
         sending,
@@ -140,6 +141,7 @@ fn payload(kind: Kind) -> BoxedStrategy<Vec<u8>> {
         Kind::Data => envelopes(size(200)).prop_map(|envelopes| encode_frames(&envelopes)).boxed(),
         Kind::Ack => grants.prop_map(|grants| encode_grants(&grants)).boxed(),
         Kind::Goodbye => (1u64..=3).prop_map(|code| code.to_le_bytes().to_vec()).boxed(),
+        Kind::Skip => number().prop_map(|to| encode_skip(to).to_vec()).boxed(),
         Kind::Heartbeat | Kind::End => Just(Vec::new()).boxed(),
     }
 }

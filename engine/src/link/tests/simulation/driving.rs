@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::super::{Batch, DownReason, Notice, State, Verdict, Want};
 use super::super::network::{End, Role, Socket, read_batch};
 use super::{Simulation, What};
-use crate::wire::{Hello, Kind, Refusal, RefusalReason, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::wire::{Hello, Kind, Refusal, RefusalReason, SEGMENT_HEADER_BYTES, SegmentHeader, decode_skip};
 
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_millis(20);
@@ -34,6 +34,9 @@ impl Simulation {
         }
         self.transmit(side);
         self.settle(side);
+        if self.sides[side].link.has_notices() {
+            self.tell(side);
+        }
         self.schedule(side);
     }
 
@@ -174,15 +177,20 @@ impl Simulation {
     pub(super) fn hears(&mut self, side: usize, header: &SegmentHeader, payload: &[u8]) {
         let peer = self.sides[side].link.incarnation.expect("a link that is up has met its peer");
         let life = u32::from_le_bytes(peer[8..12].try_into().expect("four bytes"));
-        let delivery = match self.sides[side].link.receive(header, payload, self.now) {
-            Ok(Some(delivery)) => delivery,
-            Ok(None) => return,
-            Err(violation) => panic!("an honest peer is said to break the protocol: {violation}"),
-        };
+        let received = self.sides[side].link.receive(header, payload, self.now);
         let sender = &mut self.sides[1 - side];
         let streams = if sender.life == life { sender.link.outgoing() } else { &mut [] };
         let acked = streams.iter().find(|stream| stream.id() == header.stream.get()).map(|stream| stream.acked());
         let key = (1 - side, life, header.stream.get());
+        let delivery = match received {
+            Ok(Some(delivery)) => delivery,
+            Ok(None) if header.kind() == Kind::Skip => {
+                let gap = (header.position.get(), decode_skip(payload).expect("a position"));
+                return self.sides[side].application.skipped(key, gap, acked, &mut self.records);
+            }
+            Ok(None) => return,
+            Err(violation) => panic!("an honest peer is said to break the protocol: {violation}"),
+        };
         self.sides[side].application.arrived(key, (header, payload), &delivery, acked, &mut self.records);
         self.write_and_read(side);
     }
@@ -223,7 +231,8 @@ impl Simulation {
         let welcomed = match header.kind() {
             Kind::Welcome => {
                 let welcome = Hello::decode(payload).expect("a greeting");
-                assert!(link.welcomed(&welcome, self.now), "an honest welcome makes no sense: {welcome:?}");
+                let sense = link.welcomed(&welcome, self.now);
+                assert!(sense, "an honest welcome makes no sense: {welcome:?} {}", self.describe());
                 true
             }
             Kind::Refuse => {
@@ -397,6 +406,7 @@ impl Simulation {
                     assert!(!matches!(reason, DownReason::Violation(_)), "{reason:?}");
                     (state.up, state.changes) = (false, state.changes + 1);
                 }
+                Notice::Dropped { count, .. } => state.dropped += count,
                 Notice::Restarted { .. } | Notice::Refused { .. } => {}
             }
         }

@@ -1,0 +1,149 @@
+//! Envelopes that need not arrive: best effort, and those with a time to live.
+//!
+//! They stand in the ring like all others. Beside it, a queue says where they are; when their turn comes and they are not
+//! to be sent any more, the stream goes on behind them, and the receiver is told that nothing stands there.
+
+use std::collections::VecDeque;
+
+use crate::time::Time;
+use crate::wire::frame_bytes;
+
+/// What an envelope may be dropped for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Perish {
+    /// It is stale from then on: if it has not been sent by then, it is dropped.
+    pub expires: Option<Time>,
+    /// It is not sent a second time: if the connection is lost before it is acknowledged, it is dropped.
+    pub best_effort: bool,
+}
+
+impl Perish {
+    /// Whether it may be dropped at all.
+    #[inline]
+    pub fn is_perishable(&self) -> bool {
+        self.best_effort || self.expires.is_some()
+    }
+}
+
+/// Envelopes that were dropped, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Their time to live was over before they were sent.
+    pub expired: u64,
+    /// They were best effort, and the connection was lost before they were acknowledged.
+    pub best_effort: u64,
+}
+
+impl Dropped {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.expired + self.best_effort
+    }
+}
+
+/// The envelopes of a stream that may be dropped and are not acknowledged, in order.
+#[derive(Debug, Default)]
+pub(super) struct Perishables {
+    queue: VecDeque<Perishable>,
+    /// Counts connections.
+    connection: u32,
+    dropped: Dropped,
+}
+
+#[derive(Debug)]
+struct Perishable {
+    /// Stream positions of its frame.
+    begin: u64,
+    end: u64,
+    payload_bytes: u64,
+    perish: Perish,
+    /// The connection on which it, or its beginning, was last sent.
+    sent_on: Option<u32>,
+    dropped: bool,
+}
+
+impl Perishables {
+    pub(super) fn push(&mut self, begin: u64, payload_bytes: u64, perish: Perish) {
+        debug_assert!(self.queue.back().is_none_or(|last| last.end <= begin));
+        let end = begin + frame_bytes(payload_bytes as usize) as u64;
+        self.queue.push_back(Perishable { begin, end, payload_bytes, perish, sent_on: None, dropped: false });
+    }
+
+    /// A new connection.
+    pub(super) fn reconnect(&mut self) {
+        self.connection = self.connection.wrapping_add(1);
+    }
+
+    /// The stretch of envelopes at `sent` that are not to be sent any more ends here; `None`: what stands at `sent` is to
+    /// be sent. Whoever asks goes on behind the stretch: it counts as dropped.
+    pub(super) fn skip(&mut self, sent: u64, now: Time) -> Option<u64> {
+        let first = self.queue.partition_point(|perishable| perishable.end <= sent);
+        let mut end = sent;
+        for perishable in self.queue.range_mut(first..) {
+            let stands_here = perishable.begin <= end;
+            if !stands_here || !perishable.is_over(sent, self.connection, now) {
+                break;
+            }
+            if !std::mem::replace(&mut perishable.dropped, true) {
+                let lost = perishable.perish.best_effort && perishable.sent_on.is_some();
+                let count = if lost { &mut self.dropped.best_effort } else { &mut self.dropped.expired };
+                *count += 1;
+            }
+            end = perishable.end;
+        }
+        (end > sent).then_some(end)
+    }
+
+    /// Where the first envelope between `sent` and `limit` begins that is not to be sent.
+    pub(super) fn next_gap(&self, sent: u64, limit: u64, now: Time) -> Option<u64> {
+        let first = self.queue.partition_point(|perishable| perishable.begin <= sent);
+        let ahead = self.queue.range(first..).take_while(|perishable| perishable.begin < limit);
+        let over = ahead.filter(|perishable| perishable.is_over(sent, self.connection, now));
+        over.map(|perishable| perishable.begin).next()
+    }
+
+    /// Bytes `from..to` are sent.
+    pub(super) fn sent(&mut self, from: u64, to: u64) {
+        let first = self.queue.partition_point(|perishable| perishable.end <= from);
+        for perishable in self.queue.range_mut(first..) {
+            if perishable.begin >= to {
+                break;
+            }
+            perishable.sent_on = Some(self.connection);
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, position: u64) {
+        while self.queue.front().is_some_and(|perishable| perishable.end <= position) {
+            self.queue.pop_front();
+        }
+    }
+
+    /// When what stands at `sent` expires, if it does.
+    pub(super) fn next_expiry(&self, sent: u64) -> Option<Time> {
+        let first = self.queue.partition_point(|perishable| perishable.end <= sent);
+        let next = self.queue.get(first).filter(|perishable| perishable.begin == sent && !perishable.dropped)?;
+        next.perish.expires
+    }
+
+    /// How many of those that are not acknowledged are dropped, and their payload bytes.
+    pub(super) fn dropped_of_unacknowledged(&self) -> (u64, u64) {
+        let dropped = self.queue.iter().filter(|perishable| perishable.dropped);
+        dropped.fold((0, 0), |sum, perishable| (sum.0 + 1, sum.1 + perishable.payload_bytes))
+    }
+
+    pub(super) fn dropped(&self) -> Dropped {
+        self.dropped
+    }
+}
+
+impl Perishable {
+    /// Whether it is not to be sent, where `sent` is next.
+    fn is_over(&self, sent: u64, connection: u32, now: Time) -> bool {
+        let sent_here = self.sent_on == Some(connection);
+        // What has begun to travel on this connection is sent to its end.
+        let begun = sent > self.begin && sent_here;
+        let lost = self.perish.best_effort && self.sent_on.is_some() && !sent_here;
+        self.dropped || lost || !begun && self.perish.expires.is_some_and(|expires| expires <= now)
+    }
+}
