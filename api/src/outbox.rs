@@ -97,6 +97,34 @@ impl Outbox {
         self.claim_on(pid, length, Lane::Normal, false)
     }
 
+    /// Waits until every recipient has acknowledged all that this outbox has sent to it, at most `timeout`.
+    ///
+    /// Acknowledged means: in the recipient's inbox. What was dropped, because its time to live was over or because it was
+    /// best effort, need not be waited for. It does not say what other outboxes of the same server have sent.
+    ///
+    /// # Errors
+    /// `Timeout` names the peers that have not acknowledged everything; `Stopped` when the server stops first.
+    pub fn flush(&mut self, timeout: Duration) -> Result<(), FlushError> {
+        let deadline = Instant::now().checked_add(timeout);
+        let drive = self.sender.drive().clone();
+        self.sender.hurry();
+        let flushed = wait(
+            &drive,
+            deadline,
+            &mut self.sender,
+            |sender| match sender.unflushed_peers() {
+                _ if sender.is_stopped() => Some(Err(FlushError::Stopped)),
+                pids if pids.is_empty() => Some(Ok(())),
+                _ => None,
+            },
+            |sender, waker| {
+                // Whether anything is left is looked at next.
+                let _ = sender.wait_for_flush(waker);
+            },
+        );
+        flushed.unwrap_or_else(|| Err(FlushError::Timeout { pids: self.sender.unflushed_peers() }))
+    }
+
     #[inline]
     fn claim_on(&mut self, pid: Pid, length: usize, lane: Lane, patient: bool) -> Result<Claim<'_>, SendError> {
         let id = self.take_id();
@@ -295,6 +323,35 @@ impl fmt::Debug for Claim<'_> {
         f.write_str("Claim")
     }
 }
+
+/// Not everything that was sent is acknowledged: see [`Outbox::flush`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FlushError {
+    /// These peers have not acknowledged everything in time.
+    Timeout {
+        /// Their pids, ascending.
+        pids: Vec<Pid>,
+    },
+    /// The server has stopped: what could not be delivered is in the account of its `stop`.
+    Stopped,
+}
+
+impl fmt::Display for FlushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FlushError::Timeout { pids } => {
+                write!(
+                    f,
+                    "not acknowledged in time by {pids:?}: slow, or not there; wait longer, or look at the events"
+                )
+            }
+            FlushError::Stopped => f.write_str("the server has stopped; its stop says what was not delivered"),
+        }
+    }
+}
+
+impl std::error::Error for FlushError {}
 
 /// An envelope was not sent, at least not to everyone; it comes back, addressed to those who did not get it.
 #[derive(Clone, Debug, PartialEq, Eq)]

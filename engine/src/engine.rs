@@ -229,7 +229,7 @@ fn run(shared: &Shared, idle: IdleStrategy, failed: &Failure) {
             None => Step::Spin,
         };
         let how = if step == Step::Park { Idle::Park(None) } else { Idle::Return };
-        match turn(shared, how, true) {
+        match turn(shared, how) {
             Ok(Turn::Worked) => idle_since = None,
             Ok(Turn::Idle) => {
                 idle_since.get_or_insert_with(Instant::now);
@@ -258,14 +258,14 @@ enum Turn {
     Finished,
 }
 
-/// One round of a loop. While it waits in the kernel, others can get at the shard if it is `shared_while_waiting`.
+/// One round of a loop. While it waits in the kernel, others can get at the shard.
 #[inline]
-fn turn(shared: &Shared, idle: Idle, shared_while_waiting: bool) -> io::Result<Turn> {
+fn turn(shared: &Shared, idle: Idle) -> io::Result<Turn> {
     let mut guard = lock(shared);
     let Some(shard) = guard.as_mut() else { return Ok(Turn::Finished) };
     let mut round = shard.begin(idle);
     let worked = match round.entry.take() {
-        Some(entry) if round.waits && shared_while_waiting => {
+        Some(entry) if round.waits => {
             drop(guard);
             let entered = entry.enter();
             guard = lock(shared);
@@ -402,7 +402,7 @@ impl Drive {
         if !self.is_mine() {
             return false;
         }
-        match turn(&self.shard, idle, false) {
+        match turn(&self.shard, idle) {
             Ok(turn) => turn == Turn::Worked,
             Err(error) => {
                 self.failed.set(&error);
@@ -477,8 +477,35 @@ impl Tenancy {
     }
 
     /// What went and came, by peer.
+    ///
+    /// It looks at what is not acknowledged yet, while the loop stands still: some microseconds for each peer.
     pub fn stats(&self) -> Vec<PeerStats> {
-        self.stats.read()
+        // Asked first: what is counted afterwards is in flight.
+        let acknowledged = self.acknowledged();
+        let mut rows = self.stats.read();
+        for row in &mut rows {
+            let found = acknowledged.iter().find(|(pid, _)| *pid == row.pid).map(|(_, acknowledged)| *acknowledged);
+            // A loop that has not turned yet knows no peers.
+            let none_yet = (!self.stopped.load(Ordering::Acquire)).then_some(0);
+            row.settle(found.or(none_yet));
+        }
+        rows
+    }
+
+    fn acknowledged(&self) -> Vec<(Pid, u64)> {
+        if self.drive.is_inline() {
+            return lock(&self.drive.shard).as_mut().map(|shard| shard.acknowledged(self.node)).unwrap_or_default();
+        }
+        // Asked for, not taken: who asks again and again would keep the loop from its mutex.
+        let (report, reported) = mpsc::channel();
+        self.drive.mailbox.command(Command::Account { node: self.node, report });
+        loop {
+            match reported.recv_timeout(Duration::from_millis(50)) {
+                Ok(acknowledged) => return acknowledged,
+                Err(mpsc::RecvTimeoutError::Timeout) if !self.drive.is_stopped() => {}
+                Err(_) => return Vec::new(),
+            }
+        }
     }
 
     /// Delivers what was sent, until everything is acknowledged by the peers that are there, or `patience` is over;

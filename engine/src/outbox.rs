@@ -152,6 +152,39 @@ impl Sender {
         Ok(self.writer(index, lane)?.wait_for_room(length, waker))
     }
 
+    /// The peers that have not acknowledged everything this outbox wrote to them. Those that are gone do not count.
+    pub fn unflushed_peers(&mut self) -> Vec<Pid> {
+        let streams = self.shared.peers.iter().zip(&mut self.streams);
+        let unflushed = streams.filter_map(|(pid, lanes)| lanes.iter_mut().flatten().any(is_unflushed).then_some(*pid));
+        unflushed.collect()
+    }
+
+    /// Asks the peers to acknowledge at once what they have not.
+    pub fn hurry(&mut self) {
+        for (index, lanes) in self.streams.iter_mut().enumerate() {
+            if lanes.iter_mut().flatten().any(is_unflushed) {
+                let link = LinkKey { node: self.shared.node, link: index as u32 };
+                self.drive.mailbox().ready(Ready::Hurry(link));
+            }
+        }
+    }
+
+    /// Registers `waker` to be woken when a peer may have acknowledged everything. `false`: all have already.
+    pub fn wait_for_flush(&mut self, waker: &Waker) -> bool {
+        let mut waits = false;
+        for writer in self.streams.iter_mut().flatten().flatten() {
+            if is_unflushed(writer) {
+                waits |= writer.wait_for_flush(waker);
+            }
+        }
+        waits
+    }
+
+    /// Whether the server has stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.shared.stopped.load(Ordering::Acquire) || self.drive.is_stopped()
+    }
+
     /// How this outbox's event loop is driven.
     pub fn drive(&self) -> &Drive {
         &self.drive
@@ -186,6 +219,10 @@ impl Sender {
             }
         }
     }
+}
+
+fn is_unflushed(writer: &mut StreamWriter) -> bool {
+    !writer.is_closed() && !writer.is_flushed()
 }
 
 #[cold]

@@ -18,12 +18,35 @@ pub struct PeerStats {
     pub messages_in: u64,
     /// Their payload bytes.
     pub bytes_in: u64,
-    /// Envelopes of those that the outbox took which were given up because their time to live was over.
+    /// Envelopes of `messages_out` that the peer has acknowledged: they are in its inbox, or were.
+    pub acknowledged: u64,
+    /// And those that are still to be sent, or sent and not acknowledged.
+    pub in_flight: u64,
+    /// And those that were given up because their time to live was over.
     pub dropped_expired: u64,
-    /// And because they were best effort, and the connection was lost before they were acknowledged.
+    /// And those that were best effort, when the connection was lost before they were acknowledged.
     pub dropped_best_effort: u64,
-    /// And because the peer was removed.
+    /// And those that were not acknowledged when the peer was removed.
     pub dropped_removed: u64,
+    /// And those that were not acknowledged when this server stopped.
+    pub dropped_stopped: u64,
+}
+
+impl PeerStats {
+    /// Envelopes that were given up, for whatever reason.
+    ///
+    /// `messages_out = acknowledged + in_flight + dropped()`, always.
+    pub fn dropped(&self) -> u64 {
+        self.dropped_expired + self.dropped_best_effort + self.dropped_removed + self.dropped_stopped
+    }
+
+    /// Completes the account, where `acknowledged` is what was known before the rest was read; `None`: the server has
+    /// stopped, and what is not acknowledged is dropped.
+    pub(crate) fn settle(&mut self, acknowledged: Option<u64>) {
+        let rest = self.messages_out - self.dropped().min(self.messages_out);
+        self.acknowledged = acknowledged.map_or(rest, |acknowledged| acknowledged.min(rest));
+        self.in_flight = rest - self.acknowledged;
+    }
 }
 
 /// The counters of a server's streams. Counting takes no lock: each stream has counters of its own, read here.
@@ -40,6 +63,7 @@ struct Streams {
     expired: u64,
     best_effort: u64,
     removed: u64,
+    stopped: u64,
 }
 
 impl StatsTable {
@@ -64,6 +88,13 @@ impl StatsTable {
         });
     }
 
+    /// The server has stopped with so many envelopes unacknowledged.
+    pub(crate) fn stopped(&self, pid: Pid, count: u64) {
+        if let Some(index) = self.peers.iter().position(|peer| *peer == pid) {
+            self.with(index, |streams| streams.stopped += count);
+        }
+    }
+
     fn with(&self, index: usize, change: impl FnOnce(&mut Streams)) {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(streams) = streams.get_mut(index) {
@@ -82,6 +113,9 @@ impl StatsTable {
             dropped_expired: streams.expired,
             dropped_best_effort: streams.best_effort,
             dropped_removed: streams.removed,
+            dropped_stopped: streams.stopped,
+            acknowledged: 0,
+            in_flight: 0,
         });
         rows.collect()
     }

@@ -1,6 +1,7 @@
 //! The crate from outside: servers on real sockets.
 #![allow(clippy::print_stderr, reason = "a test that fails is replayed with the seed it printed")]
 
+mod account;
 mod asynchronous;
 mod config;
 mod delivery;

@@ -24,6 +24,8 @@ fn messages_and_bytes_are_counted_by_peer() {
         sent.pid = pid;
         sent.messages_out = messages;
         sent.bytes_out = bytes;
+        assert_eq!(row.acknowledged + row.in_flight, messages);
+        (sent.acknowledged, sent.in_flight) = (row.acknowledged, row.in_flight);
         assert_eq!(*row, sent);
     }
     for (node, (messages, bytes)) in [&mut two, &mut three].into_iter().zip(expected) {

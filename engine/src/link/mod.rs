@@ -159,6 +159,8 @@ pub struct Link {
     /// The number of the peer's last greeting that made a session.
     heard_greeting: u32,
     outgoing: Vec<StreamReader>,
+    /// Envelopes that were acknowledged on streams that have ended.
+    acknowledged_before: u64,
     incoming: Vec<InStream>,
     /// What a new stream may send before the peer says more.
     peer_window: u64,
@@ -198,6 +200,7 @@ impl Link {
             greetings: 0,
             heard_greeting: 0,
             outgoing: Vec::new(),
+            acknowledged_before: 0,
             incoming: Vec::new(),
             peer_window: 0,
             heard: Time::default(),
@@ -267,6 +270,11 @@ impl Link {
     /// Whether everything that was written to this peer is acknowledged.
     pub fn is_drained(&mut self) -> bool {
         self.outgoing.iter_mut().all(StreamReader::is_drained)
+    }
+
+    /// How many envelopes the peer has acknowledged, at least. Walks those that it has not.
+    pub fn acknowledged_messages(&mut self) -> u64 {
+        self.acknowledged_before + self.outgoing.iter_mut().map(StreamReader::acknowledged).sum::<u64>()
     }
 
     /// Whether a stop should wait for this peer: it has something undelivered, and is not known to be absent.

@@ -102,6 +102,7 @@ impl Link {
                 header.stream = stream.id().into();
                 header.position = stream.acked().into();
                 batch.push_owned(header, Vec::new());
+                self.acknowledged_before += stream.acknowledged();
                 self.outgoing.swap_remove(index);
             } else {
                 index += 1;

@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Open { link: LinkKey, stream: Box<StreamReader> },
     /// A server stops: deliver for at most so long, say goodbye, and report.
     Stop { node: u32, patience: Duration, report: mpsc::Sender<Vec<Undelivered>> },
+    /// Somebody asks how many envelopes each peer has acknowledged.
+    Account { node: u32, report: mpsc::Sender<Vec<(Pid, u64)>> },
     /// The inbox has found that a segment which arrived in that session does not hold frames.
     Violation { link: LinkKey, session: u32, violation: Violation },
     /// The engine ends.
@@ -58,6 +60,8 @@ pub struct Undelivered {
 pub(crate) enum Ready {
     /// A link has something to send.
     Link(LinkKey),
+    /// Somebody waits until everything is acknowledged.
+    Hurry(LinkKey),
     /// An inbox has been emptied, and a peer may be given credit.
     Consumed(LinkKey),
     /// An inbox that was full has room.

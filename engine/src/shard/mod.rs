@@ -243,6 +243,7 @@ impl<D: Driver> Shard<D> {
         while let Some(ready) = self.mailbox.next_ready() {
             match ready {
                 Ready::Link(key) => self.mark(key),
+                Ready::Hurry(key) => self.hurry(key),
                 Ready::Consumed(key) => {
                     if let Some(slot) = self.slot(key) {
                         slot.link.consumed();

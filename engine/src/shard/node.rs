@@ -111,7 +111,14 @@ impl Node {
         }
     }
 
-    /// What is not acknowledged, by peer.
+    /// The server stops, and these are given up.
+    pub(super) fn account_for(&self, undelivered: &[Undelivered]) {
+        for each in undelivered {
+            self.stats.stopped(each.pid, each.messages);
+        }
+    }
+
+    /// What is neither acknowledged nor dropped, by peer.
     pub(super) fn undelivered(&mut self) -> Vec<Undelivered> {
         let counted = self.links.iter_mut().map(|slot| {
             let pid = slot.link.peer();

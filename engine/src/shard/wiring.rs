@@ -10,7 +10,7 @@ use super::timers::Timer;
 use super::{LinkKey, Shard};
 use crate::driver::{Completion, Driver, ReceiveBuffer, SocketId};
 use crate::events::Event;
-use crate::link::{Batch, DownReason, Verdict, Want};
+use crate::link::{Batch, DownReason, Pid, Verdict, Want};
 use crate::time::Time;
 use crate::wire::{GoodbyeReason, Hello, Kind, Refusal, RefusalReason, SegmentError, SegmentHeader};
 
@@ -63,6 +63,8 @@ impl<D: Driver> Shard<D> {
                 }
                 None => drop(report.send(Vec::new())),
             },
+            // Whoever asked may have gone away without waiting.
+            Command::Account { node, report } => drop(report.send(self.acknowledged(node))),
             // The application looks at frames when it takes them: by then, the peer may have another connection.
             Command::Violation { link, session, violation } => {
                 if self.slot(link).is_some_and(|slot| slot.link.session() == session) {
@@ -73,7 +75,7 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    fn hurry(&mut self, key: LinkKey) {
+    pub(super) fn hurry(&mut self, key: LinkKey) {
         if let Some(slot) = self.slot(key) {
             slot.link.hurry();
             self.mark(key);
@@ -423,6 +425,7 @@ impl<D: Driver> Shard<D> {
             }
             stopping.leaving = true;
             let undelivered = node.undelivered();
+            node.account_for(&undelivered);
             if let Some(stopping) = &mut node.stopping {
                 stopping.undelivered = undelivered;
             }
@@ -438,6 +441,16 @@ impl<D: Driver> Shard<D> {
         {
             // Whoever stopped the server may have gone away without waiting.
             let _ = report.send(stopping.undelivered);
+        }
+    }
+
+    /// How many envelopes each peer has acknowledged; nothing once the server is accounted for.
+    pub(crate) fn acknowledged(&mut self, id: u32) -> Vec<(Pid, u64)> {
+        match self.nodes.get_mut(&id) {
+            Some(node) if !node.stopping.as_ref().is_some_and(|stopping| stopping.leaving) => {
+                node.links.iter_mut().map(|slot| (slot.link.peer(), slot.link.acknowledged_messages())).collect()
+            }
+            _ => Vec::new(),
         }
     }
 

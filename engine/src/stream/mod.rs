@@ -82,13 +82,13 @@ impl Counters {
     #[inline]
     pub(crate) fn count(&self, messages: u64, bytes: u64) {
         // A load and a store, not a locked addition: there is one writer.
-        self.messages.store(self.messages.load(Ordering::Relaxed) + messages, Ordering::Relaxed);
         self.bytes.store(self.bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
+        self.messages.store(self.messages.load(Ordering::Relaxed) + messages, Ordering::Release);
     }
 
     /// Messages so far.
     pub fn messages(&self) -> u64 {
-        self.messages.load(Ordering::Relaxed)
+        self.messages.load(Ordering::Acquire)
     }
 
     /// Payload bytes so far.

@@ -43,6 +43,8 @@ pub struct StreamReader {
     sent: u64,
     highest_sent: u64,
     credit: u64,
+    /// Envelopes that are acknowledged, as of the last look.
+    acknowledged: u64,
     /// The last look found bytes that the credit does not cover, or not to a frame boundary.
     starved: bool,
 }
@@ -115,6 +117,7 @@ impl StreamReader {
             sent: 0,
             highest_sent: 0,
             credit: 0,
+            acknowledged: 0,
             starved: false,
         }
     }
@@ -377,6 +380,15 @@ impl StreamReader {
     /// The envelopes that were dropped so far.
     pub fn dropped(&self) -> Dropped {
         self.perishables.dropped()
+    }
+
+    /// How many envelopes are acknowledged, at least. Walks those that are not.
+    pub fn acknowledged(&mut self) -> u64 {
+        // Read first: what is counted stands in the ring, and so is found by the walk if it is not acknowledged.
+        let accepted = self.shared.counters.messages();
+        let rest = self.unacknowledged().0 + self.dropped().total();
+        self.acknowledged = self.acknowledged.max(accepted.saturating_sub(rest));
+        self.acknowledged
     }
 
     /// How many envelopes are neither acknowledged nor dropped, and their payload bytes. Walks them.

@@ -66,8 +66,10 @@ impl StreamWriter {
         }
         claim[..FRAME_HEADER_BYTES].copy_from_slice(FrameHeader::new(length as u32, id).as_bytes());
         write(&mut claim[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + length]);
+        let signal = claim.commit();
+        // Afterwards: what is counted stands in the ring.
         self.shared.counters.count(1, length as u64);
-        Ok(claim.commit())
+        Ok(signal)
     }
 
     /// Writes one envelope by reference: nothing is copied.
@@ -82,8 +84,10 @@ impl StreamWriter {
         claim.copy_from_slice(FrameHeader::new(length as u32, id).as_bytes());
         self.shared.referenced_bytes.fetch_add(length as u64, Ordering::Relaxed);
         self.shared.references.push(Reference { ring_after, payload });
+        let signal = claim.commit();
+        // Afterwards: what is counted stands in the ring.
         self.shared.counters.count(1, length as u64);
-        Ok(claim.commit())
+        Ok(signal)
     }
 
     /// Whether an envelope of `length` bytes would be taken now.
@@ -108,6 +112,19 @@ impl StreamWriter {
         // bytes too (each reference has a header there), so the reader looks at this flag whenever either has room.
         let _ = self.ring.wait_for_room(self.ring.capacity());
         !self.has_room(length)
+    }
+
+    /// Whether the peer has acknowledged everything that was written.
+    pub fn is_flushed(&mut self) -> bool {
+        self.ring.released() == self.ring.written() && self.shared.referenced_bytes.load(Ordering::Acquire) == 0
+    }
+
+    /// Registers `waker` to be woken when everything may be acknowledged. `false`: it is already.
+    pub fn wait_for_flush(&mut self, waker: &Waker) -> bool {
+        self.shared.room.register(waker);
+        // All is acknowledged when all of the ring is free: the reader gives everything back then.
+        let _ = self.ring.wait_for_room(self.ring.capacity());
+        !self.is_flushed()
     }
 
     /// Whether the reader is gone: the peer was removed or its server has stopped.
