@@ -57,7 +57,7 @@ pub use engine::Engine;
 pub use envelope::{Draft, Envelope, EnvelopeRef, Recipients};
 pub use events::Events;
 pub use inbox::{Inbox, Iter, Recv, RecvError, RecvTimeoutError, TryRecvError};
-pub use node::{Handle, Node, Split, StopError};
+pub use node::{Handle, Node, PeerError, Split, StopError};
 pub use outbox::{Claim, FlushError, Outbox, SendError};
 pub use server::Server;
 pub use start::{Builder, StartError, start};

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use cluster_engine::{PeerStats, Pid, Tenancy, Undelivered};
+use cluster_engine::{BROADCAST, PeerStats, Pid, Tenancy, Undelivered};
 
-use crate::start::Registration;
+use crate::start::{Registration, resolve};
 use crate::{Events, Inbox, Outbox, Server};
 
 /// How long [`Server::stop`] waits for peers to acknowledge what was sent.
@@ -52,6 +52,24 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Cuts the traffic with these peers: see [`Handle::block`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn block(&mut self, pids: &[Pid]) -> Result<(), PeerError> {
+        self.handle.block(pids)
+    }
+
+    /// Lets traffic flow again: see [`Handle::unblock`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn unblock(&mut self, pids: &[Pid]) -> Result<(), PeerError> {
+        self.handle.unblock(pids)
+    }
+}
+
 impl Server for Node {
     fn pid(&self) -> Pid {
         self.handle.pid()
@@ -71,6 +89,14 @@ impl Server for Node {
 
     fn events(&mut self) -> &mut Events {
         &mut self.events
+    }
+
+    fn add_peer(&mut self, pid: Pid, address: &str) -> Result<(), PeerError> {
+        self.handle.add_peer(pid, address)
+    }
+
+    fn remove_peer(&mut self, pid: Pid) -> Result<Undelivered, PeerError> {
+        self.handle.remove_peer(pid)
     }
 
     fn stats(&self) -> Vec<PeerStats> {
@@ -106,7 +132,65 @@ impl Handle {
         &self.peers
     }
 
-    /// Messages and bytes, by peer.
+    /// Adds a peer, or changes its address: see [`Server::add_peer`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn add_peer(&mut self, pid: Pid, address: &str) -> Result<(), PeerError> {
+        if pid == self.pid {
+            return Err(PeerError::Itself { pid });
+        }
+        if pid == BROADCAST {
+            return Err(PeerError::Broadcast);
+        }
+        let addresses = resolve(address)
+            .map_err(|error| PeerError::Address { address: address.to_owned(), error: error.to_string() })?;
+        if self.tenancy.set_peer(pid, addresses)
+            && let Err(place) = self.peers.binary_search(&pid)
+        {
+            self.peers.insert(place, pid);
+        }
+        Ok(())
+    }
+
+    /// Removes a peer: see [`Server::remove_peer`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn remove_peer(&mut self, pid: Pid) -> Result<Undelivered, PeerError> {
+        let undelivered = self.tenancy.remove_peer(pid).ok_or(PeerError::Unknown { pid })?;
+        self.peers.retain(|peer| *peer != pid);
+        Ok(undelivered)
+    }
+
+    /// Cuts the traffic with these peers in both directions, as a partition of the network would: what is sent is lost on
+    /// its way, what comes is not heard, and both sides notice by the silence. For tests of what is built on this.
+    ///
+    /// Nothing is lost for good: what was cut off is sent again after [`unblock`](Handle::unblock). A peer that was
+    /// blocked for less than the peer timeout is seen to go down, and come up, when it is unblocked.
+    ///
+    /// # Errors
+    /// `Unknown` names the first that is no peer; those before it are blocked.
+    pub fn block(&mut self, pids: &[Pid]) -> Result<(), PeerError> {
+        self.set_blocked(pids, true)
+    }
+
+    /// Lets traffic flow again.
+    ///
+    /// # Errors
+    /// As [`block`](Handle::block).
+    pub fn unblock(&mut self, pids: &[Pid]) -> Result<(), PeerError> {
+        self.set_blocked(pids, false)
+    }
+
+    fn set_blocked(&mut self, pids: &[Pid], blocked: bool) -> Result<(), PeerError> {
+        match pids.iter().find(|pid| !self.tenancy.set_blocked(**pid, blocked)) {
+            Some(pid) => Err(PeerError::Unknown { pid: *pid }),
+            None => Ok(()),
+        }
+    }
+
+    /// What has become of what was sent, and what has come, by peer.
     pub fn stats(&self) -> Vec<PeerStats> {
         self.tenancy.stats()
     }
@@ -152,6 +236,44 @@ impl fmt::Debug for Handle {
         f.debug_struct("Handle").field("pid", &self.pid).field("peers", &self.peers).finish_non_exhaustive()
     }
 }
+
+/// A peer cannot be added, removed or blocked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// It is this server itself.
+    Itself {
+        /// Its pid.
+        pid: Pid,
+    },
+    /// It is the pid that stands for every peer.
+    Broadcast,
+    /// It is no peer of this server.
+    Unknown {
+        /// Its pid.
+        pid: Pid,
+    },
+    /// The address leads nowhere.
+    Address {
+        /// The address.
+        address: String,
+        /// Why.
+        error: String,
+    },
+}
+
+impl fmt::Display for PeerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PeerError::Itself { pid } => write!(f, "{pid} is this server itself; name one of the others"),
+            PeerError::Broadcast => write!(f, "{BROADCAST} stands for every peer; no server can have it"),
+            PeerError::Unknown { pid } => write!(f, "{pid} is no peer of this server; add it first"),
+            PeerError::Address { error, .. } => f.write_str(error),
+        }
+    }
+}
+
+impl std::error::Error for PeerError {}
 
 /// A server has stopped, and not everything that its outboxes took was delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]

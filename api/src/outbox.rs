@@ -217,6 +217,11 @@ impl Outbox {
         if failed.is_empty() {
             return Ok(());
         }
+        if let (PushError::UnknownPid, Some(pid)) = (failure, failed.first().copied()) {
+            // Removed while the envelope waited for it: it alone does not get it.
+            let envelope = Box::new(draft.id(id).readdressed(failed).into_owned());
+            return Err(SendError::UnknownPid { envelope, pid, this: self.pid });
+        }
         if failed.len() < recipients.len() {
             // Whoever gets it later gets it with the same id as those who have it.
             draft.id = Some(id);
@@ -287,10 +292,7 @@ impl Clone for Outbox {
 
 impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outbox")
-            .field("pid", &self.pid)
-            .field("peers", &self.sender.peers().len())
-            .finish_non_exhaustive()
+        f.debug_struct("Outbox").field("pid", &self.pid).finish_non_exhaustive()
     }
 }
 
@@ -362,7 +364,8 @@ pub enum SendError {
         /// The envelope.
         envelope: Box<Draft<'static>>,
     },
-    /// A recipient is not in the configuration. Nobody gets the envelope.
+    /// A recipient is no peer: nobody gets the envelope. Or it was removed while the envelope waited for it: then the
+    /// envelope is addressed to it alone.
     UnknownPid {
         /// The envelope.
         envelope: Box<Draft<'static>>,
@@ -431,7 +434,9 @@ impl fmt::Display for SendError {
             SendError::UnknownPid { pid, this, .. } if pid == this => {
                 write!(f, "{pid} is this server itself, and a server sends to its peers; handle the message directly")
             }
-            SendError::UnknownPid { pid, .. } => write!(f, "no server has pid {pid}; add it to the configuration"),
+            SendError::UnknownPid { pid, .. } => {
+                write!(f, "no server has pid {pid}; add it to the configuration, or with add_peer")
+            }
             SendError::TooLarge { envelope, limit } => {
                 let bytes = envelope.body.len();
                 write!(

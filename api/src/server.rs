@@ -1,8 +1,8 @@
 //! The interface of a server.
 
-use cluster_engine::{PeerStats, Pid};
+use cluster_engine::{PeerStats, Pid, Undelivered};
 
-use crate::{Events, Inbox, Outbox, StopError};
+use crate::{Events, Inbox, Outbox, PeerError, StopError};
 
 /// A server: a pid, an inbox and an outbox.
 ///
@@ -33,7 +33,22 @@ pub trait Server {
     /// What happens to the peers.
     fn events(&mut self) -> &mut Events;
 
-    /// Messages and bytes, by peer.
+    /// Makes `pid` a peer, to be found at `address` (`host:port`), or says that the peer is to be found there from now on:
+    /// then what waits for it stays. [`Event::Added`](crate::Event::Added) tells of a new one.
+    ///
+    /// Each server keeps its own list: the others have to be told too.
+    ///
+    /// # Errors
+    /// [`PeerError`] for this server's own pid, for [`BROADCAST`](crate::BROADCAST), or if the address leads nowhere.
+    fn add_peer(&mut self, pid: Pid, address: &str) -> Result<(), PeerError>;
+
+    /// Ends the link to a peer, with a goodbye. Returns what it had not acknowledged, which is given up.
+    ///
+    /// # Errors
+    /// [`PeerError`] if it is no peer.
+    fn remove_peer(&mut self, pid: Pid) -> Result<Undelivered, PeerError>;
+
+    /// What has become of what was sent, and what has come, by peer.
     fn stats(&self) -> Vec<PeerStats>;
 
     /// Delivers what was sent, says goodbye to the peers, and closes. Waits for peers that are there, at most two seconds.

@@ -105,7 +105,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-fn resolve(address: &str) -> Result<Vec<SocketAddr>, StartError> {
+pub(crate) fn resolve(address: &str) -> Result<Vec<SocketAddr>, StartError> {
     let fail = |error| StartError::Resolve { address: address.to_owned(), error };
     let mut addresses: Vec<SocketAddr> = address.to_socket_addrs().map_err(fail)?.collect();
     // A name such as "localhost" may stand for both; all servers must agree on the one to try first.

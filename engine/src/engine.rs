@@ -13,6 +13,7 @@ use crate::events::{Event, EventQueue};
 use crate::inbox::{self, Receiver};
 use crate::link::{Local, Pid};
 use crate::outbox::{OutboxShared, Sender};
+use crate::roster::Roster;
 use crate::shard::{Command, Idle, LinkKey, Mailbox, Ready, Seed, Shard, Undelivered};
 use crate::stats::{PeerStats, StatsTable};
 use crate::time::{Clock, Time};
@@ -159,15 +160,15 @@ impl Engine {
         let index = self.next.fetch_add(1, Ordering::Relaxed) % self.loops.len();
         let drive = self.loops[index].drive.clone();
         let node = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let peers: Vec<Pid> = tenant.peers.iter().map(|(pid, _)| *pid).collect();
-        debug_assert!(peers.is_sorted_by(|a, b| a < b));
-        let stats = StatsTable::new(peers.clone());
+        let roster = Arc::new(Roster::new(tenant.peers.iter().map(|(pid, _)| *pid)));
+        let stats = StatsTable::new();
+        tenant.peers.iter().for_each(|(pid, _)| stats.add(*pid));
         let events = EventQueue::new();
         let stopped = Arc::new(AtomicBool::new(false));
         let (inbox, receiver) = inbox::inbox(node, drive.mailbox.clone());
         let outboxes = Arc::new(OutboxShared {
             node,
-            peers,
+            roster: roster.clone(),
             ring_bytes: tenant.ring_bytes,
             max_envelope_bytes: tenant.local.max_envelope_bytes,
             numbers: AtomicU32::new(0),
@@ -186,7 +187,7 @@ impl Engine {
         })));
         let sender = Sender::new(outboxes, drive.clone());
         let events = Events { queue: events, drive: drive.clone() };
-        let tenancy = Tenancy { node, drive, stats, stopped, _engine: self.clone() };
+        let tenancy = Tenancy { node, drive, roster, stats, stopped, _engine: self.clone() };
         Attached { receiver, sender, events, tenancy }
     }
 
@@ -463,6 +464,7 @@ impl Events {
 pub struct Tenancy {
     node: u32,
     drive: Drive,
+    roster: Arc<Roster>,
     stats: Arc<StatsTable>,
     /// Seen by the outboxes too.
     stopped: Arc<AtomicBool>,
@@ -484,7 +486,9 @@ impl Tenancy {
         let acknowledged = self.acknowledged();
         let mut rows = self.stats.read();
         for row in &mut rows {
-            let found = acknowledged.iter().find(|(pid, _)| *pid == row.pid).map(|(_, acknowledged)| *acknowledged);
+            // Several links, if the peer was removed and added again.
+            let links = acknowledged.iter().filter(|(pid, _)| *pid == row.pid);
+            let found = links.map(|(_, acknowledged)| *acknowledged).reduce(|sum, more| sum + more);
             // A loop that has not turned yet knows no peers.
             let none_yet = (!self.stopped.load(Ordering::Acquire)).then_some(0);
             row.settle(found.or(none_yet));
@@ -497,15 +501,52 @@ impl Tenancy {
             return lock(&self.drive.shard).as_mut().map(|shard| shard.acknowledged(self.node)).unwrap_or_default();
         }
         // Asked for, not taken: who asks again and again would keep the loop from its mutex.
+        self.ask(|report| Command::Account { node: self.node, report }).unwrap_or_default()
+    }
+
+    /// Has a command obeyed by the loop, and waits for what it reports; `None` when the loop is gone.
+    fn ask<T>(&self, command: impl FnOnce(mpsc::Sender<T>) -> Command) -> Option<T> {
         let (report, reported) = mpsc::channel();
-        self.drive.mailbox.command(Command::Account { node: self.node, report });
+        self.drive.mailbox.command(command(report));
         loop {
+            if self.drive.is_mine() {
+                self.drive.poll();
+            }
             match reported.recv_timeout(Duration::from_millis(50)) {
-                Ok(acknowledged) => return acknowledged,
+                Ok(value) => return Some(value),
                 Err(mpsc::RecvTimeoutError::Timeout) if !self.drive.is_stopped() => {}
-                Err(_) => return Vec::new(),
+                Err(_) => return None,
             }
         }
+    }
+
+    /// Makes `pid` a peer that is to be found at `addresses`, or says that it is to be found there from now on; its streams
+    /// stay as they are. Returns whether it is new.
+    pub fn set_peer(&self, pid: Pid, addresses: Vec<SocketAddr>) -> bool {
+        let node = self.node;
+        if let Some(link) = self.roster.link_of(pid) {
+            self.drive.mailbox.command(Command::Move { link: LinkKey { node, link }, addresses });
+            return false;
+        }
+        self.roster.add(pid, |link| {
+            self.stats.add(pid);
+            self.drive.mailbox.command(Command::Add { link: LinkKey { node, link }, pid, addresses });
+        })
+    }
+
+    /// Ends the link to a peer for good. Returns what it has not acknowledged; `None` if it is no peer.
+    pub fn remove_peer(&self, pid: Pid) -> Option<Undelivered> {
+        let link = LinkKey { node: self.node, link: self.roster.remove(pid)? };
+        let nothing = Undelivered { pid, messages: 0, bytes: 0 };
+        Some(self.ask(|report| Command::Remove { link, report }).unwrap_or(nothing))
+    }
+
+    /// Cuts the traffic with a peer, in both directions, or lets it flow again. Returns whether it is a peer.
+    pub fn set_blocked(&self, pid: Pid, blocked: bool) -> bool {
+        let Some(link) = self.roster.link_of(pid) else { return false };
+        let link = LinkKey { node: self.node, link };
+        self.ask(|report| Command::Block { link, blocked, report });
+        true
     }
 
     /// Delivers what was sent, until everything is acknowledged by the peers that are there, or `patience` is over;

@@ -53,6 +53,16 @@ pub enum Event {
         /// Why.
         reason: DropReason,
     },
+    /// The peer was added to this server while it ran.
+    Added {
+        /// The peer.
+        pid: Pid,
+    },
+    /// The peer was removed from this server. What it had not acknowledged was given up: see [`Dropped`](Event::Dropped).
+    Removed {
+        /// The peer.
+        pid: Pid,
+    },
     /// Connections cannot be accepted for now; the engine tries again.
     AcceptFailed {
         /// What the kernel says.

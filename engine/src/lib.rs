@@ -26,6 +26,7 @@ mod outbox;
 mod payload;
 #[allow(unsafe_code, reason = "shares memory between two threads; each block states what makes it sound")]
 pub mod ring;
+mod roster;
 mod shard;
 mod stats;
 pub mod stream;

@@ -7,6 +7,7 @@ use std::task::Waker;
 use crate::engine::Drive;
 use crate::link::Pid;
 use crate::payload::Body;
+use crate::roster::Roster;
 use crate::shard::{Command, LinkKey, Ready};
 use crate::stats::StatsTable;
 use crate::stream::{self, Full, Lane, Perish, StreamWriter};
@@ -18,8 +19,7 @@ const INLINE_BYTES: usize = 128 * 1024;
 /// What all outboxes of a server share.
 pub(crate) struct OutboxShared {
     pub(crate) node: u32,
-    /// Sorted; a peer's place is its link's number.
-    pub(crate) peers: Vec<Pid>,
+    pub(crate) roster: Arc<Roster>,
     pub(crate) ring_bytes: usize,
     pub(crate) max_envelope_bytes: u64,
     pub(crate) numbers: AtomicU32,
@@ -36,7 +36,7 @@ pub(crate) struct OutboxShared {
 pub enum PushError {
     /// Its stream is full: the peer is slow, or not there.
     Full,
-    /// It is not in the configuration.
+    /// It is no peer, or not any more.
     UnknownPid,
     /// Longer than the limit.
     TooLarge,
@@ -51,7 +51,11 @@ pub struct Sender {
     shared: Arc<OutboxShared>,
     drive: Drive,
     number: u32,
-    /// By peer, both lanes; made on first use.
+    /// The roster as of `version`: the peers' pids, ascending, and their links.
+    version: u64,
+    peers: Vec<Pid>,
+    links: Vec<u32>,
+    /// By link, both lanes; made on first use.
     streams: Vec<[Option<StreamWriter>; 2]>,
     /// Bytes written since an inline loop last turned.
     unflushed: usize,
@@ -61,13 +65,39 @@ impl Sender {
     pub(crate) fn new(shared: Arc<OutboxShared>, drive: Drive) -> Sender {
         let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
         shared.outboxes.fetch_add(1, Ordering::Relaxed);
-        let streams = shared.peers.iter().map(|_| [None, None]).collect();
-        Sender { shared, drive, number, streams, unflushed: 0 }
+        let mut sender = Sender {
+            shared,
+            drive,
+            number,
+            version: 0,
+            peers: Vec::new(),
+            links: Vec::new(),
+            streams: Vec::new(),
+            unflushed: 0,
+        };
+        sender.read_roster();
+        sender
     }
 
     /// The peers' pids, ascending.
-    pub fn peers(&self) -> &[Pid] {
-        &self.shared.peers
+    pub fn peers(&mut self) -> &[Pid] {
+        self.follow_roster();
+        &self.peers
+    }
+
+    #[inline]
+    fn follow_roster(&mut self) {
+        if self.shared.roster.version() != self.version {
+            self.read_roster();
+        }
+    }
+
+    #[cold]
+    fn read_roster(&mut self) {
+        self.version = self.shared.roster.version();
+        let (members, links) = self.shared.roster.read();
+        (self.peers, self.links) = members.into_iter().unzip();
+        self.streams.resize_with(links, || [None, None]);
     }
 
     /// The longest envelope, in bytes.
@@ -75,10 +105,14 @@ impl Sender {
         self.shared.max_envelope_bytes
     }
 
-    /// The place of a peer among [`peers`](Sender::peers).
+    /// By what number the other functions know the peer.
     #[inline]
-    pub fn index_of(&self, pid: Pid) -> Result<usize, PushError> {
-        self.shared.peers.binary_search(&pid).map_err(|_| PushError::UnknownPid)
+    pub fn index_of(&mut self, pid: Pid) -> Result<usize, PushError> {
+        self.follow_roster();
+        match self.peers.binary_search(&pid) {
+            Ok(place) => Ok(self.links[place] as usize),
+            Err(_) => Err(PushError::UnknownPid),
+        }
     }
 
     /// Writes one envelope to the stream of the peer at `index`. `alone`: others do not follow at once.
@@ -154,9 +188,10 @@ impl Sender {
 
     /// The peers that have not acknowledged everything this outbox wrote to them. Those that are gone do not count.
     pub fn unflushed_peers(&mut self) -> Vec<Pid> {
-        let streams = self.shared.peers.iter().zip(&mut self.streams);
-        let unflushed = streams.filter_map(|(pid, lanes)| lanes.iter_mut().flatten().any(is_unflushed).then_some(*pid));
-        unflushed.collect()
+        self.follow_roster();
+        let streams = &mut self.streams;
+        let mut is_unflushed = |link: u32| streams[link as usize].iter_mut().flatten().any(is_unflushed);
+        self.peers.iter().zip(&self.links).filter_map(|(pid, link)| is_unflushed(*link).then_some(*pid)).collect()
     }
 
     /// Asks the peers to acknowledge at once what they have not.
@@ -201,7 +236,8 @@ impl Sender {
         }
         match place {
             Some(writer) if !writer.is_closed() => Ok(writer),
-            _ => Err(PushError::Stopped),
+            _ if self.shared.stopped.load(Ordering::Acquire) || self.drive.is_stopped() => Err(PushError::Stopped),
+            _ => Err(PushError::UnknownPid),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Messages and bytes, by peer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::link::{DropReason, Inbound, Pid};
 use crate::stream::Counters;
@@ -52,12 +53,13 @@ impl PeerStats {
 /// The counters of a server's streams. Counting takes no lock: each stream has counters of its own, read here.
 #[derive(Debug)]
 pub(crate) struct StatsTable {
-    peers: Vec<Pid>,
+    /// By link.
     streams: Mutex<Vec<Streams>>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Streams {
+    pid: Pid,
     sending: Vec<Arc<Counters>>,
     receiving: Vec<Arc<Inbound>>,
     expired: u64,
@@ -67,9 +69,13 @@ struct Streams {
 }
 
 impl StatsTable {
-    pub(crate) fn new(peers: Vec<Pid>) -> Arc<StatsTable> {
-        let streams = vec![Streams::default(); peers.len()];
-        Arc::new(StatsTable { peers, streams: Mutex::new(streams) })
+    pub(crate) fn new() -> Arc<StatsTable> {
+        Arc::new(StatsTable { streams: Mutex::default() })
+    }
+
+    /// The next link is to `pid`.
+    pub(crate) fn add(&self, pid: Pid) {
+        self.lock().push(Streams { pid, ..Streams::default() });
     }
 
     pub(crate) fn sends(&self, index: usize, counters: Arc<Counters>) {
@@ -90,33 +96,35 @@ impl StatsTable {
 
     /// The server has stopped with so many envelopes unacknowledged.
     pub(crate) fn stopped(&self, pid: Pid, count: u64) {
-        if let Some(index) = self.peers.iter().position(|peer| *peer == pid) {
-            self.with(index, |streams| streams.stopped += count);
+        if let Some(streams) = self.lock().iter_mut().rev().find(|streams| streams.pid == pid) {
+            streams.stopped += count;
         }
     }
 
     fn with(&self, index: usize, change: impl FnOnce(&mut Streams)) {
-        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(streams) = streams.get_mut(index) {
+        if let Some(streams) = self.lock().get_mut(index) {
             change(streams);
         }
     }
 
+    fn lock(&self) -> MutexGuard<'_, Vec<Streams>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// By pid, ascending. A peer that was removed and added again has one row for all its links.
     pub(crate) fn read(&self) -> Vec<PeerStats> {
-        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        let rows = self.peers.iter().zip(streams.iter()).map(|(pid, streams)| PeerStats {
-            pid: *pid,
-            messages_out: streams.sending.iter().map(|counters| counters.messages()).sum(),
-            bytes_out: streams.sending.iter().map(|counters| counters.bytes()).sum(),
-            messages_in: streams.receiving.iter().map(|inbound| inbound.counters().messages()).sum(),
-            bytes_in: streams.receiving.iter().map(|inbound| inbound.counters().bytes()).sum(),
-            dropped_expired: streams.expired,
-            dropped_best_effort: streams.best_effort,
-            dropped_removed: streams.removed,
-            dropped_stopped: streams.stopped,
-            acknowledged: 0,
-            in_flight: 0,
-        });
-        rows.collect()
+        let mut rows = BTreeMap::new();
+        for streams in self.lock().iter() {
+            let row = rows.entry(streams.pid).or_insert(PeerStats { pid: streams.pid, ..PeerStats::default() });
+            row.messages_out += streams.sending.iter().map(|counters| counters.messages()).sum::<u64>();
+            row.bytes_out += streams.sending.iter().map(|counters| counters.bytes()).sum::<u64>();
+            row.messages_in += streams.receiving.iter().map(|inbound| inbound.counters().messages()).sum::<u64>();
+            row.bytes_in += streams.receiving.iter().map(|inbound| inbound.counters().bytes()).sum::<u64>();
+            row.dropped_expired += streams.expired;
+            row.dropped_best_effort += streams.best_effort;
+            row.dropped_removed += streams.removed;
+            row.dropped_stopped += streams.stopped;
+        }
+        rows.into_values().collect()
     }
 }

@@ -7,6 +7,7 @@ mod config;
 mod delivery;
 mod hostile;
 mod inline;
+mod membership;
 mod outcomes;
 mod perishable;
 mod pressure;

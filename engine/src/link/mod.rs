@@ -262,6 +262,14 @@ impl Link {
         self.outgoing.push(stream);
     }
 
+    /// Gives up the streams to this peer, whose writers find them closed. Returns how many envelopes it had acknowledged.
+    pub fn give_up(&mut self) -> u64 {
+        let acknowledged = self.acknowledged_messages();
+        self.outgoing.clear();
+        self.acknowledged_before = acknowledged;
+        acknowledged
+    }
+
     /// The streams to this peer.
     pub fn outgoing(&mut self) -> &mut [StreamReader] {
         &mut self.outgoing

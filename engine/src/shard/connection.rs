@@ -63,6 +63,12 @@ impl Connection {
         Ok(Some((*header, payload)))
     }
 
+    /// Room for the next receive; what is here is not looked at.
+    pub(super) fn discard(&mut self, buffer: ReceiveBuffer, pool: &Arc<ChunkPool>) -> ReceiveBuffer {
+        self.parsed = buffer.filled();
+        self.make_room(buffer, pool)
+    }
+
     /// Room for the next receive: behind what is there if a whole segment fits, else in a new chunk, to which the
     /// beginning of an unfinished segment moves.
     pub(super) fn make_room(&mut self, mut buffer: ReceiveBuffer, pool: &Arc<ChunkPool>) -> ReceiveBuffer {

@@ -23,6 +23,14 @@ pub(crate) enum Command {
     Open { link: LinkKey, stream: Box<StreamReader> },
     /// A server stops: deliver for at most so long, say goodbye, and report.
     Stop { node: u32, patience: Duration, report: mpsc::Sender<Vec<Undelivered>> },
+    /// A peer is added; its link has the next number.
+    Add { link: LinkKey, pid: Pid, addresses: Vec<SocketAddr> },
+    /// A peer is to be found elsewhere.
+    Move { link: LinkKey, addresses: Vec<SocketAddr> },
+    /// A peer is removed: say what it has not acknowledged.
+    Remove { link: LinkKey, report: mpsc::Sender<Undelivered> },
+    /// Nothing crosses to or from a peer any more, or everything does again.
+    Block { link: LinkKey, blocked: bool, report: mpsc::Sender<()> },
     /// Somebody asks how many envelopes each peer has acknowledged.
     Account { node: u32, report: mpsc::Sender<Vec<(Pid, u64)>> },
     /// The inbox has found that a segment which arrived in that session does not hold frames.

@@ -5,6 +5,7 @@
 
 mod connection;
 mod mail;
+mod membership;
 mod node;
 mod timers;
 mod wiring;
@@ -326,6 +327,10 @@ impl<D: Driver> Shard<D> {
         }
         let mut batch = self.spare.pop().unwrap_or_default();
         slot.link.transmit(now, &mut batch);
+        if slot.blocked {
+            // Lost on its way.
+            batch.clear();
+        }
         if batch.is_empty() {
             self.spare.push(batch);
             return false;

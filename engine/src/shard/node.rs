@@ -11,7 +11,7 @@ use crate::driver::Slice;
 use crate::driver::SocketId;
 use crate::events::{Event, EventQueue};
 use crate::inbox::{Arrived, Body, InboxSender};
-use crate::link::{Arrival, Delivery, Link, Local, Notice, Pid};
+use crate::link::{Arrival, Delivery, DropReason, Link, Local, Notice, Pid};
 use crate::stats::StatsTable;
 use crate::time::Time;
 
@@ -40,6 +40,8 @@ pub(super) struct LinkSlot {
     pub(super) timer: Option<Time>,
     pub(super) dirty: bool,
     pub(super) polled: bool,
+    /// Nothing crosses: what is sent is lost, and what comes is not heard.
+    pub(super) blocked: bool,
 }
 
 /// A stop under way.
@@ -55,15 +57,7 @@ impl Node {
     pub(super) fn new(seed: Seed, listener: Option<SocketId>) -> Node {
         let by_pid = seed.peers.iter().enumerate().map(|(index, (pid, _))| (*pid, index as u32)).collect();
         let local = seed.local;
-        let links = seed.peers.into_iter().map(|(pid, addresses)| LinkSlot {
-            link: Link::new(local.clone(), pid),
-            addresses,
-            next_address: 0,
-            socket: None,
-            timer: None,
-            dirty: false,
-            polled: false,
-        });
+        let links = seed.peers.into_iter().map(|(pid, addresses)| LinkSlot::new(&local, pid, addresses));
         let links = links.collect();
         Node {
             local,
@@ -111,6 +105,17 @@ impl Node {
         }
     }
 
+    /// A peer is removed, and these are given up.
+    pub(super) fn removed(&mut self, index: u32, undelivered: &Undelivered) {
+        let (pid, count, reason) = (undelivered.pid, undelivered.messages, DropReason::PeerRemoved);
+        self.by_pid.remove(&pid);
+        if count > 0 {
+            self.stats.dropped(index as usize, count, reason);
+            self.events.push(Event::Dropped { pid, count, reason });
+        }
+        self.events.push(Event::Removed { pid });
+    }
+
     /// The server stops, and these are given up.
     pub(super) fn account_for(&self, undelivered: &[Undelivered]) {
         for each in undelivered {
@@ -120,21 +125,36 @@ impl Node {
 
     /// What is neither acknowledged nor dropped, by peer.
     pub(super) fn undelivered(&mut self) -> Vec<Undelivered> {
-        let counted = self.links.iter_mut().map(|slot| {
-            let pid = slot.link.peer();
-            let (messages, bytes) = slot
-                .link
-                .outgoing()
-                .iter_mut()
-                .map(crate::stream::StreamReader::unacknowledged)
-                .fold((0, 0), |sum, stream| (sum.0 + stream.0, sum.1 + stream.1));
-            Undelivered { pid, messages, bytes }
-        });
-        counted.filter(|undelivered| undelivered.messages > 0).collect()
+        self.links.iter_mut().map(LinkSlot::undelivered).filter(|undelivered| undelivered.messages > 0).collect()
     }
 }
 
 impl LinkSlot {
+    pub(super) fn new(local: &Arc<Local>, pid: Pid, addresses: Vec<SocketAddr>) -> LinkSlot {
+        LinkSlot {
+            link: Link::new(local.clone(), pid),
+            addresses,
+            next_address: 0,
+            socket: None,
+            timer: None,
+            dirty: false,
+            polled: false,
+            blocked: false,
+        }
+    }
+
+    /// The peer is to be found there.
+    pub(super) fn move_to(&mut self, addresses: Vec<SocketAddr>) {
+        (self.addresses, self.next_address) = (addresses, 0);
+    }
+
+    /// What is neither acknowledged nor dropped.
+    pub(super) fn undelivered(&mut self) -> Undelivered {
+        let streams = self.link.outgoing().iter_mut().map(crate::stream::StreamReader::unacknowledged);
+        let (messages, bytes) = streams.fold((0, 0), |sum, stream| (sum.0 + stream.0, sum.1 + stream.1));
+        Undelivered { pid: self.link.peer(), messages, bytes }
+    }
+
     /// Where to dial next: a name may stand for several addresses, and each has its turn.
     pub(super) fn next_address(&mut self) -> Option<SocketAddr> {
         let address = *self.addresses.get(self.next_address % self.addresses.len().max(1))?;

@@ -63,7 +63,18 @@ impl<D: Driver> Shard<D> {
                 }
                 None => drop(report.send(Vec::new())),
             },
-            // Whoever asked may have gone away without waiting.
+            Command::Add { link, pid, addresses } => self.add_peer(link, pid, addresses),
+            Command::Move { link, addresses } => self.move_peer(link, addresses),
+            // Whoever asked may have gone away without waiting; here and below.
+            Command::Remove { link, report } => {
+                if let Some(undelivered) = self.remove_peer(link, now) {
+                    let _ = report.send(undelivered);
+                }
+            }
+            Command::Block { link, blocked, report } => {
+                self.set_blocked(link, blocked, now);
+                let _ = report.send(());
+            }
             Command::Account { node, report } => drop(report.send(self.acknowledged(node))),
             // The application looks at frames when it takes them: by then, the peer may have another connection.
             Command::Violation { link, session, violation } => {
@@ -147,6 +158,7 @@ impl<D: Driver> Shard<D> {
             Want::Dial => {
                 let dialed = match slot.next_address() {
                     _ if leaving => Err(io::Error::from(io::ErrorKind::Interrupted)),
+                    _ if slot.blocked => Err(io::Error::from(io::ErrorKind::TimedOut)),
                     Some(address) => self.driver.connect(address),
                     None => Err(io::Error::from(io::ErrorKind::AddrNotAvailable)),
                 };
@@ -178,6 +190,13 @@ impl<D: Driver> Shard<D> {
     }
 
     fn received(&mut self, socket: SocketId, buffer: ReceiveBuffer, now: Time) {
+        if let Some(Role::Link(key)) = self.connection(socket).map(|connection| connection.role)
+            && self.is_blocked(key)
+        {
+            let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return };
+            let buffer = connection.discard(buffer, &self.pool);
+            return self.driver.receive(socket, buffer);
+        }
         loop {
             let Some(connection) = self.connection(socket) else { return };
             let (role, segment) = (connection.role, connection.next_segment(&buffer));
@@ -240,6 +259,9 @@ impl<D: Driver> Shard<D> {
             Some(&link) => {
                 let key = LinkKey { node, link };
                 let slot = &mut state.links[link as usize];
+                if slot.blocked {
+                    return self.driver.close(socket);
+                }
                 match slot.link.greeted(&hello, now) {
                     Verdict::Refuse(refusal) => return self.refuse(socket, refusal, now),
                     Verdict::Welcome(welcome) => {
@@ -265,6 +287,7 @@ impl<D: Driver> Shard<D> {
     fn answered(&mut self, socket: SocketId, key: LinkKey, header: &SegmentHeader, payload: &[u8], now: Time) {
         let Some(slot) = self.slot(key) else { return self.driver.close(socket) };
         let welcomed = match header.kind() {
+            _ if slot.blocked => false,
             Kind::Welcome => Hello::decode(payload).is_ok_and(|welcome| slot.link.welcomed(&welcome, now)),
             Kind::Refuse => {
                 if let Some(refusal) = Refusal::decode(payload) {
@@ -287,7 +310,7 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    fn set_role(&mut self, socket: SocketId, role: Role) {
+    pub(super) fn set_role(&mut self, socket: SocketId, role: Role) {
         if let Some(connection) = self.connection(socket) {
             connection.role = role;
             connection.deadline = None;
@@ -302,7 +325,7 @@ impl<D: Driver> Shard<D> {
     }
 
     /// Sends a batch as soon as the send under way, if there is one, is over.
-    fn send_next(&mut self, socket: SocketId, batch: Box<Batch>) {
+    pub(super) fn send_next(&mut self, socket: SocketId, batch: Box<Batch>) {
         let Some(connection) = self.connection(socket) else { return };
         if connection.sending {
             connection.next = Some(batch);
@@ -318,7 +341,7 @@ impl<D: Driver> Shard<D> {
     }
 
     /// Ends a connection once what is under way was sent.
-    fn end(&mut self, socket: SocketId, now: Time) {
+    pub(super) fn end(&mut self, socket: SocketId, now: Time) {
         let deadline = now + LINGER;
         let Some(connection) = self.connection(socket) else { return };
         connection.role = Role::Ending;
@@ -351,7 +374,7 @@ impl<D: Driver> Shard<D> {
     }
 
     /// The connection is over, from the other side or by an error.
-    fn disconnected(&mut self, socket: SocketId, now: Time) {
+    pub(super) fn disconnected(&mut self, socket: SocketId, now: Time) {
         let Some(connection) = self.connection(socket) else { return };
         let role = std::mem::replace(&mut connection.role, Role::Ending);
         self.driver.close(socket);
@@ -461,6 +484,9 @@ impl<D: Driver> Shard<D> {
         for slot in &mut node.links {
             let mut batch = self.spare.pop().unwrap_or_default();
             slot.link.close(GoodbyeReason::Stopped, &mut batch);
+            if slot.blocked {
+                batch.clear();
+            }
             if let Some(socket) = slot.socket.take() {
                 leaving.push((socket, batch));
             }
