@@ -47,7 +47,7 @@ fn a_server_joins_a_running_cluster_and_leaves_it() {
     assert_eq!(one.remove_peer(3).unwrap().messages, 0);
     assert_eq!(one.peers(), [2]);
     await_event(one.events(), "removal", |event| *event == Event::Removed { pid: 3 });
-    let is_down = |event: &Event| matches!(event, Event::Down { pid: 1, reason: DownReason::Stopped });
+    let is_down = |event: &Event| matches!(event, Event::Down { pid: 1, reason: DownReason::Removed });
     await_event(three.events(), "end", is_down);
     send(three.outbox(), Envelope::to(1).body("let me in"));
     let refused = Event::Refused { pid: 1, reason: RefusalReason::UnknownPeer };

@@ -52,6 +52,8 @@ pub enum DownReason {
     Silent,
     /// The peer was stopped, and said so.
     Stopped,
+    /// The peer has removed this server from its cluster, and said so.
+    Removed,
     /// The peer broke the protocol.
     Violation(String),
 }
@@ -62,6 +64,7 @@ impl std::fmt::Display for DownReason {
             DownReason::Closed => f.write_str("the connection ended"),
             DownReason::Silent => f.write_str("nothing was heard from it"),
             DownReason::Stopped => f.write_str("it was stopped"),
+            DownReason::Removed => f.write_str("it has removed this server from its peers"),
             DownReason::Violation(what) => write!(f, "it broke the protocol: {what}"),
         }
     }
@@ -363,7 +366,7 @@ impl Link {
         match self.state {
             State::Dialing | State::Greeting => self.dial_failed(now),
             State::Up => {
-                self.absent = reason == DownReason::Stopped;
+                self.absent = matches!(reason, DownReason::Stopped | DownReason::Removed);
                 self.step(if self.absent { Event::PeerLeft } else { Event::Lost });
                 self.notices.push(Notice::Down { reason });
                 self.ack_due = None;
@@ -429,7 +432,8 @@ impl Link {
                     GoodbyeReason::Violation => {
                         DownReason::Violation("the peer says that we broke the protocol".to_owned())
                     }
-                    _ => DownReason::Stopped,
+                    GoodbyeReason::Removed => DownReason::Removed,
+                    GoodbyeReason::Stopped => DownReason::Stopped,
                 };
                 self.hangup = true;
                 self.lost(reason, now);

@@ -24,11 +24,12 @@ pub fn event(event: &Event) -> Option<String> {
 }
 
 fn down(reason: &cluster::DownReason) -> String {
-    use cluster::DownReason::{Closed, Silent, Stopped, Violation};
+    use cluster::DownReason::{Closed, Removed, Silent, Stopped, Violation};
     match reason {
         Closed => "the connection has ended".to_owned(),
         Silent => "nothing is heard of it".to_owned(),
         Stopped => "it has stopped".to_owned(),
+        Removed => "it has removed this server from its peers".to_owned(),
         Violation(what) => format!("it broke the protocol: {what}"),
         other => format!("{other:?}"),
     }
