@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::network;
 use crate::node;
+use crate::scenario::Scenario;
 
 /// Runs servers, injects faults from a seed, and checks from the logs that every promise was kept.
 #[derive(Parser, Debug)]
@@ -24,6 +25,9 @@ pub enum Command {
         /// The folder of its logs.
         folder: PathBuf,
     },
+    /// One fault, under load, with its figures.
+    #[command(subcommand)]
+    Scenario(Scenario),
     /// One server under test; the conductor starts it.
     #[command(hide = true)]
     Node(node::Arguments),
@@ -51,9 +55,9 @@ pub struct Common {
     /// How many servers, 2 to 9.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(2..=9))]
     pub nodes: u64,
-    /// Messages each second of each server.
-    #[arg(long, default_value_t = 2000)]
-    pub rate: u64,
+    /// Messages each second of each server; 2000, and more in a scenario.
+    #[arg(long)]
+    pub rate: Option<u64>,
     /// Without namespaces, and so without the faults of the network.
     #[arg(long)]
     pub loopback: bool,

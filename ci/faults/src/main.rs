@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `arguments` | the command line |
 //! | `session` | a session from its plan to its report |
+//! | `scenario/` | sessions with one kind of fault, and their figures |
 //! | `plan/` | which faults come when, from a seed |
 //! | `conductor/` | starts the processes, injects the faults |
 //! | `network/` | namespaces, cables, throttles; the proxy that resets connections |
@@ -25,6 +26,7 @@ mod output;
 mod payload;
 mod plan;
 mod random;
+mod scenario;
 mod session;
 
 use std::process::ExitCode;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
     let result: Result<ExitCode, Failure> = match &arguments.command {
         None => session::random(&arguments.session),
         Some(Command::Check { folder }) => session::check(folder),
+        Some(Command::Scenario(scenario)) => scenario::run(scenario),
         Some(Command::Node(node)) => node::run(node).map(done),
         Some(Command::Proxy(proxy)) => network::run_proxy(proxy).map(done),
     };

@@ -22,21 +22,23 @@ pub fn random(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let length = Duration::try_from_secs_f64(arguments.minutes * 60.0)
         .context(|| format!("--minutes {} is no length of time", arguments.minutes))?;
     let common = &arguments.common;
-    let kinds = Kind::ALL.into_iter().filter(|kind| !common.loopback || !kind.needs_network()).collect();
+    // Resets are over at once, and kills leave the most to go wrong.
+    let often = [Kind::Reset, Kind::Reset, Kind::Kill];
+    let kinds = Kind::ALL.into_iter().chain(often).filter(|kind| !common.loopback || !kind.needs_network()).collect();
     let milliseconds = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
     let faults = draw(&Choice { seed, nodes: common.nodes as usize, milliseconds, kinds });
     say(format_args!("seed {seed}: {} faults in {:.0} s", faults.len(), length.as_secs_f64()));
-    let session = new(seed, common, length, faults)?;
+    let session = new(seed, common, RATE, length, faults)?;
     let report = run(&session)?;
     finish(&session.folder, common, &report, report.json())
 }
 
-/// A session as it is asked for.
-pub fn new(seed: u64, common: &Common, length: Duration, faults: Vec<Fault>) -> Result<Session, Failure> {
+/// A session as it is asked for; `rate` is used when no other is asked for.
+pub fn new(seed: u64, common: &Common, rate: u64, length: Duration, faults: Vec<Fault>) -> Result<Session, Failure> {
     Ok(Session {
         seed,
         nodes: common.nodes as usize,
-        rate: common.rate,
+        rate: common.rate.unwrap_or(rate),
         length,
         faults,
         isolated: !common.loopback,
@@ -86,3 +88,4 @@ fn verdict(report: &Report) -> ExitCode {
 }
 
 const SHOWN: usize = 15;
+const RATE: u64 = 2_000;

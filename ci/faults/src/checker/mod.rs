@@ -19,6 +19,7 @@ use crate::log;
 use crate::node::log_path;
 pub use facts::{Facts, RunFacts};
 pub use report::Report;
+pub use violation::Promise;
 
 /// Checks the session whose logs are in this folder.
 pub fn check(folder: &Path) -> Result<Report, Failure> {
@@ -42,10 +43,10 @@ pub fn load(folder: &Path) -> Result<Facts, Failure> {
 /// Checks everything.
 pub fn judge(facts: &Facts) -> Report {
     let mut violations = Vec::new();
-    delivery::check(facts, &mut violations);
+    let account = delivery::check(facts, &mut violations);
     account::check(facts, &mut violations);
     processes::check(facts, &mut violations);
     let measured = liveness::check(facts, &mut violations);
     violations.sort_by_key(|violation| violation.time);
-    Report::new(facts, measured, violations)
+    Report::new(facts, account, measured, violations)
 }

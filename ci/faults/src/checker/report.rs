@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::delivery::Account;
 use super::facts::Facts;
 use super::processes::memory_limit;
 use super::violation::{Promise, Violation};
@@ -28,6 +29,7 @@ pub struct Report {
     pub runs: usize,
     pub injected: BTreeMap<Kind, u64>,
     pub accepted: u64,
+    pub account: Account,
     pub full: u64,
     pub received: u64,
     pub most_memory: u64,
@@ -39,7 +41,7 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn new(facts: &Facts, measured: Measured, violations: Vec<Violation>) -> Report {
+    pub fn new(facts: &Facts, account: Account, measured: Measured, violations: Vec<Violation>) -> Report {
         let mut injected = BTreeMap::new();
         for fault in &facts.journal.faults {
             *injected.entry(fault.kind).or_default() += 1;
@@ -51,6 +53,7 @@ impl Report {
             runs: facts.runs.len(),
             injected,
             accepted: facts.runs.iter().map(|run| run.accepted(None)).sum(),
+            account,
             full,
             received: facts.runs.iter().map(|run| run.received(None)).sum(),
             most_memory: facts.runs.iter().map(|run| run.most_memory).max().unwrap_or_default(),
@@ -85,6 +88,10 @@ impl Report {
         }
         line("faults", &self.injected.values().sum::<u64>());
         line("messages accepted", &self.accepted);
+        line("  that arrived", &self.account.arrived);
+        line("  in the inbox of a process that was killed", &self.account.died_with_receiver);
+        line("  in the outbox of one that was killed", &self.account.died_with_sender);
+        line("  that a stop reported as undelivered", &self.account.undelivered);
         line("messages given back: no room", &self.full);
         line("messages received and checked", &self.received);
         line("Down events", &self.measured.down_events);
@@ -119,7 +126,15 @@ impl Report {
             "servers": self.servers,
             "processes": self.runs,
             "faults": injected,
-            "messages": {"accepted": self.accepted, "full": self.full, "received": self.received},
+            "messages": {
+                "accepted": self.accepted,
+                "arrived": self.account.arrived,
+                "died_with_receiver": self.account.died_with_receiver,
+                "died_with_sender": self.account.died_with_sender,
+                "undelivered": self.account.undelivered,
+                "full": self.full,
+                "received": self.received,
+            },
             "down_events": self.measured.down_events,
             "downs": downs,
             "resumes": {"judged": self.measured.resumes.len(), "most_ms": most(&self.measured.resumes)},

@@ -57,7 +57,7 @@ pub fn conduct(session: &Session) -> Result<Journal, Failure> {
     let end = begin + nanoseconds(session.length);
     while now() < end {
         servers.look()?;
-        if let Some(line) = injector.turn(now(), &mut servers, &network)? {
+        while let Some(line) = injector.turn(now(), &mut servers, &network)? {
             writeln!(diary, "{line}")?;
         }
         progress.turn(&servers, &injector)?;

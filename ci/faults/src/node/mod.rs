@@ -5,6 +5,8 @@ mod listen;
 mod receiver;
 mod sender;
 
+pub use receiver::histogram;
+
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -88,9 +88,7 @@ fn received((peer, run, stream): (Pid, u32, Stream), (first, last, time): (u64, 
 
 /// One per cent of precision, up to a minute.
 pub fn histogram() -> Histogram<u64> {
-    let mut histogram = Histogram::new(2).unwrap_or_else(|_| unreachable!("two digits are among the allowed ones"));
-    histogram.auto(true);
-    histogram
+    Histogram::new_with_max(60 * SECOND, 2).unwrap_or_else(|_| unreachable!("two digits are among the allowed ones"))
 }
 
 const A_WHILE: Duration = Duration::from_millis(100);

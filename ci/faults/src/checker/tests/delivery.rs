@@ -1,9 +1,10 @@
 use super::session::{Session, entry};
+use crate::checker::delivery::Account;
 use crate::checker::violation::Promise;
 use crate::clock::MILLISECOND;
 use crate::journal::End;
 use crate::log::Kind;
-use crate::plan::Kind::{Kill, Slow};
+use crate::plan::Kind::{Kill, LinkDown, OneWay, Slow};
 
 /// Server 2 runs from 0 to 4 s, and again from 5 s; server 1 all the time.
 fn restarted(end: End) -> Session {
@@ -23,6 +24,7 @@ fn an_exchange_is_right() {
     let session = Session::exchange();
     let report = session.report();
     assert_eq!((session.broken(), report.accepted, report.received), (vec![], 20, 20));
+    assert_eq!(report.account, Account { arrived: 20, ..Account::default() });
 }
 
 #[test]
@@ -61,6 +63,7 @@ fn the_tail_dies_with_its_sender_and_a_gap_does_not() {
     session.sends(1, 1, 2, 1, 30, 1_000);
     session.gets(2, 1, (1, 1), 1, 10, 1_001);
     assert_eq!(session.broken(), []);
+    assert_eq!(session.report().account, Account { arrived: 10, died_with_sender: 20, ..Account::default() });
     session.gets(2, 1, (1, 1), 12, 12, 1_001);
     assert_eq!(session.broken(), [Promise::NoLoss]);
 }
@@ -102,10 +105,11 @@ fn nothing_arrives_that_was_not_sent() {
 #[test]
 fn what_a_dead_receiver_had_acknowledged_dies_with_it() {
     let mut session = restarted(End::Killed);
-    session.sends(1, 1, 2, 1, 20, 1_000);
-    session.gets(2, 1, (1, 1), 1, 10, 1_001);
+    session.sends(1, 1, 2, 1, 20, 3_900);
+    session.gets(2, 1, (1, 1), 1, 10, 3_901);
     session.gets(2, 2, (1, 1), 16, 20, 5_500);
     assert_eq!(session.broken(), [], "11 to 15 were in the inbox");
+    assert_eq!(session.report().account, Account { arrived: 16, died_with_receiver: 5, ..Account::default() });
 
     let mut session = restarted(End::Killed);
     session.sends(1, 1, 2, 1, 10, 1_000);
@@ -113,6 +117,37 @@ fn what_a_dead_receiver_had_acknowledged_dies_with_it() {
     session.sends(1, 1, 2, 11, 20, 4_500);
     session.gets(2, 2, (1, 1), 16, 20, 5_500);
     assert_eq!(session.broken(), [Promise::NoLoss], "11 to 15 were accepted when it was dead already");
+}
+
+#[test]
+fn what_cannot_have_arrived_did_not_die_with_the_receiver() {
+    for (cut, broken) in
+        [(None, vec![]), (Some(LinkDown), vec![Promise::NoLoss]), (Some(OneWay), vec![Promise::NoLoss])]
+    {
+        let mut session = restarted(End::Killed);
+        session.sends(1, 1, 2, 1, 10, 1_000);
+        session.gets(2, 1, (1, 1), 1, 10, 1_001);
+        session.sends(1, 1, 2, 11, 20, 3_900);
+        session.gets(2, 2, (1, 1), 16, 20, 5_500);
+        if let Some(kind) = cut {
+            session.fault(kind, 2, (kind == OneWay).then_some(1), 3_800, 4_100);
+        }
+        assert_eq!(session.broken(), broken, "{cut:?}");
+    }
+}
+
+#[test]
+fn what_must_have_been_read_did_not_die_with_the_receiver() {
+    for (slow, broken) in [(false, vec![Promise::NoLoss]), (true, vec![])] {
+        let mut session = restarted(End::Killed);
+        session.sends(1, 1, 2, 1, 20, 1_000);
+        session.gets(2, 1, (1, 1), 1, 10, 1_001);
+        session.gets(2, 2, (1, 1), 16, 20, 5_500);
+        if slow {
+            session.fault(Slow, 2, None, 900, 3_500);
+        }
+        assert_eq!(session.broken(), broken);
+    }
 }
 
 #[test]
@@ -131,4 +166,5 @@ fn the_next_run_may_get_again_what_the_last_one_had() {
     session.gets(2, 1, (1, 1), 1, 10, 1_001);
     session.gets(2, 2, (1, 1), 5, 20, 5_500);
     assert_eq!(session.broken(), []);
+    assert_eq!(session.report().account, Account { arrived: 21, ..Account::default() });
 }
