@@ -98,11 +98,12 @@ impl Judge<'_> {
     /// Peers that are there are not doubted.
     fn false_downs(&mut self) {
         for run in &self.facts.runs {
-            for event in run.events.iter().filter(|event| event.kind == log::Kind::Down) {
+            let quiet_at = self.facts.journal.quiet_at;
+            // What happens while everybody stops is no news.
+            for event in run.events.iter().filter(|event| event.kind == log::Kind::Down && event.time < quiet_at) {
                 self.measured.down_events += 1;
                 let (from, to) = (event.time.saturating_sub(GRACE), event.time);
-                if event.time < self.facts.journal.quiet_at && !self.is_touched(run.run.pid, event.peer, from, to, None)
-                {
+                if !self.is_touched(run.run.pid, event.peer, from, to, None) {
                     let text = format!(
                         "{} (run {}) took {} to be gone (reason {}), and no fault had touched them for {} s",
                         run.run.pid,

@@ -6,6 +6,7 @@ mod facts;
 mod liveness;
 mod processes;
 mod report;
+mod restarts;
 mod spans;
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,7 @@ pub fn judge(facts: &Facts) -> Report {
     let account = delivery::check(facts, &mut violations);
     account::check(facts, &mut violations);
     processes::check(facts, &mut violations);
+    restarts::check(facts, &mut violations);
     let measured = liveness::check(facts, &mut violations);
     violations.sort_by_key(|violation| violation.time);
     Report::new(facts, account, measured, violations)

@@ -44,3 +44,20 @@ fn a_server_that_leaves_its_inbox_unread_is_noticed() {
     session.records.retain(|(_, _, record)| record.kind != Kind::Drained);
     assert_eq!(session.broken(), [Promise::NoCrash, Promise::NoCrash]);
 }
+
+#[test]
+fn restarts_are_told_once_and_before_the_peer_is_up() {
+    let up = |incarnation| entry(Kind::Up, 2, 2_000).with(incarnation, 0);
+    let restarted = |incarnation| entry(Kind::Restarted, 2, 2_000).with(incarnation, 0);
+    for (events, broken) in [
+        (vec![up(1), up(1), restarted(2), up(2), up(2)], vec![]),
+        (vec![up(1), up(2)], vec![Promise::Restarts]),
+        (vec![up(1), up(2), restarted(2)], vec![Promise::Restarts; 2]),
+        (vec![up(1), restarted(1), up(1)], vec![Promise::Restarts]),
+        (vec![up(1), restarted(2), restarted(3), up(3), up(2)], vec![Promise::Restarts]),
+    ] {
+        let mut session = Session::exchange();
+        session.events(1, 1, events);
+        assert_eq!(session.broken(), broken);
+    }
+}

@@ -28,6 +28,8 @@ pub enum Promise {
     AllDelivered,
     /// A peer that is gone is noticed in time.
     DownInTime,
+    /// A restart is told, and only a restart.
+    Restarts,
     /// A peer that is there is not taken to be gone.
     NoFalseDown,
     /// Traffic resumes soon after a restart.
@@ -57,6 +59,7 @@ impl Promise {
             Promise::Statistics => "statistics wrong",
             Promise::AllDelivered => "undelivered in the end",
             Promise::DownInTime => "down noticed late",
+            Promise::Restarts => "restart told wrongly",
             Promise::NoFalseDown => "false down",
             Promise::ResumeInTime => "resumed late",
             Promise::Traffic => "traffic stood still",

@@ -1,5 +1,6 @@
 //! What the scenarios show.
 
+use std::fmt;
 use std::path::Path;
 
 use cluster::Pid;
@@ -15,19 +16,45 @@ use crate::plan::{self, Injected};
 pub struct Figure {
     pub name: &'static str,
     pub value: f64,
-    /// What it must be.
-    pub must: &'static str,
+    pub must: Option<Must>,
+}
+
+/// What a figure must be.
+#[derive(Clone, Copy, Debug)]
+pub enum Must {
+    Most(f64),
+    Least(f64),
+}
+
+impl Figure {
+    /// Whether it is what it must be.
+    pub fn is_kept(&self) -> bool {
+        match self.must {
+            Some(Must::Most(most)) => self.value <= most,
+            Some(Must::Least(least)) => self.value >= least,
+            None => true,
+        }
+    }
+}
+
+impl fmt::Display for Must {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Must::Most(most) => write!(f, "<= {most}"),
+            Must::Least(least) => write!(f, ">= {least}"),
+        }
+    }
 }
 
 /// Nothing is lost, duplicated, or out of order.
 pub fn resets(report: &Report) -> Vec<Figure> {
     let broken = |promise| report.by_promise().get(&promise).copied().unwrap_or_default() as f64;
     vec![
-        figure("messages accepted", report.accepted as f64, ""),
-        figure("connections lost, seen from either end", report.measured.down_events as f64, ""),
-        figure("lost", broken(Promise::NoLoss), "0"),
-        figure("duplicated", broken(Promise::NoDuplicate), "0"),
-        figure("out of order", broken(Promise::Order), "0"),
+        figure("messages accepted", report.accepted as f64, None),
+        figure("connections lost, seen from either end", report.measured.down_events as f64, None),
+        figure("lost", broken(Promise::NoLoss), Some(Must::Most(0.0))),
+        figure("duplicated", broken(Promise::NoDuplicate), Some(Must::Most(0.0))),
+        figure("out of order", broken(Promise::Order), Some(Must::Most(0.0))),
     ]
 }
 
@@ -37,11 +64,11 @@ pub fn kills(report: &Report) -> Vec<Figure> {
     let accounted = account.arrived + account.died_with_receiver + account.died_with_sender + account.undelivered;
     let resumes = &report.measured.resumes;
     vec![
-        figure("restarts", report.injected.values().sum::<u64>() as f64, ""),
-        figure("messages accepted", report.accepted as f64, ""),
-        figure("messages not accounted for", report.accepted.saturating_sub(accounted) as f64, "0"),
-        figure("restarts times peers times directions judged", resumes.len() as f64, ""),
-        figure("traffic resumed, most, ms", milliseconds(resumes.iter().max()), "<= 1000"),
+        figure("restarts", report.injected.values().sum::<u64>() as f64, None),
+        figure("messages accepted", report.accepted as f64, None),
+        figure("messages not accounted for", report.accepted.saturating_sub(accounted) as f64, Some(Must::Most(0.0))),
+        figure("restarts times peers times directions judged", resumes.len() as f64, None),
+        figure("traffic resumed, most, ms", milliseconds(resumes.iter().max()), Some(Must::Most(1000.0))),
     ]
 }
 
@@ -49,9 +76,14 @@ pub fn kills(report: &Report) -> Vec<Figure> {
 pub fn cuts(report: &Report) -> Vec<Figure> {
     let downs = report.measured.downs.get(&plan::Kind::LinkDown);
     vec![
-        figure("ends of connections that noticed", downs.map_or(0, Vec::len) as f64, ""),
-        figure("noticed, most, ms", milliseconds(downs.and_then(|downs| downs.iter().max())), "<= 1500"),
+        figure("ends of connections that noticed", downs.map_or(0, Vec::len) as f64, None),
+        figure("noticed, most, ms", milliseconds(downs.and_then(|downs| downs.iter().max())), Some(Must::Most(1500.0))),
     ]
+}
+
+/// Nobody takes anybody to be gone.
+pub fn freezes(report: &Report) -> Vec<Figure> {
+    vec![figure("Down events", report.measured.down_events as f64, Some(Must::Most(0.0)))]
 }
 
 /// The others notice, and go on as before.
@@ -62,11 +94,11 @@ pub fn stop(facts: &Facts, report: &Report, folder: &Path) -> Result<Vec<Figure>
     let before = latency(facts, folder, fault.pid, before)?;
     let during = latency(facts, folder, fault.pid, during)?;
     Ok(vec![
-        figure("peers that noticed", downs.map_or(0, Vec::len) as f64, ""),
-        figure("noticed, most, ms", milliseconds(downs.and_then(|downs| downs.iter().max())), "<= 1500"),
-        figure("p99 among the others before, us", before / 1000.0, ""),
-        figure("p99 among the others during, us", during / 1000.0, ""),
-        figure("p99 during to before", during / before, "<= 1.1"),
+        figure("peers that noticed", downs.map_or(0, Vec::len) as f64, None),
+        figure("noticed, most, ms", milliseconds(downs.and_then(|downs| downs.iter().max())), Some(Must::Most(1500.0))),
+        figure("p99 among the others before, us", before / 1000.0, None),
+        figure("p99 among the others during, us", during / 1000.0, None),
+        figure("p99 during to before", during / before, Some(Must::Most(1.1))),
     ])
 }
 
@@ -76,12 +108,15 @@ pub fn slow(facts: &Facts, report: &Report) -> Vec<Figure> {
     let (before, during) = windows(fault);
     let (before, during) = (throughput(facts, fault.pid, before), throughput(facts, fault.pid, during));
     vec![
-        figure("messages/s among the others before", before, ""),
-        figure("messages/s among the others during", during, ""),
-        figure("throughput during to before", during / before, ">= 0.95"),
-        figure("messages given back as Full", report.full as f64, "> 0"),
-        figure("memory, most of a server, MiB", (report.most_memory >> 20) as f64, ""),
-        figure("memory, limit, MiB", (report.memory_limit >> 20) as f64, ""),
+        figure("messages/s among the others before", before, None),
+        figure("messages/s among the others during", during, None),
+        figure("throughput during to before", during / before, Some(Must::Least(0.95))),
+        figure("messages given back as Full", report.full as f64, Some(Must::Least(1.0))),
+        figure(
+            "memory, most of a server, MiB",
+            (report.most_memory >> 20) as f64,
+            Some(Must::Most((report.memory_limit >> 20) as f64)),
+        ),
     ]
 }
 
@@ -118,7 +153,7 @@ fn throughput(facts: &Facts, without: Pid, (from, to): (u64, u64)) -> f64 {
     count as f64 / end.saturating_sub(first).max(1) as f64
 }
 
-fn figure(name: &'static str, value: f64, must: &'static str) -> Figure {
+fn figure(name: &'static str, value: f64, must: Option<Must>) -> Figure {
     Figure { name, value, must }
 }
 

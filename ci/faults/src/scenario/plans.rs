@@ -40,6 +40,17 @@ pub fn cuts(nodes: usize, times: u64) -> (Vec<Fault>, u64) {
     ((0..times).map(fault).collect(), BEFORE + times * CUT_PERIOD + AFTER)
 }
 
+/// All servers at the same time.
+pub fn freezes(nodes: usize, times: u64) -> (Vec<Fault>, u64) {
+    let fault = |index: u64, node: usize| {
+        let begin = (BEFORE + index * FREEZE_PERIOD) * SECOND;
+        let end = begin + FREEZE_PERIOD / 2 * SECOND;
+        Fault { kind: Kind::Stop, node, other: 0, begin, end, amount: 0 }
+    };
+    let faults = (0..times).flat_map(|index| (0..nodes).map(move |node| fault(index, node)));
+    (faults.collect(), BEFORE + times * FREEZE_PERIOD + AFTER)
+}
+
 /// The first server, after a time without faults that is compared with.
 pub fn stop(seconds: u64) -> (Vec<Fault>, u64) {
     one(Kind::Stop, seconds)
@@ -61,4 +72,5 @@ const BEFORE: u64 = 3;
 const AFTER: u64 = 5;
 /// Half of it the cable is out. What came before is forgotten after three seconds.
 const CUT_PERIOD: u64 = 8;
+const FREEZE_PERIOD: u64 = 6;
 const KILL_PERIOD: u64 = 1_600 * MILLISECOND;
