@@ -284,6 +284,23 @@ fn a_peer_that_falls_silent_is_down_and_comes_back() {
 }
 
 #[test]
+fn a_peer_that_falls_silent_in_the_middle_of_a_send_is_down() {
+    let mut rng = Rng(1);
+    // Longer than the timers of the handshake, which would look at the link by chance.
+    let much =
+        |config: Config| config.with_inbox_bytes(64 << 20).with_outbox_bytes(64 << 20).with_peer_timeout_ms(3000);
+    let ([mut one, mut two], proxies) = through_proxies(&mut rng, much);
+    proxies.iter().for_each(|proxy| proxy.cut_nothing());
+    assert_alive(&mut one, &mut two);
+    proxies.iter().for_each(|proxy| proxy.hold(true));
+    // More than sockets hold, so that the kernel keeps a send that it cannot end.
+    while one.outbox().try_send(Envelope::to(2).body([0; 16_000])).is_ok() {}
+    let down = Event::Down { pid: 2, reason: DownReason::Silent };
+    await_event(one.events(), "Down", |event| *event == down);
+    proxies.iter().for_each(|proxy| proxy.hold(false));
+}
+
+#[test]
 fn an_idle_link_stays_up() {
     let mut cluster =
         Cluster::new([1, 2]).with(|config| config.with_heartbeat_interval_ms(50).with_peer_timeout_ms(1500));

@@ -330,6 +330,15 @@ impl Link {
         }
     }
 
+    /// As [`deadline`](Link::deadline), while the last batch is still being sent: nothing can be said before that ends, so
+    /// that only what is heard, or not heard, has a deadline.
+    pub fn deadline_of_silence(&self) -> Option<Time> {
+        match self.state {
+            State::Up => Some(self.heard + self.local.peer_timeout),
+            _ => self.deadline(),
+        }
+    }
+
     /// Looks at the time. Afterwards [`wants`](Link::wants) and [`transmit`](Link::transmit) say what there is to do.
     ///
     /// What had arrived before `now` must have been handed to the link already: silence is judged here.

@@ -296,7 +296,8 @@ impl<D: Driver> Shard<D> {
             worked = true;
         }
         if self.is_sending(key) {
-            // The end of that send marks the link again.
+            // The end of that send marks the link again. If the peer is gone there is no end, but silence.
+            self.schedule(key, now);
             return worked;
         }
         worked |= self.transmit(key, now);
@@ -393,10 +394,12 @@ impl<D: Driver> Shard<D> {
 
     /// Sets the timer for the link's deadline, unless an earlier one is set that will look at it.
     fn schedule(&mut self, key: LinkKey, now: Time) {
+        let sending = self.is_sending(key);
         let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link as usize)) else {
             return;
         };
-        if let Some(deadline) = slot.link.deadline()
+        let deadline = if sending { slot.link.deadline_of_silence() } else { slot.link.deadline() };
+        if let Some(deadline) = deadline
             && slot.timer.is_none_or(|timer| deadline < timer || timer < now)
         {
             slot.timer = Some(deadline);

@@ -1,0 +1,230 @@
+//! Exactly once and in order within a pair of runs; across runs, nothing is lost that nobody died with.
+//!
+//! What a receiver's run acknowledged is not sent again. So if that run died, what had been accepted until then may have
+//! died with it, and nothing else may; nor may it if it cannot have arrived, or must have been read. If the sender's run
+//! died, what it had not sent died with it: a tail.
+
+use cluster::Pid;
+
+use super::facts::{Facts, RunFacts, Sent};
+use super::spans::{Span, Spans};
+use super::violation::{Promise, Violation};
+use crate::clock::{MILLISECOND, SECOND};
+use crate::payload::Stream;
+use crate::plan::{Injected, Kind};
+
+/// What became of everything that was accepted. What is in none of these is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// It was received, by one run of the recipient at least.
+    pub arrived: u64,
+    /// It was in the inbox of a run that died, as far as anybody can know.
+    pub died_with_receiver: u64,
+    /// It was still in the outbox of a run that died.
+    pub died_with_sender: u64,
+    /// The sender's stop said that it could not be delivered, or at least not be known to be.
+    pub undelivered: u64,
+}
+
+/// Follows every stream of every run of every sender.
+pub fn check(facts: &Facts, violations: &mut Vec<Violation>) -> Account {
+    check_senders(facts, violations);
+    let mut account = Account::default();
+    for sender in &facts.runs {
+        for &recipient in facts.journal.pids.iter().filter(|pid| **pid != sender.run.pid) {
+            let mut missing = Vec::new();
+            for stream in [Stream::Normal, Stream::Urgent, Stream::Broadcast] {
+                let nothing = Sent::default();
+                let sent = sender.sent.get(&(recipient, stream)).unwrap_or(&nothing);
+                let mut walk = Walk {
+                    facts,
+                    sender,
+                    recipient,
+                    stream,
+                    sent,
+                    expected: 1,
+                    died_since: Vec::new(),
+                    account: &mut account,
+                    violations,
+                };
+                for receiver in facts.runs_of(recipient) {
+                    walk.receiver(receiver);
+                }
+                missing.extend(walk.missing());
+            }
+            check_missing(sender, recipient, &missing, &mut account, violations);
+        }
+    }
+    account
+}
+
+/// Whoever is received from must have been started.
+fn check_senders(facts: &Facts, violations: &mut Vec<Violation>) {
+    for receiver in &facts.runs {
+        for (&(pid, run), &time) in &receiver.first_received {
+            if !facts.runs_of(pid).any(|sender| sender.run.run == run) {
+                let text = format!("{} received from {pid} (run {run}), which there never was", receiver.run.pid);
+                violations.push(Violation { promise: Promise::OnlyWhatWasSent, time, text });
+            }
+        }
+    }
+}
+
+/// What never arrived, and died with no receiver, must be in the account of the sender's stop.
+fn check_missing(
+    sender: &RunFacts,
+    recipient: Pid,
+    missing: &[Span],
+    account: &mut Account,
+    violations: &mut Vec<Violation>,
+) {
+    let count: u64 = missing.iter().map(Span::count).sum();
+    let reported = sender.undelivered.get(&recipient).copied().unwrap_or_default();
+    if sender.died() {
+        account.died_with_sender += count;
+        return;
+    }
+    account.undelivered += count.min(reported);
+    if count > reported {
+        let (pid, run) = (sender.run.pid, sender.run.run);
+        let text = format!(
+            "{count} messages from {pid} (run {run}) to {recipient} never arrived, its stop reported {reported} as \
+             undelivered; the first are {}",
+            missing.iter().take(3).map(|span| format!("{}..={}", span.first, span.last)).collect::<Vec<_>>().join(", ")
+        );
+        violations.push(Violation { promise: Promise::NoLoss, time: missing[0].time, text });
+    }
+}
+
+/// One stream of one sender's run, followed through the runs of its recipient.
+struct Walk<'a> {
+    facts: &'a Facts,
+    sender: &'a RunFacts,
+    recipient: Pid,
+    stream: Stream,
+    sent: &'a Sent,
+    /// Everything before this has arrived, or died with a receiver.
+    expected: u64,
+    /// When the runs died that may have acknowledged what is expected.
+    died_since: Vec<u64>,
+    account: &'a mut Account,
+    violations: &'a mut Vec<Violation>,
+}
+
+impl Walk<'_> {
+    fn receiver(&mut self, receiver: &RunFacts) {
+        let key = (self.sender.run.pid, self.sender.run.run, self.stream);
+        if let Some(received) = receiver.received.get(&key) {
+            self.head(receiver, received);
+            self.pair(receiver, received);
+            self.died_since.clear();
+        }
+        if receiver.died() {
+            self.died_since.push(receiver.run.ended);
+        }
+    }
+
+    /// What is between the last message of the earlier runs and the first of this one.
+    fn head(&mut self, receiver: &RunFacts, received: &Spans) {
+        let Some(first) = received.iter().next() else { return };
+        for span in self.sent.accepted.between(self.expected, first.first.saturating_sub(1)) {
+            if self.died_with_receiver(&span) {
+                self.account.died_with_receiver += span.count();
+            } else {
+                let what = format!(
+                    "{}..={} are missing before the first that arrived, {}",
+                    span.first, span.last, first.first
+                );
+                self.violation(Promise::NoLoss, first.time, receiver, &what);
+            }
+        }
+    }
+
+    fn pair(&mut self, receiver: &RunFacts, received: &Spans) {
+        let mut before: Vec<Span> = Vec::new();
+        let mut last = None;
+        for span in received.iter() {
+            let (first, end) = (span.first, span.last);
+            if end >= self.sent.reserved {
+                let what = format!("{first}..={end} arrived, and nothing from {} on was sent", self.sent.reserved);
+                self.violation(Promise::OnlyWhatWasSent, span.time, receiver, &what);
+            }
+            let back = self.sent.full.between(first, end).chain(self.sent.given_back.between(first, end)).next();
+            if let Some(back) = back {
+                let what = format!("{}..={} arrived, although the send gave them back", back.first, back.last);
+                self.violation(Promise::FullMeansNotSent, span.time, receiver, &what);
+            }
+            match last {
+                Some(last) if first <= last => {
+                    let twice = before.iter().any(|earlier| earlier.first <= end && first <= earlier.last);
+                    let promise = if twice { Promise::NoDuplicate } else { Promise::Order };
+                    let what = format!("{first}..={end} arrived after {last}");
+                    self.violation(promise, span.time, receiver, &what);
+                }
+                Some(last) => {
+                    if let Some(lost) = self.sent.accepted.between(last + 1, first - 1).next() {
+                        let what = format!("{}..={} are missing between {last} and {first}", lost.first, lost.last);
+                        self.violation(Promise::NoLoss, span.time, receiver, &what);
+                    }
+                }
+                None => {}
+            }
+            let new = self.sent.accepted.between(first.max(self.expected), end);
+            self.account.arrived += new.map(|span| span.count()).sum::<u64>();
+            self.expected = self.expected.max(end + 1);
+            before.push(*span);
+            last = last.max(Some(end));
+        }
+    }
+
+    /// What was accepted and never arrived, but for what died with a receiver.
+    fn missing(&mut self) -> Vec<Span> {
+        let tail = self.sent.accepted.between(self.expected, u64::MAX);
+        let (died, missing): (Vec<Span>, Vec<Span>) = tail.partition(|span| self.died_with_receiver(span));
+        self.account.died_with_receiver += died.iter().map(Span::count).sum::<u64>();
+        missing
+    }
+
+    /// Whether a run that died may have acknowledged what was accepted then, without having read it.
+    fn died_with_receiver(&self, span: &Span) -> bool {
+        self.died_since.iter().any(|died| {
+            span.time <= *died && !self.was_cut_off(span.time, *died) && !self.had_time_to_read(span.time, *died)
+        })
+    }
+
+    /// Whether nothing got through between these times, in one of the directions: neither messages nor acknowledgements.
+    fn was_cut_off(&self, from: u64, died: u64) -> bool {
+        let cuts = |fault: &&Injected| matches!(fault.kind, Kind::LinkDown | Kind::OneWay);
+        let mut faults = self.faults().filter(cuts);
+        faults.any(|fault| fault.begin + TO_TAKE_EFFECT <= from && fault.end >= died)
+    }
+
+    /// Whether nothing kept the receiver from reading what was accepted so long before it died.
+    fn had_time_to_read(&self, from: u64, died: u64) -> bool {
+        let since = from.saturating_sub(GRACE);
+        let kills = |fault: &Injected| fault.kind == Kind::Kill && fault.pid == self.recipient && fault.end > died;
+        let mut others = self.faults().filter(|fault| !kills(fault));
+        let impeded = others.any(|fault| fault.begin <= died && fault.end >= since);
+        let stalled = self.facts.journal.stalls.iter().any(|(begin, end)| *begin <= died && *end >= since);
+        from + TO_READ < died && !impeded && !stalled
+    }
+
+    fn faults(&self) -> impl Iterator<Item = &Injected> {
+        let (one, two) = (self.sender.run.pid, self.recipient);
+        self.facts.journal.faults.iter().filter(move |fault| fault.touches(one, two))
+    }
+
+    fn violation(&mut self, promise: Promise, time: u64, receiver: &RunFacts, what: &str) {
+        let (pid, run) = (self.sender.run.pid, self.sender.run.run);
+        let text =
+            format!("{:?} {pid} (run {run}) -> {} (run {}): {what}", self.stream, self.recipient, receiver.run.run);
+        self.violations.push(Violation { promise, time, text });
+    }
+}
+
+/// A cable is not pulled in no time.
+const TO_TAKE_EFFECT: u64 = 50 * MILLISECOND;
+/// A receiver that nothing stands in the way of has read, and written down, what was sent to it so long ago.
+const TO_READ: u64 = SECOND;
+/// For so long after its end a fault may keep messages back.
+const GRACE: u64 = 3 * SECOND;

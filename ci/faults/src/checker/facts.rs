@@ -1,0 +1,139 @@
+//! What the logs say, folded together.
+
+use std::collections::BTreeMap;
+
+use cluster::Pid;
+
+use super::spans::{Span, Spans};
+use crate::clock::{MILLISECOND, SECOND};
+use crate::journal::{End, Journal, Run};
+use crate::log::{Kind, Record};
+use crate::payload::Stream;
+
+/// A whole session.
+pub struct Facts {
+    pub journal: Journal,
+    pub runs: Vec<RunFacts>,
+}
+
+/// One run of a server.
+pub struct RunFacts {
+    pub run: Run,
+    /// By recipient.
+    pub sent: BTreeMap<(Pid, Stream), Sent>,
+    /// By sender and its run.
+    pub received: BTreeMap<(Pid, u32, Stream), Spans>,
+    /// When the first message of each run of a peer came.
+    pub first_received: BTreeMap<(Pid, u32), u64>,
+    /// Messages by sender and second.
+    pub per_second: BTreeMap<(Pid, u64), u64>,
+    /// `Up`, `Down` and the like.
+    pub events: Vec<Record>,
+    pub corrupt: Vec<Record>,
+    /// What the stop could not deliver.
+    pub undelivered: BTreeMap<Pid, u64>,
+    /// Messages out and in, as `stats` says.
+    pub statistics: BTreeMap<Pid, (u64, u64)>,
+    /// How long the stop took, if it came to its end.
+    pub stopped: Option<u64>,
+    pub drained: bool,
+    pub most_memory: u64,
+}
+
+/// What one run sent to one peer on one stream.
+#[derive(Default)]
+pub struct Sent {
+    /// Numbers below this may have been used.
+    pub reserved: u64,
+    /// With the times at which they were given to the outbox, to [`COARSE`].
+    pub accepted: Spans,
+    pub full: Spans,
+    pub given_back: Spans,
+}
+
+impl Facts {
+    pub fn new(journal: Journal, mut runs: Vec<RunFacts>) -> Facts {
+        runs.sort_by_key(|facts| (facts.run.pid, facts.run.run));
+        Facts { journal, runs }
+    }
+
+    /// The runs of a server, the first one first.
+    pub fn runs_of(&self, pid: Pid) -> impl Iterator<Item = &RunFacts> {
+        self.runs.iter().filter(move |facts| facts.run.pid == pid)
+    }
+
+    /// The run of a server that lived from one time to another.
+    pub fn alive(&self, pid: Pid, from: u64, to: u64) -> Option<&RunFacts> {
+        self.runs_of(pid).find(|facts| facts.run.spawned <= from && facts.run.ended >= to)
+    }
+}
+
+impl RunFacts {
+    pub fn new(run: Run) -> RunFacts {
+        RunFacts {
+            run,
+            sent: BTreeMap::new(),
+            received: BTreeMap::new(),
+            first_received: BTreeMap::new(),
+            per_second: BTreeMap::new(),
+            events: Vec::new(),
+            corrupt: Vec::new(),
+            undelivered: BTreeMap::new(),
+            statistics: BTreeMap::new(),
+            stopped: None,
+            drained: false,
+            most_memory: 0,
+        }
+    }
+
+    /// Takes in an entry of one of its logs.
+    pub fn take(&mut self, record: &Record) {
+        let Record { kind, stream, run, peer, time, first, second } = *record;
+        let span = Span { first, last: second, time };
+        match kind {
+            Kind::Reserved => self.stream_to(peer, stream).reserved = first,
+            Kind::Accepted => self.stream_to(peer, stream).accepted.add(span, COARSE),
+            Kind::Full => self.stream_to(peer, stream).full.add(span, COARSE),
+            Kind::GivenBack => self.stream_to(peer, stream).given_back.add(span, COARSE),
+            Kind::Received => {
+                self.received.entry((peer, run, stream)).or_default().add(span, u64::MAX);
+                self.first_received.entry((peer, run)).or_insert(time);
+                *self.per_second.entry((peer, time / SECOND)).or_default() += span.count();
+            }
+            Kind::Corrupt => self.corrupt.push(*record),
+            Kind::Up | Kind::Down | Kind::Restarted | Kind::Refused | Kind::AcceptFailed | Kind::Missed => {
+                self.events.push(*record);
+            }
+            Kind::Memory => self.most_memory = self.most_memory.max(first),
+            Kind::Undelivered => *self.undelivered.entry(peer).or_default() += first,
+            Kind::Account => drop(self.statistics.insert(peer, (first, second))),
+            Kind::Stopped => self.stopped = Some(first),
+            Kind::Drained => self.drained = true,
+            Kind::Started | Kind::Latency | Kind::Quiet => {}
+        }
+    }
+
+    /// Whether it ended without having been told to.
+    pub fn died(&self) -> bool {
+        matches!(self.run.end, End::Killed | End::Crashed(_))
+    }
+
+    /// Messages that its outbox took, for this peer or for all.
+    pub fn accepted(&self, to: Option<Pid>) -> u64 {
+        let sent = self.sent.iter().filter(|((peer, _), _)| to.is_none_or(|to| to == *peer));
+        sent.map(|(_, sent)| sent.accepted.count()).sum()
+    }
+
+    /// Messages that came out of its inbox, from this peer or from all.
+    pub fn received(&self, from: Option<Pid>) -> u64 {
+        let received = self.received.iter().filter(|((peer, _, _), _)| from.is_none_or(|from| from == *peer));
+        received.map(|(_, received)| received.count()).sum()
+    }
+
+    fn stream_to(&mut self, peer: Pid, stream: Stream) -> &mut Sent {
+        self.sent.entry((peer, stream)).or_default()
+    }
+}
+
+/// How exactly the time of an accepted message is kept.
+const COARSE: u64 = 100 * MILLISECOND;

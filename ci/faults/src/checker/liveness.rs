@@ -1,0 +1,225 @@
+//! What takes time: that a peer is gone is noticed, that one is there is not doubted, and traffic comes back.
+//!
+//! Faults overlap. A pair of servers is judged only where exactly one of them, or none, can be the reason.
+
+use std::collections::BTreeMap;
+
+use cluster::Pid;
+
+use super::facts::{Facts, RunFacts};
+use super::report::Measured;
+use super::violation::{Promise, Violation};
+use crate::clock::{MILLISECOND, SECOND};
+use crate::journal::End;
+use crate::log;
+use crate::plan::{Injected, Kind};
+
+/// Judges every pair, and says how long things took.
+pub fn check(facts: &Facts, violations: &mut Vec<Violation>) -> Measured {
+    let mut judge = Judge { facts, faults: faults(facts), measured: Measured::default(), violations };
+    judge.downs();
+    judge.false_downs();
+    judge.resumes();
+    judge.stillness();
+    judge.measured
+}
+
+/// What was injected, and what servers did to each other by crashing.
+fn faults(facts: &Facts) -> Vec<Injected> {
+    let mut faults = facts.journal.faults.clone();
+    for run in facts.runs.iter().filter(|run| matches!(run.run.end, End::Crashed(_))) {
+        let begin = run.run.ended.saturating_sub(SECOND);
+        let (pid, end) = (run.run.pid, run.run.ended);
+        faults.push(Injected { kind: Kind::Kill, pid, other: None, begin, end, amount: 0 });
+    }
+    faults
+}
+
+struct Judge<'a> {
+    facts: &'a Facts,
+    faults: Vec<Injected>,
+    measured: Measured,
+    violations: &'a mut Vec<Violation>,
+}
+
+impl Judge<'_> {
+    /// Peers that are gone are noticed.
+    fn downs(&mut self) {
+        let mut noticed: BTreeMap<Kind, Vec<u64>> = BTreeMap::new();
+        for fault in &self.faults {
+            for (observer, gone) in self.observers(fault) {
+                let bound = bound(fault.kind);
+                if fault.begin + bound > self.facts.journal.quiet_at
+                    || (lasts(fault.kind) && fault.end < fault.begin + bound)
+                {
+                    continue;
+                }
+                let from = fault.begin.saturating_sub(GRACE);
+                if self.is_touched(observer, gone, from, fault.begin + bound, Some(fault)) {
+                    continue;
+                }
+                let Some(run) = self.facts.alive(observer, fault.begin.saturating_sub(SECOND), fault.begin + bound)
+                else {
+                    continue;
+                };
+                if !was_up(run, gone, fault.begin) {
+                    continue;
+                }
+                let down = run
+                    .events
+                    .iter()
+                    .find(|event| event.kind == log::Kind::Down && event.peer == gone && event.time >= fault.begin);
+                let took = down.map(|down| down.time - fault.begin);
+                if let Some(took) = took {
+                    noticed.entry(fault.kind).or_default().push(took);
+                }
+                if took.is_none_or(|took| took > bound) {
+                    let how = took.map_or("not at all".to_owned(), |took| format!("after {} ms", took / MILLISECOND));
+                    let text = format!("{observer} noticed {how} that {gone} was gone ({})", fault.kind.name());
+                    let violation = Violation { promise: Promise::DownInTime, time: fault.begin, text };
+                    self.violations.push(violation);
+                }
+            }
+        }
+        self.measured.downs = noticed;
+    }
+
+    /// Who is to notice a fault, and whom they miss.
+    fn observers(&self, fault: &Injected) -> Vec<(Pid, Pid)> {
+        let others = || self.facts.journal.pids.iter().copied().filter(|pid| *pid != fault.pid);
+        match (fault.kind, fault.other) {
+            (Kind::Kill | Kind::Leave | Kind::Stop, _) => others().map(|other| (other, fault.pid)).collect(),
+            (Kind::LinkDown, _) => others().flat_map(|other| [(other, fault.pid), (fault.pid, other)]).collect(),
+            (Kind::OneWay, Some(other)) => vec![(other, fault.pid)],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Peers that are there are not doubted.
+    fn false_downs(&mut self) {
+        for run in &self.facts.runs {
+            let quiet_at = self.facts.journal.quiet_at;
+            // What happens while everybody stops is no news.
+            for event in run.events.iter().filter(|event| event.kind == log::Kind::Down && event.time < quiet_at) {
+                self.measured.down_events += 1;
+                let (from, to) = (event.time.saturating_sub(GRACE), event.time);
+                if !self.is_touched(run.run.pid, event.peer, from, to, None) {
+                    let text = format!(
+                        "{} (run {}) took {} to be gone (reason {}), and no fault had touched them for {} s",
+                        run.run.pid,
+                        run.run.run,
+                        event.peer,
+                        event.first,
+                        GRACE / SECOND
+                    );
+                    self.violations.push(Violation { promise: Promise::NoFalseDown, time: event.time, text });
+                }
+            }
+        }
+    }
+
+    /// Messages flow both ways soon after a restart.
+    fn resumes(&mut self) {
+        for run in self.facts.runs.iter().filter(|run| run.run.run > 1) {
+            let (pid, begin) = (run.run.pid, run.run.spawned);
+            let end = begin + RESUME;
+            let restart = self
+                .faults
+                .iter()
+                .find(|fault| fault.kind.restarts() && fault.pid == pid && fault.begin <= begin && begin <= fault.end);
+            for &peer in self.facts.journal.pids.iter().filter(|peer| **peer != pid) {
+                let from = begin.saturating_sub(SECOND);
+                let Some(other) = self.facts.alive(peer, from.saturating_sub(SECOND), end) else { continue };
+                if end > self.facts.journal.quiet_at
+                    || run.run.ended < end
+                    || self.is_impeded(pid, peer, from, end, restart)
+                {
+                    continue;
+                }
+                let there = other.first_received.get(&(pid, run.run.run)).copied();
+                let back = run.first_received.get(&(peer, other.run.run)).copied();
+                for (arrived, direction) in [(there, "from"), (back, "to")] {
+                    let took = arrived.map(|arrived| arrived.saturating_sub(begin));
+                    self.measured.resumes.extend(took);
+                    if took.is_none_or(|took| took > RESUME) {
+                        let how =
+                            took.map_or("nothing".to_owned(), |took| format!("nothing for {} ms", took / MILLISECOND));
+                        let text = format!("{how} {direction} {pid} (run {}), with {peer}", run.run.run);
+                        self.violations.push(Violation { promise: Promise::ResumeInTime, time: begin, text });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Between servers that nothing happens to, messages flow all the time.
+    fn stillness(&mut self) {
+        let pids = &self.facts.journal.pids;
+        for (&from, &to) in pids.iter().flat_map(|from| pids.iter().map(move |to| (from, to))) {
+            if from == to {
+                continue;
+            }
+            for receiver in self.facts.runs_of(to) {
+                let first = receiver.run.spawned / SECOND + 2;
+                let last = receiver.run.ended.min(self.facts.journal.quiet_at) / SECOND;
+                let mut second = first;
+                while second + STILL_SECONDS < last {
+                    let (begin, end) = (second * SECOND, (second + STILL_SECONDS) * SECOND);
+                    let seconds = second..second + STILL_SECONDS;
+                    let count = seconds.filter_map(|second| receiver.per_second.get(&(from, second))).count();
+                    let sends = self.facts.alive(from, begin.saturating_sub(2 * SECOND), end).is_some();
+                    if count == 0 && sends && !self.is_impeded(from, to, begin.saturating_sub(GRACE), end, None) {
+                        let text = format!("nothing came from {from} to {to} for {STILL_SECONDS} s, without a fault");
+                        self.violations.push(Violation { promise: Promise::Traffic, time: begin, text });
+                    }
+                    second += STILL_SECONDS;
+                }
+            }
+        }
+    }
+
+    /// Whether a fault, other than `but`, may have cut the connection of two servers between two times.
+    fn is_touched(&self, one: Pid, two: Pid, from: u64, to: u64, but: Option<&Injected>) -> bool {
+        self.faults.iter().any(|fault| fault.kind.may_disconnect() && matters(fault, one, two, from, to, but))
+            || self.was_stalled(from, to)
+    }
+
+    /// Whether a fault, other than `but`, may have kept messages from flowing.
+    fn is_impeded(&self, one: Pid, two: Pid, from: u64, to: u64, but: Option<&Injected>) -> bool {
+        self.faults.iter().any(|fault| matters(fault, one, two, from, to, but)) || self.was_stalled(from, to)
+    }
+
+    fn was_stalled(&self, from: u64, to: u64) -> bool {
+        self.facts.journal.stalls.iter().any(|(begin, end)| *begin <= to && *end >= from)
+    }
+}
+
+fn matters(fault: &Injected, one: Pid, two: Pid, from: u64, to: u64, but: Option<&Injected>) -> bool {
+    fault.touches(one, two) && fault.begin <= to && fault.end >= from && Some(fault) != but
+}
+
+/// Whether the observer's last word about the peer was that it is there.
+fn was_up(run: &RunFacts, peer: Pid, at: u64) -> bool {
+    let last = run
+        .events
+        .iter()
+        .rfind(|event| event.peer == peer && event.time < at && matches!(event.kind, log::Kind::Up | log::Kind::Down));
+    last.is_some_and(|last| last.kind == log::Kind::Up)
+}
+
+/// How soon a fault of this kind is to be noticed.
+fn bound(kind: Kind) -> u64 {
+    // A server that is told to stop first delivers what it has, for two seconds at most.
+    if kind == Kind::Leave { DOWN + 2 * SECOND } else { DOWN }
+}
+
+/// Whether it is over when it ends: one that ends before it must be noticed need not be noticed.
+fn lasts(kind: Kind) -> bool {
+    !kind.restarts()
+}
+
+const DOWN: u64 = 1_500 * MILLISECOND;
+const RESUME: u64 = SECOND;
+/// For so long after its end a fault may be the reason of something.
+const GRACE: u64 = 3 * SECOND;
+const STILL_SECONDS: u64 = 4;

@@ -1,0 +1,157 @@
+//! What came out, as a table and as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::delivery::Account;
+use super::facts::Facts;
+use super::processes::memory_limit;
+use super::violation::{Promise, Violation};
+use crate::clock::MILLISECOND;
+use crate::plan::Kind;
+
+/// How long things took.
+#[derive(Debug, Default)]
+pub struct Measured {
+    /// From the fault to the `Down`, where one could be expected.
+    pub downs: BTreeMap<Kind, Vec<u64>>,
+    /// From the start of a process to the first message, each way with each peer.
+    pub resumes: Vec<u64>,
+    pub down_events: u64,
+}
+
+/// What a session came to.
+pub struct Report {
+    pub seed: u64,
+    pub servers: usize,
+    pub runs: usize,
+    pub injected: BTreeMap<Kind, u64>,
+    pub accepted: u64,
+    pub account: Account,
+    pub full: u64,
+    pub received: u64,
+    pub most_memory: u64,
+    pub memory_limit: u64,
+    pub stalls: usize,
+    pub measured: Measured,
+    /// By time.
+    pub violations: Vec<Violation>,
+}
+
+impl Report {
+    pub fn new(facts: &Facts, account: Account, measured: Measured, violations: Vec<Violation>) -> Report {
+        let mut injected = BTreeMap::new();
+        for fault in &facts.journal.faults {
+            *injected.entry(fault.kind).or_default() += 1;
+        }
+        let full = facts.runs.iter().flat_map(|run| run.sent.values()).map(|sent| sent.full.count()).sum();
+        Report {
+            seed: facts.journal.seed,
+            servers: facts.journal.pids.len(),
+            runs: facts.runs.len(),
+            injected,
+            accepted: facts.runs.iter().map(|run| run.accepted(None)).sum(),
+            account,
+            full,
+            received: facts.runs.iter().map(|run| run.received(None)).sum(),
+            most_memory: facts.runs.iter().map(|run| run.most_memory).max().unwrap_or_default(),
+            memory_limit: memory_limit(facts),
+            stalls: facts.journal.stalls.len(),
+            measured,
+            violations,
+        }
+    }
+
+    /// Violations by promise.
+    pub fn by_promise(&self) -> BTreeMap<Promise, u64> {
+        let mut counts = BTreeMap::new();
+        for violation in &self.violations {
+            *counts.entry(violation.promise).or_default() += 1;
+        }
+        counts
+    }
+
+    /// A table for people.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: &dyn std::fmt::Display| {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "  {name:<42} {value:>14}");
+        };
+        line("seed", &self.seed);
+        line("servers", &self.servers);
+        line("processes", &self.runs);
+        for (kind, count) in &self.injected {
+            line(&format!("fault: {}", kind.name()), count);
+        }
+        line("faults", &self.injected.values().sum::<u64>());
+        line("messages accepted", &self.accepted);
+        line("  that arrived", &self.account.arrived);
+        line("  in the inbox of a process that was killed", &self.account.died_with_receiver);
+        line("  in the outbox of one that was killed", &self.account.died_with_sender);
+        line("  that a stop reported as undelivered", &self.account.undelivered);
+        line("messages given back: no room", &self.full);
+        line("messages received and checked", &self.received);
+        line("Down events", &self.measured.down_events);
+        for (kind, times) in &self.measured.downs {
+            let name = format!("Down judged: {} (most, ms)", kind.name());
+            line(&name, &format!("{} ({})", times.len(), most(times)));
+        }
+        let resumes = &self.measured.resumes;
+        line("resumes judged (most, ms)", &format!("{} ({})", resumes.len(), most(resumes)));
+        line(
+            "memory, most of a server (limit, MiB)",
+            &format!("{} ({})", self.most_memory >> 20, self.memory_limit >> 20),
+        );
+        line("stalls of the machine", &self.stalls);
+        for (promise, count) in self.by_promise() {
+            line(&format!("violations: {}", promise.name()), &count);
+        }
+        line("violations", &self.violations.len());
+        text
+    }
+
+    /// The same for programs.
+    pub fn json(&self) -> Value {
+        let injected: BTreeMap<String, u64> = self.injected.iter().map(|(kind, count)| (name(kind), *count)).collect();
+        let violated: BTreeMap<String, u64> =
+            self.by_promise().iter().map(|(promise, count)| (name(promise), *count)).collect();
+        let downs: BTreeMap<String, Value> = (self.measured.downs.iter())
+            .map(|(kind, times)| (name(kind), json!({"judged": times.len(), "most_ms": most(times)})))
+            .collect();
+        json!({
+            "seed": self.seed,
+            "servers": self.servers,
+            "processes": self.runs,
+            "faults": injected,
+            "messages": {
+                "accepted": self.accepted,
+                "arrived": self.account.arrived,
+                "died_with_receiver": self.account.died_with_receiver,
+                "died_with_sender": self.account.died_with_sender,
+                "undelivered": self.account.undelivered,
+                "full": self.full,
+                "received": self.received,
+            },
+            "down_events": self.measured.down_events,
+            "downs": downs,
+            "resumes": {"judged": self.measured.resumes.len(), "most_ms": most(&self.measured.resumes)},
+            "memory_bytes": {"most": self.most_memory, "limit": self.memory_limit},
+            "stalls": self.stalls,
+            "violations": violated,
+            "first_violations": self.violations.iter().take(20).map(Violation::to_string).collect::<Vec<String>>(),
+        })
+    }
+}
+
+/// The name that serde gives a variant.
+fn name(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// The longest of these times, in milliseconds.
+pub fn most(times: &[u64]) -> u64 {
+    times.iter().max().copied().unwrap_or_default() / MILLISECOND
+}

@@ -1,0 +1,42 @@
+//! Peers are told of a restart, once, before they are told that the new run is up.
+
+use std::collections::BTreeMap;
+
+use super::facts::{Facts, RunFacts};
+use super::violation::{Promise, Violation};
+use crate::log::Kind;
+
+/// Follows what each run was told.
+pub fn check(facts: &Facts, violations: &mut Vec<Violation>) {
+    for run in &facts.runs {
+        // Events that nobody read in time are counted, and gone.
+        if !run.events.iter().any(|event| event.kind == Kind::Missed) {
+            check_run(run, violations);
+        }
+    }
+}
+
+fn check_run(run: &RunFacts, violations: &mut Vec<Violation>) {
+    // Incarnations: the one that was last up, and the one that a restart was told of.
+    let mut up = BTreeMap::new();
+    let mut told = BTreeMap::new();
+    for event in &run.events {
+        let (peer, incarnation) = (event.peer, (event.first, event.second));
+        let wrong = match event.kind {
+            Kind::Restarted => {
+                told.insert(peer, incarnation);
+                (up.get(&peer) == Some(&incarnation)).then_some("was told of a restart that was none")
+            }
+            Kind::Up => {
+                let before = up.insert(peer, incarnation);
+                let changed = before.is_some_and(|before| before != incarnation);
+                (changed && told.get(&peer) != Some(&incarnation)).then_some("was not told of a restart")
+            }
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
+            let text = format!("{} (run {}) {wrong} of {peer}", run.run.pid, run.run.run);
+            violations.push(Violation { promise: Promise::Restarts, time: event.time, text });
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Faults: real servers in networks of their own, faults from a seed, and a checker of what the servers promise.
+//!
+//! | folder | what it is |
+//! | --- | --- |
+//! | `arguments` | the command line |
+//! | `session` | a session from its plan to its report |
+//! | `scenario/` | sessions with one kind of fault, and their figures |
+//! | `plan/` | which faults come when, from a seed |
+//! | `conductor/` | starts the processes, injects the faults |
+//! | `network/` | namespaces, cables, throttles; the proxy that resets connections |
+//! | `node/` | one server: sends, receives, writes down both |
+//! | `log/`, `payload`, `journal` | what is written down |
+//! | `checker/` | decides from that whether every promise was kept |
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod checker;
+mod clock;
+mod conductor;
+mod failure;
+mod journal;
+mod log;
+mod network;
+mod node;
+mod output;
+mod payload;
+mod plan;
+mod random;
+mod scenario;
+mod session;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::{Arguments, Command};
+use crate::failure::Failure;
+use crate::output::say;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = |()| ExitCode::SUCCESS;
+    let result: Result<ExitCode, Failure> = match &arguments.command {
+        None => session::random(&arguments.session),
+        Some(Command::Check { folder }) => session::check(folder),
+        Some(Command::Scenario(scenario)) => scenario::run(scenario),
+        Some(Command::Node(node)) => node::run(node).map(done),
+        Some(Command::Proxy(proxy)) => network::run_proxy(proxy).map(done),
+    };
+    result.unwrap_or_else(|failure| {
+        say(format_args!("error: {failure}"));
+        ExitCode::from(FAILED)
+    })
+}
+
+/// The exit code when nothing could be found out; 1 is for promises that were not kept.
+const FAILED: u8 = 2;

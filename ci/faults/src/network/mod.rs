@@ -1,0 +1,132 @@
+//! A network of the harness's own: a namespace for each server, joined by veth pairs and a bridge, which stands in a
+//! namespace too. Nothing of it is visible outside, and all of it goes when its namespaces are deleted.
+
+mod address;
+mod programs;
+mod proxy;
+
+use std::path::Path;
+use std::process::{self, Command};
+
+pub use address::Addresses;
+pub use proxy::{Arguments as ProxyArguments, run as run_proxy};
+
+use crate::failure::{Context, Failure};
+use programs::{ip, namespaces, tc};
+
+/// The network that the servers are in; deleted when dropped.
+pub struct Network {
+    /// What all names begin with; `None`: the servers share the loopback of this host.
+    prefix: Option<String>,
+    addresses: Addresses,
+}
+
+impl Network {
+    /// A network of namespaces.
+    pub fn isolated(nodes: usize) -> Result<Network, Failure> {
+        programs::check()?;
+        sweep()?;
+        let prefix = format!("{PREFIX}{}", process::id());
+        let network = Network { prefix: Some(prefix.clone()), addresses: Addresses::isolated() };
+        // From here on a failure drops `network`, and that deletes what was made.
+        let hub = format!("{prefix}-hub");
+        ip(&["netns", "add", &hub])?;
+        ip(&["-n", &hub, "link", "add", "bridge", "type", "bridge"])?;
+        ip(&["-n", &hub, "link", "set", "bridge", "up"])?;
+        for node in 0..nodes {
+            let (name, port) = (network.namespace(node), port(node));
+            ip(&["netns", "add", &name])?;
+            ip(&["link", "add", &port, "netns", &hub, "type", "veth", "peer", "name", "eth0", "netns", &name])?;
+            ip(&["-n", &hub, "link", "set", &port, "master", "bridge", "up"])?;
+            ip(&["-n", &name, "addr", "add", &format!("{}/24", network.addresses.host(node)), "dev", "eth0"])?;
+            ip(&["-n", &name, "link", "set", "lo", "up"])?;
+            ip(&["-n", &name, "link", "set", "eth0", "up"])?;
+        }
+        Ok(network)
+    }
+
+    /// No network of its own: no faults in the network either, but those that the proxies make.
+    pub fn loopback() -> Network {
+        Network { prefix: None, addresses: Addresses::loopback() }
+    }
+
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// A command that runs this program in the namespace of a server, as one process: killing it kills the program.
+    pub fn command(&self, node: usize, program: &Path) -> Command {
+        if self.prefix.is_none() {
+            return Command::new(program);
+        }
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace(node)]).arg(program);
+        command
+    }
+
+    /// Pulls the cable of a server, or puts it back.
+    pub fn set_link(&self, node: usize, up: bool) -> Result<(), Failure> {
+        let Some(prefix) = &self.prefix else { return Ok(()) };
+        ip(&["-n", &format!("{prefix}-hub"), "link", "set", &port(node), if up { "up" } else { "down" }])
+    }
+
+    /// Loses everything that goes from one server to another, or no longer. Neither is told.
+    pub fn set_cut(&self, from: usize, to: usize, cut: bool) -> Result<(), Failure> {
+        let action = if cut { "add" } else { "del" };
+        let to = format!("{}/32", self.addresses.host(to));
+        ip(&["-n", &self.namespace(from), "route", action, "blackhole", &to])
+    }
+
+    /// Lets a server send at most this fast, or as fast as it can.
+    pub fn set_throttle(&self, node: usize, megabits: Option<u64>) -> Result<(), Failure> {
+        let name = self.namespace(node);
+        match megabits {
+            Some(megabits) => {
+                let rate = format!("{megabits}mbit");
+                let shape = ["root", "tbf", "rate", &rate, "burst", "64kb", "latency", "50ms"];
+                tc(&[&["-n", &name, "qdisc", "replace", "dev", "eth0"], &shape[..]].concat())
+            }
+            None => tc(&["-n", &name, "qdisc", "del", "dev", "eth0", "root"]),
+        }
+    }
+
+    /// Resets the connections between two servers that do not go through proxies. Whether the kernel can is seen from
+    /// what becomes of them.
+    pub fn reset(&self, node: usize, other: usize) -> Result<(), Failure> {
+        let destination = self.addresses.host(other);
+        ip(&["netns", "exec", &self.namespace(node), "ss", "--kill", "--no-header", "--tcp", "dst", &destination])
+    }
+
+    fn namespace(&self, node: usize) -> String {
+        format!("{}-{node}", self.prefix.as_deref().unwrap_or_default())
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        if let Some(prefix) = &self.prefix {
+            for name in namespaces().unwrap_or_default().iter().filter(|name| name.starts_with(&format!("{prefix}-"))) {
+                let _ = ip(&["netns", "del", name]);
+            }
+        }
+    }
+}
+
+/// Deletes what conductors have left behind that were killed.
+fn sweep() -> Result<(), Failure> {
+    for name in namespaces().context(|| "cannot list the network namespaces".to_owned())? {
+        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        let owner = owner.and_then(|owner| owner.parse::<u32>().ok());
+        if owner.is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {
+            ip(&["netns", "del", &name])?;
+        }
+    }
+    Ok(())
+}
+
+/// The bridge's end of a server's cable.
+fn port(node: usize) -> String {
+    format!("port{node}")
+}
+
+const PREFIX: &str = "cluster-faults-";

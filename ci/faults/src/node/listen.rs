@@ -1,0 +1,74 @@
+//! Writes down what happens to the peers, and how much memory this process uses.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use cluster::{Event, Events};
+
+use super::reason;
+use crate::clock::{SECOND, now};
+use crate::failure::{Context, Failure};
+use crate::log::{Kind, Log, Record};
+
+/// Listens for as long as `listening` says so, and gives the log back for what is left to say.
+pub fn listen(mut events: Events, mut log: Log, listening: &AtomicBool) -> Result<Log, Failure> {
+    // Opened once: descriptors may run out on purpose.
+    let mut statistics = File::open("/proc/self/statm").context(|| "cannot look at the memory".to_owned())?;
+    let mut memory_due = 0;
+    let mut missed = 0;
+    loop {
+        // Looked at before the events: those of a stop are in the queue when it turns false.
+        let last = !listening.load(Ordering::Relaxed);
+        while let Some(event) = events.try_next() {
+            log.add(record(&event, now()));
+        }
+        if events.missed() > missed {
+            log.add(Record::at(Kind::Missed, now()).with(events.missed() - missed, 0));
+            missed = events.missed();
+        }
+        if now() >= memory_due {
+            memory_due = now() + SECOND / 2;
+            log.add(Record::at(Kind::Memory, now()).with(resident(&mut statistics)?, 0));
+        }
+        log.flush()?;
+        if last {
+            return Ok(log);
+        }
+        if let Some(event) = events.next_timeout(A_WHILE) {
+            log.write(record(&event, now()))?;
+        }
+    }
+}
+
+fn record(event: &Event, time: u64) -> Record {
+    let halves = |incarnation: &[u8; 16]| {
+        let half = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        (half(&incarnation[..8]), half(&incarnation[8..]))
+    };
+    match event {
+        Event::Up { pid, incarnation } => {
+            let (first, second) = halves(incarnation);
+            Record::about(Kind::Up, *pid, time).with(first, second)
+        }
+        Event::Restarted { pid, incarnation } => {
+            let (first, second) = halves(incarnation);
+            Record::about(Kind::Restarted, *pid, time).with(first, second)
+        }
+        Event::Down { pid, reason: why } => Record::about(Kind::Down, *pid, time).with(reason(why), 0),
+        Event::Refused { pid, .. } => Record::about(Kind::Refused, *pid, time),
+        _ => Record::at(Kind::AcceptFailed, time),
+    }
+}
+
+/// Resident bytes of this process.
+fn resident(statistics: &mut File) -> Result<u64, Failure> {
+    let mut text = String::new();
+    statistics.seek(SeekFrom::Start(0))?;
+    statistics.read_to_string(&mut text)?;
+    let pages: u64 = text.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
+    Ok(pages * rustix::param::page_size() as u64)
+}
+
+const A_WHILE: Duration = Duration::from_millis(100);

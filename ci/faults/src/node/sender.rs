@@ -1,0 +1,195 @@
+//! Sends numbered messages at a steady pace, and writes down what became of each call.
+
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use cluster::{BROADCAST, Envelope, Outbox, Pid, Recipients, SendError};
+
+use super::Switches;
+use crate::clock::{SECOND, now};
+use crate::failure::Failure;
+use crate::log::{Kind, Log, Record};
+use crate::payload::{self, HEADER_BYTES, Header, Stream};
+use crate::random::Random;
+
+/// Who sends, and how much.
+pub struct Plan {
+    pub pid: Pid,
+    pub run: u32,
+    /// Messages each second, to all peers together.
+    pub rate: u64,
+}
+
+/// Sends until it is to be quiet. Never waits for room: a peer that has none gets a gap in its numbers, and the log says so.
+pub fn send(outbox: Outbox, peers: &[Pid], plan: &Plan, log: Log, switches: &Switches) -> Result<(), Failure> {
+    let streams = [Stream::Normal, Stream::Urgent, Stream::Broadcast];
+    let mut sender = Sender {
+        outbox,
+        plan,
+        log,
+        numberings: (peers.iter())
+            .flat_map(|peer| streams.map(|stream| Numbering { peer: *peer, stream, next: 1, reserved: 1, run: None }))
+            .collect(),
+        random: Random::new(plan.pid << 32 | u64::from(plan.run)),
+        message: Vec::new(),
+        began: 0,
+    };
+    let mut sent = 0;
+    let mut begin = now();
+    let mut turn = 0;
+    while !switches.quiet.load(Ordering::Relaxed) {
+        sender.began = now();
+        let by_now = u128::from(sender.began - begin) * u128::from(plan.rate) / u128::from(SECOND);
+        let mut due = (by_now as u64).saturating_sub(sent);
+        let most = plan.rate / 10 + 1;
+        if due > most {
+            // The process was stopped, or starved: what it did not send then is not made up for at once.
+            (begin, sent, due) = (sender.began, 0, most);
+        }
+        let mut left = due;
+        while left > 0 && !peers.is_empty() {
+            let index = turn % peers.len();
+            turn += 1;
+            left = left.saturating_sub(sender.one(index, peers)?);
+        }
+        sent += due - left;
+        sender.finish_tick()?;
+        thread::sleep(TICK);
+    }
+    sender.log.write(Record::at(Kind::Quiet, now()))?;
+    Ok(())
+}
+
+struct Sender<'p> {
+    outbox: Outbox,
+    plan: &'p Plan,
+    log: Log,
+    /// Three for each peer, in the order of [`Stream`].
+    numberings: Vec<Numbering>,
+    random: Random,
+    message: Vec<u8>,
+    /// When this tick began.
+    began: u64,
+}
+
+/// The numbers of one stream to one peer.
+struct Numbering {
+    peer: Pid,
+    stream: Stream,
+    next: u64,
+    /// Numbers below this may be used.
+    reserved: u64,
+    /// Numbers of this tick with the same outcome, not yet in the log.
+    run: Option<(Kind, u64, u64)>,
+}
+
+impl Sender<'_> {
+    /// Sends one envelope, to the peer of this index or to all; returns to how many.
+    fn one(&mut self, index: usize, peers: &[Pid]) -> Result<u64, Failure> {
+        if self.random.one_in(BROADCASTS) {
+            let all: Vec<usize> = (0..peers.len()).map(|peer| 3 * peer + 2).collect();
+            self.send(&all, BROADCAST)?;
+            return Ok(peers.len() as u64);
+        }
+        let stream = if self.random.one_in(URGENT) { Stream::Urgent } else { Stream::Normal };
+        self.send(&[3 * index + usize::from(stream.code())], peers[index])?;
+        Ok(1)
+    }
+
+    fn send(&mut self, to: &[usize], recipients: Pid) -> Result<(), Failure> {
+        let mut sequence = 0;
+        for index in to {
+            let numbering = &mut self.numberings[*index];
+            sequence = numbering.next;
+            numbering.next += 1;
+            if sequence >= numbering.reserved {
+                numbering.reserved = sequence + RESERVED;
+                let record = Record::about(Kind::Reserved, numbering.peer, self.began).with(numbering.reserved, 0);
+                self.log.write(Record { stream: numbering.stream, ..record })?;
+            }
+        }
+        let stream = self.numberings[to[0]].stream;
+        let header = Header { pid: self.plan.pid, run: self.plan.run, stream, sequence, sent_at: now() };
+        let length = self.length(stream);
+        payload::write(&header, length, &mut self.message);
+        let mut draft = Envelope::to(recipients).id(sequence as i64);
+        if stream == Stream::Urgent {
+            draft = draft.urgent();
+        }
+        // A long one is handed over, and travels by reference; a short one is copied into the stream.
+        let result = if length > BY_REFERENCE {
+            self.outbox.try_send(draft.body(std::mem::take(&mut self.message)))
+        } else {
+            self.outbox.try_send(draft.body(&self.message[..]))
+        };
+        let failed = result.err();
+        for index in to {
+            let numbering = &mut self.numberings[*index];
+            let outcome = failed.as_ref().map_or(Kind::Accepted, |error| outcome(error, numbering.peer));
+            numbering.note(outcome, sequence, self.began, &mut self.log);
+        }
+        Ok(())
+    }
+
+    fn length(&mut self, stream: Stream) -> usize {
+        // Long ones come a few times a second whatever the rate is: they are to be there, not to fill the network.
+        let long = self.plan.rate / LONG_EACH_SECOND + 1;
+        let (least, end) = if stream == Stream::Normal && self.random.one_in(long) {
+            if self.random.one_in(4) { (100_000, 400_000) } else { (17_000, 100_000) }
+        } else {
+            (HEADER_BYTES as u64, 160)
+        };
+        self.random.between(least, end) as usize
+    }
+
+    fn finish_tick(&mut self) -> Result<(), Failure> {
+        for numbering in &mut self.numberings {
+            numbering.close(self.began, &mut self.log);
+        }
+        self.log.flush()?;
+        Ok(())
+    }
+}
+
+impl Numbering {
+    fn note(&mut self, kind: Kind, sequence: u64, began: u64, log: &mut Log) {
+        match &mut self.run {
+            Some((same, _, last)) if *same == kind => *last = sequence,
+            _ => {
+                self.close(began, log);
+                self.run = Some((kind, sequence, sequence));
+            }
+        }
+    }
+
+    fn close(&mut self, began: u64, log: &mut Log) {
+        if let Some((kind, first, last)) = self.run.take() {
+            log.add(Record { stream: self.stream, ..Record::about(kind, self.peer, began).with(first, last) });
+        }
+    }
+}
+
+/// What became of the envelope for `peer`, when the call failed for somebody.
+fn outcome(error: &SendError, peer: Pid) -> Kind {
+    let failed = match error.recipients() {
+        Recipients::One(pid) => *pid == peer || *pid == BROADCAST,
+        Recipients::Several(pids) => pids.contains(&peer),
+    };
+    match error {
+        _ if !failed => Kind::Accepted,
+        SendError::Full { .. } => Kind::Full,
+        _ => Kind::GivenBack,
+    }
+}
+
+const TICK: Duration = Duration::from_millis(4);
+/// One envelope in so many goes to everybody.
+const BROADCASTS: u64 = 32;
+/// One envelope in so many is urgent.
+const URGENT: u64 = 8;
+/// Numbers that are reserved at once.
+const RESERVED: u64 = 100_000;
+/// Long envelopes each second.
+const LONG_EACH_SECOND: u64 = 10;
+const BY_REFERENCE: usize = 16 * 1024;

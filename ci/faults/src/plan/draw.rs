@@ -1,0 +1,105 @@
+//! Drawing a plan.
+
+use super::{Fault, Kind};
+use crate::clock::MILLISECOND;
+use crate::random::Random;
+
+/// What is drawn from.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    pub seed: u64,
+    pub nodes: usize,
+    /// How long faults are injected, in milliseconds.
+    pub milliseconds: u64,
+    pub kinds: Vec<Kind>,
+}
+
+/// The faults of a seed, by the time they begin. All end before the time is over.
+pub fn draw(choice: &Choice) -> Vec<Fault> {
+    let mut random = Random::new(choice.seed);
+    let mut faults: Vec<Fault> = Vec::new();
+    let mut time = WARM_UP_MS;
+    loop {
+        time += random.between(200, 1200);
+        // Drawn before it is known whether it fits, so that one that does not changes nothing for those after it.
+        let kind = choice.kinds[random.index(choice.kinds.len())];
+        let node = random.index(choice.nodes);
+        let other = (node + 1 + random.index(choice.nodes - 1)) % choice.nodes;
+        let (length, amount) = shape(kind, &mut random);
+        if time + COOL_DOWN_MS >= choice.milliseconds {
+            return faults;
+        }
+        let end = (time + length).min(choice.milliseconds - COOL_DOWN_MS);
+        let fault = Fault { kind, node, other, begin: time * MILLISECOND, end: end * MILLISECOND, amount };
+        let active = faults.iter().filter(|active| active.end + SPACE_MS * MILLISECOND > fault.begin);
+        if active.clone().count() < MOST_AT_ONCE && !active.clone().any(|active| excludes(active, &fault)) {
+            faults.push(fault);
+        }
+    }
+}
+
+/// How long a fault of this kind is, in milliseconds, and its amount.
+fn shape(kind: Kind, random: &mut Random) -> (u64, u64) {
+    let amount = random.next();
+    match kind {
+        Kind::Kill => (random.between(20, 3000), amount),
+        Kind::Leave => (random.between(50, 3000), amount),
+        Kind::Stop if random.one_in(6) => (random.between(5_000, 30_000), amount),
+        Kind::Stop => (random.between(100, 4_000), amount),
+        Kind::LinkDown | Kind::OneWay => (random.between(100, 5_000), amount),
+        Kind::Reset => (0, amount),
+        Kind::Throttle => (random.between(1_000, 6_000), random.between(2, 50)),
+        Kind::Slow => (random.between(500, 8_000), amount),
+        Kind::Descriptors => (random.between(300, 4_000), amount),
+        Kind::Memory => (random.between(500, 6_000), random.between(96, 192)),
+    }
+}
+
+/// Whether the second cannot be injected while the first lasts.
+fn excludes(active: &Fault, fault: &Fault) -> bool {
+    let same_node = active.node == fault.node;
+    match fault.kind {
+        _ if active.kind.is_of_process() && fault.kind.is_of_process() => same_node,
+        Kind::OneWay => active.kind == Kind::OneWay && same_node && active.other == fault.other,
+        kind => active.kind == kind && same_node && kind != Kind::Reset,
+    }
+}
+
+/// The servers find each other first.
+const WARM_UP_MS: u64 = 1_500;
+/// Before the end everything is whole again.
+const COOL_DOWN_MS: u64 = 2_000;
+/// Faults of the same kind on the same server have this much time between them.
+const SPACE_MS: u64 = 300;
+const MOST_AT_ONCE: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::{Choice, draw, excludes};
+    use crate::plan::Kind;
+
+    fn choice(seed: u64) -> Choice {
+        Choice { seed, nodes: 5, milliseconds: 600_000, kinds: Kind::ALL.to_vec() }
+    }
+
+    #[test]
+    fn a_seed_is_a_plan() {
+        assert_eq!(draw(&choice(1)), draw(&choice(1)));
+        assert_ne!(draw(&choice(1)), draw(&choice(2)));
+    }
+
+    #[test]
+    fn plans_have_every_kind_and_nothing_that_cannot_be() {
+        for seed in 0..50 {
+            let faults = draw(&choice(seed));
+            assert_eq!(faults.iter().map(|fault| fault.kind).collect::<HashSet<Kind>>().len(), Kind::ALL.len());
+            for (index, fault) in faults.iter().enumerate() {
+                assert!(fault.begin <= fault.end && fault.end < 600_000_000_000 && fault.node != fault.other);
+                let active = faults[..index].iter().filter(|active| active.end >= fault.begin);
+                assert!(!active.clone().any(|active| excludes(active, fault)), "{fault:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The faults of the scenarios, and how many seconds they take.
+
+use crate::clock::{MILLISECOND, SECOND};
+use crate::plan::{Fault, Kind};
+use crate::random::Random;
+
+/// Everybody's connections once a second.
+pub fn resets(nodes: usize, seconds: u64) -> (Vec<Fault>, u64) {
+    let mut random = Random::new(seconds);
+    let mut faults = Vec::new();
+    for second in 0..seconds {
+        for node in 0..nodes {
+            for other in node + 1..nodes {
+                let begin = (BEFORE + second) * SECOND;
+                faults.push(Fault { kind: Kind::Reset, node, other, begin, end: begin, amount: random.next() });
+            }
+        }
+    }
+    (faults, BEFORE + seconds + AFTER)
+}
+
+/// One server after the other. Each has a second to come back before the next one goes.
+pub fn kills(nodes: usize, times: u64) -> (Vec<Fault>, u64) {
+    let mut random = Random::new(times);
+    let fault = |index: u64| {
+        let begin = BEFORE * SECOND + index * KILL_PERIOD;
+        let end = begin + random.between(50, 500) * MILLISECOND;
+        Fault { kind: Kind::Kill, node: index as usize % nodes, other: 0, begin, end, amount: 0 }
+    };
+    ((0..times).map(fault).collect(), BEFORE + times * KILL_PERIOD / SECOND + AFTER)
+}
+
+/// One server after the other, with time to find each other again.
+pub fn cuts(nodes: usize, times: u64) -> (Vec<Fault>, u64) {
+    let fault = |index: u64| {
+        let begin = (BEFORE + index * CUT_PERIOD) * SECOND;
+        let end = begin + CUT_PERIOD / 2 * SECOND;
+        Fault { kind: Kind::LinkDown, node: index as usize % nodes, other: 0, begin, end, amount: 0 }
+    };
+    ((0..times).map(fault).collect(), BEFORE + times * CUT_PERIOD + AFTER)
+}
+
+/// All servers at the same time.
+pub fn freezes(nodes: usize, times: u64) -> (Vec<Fault>, u64) {
+    let fault = |index: u64, node: usize| {
+        let begin = (BEFORE + index * FREEZE_PERIOD) * SECOND;
+        let end = begin + FREEZE_PERIOD / 2 * SECOND;
+        Fault { kind: Kind::Stop, node, other: 0, begin, end, amount: 0 }
+    };
+    let faults = (0..times).flat_map(|index| (0..nodes).map(move |node| fault(index, node)));
+    (faults.collect(), BEFORE + times * FREEZE_PERIOD + AFTER)
+}
+
+/// The first server, after a time without faults that is compared with.
+pub fn stop(seconds: u64) -> (Vec<Fault>, u64) {
+    one(Kind::Stop, seconds)
+}
+
+/// The first server, after a time without faults that is compared with.
+pub fn slow(seconds: u64) -> (Vec<Fault>, u64) {
+    one(Kind::Slow, seconds)
+}
+
+fn one(kind: Kind, seconds: u64) -> (Vec<Fault>, u64) {
+    let begin = BEFORE + seconds;
+    let end = begin + seconds;
+    let fault = Fault { kind, node: 0, other: 0, begin: begin * SECOND, end: end * SECOND, amount: 0 };
+    (vec![fault], end + AFTER)
+}
+
+const BEFORE: u64 = 3;
+const AFTER: u64 = 5;
+/// Half of it the cable is out. What came before is forgotten after three seconds.
+const CUT_PERIOD: u64 = 8;
+const FREEZE_PERIOD: u64 = 6;
+const KILL_PERIOD: u64 = 1_600 * MILLISECOND;

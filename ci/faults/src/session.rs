@@ -1,0 +1,91 @@
+//! A session from its plan to its report.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::arguments::{Common, Session as Arguments};
+use crate::checker::{self, Report};
+use crate::clock::now;
+use crate::conductor::{self, Session};
+use crate::failure::{Context, Failure};
+use crate::output::{print, say};
+use crate::plan::{Choice, Fault, Kind, draw};
+use crate::random::mix;
+
+/// Random faults for some minutes.
+pub fn random(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let seed = arguments.seed.unwrap_or_else(|| mix(now() ^ u64::from(std::process::id())) >> 32);
+    let length = Duration::try_from_secs_f64(arguments.minutes * 60.0)
+        .context(|| format!("--minutes {} is no length of time", arguments.minutes))?;
+    let common = &arguments.common;
+    // Resets are over at once, and kills leave the most to go wrong.
+    let often = [Kind::Reset, Kind::Reset, Kind::Kill];
+    let kinds = Kind::ALL.into_iter().chain(often).filter(|kind| !common.loopback || !kind.needs_network()).collect();
+    let milliseconds = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+    let faults = draw(&Choice { seed, nodes: common.nodes as usize, milliseconds, kinds });
+    say(format_args!("seed {seed}: {} faults in {:.0} s", faults.len(), length.as_secs_f64()));
+    let session = new(seed, common, RATE, length, faults)?;
+    let report = run(&session)?;
+    finish(&session.folder, common, &report, report.json())
+}
+
+/// A session as it is asked for; `rate` is used when no other is asked for.
+pub fn new(seed: u64, common: &Common, rate: u64, length: Duration, faults: Vec<Fault>) -> Result<Session, Failure> {
+    Ok(Session {
+        seed,
+        nodes: common.nodes as usize,
+        rate: common.rate.unwrap_or(rate),
+        length,
+        faults,
+        isolated: !common.loopback,
+        all_proxied: common.loopback,
+        folder: conductor::new_folder(common.logs.as_deref(), &seed.to_string())?,
+    })
+}
+
+/// Runs a session and checks it.
+pub fn run(session: &Session) -> Result<Report, Failure> {
+    conductor::conduct(session)?;
+    say("checking");
+    checker::check(&session.folder)
+}
+
+/// Checks the logs of a session once more.
+pub fn check(folder: &Path) -> Result<ExitCode, Failure> {
+    let report = checker::check(folder)?;
+    print(report.table());
+    Ok(verdict(&report))
+}
+
+/// Prints what came out, and keeps the logs if they are needed.
+pub fn finish(folder: &Path, common: &Common, report: &Report, json: Value) -> Result<ExitCode, Failure> {
+    print(report.table());
+    if let Some(path) = &common.json {
+        let text = serde_json::to_string_pretty(&json)? + "\n";
+        fs::write(path, text).context(|| format!("cannot write {}", path.display()))?;
+    }
+    if report.violations.is_empty() && !common.keep {
+        fs::remove_dir_all(folder).context(|| format!("cannot remove {}", folder.display()))?;
+    } else {
+        print(format_args!("the logs are in {}", folder.display()));
+    }
+    Ok(verdict(report))
+}
+
+fn verdict(report: &Report) -> ExitCode {
+    if report.violations.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    print(format_args!("{} violations with seed {}; the first:", report.violations.len(), report.seed));
+    for violation in report.violations.iter().take(SHOWN) {
+        print(format_args!("  {violation}"));
+    }
+    ExitCode::FAILURE
+}
+
+const SHOWN: usize = 15;
+const RATE: u64 = 2_000;
