@@ -137,6 +137,35 @@ impl Sender {
         &self.drive
     }
 
+    /// The peers are others from now on. Streams to those who stay are kept, with what stands in them.
+    ///
+    /// Must be called with a `shared` that counts no outbox yet.
+    pub(crate) fn regroup(&mut self, shared: Arc<OutboxShared>) {
+        shared.outboxes.fetch_add(1, Ordering::Relaxed);
+        let mut streams: Vec<_> = shared.peers.iter().map(|_| [None, None]).collect();
+        for (index, pid) in self.shared.peers.iter().enumerate() {
+            if let Ok(place) = shared.peers.binary_search(pid) {
+                streams[place] = std::mem::take(&mut self.streams[index]);
+            }
+        }
+        self.close();
+        self.streams = streams;
+        self.shared = shared;
+    }
+
+    /// Closes all streams: what stands in them is still sent.
+    fn close(&mut self) {
+        self.shared.outboxes.fetch_sub(1, Ordering::Relaxed);
+        for (index, lanes) in self.streams.iter_mut().enumerate() {
+            for writer in lanes.iter_mut().flatten() {
+                if writer.close() {
+                    let link = LinkKey { node: self.shared.node, link: index as u32 };
+                    self.drive.mailbox().ready(Ready::Link(link));
+                }
+            }
+        }
+    }
+
     #[inline]
     fn writer(&mut self, index: usize, lane: Lane) -> Result<&mut StreamWriter, PushError> {
         if self.shared.stopped.load(Ordering::Acquire) {
@@ -200,14 +229,6 @@ impl Clone for Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        self.shared.outboxes.fetch_sub(1, Ordering::Relaxed);
-        for (index, lanes) in self.streams.iter_mut().enumerate() {
-            for writer in lanes.iter_mut().flatten() {
-                if writer.close() {
-                    let link = LinkKey { node: self.shared.node, link: index as u32 };
-                    self.drive.mailbox().ready(Ready::Link(link));
-                }
-            }
-        }
+        self.close();
     }
 }
