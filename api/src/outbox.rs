@@ -42,6 +42,11 @@ impl Outbox {
         Outbox { sender, pid, ids: Arc::new(AtomicI64::new(first_id)), next_id: 0, last_id: 0 }
     }
 
+    /// What it writes with, for a membership that changes.
+    pub(crate) fn sender(&mut self) -> &mut Sender {
+        &mut self.sender
+    }
+
     /// Sends an envelope; waits until every recipient has room for it.
     ///
     /// A recipient that is not there has room until `outbox_bytes` wait for it.
@@ -59,7 +64,7 @@ impl Outbox {
     /// # Errors
     /// As [`send`](Outbox::send), and `Full` with the envelope addressed to those who had no room in time.
     pub fn send_timeout(&mut self, draft: Draft<'_>, timeout: Duration) -> Result<(), SendError> {
-        self.send_until(draft, Instant::now().checked_add(timeout), true)
+        self.send_until(draft, self.sender.drive().now().checked_add(timeout), true)
     }
 
     /// Sends an envelope to every recipient that has room for it now.

@@ -6,6 +6,7 @@ mod config;
 mod delivery;
 mod hostile;
 mod inline;
+mod mock;
 mod outcomes;
 mod pressure;
 mod proxy;
