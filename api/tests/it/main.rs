@@ -3,6 +3,7 @@
 
 mod asynchronous;
 mod config;
+mod conformance;
 mod delivery;
 mod hostile;
 mod inline;

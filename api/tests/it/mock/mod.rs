@@ -3,6 +3,7 @@
 mod faults;
 mod history;
 mod seeds;
+mod speed;
 mod times;
 
 use cluster::mock::{Cluster, Node, Time};
