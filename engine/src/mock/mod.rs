@@ -14,6 +14,8 @@
 mod harness;
 mod sleeper;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::time::Instant;
 
