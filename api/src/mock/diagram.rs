@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::history::{Entry, Fate, History, Sent, excerpt};
+use super::history::{Entry, Fate, History, Sent};
 use crate::Pid;
 
-/// Draws a history.
-pub(super) fn draw(history: &History) -> String {
+/// Draws a history, with what `label` says beside each message.
+pub(super) fn draw(history: &History, label: &dyn Fn(&Sent) -> String) -> String {
     let drawn = &history.entries[..history.entries.len().min(MOST)];
     let plan = Plan::new(drawn);
     let (width, height) = (plan.right() + RIGHT, plan.bottom + BOTTOM);
@@ -38,6 +38,13 @@ pub(super) fn draw(history: &History) -> String {
             Entry::Fault { fault, .. } => plan.fault(y, &fault.to_string(), &mut svg),
             Entry::Started { pid, .. } => plan.mark(y, *pid, "starts", ARRIVED, &mut svg),
             Entry::Stopped { pid, .. } => plan.mark(y, *pid, "stops", GONE, &mut svg),
+        }
+    }
+    for (index, entry) in drawn.iter().enumerate() {
+        if let Entry::Sent(sent) = entry
+            && plan.first[index]
+        {
+            plan.label(index, sent, &label(sent), &mut svg);
         }
     }
     svg.push_str("</svg>\n");
@@ -108,9 +115,10 @@ impl Plan {
                         self.end[index] = self.end[before] + FAN;
                         self.first[index] = false;
                     } else {
-                        y += ROW;
+                        let beside = index > 0 && both_start(&entries[index - 1], &entries[index]);
+                        y += if beside { 0.0 } else { ROW };
                         self.begin[index] = y;
-                        self.end[index] = y + SLANT;
+                        self.end[index] = y + if matches!(entries[index], Entry::Sent(_)) { SLANT } else { 0.0 };
                     }
                     y = y.max(self.end[index]);
                     before = Some(index);
@@ -194,13 +202,11 @@ impl Plan {
         let ahead = if to > from { 1.0 } else { -1.0 };
         match sent.fate {
             Fate::Delivered { .. } | Fate::UnderWay => {
-                let back = x - 8.0 * ahead;
+                let turned = (end - begin).atan2(to - from).to_degrees();
                 line(
                     svg,
                     &format!(
-                        "<path d=\"M {x} {y:.1} L {back} {:.1} L {back} {:.1} Z\" fill=\"{color}\"/>",
-                        y - 3.5,
-                        y + 3.5
+                        "<path d=\"M 0 0 l -8 -3.5 v 7 Z\" fill=\"{color}\" transform=\"translate({x} {y:.1}) rotate({turned:.1})\"/>"
                     ),
                 );
             }
@@ -220,17 +226,20 @@ impl Plan {
             }
             Fate::Held => line(svg, &format!("<circle cx=\"{x}\" cy=\"{y}\" r=\"3.5\" fill=\"{color}\"/>")),
         }
-        if self.first[index] {
-            let again = if sent.is_duplicate { " again" } else { "" };
-            let text = escape(&format!("#{} {}{again}", sent.msg_id, excerpt(&sent.msg)));
+    }
+
+    /// What the message is, beside the point where its arrows begin; on white, so that it can be read where they cross it.
+    fn label(&self, index: usize, sent: &Sent, text: &str, svg: &mut String) {
+        let ahead = if sent.to > sent.from { 1.0 } else { -1.0 };
+        let (x, y) = (self.columns[&sent.from] + 6.0 * ahead, self.begin[index] - 3.0);
+        let anchor = if ahead > 0.0 { "start" } else { "end" };
+        let text = escape(text);
+        for paint in
+            ["stroke=\"#ffffff\" stroke-width=\"4\" stroke-linejoin=\"round\"".to_owned(), format!("fill=\"{INK}\"")]
+        {
             line(
                 svg,
-                &format!(
-                    "<text x=\"{}\" y=\"{}\" text-anchor=\"{}\" fill=\"{INK}\" font-size=\"10\">{text}</text>",
-                    from + 6.0 * ahead,
-                    begin - 3.0,
-                    if ahead > 0.0 { "start" } else { "end" },
-                ),
+                &format!("<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\" font-size=\"10\" {paint}>{text}</text>"),
             );
         }
     }
@@ -287,6 +296,11 @@ fn same_message(before: &Entry, entry: &Entry) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether two servers start at the same time.
+fn both_start(before: &Entry, entry: &Entry) -> bool {
+    matches!((before, entry), (Entry::Started { at: a, .. }, Entry::Started { at: b, .. }) if a == b)
 }
 
 /// The room that a pause takes: a little more for each power of ten of microseconds.

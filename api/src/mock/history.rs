@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cluster_engine::mock::Letter;
 
 use super::{Fault, diagram};
 use crate::{Lane, Pid};
@@ -63,8 +64,10 @@ pub struct Sent {
     pub lane: Lane,
     /// The message id.
     pub msg_id: i64,
-    /// The message.
+    /// The message; of one longer than 1 KiB, its beginning.
     pub msg: Bytes,
+    /// The bytes of the whole message.
+    pub bytes: usize,
     /// Whether it is the second of a message that was duplicated.
     pub is_duplicate: bool,
     /// What became of it.
@@ -146,7 +149,38 @@ impl History {
     /// A sequence diagram: time goes down, each server is a line, each message an arrow. Best for some dozens of messages: see
     /// [`between`](History::between) and [`among`](History::among).
     pub fn to_svg(&self) -> String {
-        diagram::draw(self)
+        self.to_svg_with(Sent::label)
+    }
+
+    /// As [`to_svg`](History::to_svg), with what `label` says beside each message.
+    ///
+    /// ```
+    /// # let cluster = cluster::mock::Cluster::new(1);
+    /// let svg = cluster.history().to_svg_with(|sent| format!("{} bytes", sent.bytes));
+    /// ```
+    pub fn to_svg_with(&self, label: impl Fn(&Sent) -> String) -> String {
+        diagram::draw(self, &label)
+    }
+}
+
+impl Sent {
+    /// A message that leaves now. The history does not keep all of a long one alive.
+    pub(super) fn new(at: Duration, letter: &Letter, is_duplicate: bool) -> Sent {
+        let Letter { from, to, lane, id, ref payload, .. } = *letter;
+        let bytes = payload.len();
+        let msg = if bytes > KEPT_WHOLE { Bytes::copy_from_slice(&payload[..KEPT]) } else { payload.clone() };
+        Sent { at, from, to, lane, msg_id: id, msg, bytes, is_duplicate, fate: Fate::UnderWay }
+    }
+
+    fn label(&self) -> String {
+        let again = if self.is_duplicate { " again" } else { "" };
+        format!("#{} {}{again}", self.msg_id, self.excerpt())
+    }
+
+    /// The first bytes of the message, so that people can read them.
+    fn excerpt(&self) -> String {
+        let shown = self.msg[..self.msg.len().min(SHOWN)].escape_ascii();
+        if self.bytes > SHOWN { format!("\"{shown}…\" ({} bytes)", self.bytes) } else { format!("\"{shown}\"") }
     }
 }
 
@@ -186,7 +220,7 @@ impl fmt::Display for Entry {
 
 impl fmt::Display for Sent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} → {}  #{} {}", self.from, self.to, self.msg_id, excerpt(&self.msg))?;
+        write!(f, "{} → {}  #{} {}", self.from, self.to, self.msg_id, self.excerpt())?;
         if self.lane == Lane::Urgent {
             f.write_str(" urgent")?;
         }
@@ -211,13 +245,6 @@ impl fmt::Display for DropReason {
             DropReason::SenderGone => "its sender ended",
         })
     }
-}
-
-/// The first bytes of a message, so that people can read them.
-pub(super) fn excerpt(msg: &[u8]) -> String {
-    const SHOWN: usize = 24;
-    let shown = msg[..msg.len().min(SHOWN)].escape_ascii();
-    if msg.len() > SHOWN { format!("\"{shown}…\" ({} bytes)", msg.len()) } else { format!("\"{shown}\"") }
 }
 
 /// Writes the history while it happens, and forgets the oldest of it.
@@ -267,3 +294,9 @@ impl Recorder {
         }
     }
 }
+
+/// A longer message is kept in part.
+const KEPT_WHOLE: usize = 1024;
+const KEPT: usize = 64;
+/// So many bytes of a message are shown.
+const SHOWN: usize = 24;

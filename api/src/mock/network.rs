@@ -241,16 +241,7 @@ impl Network {
     }
 
     fn depart(&mut self, letter: Letter, is_duplicate: bool) {
-        let record = self.recorder.write(Entry::Sent(Sent {
-            at: self.now,
-            from: letter.from,
-            to: letter.to,
-            lane: letter.lane,
-            msg_id: letter.id,
-            msg: letter.payload.clone(),
-            is_duplicate,
-            fate: Fate::UnderWay,
-        }));
+        let record = self.recorder.write(Entry::Sent(Sent::new(self.now, &letter, is_duplicate)));
         let flight = Flight { letter, record };
         match self.obstacle(&flight) {
             Some(reason) => self.hold_or_drop(flight, reason),

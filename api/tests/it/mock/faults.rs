@@ -9,6 +9,22 @@ use super::{broadcast, cluster, take_all};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// As in the README.
+#[test]
+fn a_minority_hears_nothing() {
+    let (cluster, mut servers) = cluster(42, 5);
+    let delay = Duration::from_millis(1)..=Duration::from_millis(100);
+    cluster.set(Place::Everywhere, Conditions::new().delay(delay).drop(0.01)).unwrap();
+    cluster.partition(&[&[1, 2, 3], &[4, 5]]).unwrap();
+    servers[0].outbox().send(Envelope::to([2, 4]).body("who hears me?")).unwrap();
+    let hour = Duration::from_secs(3600);
+    assert!(servers[1].inbox().recv_timeout(hour).is_ok());
+    assert!(servers[3].inbox().recv_timeout(hour).is_err());
+    cluster.heal();
+    servers[0].outbox().send(Envelope::to(4).body("and now?")).unwrap();
+    assert_eq!(servers[3].inbox().recv().unwrap().msg, "and now?");
+}
+
 #[test]
 fn servers_that_are_not_named_form_one_more_group() {
     let (cluster, mut servers) = cluster(1, 5);

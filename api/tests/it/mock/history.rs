@@ -86,6 +86,20 @@ fn it_is_a_picture() {
     assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
     assert!(svg.contains("vote &lt;me&gt;") && svg.contains("partition {1, 2} | {3}") && svg.contains("cut off"));
     assert_eq!(svg.matches("<svg").count(), 1);
+    for end in ["</text>", "</svg>"] {
+        assert_eq!(svg.matches(&end.replace("</", "<").replace('>', "")).count(), svg.matches(end).count());
+    }
+}
+
+#[test]
+fn long_messages_are_kept_in_part() {
+    let (cluster, mut servers) = cluster(1, 2);
+    servers[0].outbox().send(Envelope::to(2).id(1).body(vec![b'x'; 200_000])).unwrap();
+    assert_eq!(servers[1].inbox().recv().unwrap().msg.len(), 200_000);
+    let history = cluster.history();
+    let sent = history.messages().next().unwrap();
+    assert_eq!((sent.bytes, sent.msg.len()), (200_000, 64));
+    assert!(sent.to_string().starts_with("1 → 2  #1 \"xxxxxxxxxxxxxxxxxxxxxxxx…\" (200000 bytes)"), "{sent}");
 }
 
 #[test]
