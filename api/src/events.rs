@@ -1,7 +1,7 @@
 //! What happens to a server's peers.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cluster_engine::Event;
 
@@ -35,7 +35,7 @@ impl Events {
         let drive = self.events.drive().clone();
         wait(
             &drive,
-            Instant::now().checked_add(timeout),
+            drive.now().checked_add(timeout),
             &mut self.events,
             |events| events.pop(),
             |events, waker| events.register(waker),

@@ -53,7 +53,7 @@ impl Inbox {
     /// # Errors
     /// `Timeout` when none came in time, `Stopped` when the server has stopped and everything that had arrived was taken.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Envelope, RecvTimeoutError> {
-        match self.next(Instant::now().checked_add(timeout)) {
+        match self.next(self.drive.now().checked_add(timeout)) {
             Some(envelope) => Ok(envelope),
             None if self.is_stopped() => Err(RecvTimeoutError::Stopped),
             None => Err(RecvTimeoutError::Timeout),
@@ -115,7 +115,7 @@ impl Inbox {
     ///
     /// Returns 0 when the time is over or the server has stopped.
     pub fn drain_wait(&mut self, timeout: Option<Duration>, each: impl FnMut(EnvelopeRef<'_>)) -> usize {
-        self.wait(timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
+        self.wait(timeout.and_then(|timeout| self.drive.now().checked_add(timeout)));
         self.drain(each)
     }
 
@@ -171,7 +171,7 @@ impl Inbox {
             Some(envelope) => Poll::Ready(Some(envelope)),
             None if self.is_stopped() => Poll::Ready(None),
             None => {
-                if self.drive.is_mine() {
+                if self.drive.turn_for_future() {
                     context.waker().wake_by_ref();
                 }
                 Poll::Pending

@@ -34,6 +34,7 @@
 //! | receive | [`Inbox`] |
 //! | learn of peers | [`Events`] |
 //! | write a program that does not care which server it runs on | [`Server`] |
+//! | test it under partitions, loss and delay, without a network | [`mock`] |
 #![deny(unsafe_code)]
 
 mod config;
@@ -41,6 +42,7 @@ mod engine;
 mod envelope;
 mod events;
 mod inbox;
+pub mod mock;
 mod node;
 mod outbox;
 mod server;

@@ -282,6 +282,10 @@ pub struct StopError {
 }
 
 impl StopError {
+    pub(crate) fn new(undelivered: Vec<Undelivered>) -> StopError {
+        StopError { undelivered }
+    }
+
     /// What was not acknowledged, by peer.
     pub fn undelivered(&self) -> &[Undelivered] {
         &self.undelivered

@@ -59,7 +59,7 @@ impl Outbox {
     /// # Errors
     /// As [`send`](Outbox::send), and `Full` with the envelope addressed to those who had no room in time.
     pub fn send_timeout(&mut self, draft: Draft<'_>, timeout: Duration) -> Result<(), SendError> {
-        self.send_until(draft, Instant::now().checked_add(timeout), true)
+        self.send_until(draft, self.sender.drive().now().checked_add(timeout), true)
     }
 
     /// Sends an envelope to every recipient that has room for it now.
@@ -105,8 +105,8 @@ impl Outbox {
     /// # Errors
     /// `Timeout` names the peers that have not acknowledged everything; `Stopped` when the server stops first.
     pub fn flush(&mut self, timeout: Duration) -> Result<(), FlushError> {
-        let deadline = Instant::now().checked_add(timeout);
         let drive = self.sender.drive().clone();
+        let deadline = drive.now().checked_add(timeout);
         self.sender.hurry();
         let flushed = wait(
             &drive,

@@ -60,7 +60,7 @@ pub(crate) fn wait<S, T>(
                     return Some(value);
                 }
                 match deadline {
-                    Some(deadline) => thread::park_timeout(deadline.saturating_duration_since(Instant::now())),
+                    Some(deadline) => thread::park_timeout(deadline.saturating_duration_since(drive.now())),
                     None => thread::park(),
                 }
             }
@@ -69,7 +69,7 @@ pub(crate) fn wait<S, T>(
         if let Some(value) = ready(state) {
             return Some(value);
         }
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if deadline.is_some_and(|deadline| drive.now() >= deadline) {
             return None;
         }
         match step {

@@ -12,6 +12,7 @@ use crate::driver::{Entry, Unavailable, Uring, raise_descriptor_limit};
 use crate::events::{Event, EventQueue};
 use crate::inbox::{self, Receiver};
 use crate::link::{Local, Pid};
+use crate::mock::Clockwork;
 use crate::outbox::{OutboxShared, Sender};
 use crate::roster::Roster;
 use crate::shard::{Command, Idle, LinkKey, Mailbox, Ready, Seed, Shard, Undelivered};
@@ -141,7 +142,7 @@ impl Engine {
             let shard = Arc::new(Mutex::new(Some(shard)));
             let failed = Arc::new(Failure::default());
             if threading == Threading::Inline {
-                let inline = Some(Arc::new(Inline { owner: AtomicUsize::new(0) }));
+                let inline = Some(Arc::new(Inline { owner: AtomicUsize::new(0), stand_in: None }));
                 loops.push(Loop { drive: Drive { mailbox, shard, inline, failed, idle, clock }, thread: None });
                 continue;
             }
@@ -186,7 +187,7 @@ impl Engine {
             stats: stats.clone(),
         })));
         let sender = Sender::new(outboxes, drive.clone());
-        let events = Events { queue: events, drive: drive.clone() };
+        let events = Events::new(events, drive.clone());
         let tenancy = Tenancy { node, drive, roster, stats, stopped, _engine: self.clone() };
         Attached { receiver, sender, events, tenancy }
     }
@@ -311,6 +312,8 @@ impl Failure {
 struct Inline {
     /// The thread that drives it: the first one that did; 0 before. io_uring takes submissions from one thread only.
     owner: AtomicUsize,
+    /// What is turned in the place of a loop: a network without sockets. Any thread may do so.
+    stand_in: Option<Arc<dyn Clockwork>>,
 }
 
 thread_local! {
@@ -333,6 +336,9 @@ impl Inline {
     /// Whether this thread drives the loop, from now on if there was none that did.
     #[inline]
     fn is_mine(&self) -> bool {
+        if self.stand_in.is_some() {
+            return true;
+        }
         let mine = here();
         match self.owner.load(Ordering::Relaxed) {
             0 => match self.owner.compare_exchange(0, mine, Ordering::Relaxed, Ordering::Relaxed) {
@@ -356,9 +362,44 @@ pub struct Drive {
 }
 
 impl Drive {
+    /// The way to a network without sockets. It has a thread of its own, unless `clockwork` is to be turned by whoever waits.
+    pub(crate) fn without_loop(mailbox: Arc<Mailbox>, clock: Clock, clockwork: Option<Arc<dyn Clockwork>>) -> Drive {
+        let inline = |stand_in| Arc::new(Inline { owner: AtomicUsize::new(0), stand_in: Some(stand_in) });
+        Drive {
+            mailbox,
+            shard: Arc::new(Mutex::new(None)),
+            inline: clockwork.map(inline),
+            failed: Arc::new(Failure::default()),
+            idle: IdleStrategy::PARK,
+            clock,
+        }
+    }
+
+    /// The present moment as this server's loop sees it: what deadlines are counted from.
+    #[inline]
+    pub fn now(&self) -> Instant {
+        match self.stand_in() {
+            Some(clockwork) => clockwork.now(),
+            None => Instant::now(),
+        }
+    }
+
     /// The moment `ahead` from now on the loop's clock.
     pub fn time_in(&self, ahead: Duration) -> Time {
-        self.clock.now() + ahead
+        self.clock.at(self.now()) + ahead
+    }
+
+    /// Turns the loop for a future that is pending. `true`: it is to be polled again at once, for nobody else turns it.
+    pub fn turn_for_future(&self) -> bool {
+        match self.stand_in() {
+            Some(clockwork) => clockwork.step(None),
+            None => self.is_mine(),
+        }
+    }
+
+    #[inline]
+    fn stand_in(&self) -> Option<&Arc<dyn Clockwork>> {
+        self.inline.as_ref().and_then(|inline| inline.stand_in.as_ref())
     }
 
     #[inline]
@@ -396,12 +437,18 @@ impl Drive {
     /// Turns an inline loop once; if there is nothing to do, waits for something, at most until `deadline`.
     #[inline]
     pub fn poll_until(&self, deadline: Option<Instant>) -> bool {
+        if let Some(clockwork) = self.stand_in() {
+            return clockwork.wait(deadline);
+        }
         self.turn(Idle::Park(deadline.map(|deadline| self.clock.at(deadline))))
     }
 
     fn turn(&self, idle: Idle) -> bool {
         if !self.is_mine() {
             return false;
+        }
+        if let Some(clockwork) = self.stand_in() {
+            return clockwork.turn();
         }
         match turn(&self.shard, idle) {
             Ok(turn) => turn == Turn::Worked,
@@ -439,6 +486,10 @@ pub struct Events {
 }
 
 impl Events {
+    pub(crate) fn new(queue: Arc<EventQueue>, drive: Drive) -> Events {
+        Events { queue, drive }
+    }
+
     /// The next event, if there is one.
     pub fn pop(&self) -> Option<Event> {
         self.queue.pop()

@@ -8,6 +8,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | engine, inbox, outbox | what an application holds |
+//! | mock | what takes the place of shards where there is no network |
 //! | shard | one event loop |
 //! | link | the protocol of one peer, pure |
 //! | stream | what one outbox sends to one peer, pure |
@@ -22,6 +23,7 @@ mod engine;
 mod events;
 mod inbox;
 pub mod link;
+pub mod mock;
 mod outbox;
 mod payload;
 #[allow(unsafe_code, reason = "shares memory between two threads; each block states what makes it sound")]

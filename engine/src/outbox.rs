@@ -50,7 +50,6 @@ pub enum PushError {
 pub struct Sender {
     shared: Arc<OutboxShared>,
     drive: Drive,
-    number: u32,
     /// The roster as of `version`: the peers' pids, ascending, and their links.
     version: u64,
     peers: Vec<Pid>,
@@ -63,12 +62,10 @@ pub struct Sender {
 
 impl Sender {
     pub(crate) fn new(shared: Arc<OutboxShared>, drive: Drive) -> Sender {
-        let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
         shared.outboxes.fetch_add(1, Ordering::Relaxed);
         let mut sender = Sender {
             shared,
             drive,
-            number,
             version: 0,
             peers: Vec::new(),
             links: Vec::new(),
@@ -225,6 +222,19 @@ impl Sender {
         &self.drive
     }
 
+    /// Closes all streams: what stands in them is still sent.
+    fn close(&mut self) {
+        self.shared.outboxes.fetch_sub(1, Ordering::Relaxed);
+        for (index, lanes) in self.streams.iter_mut().enumerate() {
+            for writer in lanes.iter_mut().flatten() {
+                if writer.close() {
+                    let link = LinkKey { node: self.shared.node, link: index as u32 };
+                    self.drive.mailbox().ready(Ready::Link(link));
+                }
+            }
+        }
+    }
+
     #[inline]
     fn writer(&mut self, index: usize, lane: Lane) -> Result<&mut StreamWriter, PushError> {
         if self.shared.stopped.load(Ordering::Acquire) {
@@ -232,7 +242,7 @@ impl Sender {
         }
         let place = &mut self.streams[index][lane as usize];
         if place.is_none() {
-            *place = Some(open(&self.shared, &self.drive, self.number, index, lane)?);
+            *place = Some(open(&self.shared, &self.drive, index, lane)?);
         }
         match place {
             Some(writer) if !writer.is_closed() => Ok(writer),
@@ -262,20 +272,15 @@ fn is_unflushed(writer: &mut StreamWriter) -> bool {
 }
 
 #[cold]
-fn open(
-    shared: &OutboxShared,
-    drive: &Drive,
-    number: u32,
-    index: usize,
-    lane: Lane,
-) -> Result<StreamWriter, PushError> {
+fn open(shared: &OutboxShared, drive: &Drive, index: usize, lane: Lane) -> Result<StreamWriter, PushError> {
     if drive.is_stopped() {
         return Err(PushError::Stopped);
     }
     if shared.outboxes.load(Ordering::Relaxed) as usize > MAX_STREAMS / 4 {
         return Err(PushError::TooManyOutboxes);
     }
-    let id = stream::stream_id(number, lane);
+    // Another number for each, so that a peer that was removed and is added again takes none for an old one.
+    let id = stream::stream_id(shared.numbers.fetch_add(1, Ordering::Relaxed), lane);
     let references = (shared.ring_bytes as u64).max(stream::LEAST_REFERENCE_BYTES);
     let (writer, reader) = stream::stream(id, shared.ring_bytes, references);
     shared.stats.sends(index, writer.counters());
@@ -293,14 +298,6 @@ impl Clone for Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        self.shared.outboxes.fetch_sub(1, Ordering::Relaxed);
-        for (index, lanes) in self.streams.iter_mut().enumerate() {
-            for writer in lanes.iter_mut().flatten() {
-                if writer.close() {
-                    let link = LinkKey { node: self.shared.node, link: index as u32 };
-                    self.drive.mailbox().ready(Ready::Link(link));
-                }
-            }
-        }
+        self.close();
     }
 }

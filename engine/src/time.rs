@@ -58,6 +58,11 @@ impl Clock {
         Clock { start: Instant::now() }
     }
 
+    /// The moment from which it counts.
+    pub fn start_instant(&self) -> Instant {
+        self.start
+    }
+
     /// The present moment.
     #[inline]
     pub fn now(&self) -> Time {

@@ -179,7 +179,7 @@ impl Config {
     }
 
     /// The defaults, and no server yet.
-    pub(super) fn defaults() -> Config {
+    pub(crate) fn defaults() -> Config {
         Config {
             cluster: "cluster".to_owned(),
             servers: Vec::new(),

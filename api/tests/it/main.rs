@@ -4,10 +4,12 @@
 mod account;
 mod asynchronous;
 mod config;
+mod conformance;
 mod delivery;
 mod hostile;
 mod inline;
 mod membership;
+mod mock;
 mod outcomes;
 mod perishable;
 mod pressure;

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::thread::{self, Thread};
 
 /// A bell: a descriptor that the shard's wait looks at, and a flag that says whether ringing is needed.
 ///
@@ -14,7 +16,16 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 #[derive(Debug)]
 pub struct Bell {
     asleep: AtomicBool,
-    descriptor: OwnedFd,
+    wakes: Wakes,
+}
+
+/// What a stroke of the bell wakes.
+#[derive(Debug)]
+enum Wakes {
+    /// Whoever waits for the descriptor.
+    Descriptor(OwnedFd),
+    /// The thread that parks: the first that [waits](Bell::wait_here).
+    Thread(OnceLock<Thread>),
 }
 
 impl Bell {
@@ -27,7 +38,19 @@ impl Bell {
         }
         // SAFETY: the descriptor was just made, and nobody else owns it.
         let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
-        Ok(Bell { asleep: AtomicBool::new(false), descriptor })
+        Ok(Bell { asleep: AtomicBool::new(false), wakes: Wakes::Descriptor(descriptor) })
+    }
+
+    /// A bell that wakes a parked thread, for what has no descriptor to wait for.
+    pub fn for_thread() -> Bell {
+        Bell { asleep: AtomicBool::new(false), wakes: Wakes::Thread(OnceLock::new()) }
+    }
+
+    /// This thread is the one that is woken, from now on. It may park once it has [fallen asleep](Bell::fall_asleep).
+    pub fn wait_here(&self) {
+        if let Wakes::Thread(thread) = &self.wakes {
+            thread.get_or_init(thread::current);
+        }
     }
 
     /// Wakes the shard if it sleeps. What it is to find must be visible before.
@@ -41,10 +64,14 @@ impl Bell {
 
     #[cold]
     fn strike(&self) {
+        let descriptor = match &self.wakes {
+            Wakes::Descriptor(descriptor) => descriptor,
+            Wakes::Thread(thread) => return thread.get().map_or((), Thread::unpark),
+        };
         let one = 1u64.to_ne_bytes();
         // SAFETY: eight readable bytes, as an eventfd takes. It fails only when the counter is full, and then the wait
         // ends anyway.
-        unsafe { libc::write(self.descriptor.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        unsafe { libc::write(descriptor.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
     /// The shard is about to wait. It must look at its queues once more after this.
@@ -63,7 +90,11 @@ impl Bell {
         self.asleep.load(Ordering::Relaxed)
     }
 
+    /// What a driver waits for; a bell for a thread has none.
     pub(super) fn descriptor(&self) -> RawFd {
-        self.descriptor.as_raw_fd()
+        match &self.wakes {
+            Wakes::Descriptor(descriptor) => descriptor.as_raw_fd(),
+            Wakes::Thread(_) => -1,
+        }
     }
 }

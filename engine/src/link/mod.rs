@@ -222,6 +222,11 @@ impl Link {
         }
     }
 
+    /// Goes on counting greetings where an earlier link of this server to the same peer has stopped.
+    pub fn greet_after(&mut self, earlier: &Link) {
+        self.greetings = self.greetings.max(earlier.greetings);
+    }
+
     /// The peer's pid.
     pub fn peer(&self) -> Pid {
         self.peer

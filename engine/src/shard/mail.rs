@@ -91,7 +91,7 @@ impl std::fmt::Debug for Command {
 }
 
 impl Mailbox {
-    pub(super) fn new(bell: Arc<Bell>) -> Mailbox {
+    pub(crate) fn new(bell: Arc<Bell>) -> Mailbox {
         Mailbox { commands: SegQueue::new(), ready: SegQueue::new(), bell }
     }
 
@@ -112,16 +112,16 @@ impl Mailbox {
         self.bell.is_asleep()
     }
 
-    pub(super) fn next_command(&self) -> Option<Command> {
+    pub(crate) fn next_command(&self) -> Option<Command> {
         self.commands.pop()
     }
 
-    pub(super) fn next_ready(&self) -> Option<Ready> {
+    pub(crate) fn next_ready(&self) -> Option<Ready> {
         self.ready.pop()
     }
 
     /// Announces that the shard is about to wait; `false`: there is something to look at first.
-    pub(super) fn fall_asleep(&self) -> bool {
+    pub(crate) fn fall_asleep(&self) -> bool {
         self.bell.fall_asleep();
         if self.commands.is_empty() && self.ready.is_empty() {
             return true;
@@ -130,7 +130,7 @@ impl Mailbox {
         false
     }
 
-    pub(super) fn wake_up(&self) {
+    pub(crate) fn wake_up(&self) {
         self.bell.wake_up();
     }
 }

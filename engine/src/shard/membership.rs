@@ -16,7 +16,10 @@ impl<D: Driver> Shard<D> {
     pub(super) fn add_peer(&mut self, key: LinkKey, pid: Pid, addresses: Vec<SocketAddr>) {
         let Some(node) = self.nodes.get_mut(&key.node) else { return };
         debug_assert_eq!(node.links.len(), key.link as usize, "links are numbered as they come");
-        let slot = LinkSlot::new(&node.local, pid, addresses);
+        let mut slot = LinkSlot::new(&node.local, pid, addresses);
+        for earlier in node.links.iter().filter(|earlier| earlier.link.peer() == pid) {
+            slot.link.greet_after(&earlier.link);
+        }
         node.links.push(slot);
         node.by_pid.insert(pid, key.link);
         node.events.push(Event::Added { pid });

@@ -1,0 +1,210 @@
+//! Who turns the network: a thread under real time, whoever waits under virtual time.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use cluster_engine::mock::{Clockwork, Sleeper};
+use cluster_engine::{Drive, Undelivered};
+
+use super::Time;
+use super::network::Network;
+use crate::{DownReason, Pid};
+
+/// How often a stop looks whether it is done, should nothing tell it.
+const STOP_LOOK: Duration = Duration::from_millis(50);
+
+/// A network and its clock.
+pub(super) struct Works {
+    network: Mutex<Network>,
+    time: Time,
+    start: Instant,
+    /// Virtual time, in nanoseconds, to be read without the lock.
+    now: AtomicU64,
+    /// The number of the list of members.
+    pub(super) membership: AtomicU64,
+    sleeper: Sleeper,
+    turned: Condvar,
+    ended: AtomicBool,
+}
+
+impl Works {
+    fn lock(&self) -> MutexGuard<'_, Network> {
+        self.network.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn time(&self) -> Time {
+        self.time
+    }
+
+    /// Looks at the network, or changes it, at the present moment. What was sent before has left.
+    pub(super) fn with<T>(&self, change: impl FnOnce(&mut Network) -> T) -> T {
+        let mut network = self.lock();
+        self.read_clock(&mut network);
+        network.turn();
+        let result = change(&mut network);
+        network.turn();
+        drop(network);
+        // What is due next may have changed.
+        if self.time == Time::Real {
+            self.sleeper.wake();
+        }
+        result
+    }
+
+    /// Lets virtual time go on by as long as `go` wants to.
+    pub(super) fn advance<T>(&self, go: impl FnOnce(&mut Network) -> T) -> T {
+        let mut network = self.lock();
+        let result = go(&mut network);
+        self.now.store(nanoseconds(network.now), Ordering::Release);
+        result
+    }
+
+    /// Sends what a server's outboxes took, waits until whoever can be reached has it, at most `patience`, and ends the
+    /// server. `start` tells which of its incarnations is meant.
+    pub(super) fn stop(&self, pid: Pid, start: u32, patience: Duration) -> Vec<Undelivered> {
+        let mut network = self.lock();
+        if network.members.start_of(pid) != start || !network.harness.is_running(pid) {
+            return Vec::new();
+        }
+        self.read_clock(&mut network);
+        network.harness.refuse(pid);
+        network.turn();
+        let deadline = network.now + patience;
+        let undelivered = loop {
+            let (undelivered, helps) = network.undelivered(pid);
+            if !helps || network.now >= deadline {
+                break undelivered;
+            }
+            match self.time {
+                Time::Virtual => {
+                    network.step(Some(deadline));
+                    self.now.store(nanoseconds(network.now), Ordering::Release);
+                }
+                Time::Real => {
+                    let wait = (deadline - network.now).min(STOP_LOOK);
+                    network = self.turned.wait_timeout(network, wait).unwrap_or_else(PoisonError::into_inner).0;
+                    self.read_clock(&mut network);
+                }
+            }
+        };
+        // While the lock was given back, it may have crashed, and started again.
+        if network.members.start_of(pid) == start {
+            network.leave(pid, DownReason::Stopped);
+            network.turn();
+        }
+        undelivered
+    }
+
+    fn read_clock(&self, network: &mut Network) {
+        if self.time == Time::Real {
+            network.now = network.now.max(self.start.elapsed());
+        }
+    }
+
+    /// The life of the thread that turns a network under real time.
+    fn run(&self) {
+        while !self.ended.load(Ordering::Acquire) {
+            let mut network = self.lock();
+            self.read_clock(&mut network);
+            network.turn();
+            let next = network.next_due().map(|due| due.saturating_sub(self.start.elapsed()));
+            drop(network);
+            self.turned.notify_all();
+            self.sleeper.sleep(next);
+        }
+    }
+
+    fn until(&self, until: Option<Instant>) -> Option<Duration> {
+        until.map(|until| until.saturating_duration_since(self.start))
+    }
+}
+
+impl Clockwork for Works {
+    fn now(&self) -> Instant {
+        self.start + Duration::from_nanos(self.now.load(Ordering::Acquire))
+    }
+
+    fn turn(&self) -> bool {
+        self.lock().turn()
+    }
+
+    fn step(&self, until: Option<Instant>) -> bool {
+        self.advance(|network| network.step(self.until(until)))
+    }
+
+    fn wait(&self, until: Option<Instant>) -> bool {
+        let worked = self.step(until);
+        if !worked && until.is_none() {
+            let (seed, now) = (self.lock().seed, Duration::from_nanos(self.now.load(Ordering::Acquire)));
+            panic!(
+                "this call would wait for ever: at {now:?} of virtual time nothing is under way and nothing is planned; send \
+                 first, wait with a timeout, or use mock::Time::Real if another thread is to send (seed {seed})"
+            );
+        }
+        worked
+    }
+}
+
+/// Keeps a network going; shared by the cluster's handles and its servers.
+pub(super) struct Keeper {
+    pub(super) works: Arc<Works>,
+    pub(super) drive: Drive,
+    seed: u64,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    pub(super) fn new(network: Network, time: Time) -> Arc<Keeper> {
+        let seed = network.seed;
+        let works = Arc::new(Works {
+            time,
+            start: network.harness.start(),
+            now: AtomicU64::new(0),
+            membership: AtomicU64::new(0),
+            sleeper: network.harness.sleeper(),
+            turned: Condvar::new(),
+            ended: AtomicBool::new(false),
+            network: Mutex::new(network),
+        });
+        let clockwork = (time == Time::Virtual).then(|| works.clone() as Arc<dyn Clockwork>);
+        let drive = works.lock().harness.drive(clockwork);
+        let thread = (time == Time::Real).then(|| {
+            let works = works.clone();
+            let spawned = thread::Builder::new().name("mock-cluster".to_owned()).spawn(move || works.run());
+            spawned.unwrap_or_else(|error| panic!("a mock cluster under real time needs a thread: {error}"))
+        });
+        Arc::new(Keeper { works, drive, seed, thread })
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.works.ended.store(true, Ordering::Release);
+        self.works.sleeper.wake();
+        if let Some(thread) = self.thread.take() {
+            // If it panicked, it has said so.
+            let _ = thread.join();
+        }
+        if thread::panicking() {
+            say_seed(self.seed);
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "whoever reads of a failed test needs the seed to replay it")]
+fn say_seed(seed: u64) {
+    eprintln!("the mock cluster's seed was {seed}: it replays this run if the test drives it from one thread");
+}
+
+impl fmt::Debug for Works {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Works").field("time", &self.time).finish_non_exhaustive()
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

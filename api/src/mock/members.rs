@@ -1,0 +1,169 @@
+//! Who belongs to the cluster, and which links are up.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use cluster_engine::mock::Harness;
+use cluster_engine::{Event, Pid};
+
+use super::cuts::Cuts;
+use super::rng::Rng;
+use crate::DownReason;
+
+/// The servers of a mock cluster, running or not.
+pub(super) struct Members {
+    /// How long silence lasts before a peer counts as down.
+    pub(super) peer_timeout: Duration,
+    members: BTreeMap<Pid, Member>,
+    /// How many times a server was started.
+    starts: u32,
+    /// Pairs that do not reach each other, or have not yet been told that they do again. The lower pid stands first.
+    apart: BTreeMap<(Pid, Pid), Apart>,
+}
+
+#[derive(Default)]
+struct Member {
+    /// The number of its last start among all.
+    start: u32,
+    incarnation: [u8; 16],
+    /// The incarnation of each peer with which it had its last link.
+    met: BTreeMap<Pid, u32>,
+}
+
+#[derive(Clone, Copy)]
+struct Apart {
+    since: Duration,
+    /// Whether they have been told, or never had a link.
+    is_down: bool,
+}
+
+impl Members {
+    pub(super) fn new(peer_timeout: Duration) -> Members {
+        Members { peer_timeout, members: BTreeMap::new(), starts: 0, apart: BTreeMap::new() }
+    }
+
+    /// Adds a server. `true`: it is new.
+    pub(super) fn add(&mut self, pid: Pid) -> bool {
+        let before = self.members.len();
+        self.members.entry(pid).or_default();
+        self.members.len() > before
+    }
+
+    /// Takes a server out.
+    pub(super) fn remove(&mut self, pid: Pid) {
+        self.members.remove(&pid);
+        self.apart.retain(|(one, other), _| *one != pid && *other != pid);
+    }
+
+    pub(super) fn contains(&self, pid: Pid) -> bool {
+        self.members.contains_key(&pid)
+    }
+
+    /// All servers, ascending.
+    pub(super) fn pids(&self) -> impl Iterator<Item = Pid> {
+        self.members.keys().copied()
+    }
+
+    /// All servers but this one, ascending.
+    pub(super) fn peers_of(&self, pid: Pid) -> Vec<Pid> {
+        self.pids().filter(|peer| *peer != pid).collect()
+    }
+
+    /// The number of the server's last start; none has 0.
+    pub(super) fn start_of(&self, pid: Pid) -> u32 {
+        self.members.get(&pid).map_or(0, |member| member.start)
+    }
+
+    /// A server runs from now on; it has links to whom it reaches.
+    pub(super) fn started(&mut self, pid: Pid, now: Duration, rng: &mut Rng, harness: &mut Harness, cuts: &Cuts) {
+        if let Some(member) = self.members.get_mut(&pid) {
+            self.starts += 1;
+            member.start = self.starts;
+            member.incarnation[..8].copy_from_slice(&rng.next().to_le_bytes());
+            member.incarnation[8..].copy_from_slice(&rng.next().to_le_bytes());
+            member.met.clear();
+        }
+        for peer in harness.running().filter(|peer| *peer != pid).collect::<Vec<_>>() {
+            if cuts.apart(pid, peer) {
+                self.apart.entry(pair(pid, peer)).or_insert(Apart { since: now, is_down: true });
+            } else {
+                self.apart.remove(&pair(pid, peer));
+                self.up(pid, peer, harness);
+            }
+        }
+    }
+
+    /// A server does not run any more. Whom it reaches learns it at once, the others by its silence.
+    pub(super) fn stopped(&mut self, pid: Pid, reason: DownReason, harness: &mut Harness, cuts: &Cuts) {
+        for peer in harness.running().collect::<Vec<_>>() {
+            if !cuts.apart(pid, peer) {
+                harness.tell(peer, Event::Down { pid, reason: reason.clone() });
+            }
+        }
+    }
+
+    /// Who reaches whom has changed. `true`: some pairs are apart now, and will notice when `peer_timeout` is over.
+    pub(super) fn cuts_changed(&mut self, now: Duration, harness: &mut Harness, cuts: &Cuts) -> bool {
+        let mut new = false;
+        let running: Vec<Pid> = harness.running().collect();
+        if !cuts.is_empty() {
+            for (index, &one) in running.iter().enumerate() {
+                for &other in running[index + 1..].iter().filter(|other| cuts.apart(one, **other)) {
+                    self.apart.entry((one, other)).or_insert_with(|| {
+                        new = true;
+                        Apart { since: now, is_down: false }
+                    });
+                }
+            }
+        }
+        let together: Vec<(Pid, Pid)> =
+            self.apart.keys().filter(|(one, other)| !cuts.apart(*one, *other)).copied().collect();
+        for (one, other) in together {
+            let was_down = self.apart.remove(&(one, other)).is_some_and(|apart| apart.is_down);
+            let new_incarnation = self.is_news(one, other) || self.is_news(other, one);
+            if (was_down || new_incarnation) && harness.is_running(one) && harness.is_running(other) {
+                self.up(one, other, harness);
+            }
+        }
+        new
+    }
+
+    /// Who has been apart for long enough learns it: by silence if it hears nothing, else by the end of the connection that the
+    /// other one, who hears nothing, has closed.
+    pub(super) fn notice(&mut self, now: Duration, harness: &mut Harness, cuts: &Cuts) {
+        let timeout = self.peer_timeout;
+        for ((one, other), apart) in &mut self.apart {
+            if apart.is_down || now.saturating_sub(apart.since) < timeout {
+                continue;
+            }
+            apart.is_down = true;
+            for (pid, peer) in [(*one, *other), (*other, *one)] {
+                let silent = cuts.between(peer, pid) || !harness.is_running(peer);
+                let reason = if silent { DownReason::Silent } else { DownReason::Closed };
+                harness.tell(pid, Event::Down { pid: peer, reason });
+            }
+        }
+    }
+
+    /// Both are told that their link is up.
+    fn up(&mut self, one: Pid, other: Pid, harness: &mut Harness) {
+        for (pid, peer) in [(one, other), (other, one)] {
+            let Some(Member { start, incarnation, .. }) = self.members.get(&peer) else { continue };
+            let (start, incarnation) = (*start, *incarnation);
+            let Some(member) = self.members.get_mut(&pid) else { continue };
+            if member.met.insert(peer, start).is_some_and(|before| before != start) {
+                harness.tell(pid, Event::Restarted { pid: peer, incarnation });
+            }
+            harness.tell(pid, Event::Up { pid: peer, incarnation });
+        }
+    }
+
+    /// Whether the peer has been restarted since the server had a link with it, or they never had one.
+    fn is_news(&self, pid: Pid, peer: Pid) -> bool {
+        self.members.get(&pid).is_some_and(|member| member.met.get(&peer) != Some(&self.start_of(peer)))
+    }
+}
+
+fn pair(one: Pid, other: Pid) -> (Pid, Pid) {
+    (one.min(other), one.max(other))
+}

@@ -1,0 +1,413 @@
+//! The network that is not there: what becomes of each message, and when.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::time::Duration;
+
+use cluster_engine::mock::{Harness, Letter};
+use cluster_engine::{Drive, Lane, Pid, Undelivered};
+
+use super::cuts::Cuts;
+use super::history::{DropReason, Entry, Fate, Recorder, Sent};
+use super::members::Members;
+use super::rng::Rng;
+use super::{Conditions, Fault, Place, Totals};
+use crate::DownReason;
+
+/// What a frame takes beside its payload, as bandwidth sees it.
+const HEADER_BYTES: u64 = 16;
+
+/// Everything that a mock cluster is, behind one lock. Time is handed in.
+pub(super) struct Network {
+    pub(super) seed: u64,
+    /// Since the cluster was made.
+    pub(super) now: Duration,
+    pub(super) harness: Harness,
+    pub(super) members: Members,
+    pub(super) recorder: Recorder,
+    pub(super) totals: Totals,
+    rng: Rng,
+    cuts: Cuts,
+    conditions: BTreeMap<Place, Conditions>,
+    is_holding: bool,
+    /// Messages that wait until their recipient can be reached, by sender and recipient.
+    held: BTreeMap<(Pid, Pid), VecDeque<Flight>>,
+    agenda: BinaryHeap<Reverse<Due>>,
+    /// Numbers what is due, so that things of the same time happen in the order in which they were planned.
+    planned: u64,
+    flying: u64,
+    /// Until when each bandwidth is taken.
+    busy: BTreeMap<(Place, Direction), Duration>,
+    /// When the last message that is to stay in order arrives.
+    last_arrival: BTreeMap<(Pid, Pid, Lane), Duration>,
+    letters: Vec<Letter>,
+}
+
+/// A message on its way, with its number in the history.
+struct Flight {
+    letter: Letter,
+    record: u64,
+}
+
+struct Due {
+    at: Duration,
+    number: u64,
+    work: Work,
+}
+
+enum Work {
+    Arrive(Flight),
+    Fault(Fault),
+    /// Silence may have lasted for long enough.
+    Notice,
+}
+
+/// A server has one bandwidth for what it sends, and one for what it receives.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Direction {
+    Out,
+    In,
+}
+
+impl Network {
+    pub(super) fn new(seed: u64, harness: Harness, peer_timeout: Duration, history: usize) -> Network {
+        Network {
+            seed,
+            now: Duration::ZERO,
+            harness,
+            members: Members::new(peer_timeout),
+            recorder: Recorder::new(history),
+            totals: Totals::default(),
+            rng: Rng(seed),
+            cuts: Cuts::default(),
+            conditions: BTreeMap::new(),
+            is_holding: false,
+            held: BTreeMap::new(),
+            agenda: BinaryHeap::new(),
+            planned: 0,
+            flying: 0,
+            busy: BTreeMap::new(),
+            last_arrival: BTreeMap::new(),
+            letters: Vec::new(),
+        }
+    }
+
+    /// Does everything that is to be done now. Returns whether there was anything.
+    pub(super) fn turn(&mut self) -> bool {
+        let mut worked = false;
+        loop {
+            let mut more = false;
+            while let Some(Reverse(due)) = self.agenda.peek()
+                && due.at <= self.now
+                && let Some(Reverse(due)) = self.agenda.pop()
+            {
+                more = true;
+                match due.work {
+                    Work::Arrive(flight) => {
+                        self.flying -= 1;
+                        self.arrive(flight);
+                    }
+                    Work::Fault(fault) => self.apply(fault),
+                    Work::Notice => self.members.notice(self.now, &mut self.harness, &self.cuts),
+                }
+            }
+            let mut letters = std::mem::take(&mut self.letters);
+            let now = cluster_engine::Time::from_nanos(self.now.as_nanos() as u64);
+            more |= self.harness.collect(now, &mut letters);
+            letters.drain(..).for_each(|letter| self.send(letter));
+            self.letters = letters;
+            if !more {
+                break;
+            }
+            worked = true;
+        }
+        self.harness.wake();
+        worked
+    }
+
+    /// Goes on to when the next thing is due, but not beyond `until`, and does it. `false`: there was nothing.
+    pub(super) fn step(&mut self, until: Option<Duration>) -> bool {
+        if self.turn() {
+            return true;
+        }
+        match self.next_due() {
+            Some(next) if until.is_none_or(|until| next <= until) => {
+                self.now = self.now.max(next);
+                self.turn();
+                true
+            }
+            _ => {
+                self.now = self.now.max(until.unwrap_or_default());
+                false
+            }
+        }
+    }
+
+    /// When the next thing is due.
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        self.agenda.peek().map(|Reverse(due)| due.at)
+    }
+
+    /// Whether a message is under way; those that are held are not.
+    pub(super) fn is_flying(&self) -> bool {
+        self.flying > 0
+    }
+
+    /// Plans a fault.
+    pub(super) fn plan(&mut self, at: Duration, fault: Fault) {
+        self.push(at, Work::Fault(fault));
+    }
+
+    /// Lets a fault happen now.
+    pub(super) fn apply(&mut self, fault: Fault) {
+        self.recorder.write(Entry::Fault { at: self.now, fault: Box::new(fault.clone()) });
+        if self.cuts.change(&fault) {
+            self.cuts_changed();
+            return;
+        }
+        match fault {
+            Fault::Set(place, conditions) if conditions == Conditions::default() => {
+                self.conditions.remove(&place);
+            }
+            Fault::Set(place, conditions) => {
+                self.conditions.insert(place, conditions);
+            }
+            Fault::HoldWhilePartitioned(is_holding) => self.is_holding = is_holding,
+            Fault::Crash(pid) => self.leave(pid, DownReason::Closed),
+            _ => {}
+        }
+    }
+
+    fn cuts_changed(&mut self) {
+        if self.members.cuts_changed(self.now, &mut self.harness, &self.cuts) {
+            self.push(self.now + self.members.peer_timeout, Work::Notice);
+        }
+        self.release();
+    }
+
+    /// A server starts: see [`Harness::join`].
+    pub(super) fn join(&mut self, pid: Pid, drive: &Drive) -> cluster_engine::mock::Ends {
+        self.members.add(pid);
+        let ends = self.harness.join(pid, self.members.peers_of(pid), drive);
+        self.recorder.write(Entry::Started { at: self.now, pid });
+        self.members.started(pid, self.now, &mut self.rng, &mut self.harness, &self.cuts);
+        self.release();
+        ends
+    }
+
+    /// A server ends. Its peers are told why.
+    pub(super) fn leave(&mut self, pid: Pid, reason: DownReason) {
+        if !self.harness.is_running(pid) {
+            return;
+        }
+        let held: Vec<(Pid, Pid)> = self.held.keys().filter(|(from, _)| *from == pid).copied().collect();
+        for flight in self.take_held(&held) {
+            self.drop_letter(flight, DropReason::SenderGone);
+        }
+        self.harness.leave(pid);
+        self.recorder.write(Entry::Stopped { at: self.now, pid });
+        self.members.stopped(pid, reason, &mut self.harness, &self.cuts);
+    }
+
+    /// A server does not belong to the cluster any more.
+    pub(super) fn remove(&mut self, pid: Pid) {
+        self.leave(pid, DownReason::Stopped);
+        self.members.remove(pid);
+        let held: Vec<(Pid, Pid)> = self.held.keys().filter(|(_, to)| *to == pid).copied().collect();
+        for flight in self.take_held(&held) {
+            self.drop_letter(flight, DropReason::NotRunning);
+        }
+    }
+
+    /// What the server's outboxes took and nobody received, by peer; and whether waiting may help.
+    pub(super) fn undelivered(&mut self, pid: Pid) -> (Vec<Undelivered>, bool) {
+        let undelivered = self.harness.undelivered(pid);
+        let reachable = |peer: Pid| self.harness.is_running(peer) && !self.cuts.between(pid, peer);
+        let helps = undelivered.iter().any(|each| reachable(each.pid));
+        (undelivered, helps)
+    }
+
+    /// A message has left its outbox.
+    fn send(&mut self, letter: Letter) {
+        self.totals.sent += 1;
+        let twice = self.each_place(&letter, |conditions| conditions.duplicate);
+        if twice.into_iter().any(|probability| self.rng.happens(probability)) {
+            self.totals.duplicated += 1;
+            let second = self.harness.duplicate(&letter);
+            self.depart(letter, false);
+            self.depart(second, true);
+        } else {
+            self.depart(letter, false);
+        }
+    }
+
+    fn depart(&mut self, letter: Letter, is_duplicate: bool) {
+        let record = self.recorder.write(Entry::Sent(Sent::new(self.now, &letter, is_duplicate)));
+        let flight = Flight { letter, record };
+        match self.obstacle(&flight) {
+            Some(reason) => self.hold_or_drop(flight, reason),
+            None => self.fly(flight),
+        }
+    }
+
+    /// The conditions on the way decide.
+    fn fly(&mut self, flight: Flight) {
+        if self.conditions.is_empty() {
+            return self.deliver(flight);
+        }
+        let lost = self.each_place(&flight.letter, |conditions| conditions.drop);
+        if lost.into_iter().any(|probability| self.rng.happens(probability)) {
+            return self.drop_letter(flight, DropReason::Chance);
+        }
+        let at = self.arrival(&flight.letter);
+        if at <= self.now && self.next_due().is_none_or(|due| due > self.now) {
+            return self.deliver(flight);
+        }
+        self.flying += 1;
+        self.push(at, Work::Arrive(flight));
+    }
+
+    /// When a message that leaves now arrives.
+    fn arrival(&mut self, letter: &Letter) -> Duration {
+        let (from, to) = (letter.from, letter.to);
+        let mut at = self.now;
+        let (mut in_order, mut held_back) = (false, Duration::ZERO);
+        for (place, direction) in way(from, to) {
+            let Some(conditions) = self.conditions.get(&place) else { continue };
+            in_order |= conditions.in_order;
+            if let Some(bytes_per_second) = conditions.bytes_per_second {
+                // Everywhere means on each link, which may have a bandwidth of its own beside.
+                let meter = match place {
+                    Place::Everywhere => (Place::Link { from, to }, Direction::In),
+                    _ => (place, direction),
+                };
+                let free = self.busy.entry(meter).or_default();
+                let nanoseconds = u128::from(letter.payload.len() as u64 + HEADER_BYTES) * 1_000_000_000;
+                let takes = Duration::from_nanos((nanoseconds / u128::from(bytes_per_second)) as u64);
+                *free = (*free).max(at) + takes;
+                at = *free;
+            }
+            at += conditions.delay.draw(&mut self.rng);
+            if self.rng.happens(conditions.reorder) {
+                held_back += self.rng.up_to(conditions.reorder_by);
+            }
+        }
+        if held_back > Duration::ZERO {
+            self.totals.reordered += 1;
+            return at + held_back;
+        }
+        if in_order {
+            let last = self.last_arrival.entry((from, to, letter.lane)).or_default();
+            *last = (*last).max(at);
+            at = *last;
+        }
+        at
+    }
+
+    /// The time has come: now it depends on what the recipient is.
+    fn arrive(&mut self, flight: Flight) {
+        match self.obstacle(&flight) {
+            Some(reason) => self.hold_or_drop(flight, reason),
+            None => self.deliver(flight),
+        }
+    }
+
+    fn deliver(&mut self, flight: Flight) {
+        if self.harness.deliver(flight.letter) {
+            self.totals.delivered += 1;
+            self.recorder.settle(flight.record, Fate::Delivered { at: self.now });
+        }
+    }
+
+    fn obstacle(&self, flight: &Flight) -> Option<DropReason> {
+        let Letter { from, to, .. } = flight.letter;
+        if !self.harness.is_running(to) {
+            Some(DropReason::NotRunning)
+        } else {
+            self.cuts.between(from, to).then_some(DropReason::Cut)
+        }
+    }
+
+    fn hold_or_drop(&mut self, flight: Flight, reason: DropReason) {
+        let (from, to) = (flight.letter.from, flight.letter.to);
+        if !self.is_holding || !self.harness.is_running(from) || !self.members.contains(to) {
+            return self.drop_letter(flight, reason);
+        }
+        self.totals.held += 1;
+        self.totals.held_ever += 1;
+        self.recorder.settle(flight.record, Fate::Held);
+        self.held.entry((from, to)).or_default().push_back(flight);
+    }
+
+    fn drop_letter(&mut self, flight: Flight, reason: DropReason) {
+        let Flight { letter, record } = flight;
+        match reason {
+            DropReason::Chance => self.totals.lost += 1,
+            DropReason::Cut => self.totals.cut += 1,
+            DropReason::NotRunning => self.totals.not_running += 1,
+            DropReason::SenderGone => self.totals.sender_gone += 1,
+        }
+        self.recorder.settle(record, Fate::Dropped { at: self.now, reason });
+        self.harness.lose(letter);
+    }
+
+    /// Sends what was held and can go on.
+    fn release(&mut self) {
+        let is_free = |(from, to): &&(Pid, Pid)| self.harness.is_running(*to) && !self.cuts.between(*from, *to);
+        let free: Vec<(Pid, Pid)> = self.held.keys().filter(is_free).copied().collect();
+        for flight in self.take_held(&free) {
+            self.recorder.settle(flight.record, Fate::UnderWay);
+            self.fly(flight);
+        }
+    }
+
+    /// What is held on these links, and is so no longer.
+    fn take_held(&mut self, links: &[(Pid, Pid)]) -> Vec<Flight> {
+        let flights: Vec<Flight> = links.iter().filter_map(|link| self.held.remove(link)).flatten().collect();
+        self.totals.held -= flights.len() as u64;
+        flights
+    }
+
+    /// A probability at each place on the way.
+    fn each_place(&self, letter: &Letter, probability: impl Fn(&Conditions) -> f64) -> [f64; 4] {
+        if self.conditions.is_empty() {
+            return [0.0; 4];
+        }
+        way(letter.from, letter.to).map(|(place, _)| self.conditions.get(&place).map_or(0.0, &probability))
+    }
+
+    fn push(&mut self, at: Duration, work: Work) {
+        self.planned += 1;
+        self.agenda.push(Reverse(Due { at: at.max(self.now), number: self.planned, work }));
+    }
+}
+
+/// The places that a message passes.
+fn way(from: Pid, to: Pid) -> [(Place, Direction); 4] {
+    [
+        (Place::Everywhere, Direction::Out),
+        (Place::Server(from), Direction::Out),
+        (Place::Link { from, to }, Direction::Out),
+        (Place::Server(to), Direction::In),
+    ]
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Due) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Due) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Due) -> Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}

@@ -1,0 +1,178 @@
+//! A server of a mock cluster.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use cluster_engine::mock::Ends;
+use cluster_engine::{Event, PeerStats, Undelivered};
+
+use super::clockwork::Keeper;
+use crate::{Events, Inbox, Outbox, PeerError, Pid, Server, StopError};
+
+/// As the real node's.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A server of a mock [`Cluster`](super::Cluster): made by [`add_server`](super::Cluster::add_server).
+///
+/// Its inbox, outbox and events are those of the real [`Node`](crate::Node); only what is between the servers is not there.
+/// Dropping it stops it without waiting for anything to be delivered.
+pub struct Node {
+    pid: Pid,
+    /// Which start of this pid it is.
+    start: u32,
+    inbox: Inbox,
+    outbox: Outbox,
+    events: Events,
+    peers: Peers,
+    /// The membership that the outbox knows.
+    grouped: u64,
+    /// Members of the cluster that are no peers of this server.
+    removed: BTreeSet<Pid>,
+    /// What was counted when it stopped.
+    counted: Option<Vec<PeerStats>>,
+    keeper: Arc<Keeper>,
+}
+
+/// A list of peers, and, where the membership has changed since it was made, the next one.
+///
+/// A chain, because `peers` lends the list to whoever looks, and must be able to find a newer one meanwhile.
+struct Peers {
+    membership: u64,
+    pids: Vec<Pid>,
+    next: OnceLock<Box<Peers>>,
+}
+
+impl Node {
+    pub(super) fn new(pid: Pid, start: u32, ends: Ends, first_id: i64, membership: u64, keeper: Arc<Keeper>) -> Node {
+        let pids = keeper.works.with(|network| network.members.peers_of(pid));
+        let peers = Peers { membership, pids, next: OnceLock::new() };
+        Node {
+            pid,
+            start,
+            inbox: Inbox::new(ends.receiver, keeper.drive.clone()),
+            outbox: Outbox::new(ends.sender, pid, first_id),
+            events: Events::new(ends.events),
+            peers,
+            grouped: membership,
+            removed: BTreeSet::new(),
+            counted: None,
+            keeper,
+        }
+    }
+
+    fn membership(&self) -> u64 {
+        self.keeper.works.membership.load(Ordering::Acquire)
+    }
+
+    /// The peers as they are now.
+    fn read_peers(&self) -> Peers {
+        let membership = self.membership();
+        let mut pids = self.keeper.works.with(|network| network.members.peers_of(self.pid));
+        pids.retain(|pid| !self.removed.contains(pid));
+        Peers { membership, pids, next: OnceLock::new() }
+    }
+
+    #[cold]
+    fn regroup(&mut self) {
+        let Peers { membership, pids, .. } = self.read_peers();
+        let (pid, start) = (self.pid, self.start);
+        self.keeper.works.with(|network| {
+            if network.members.start_of(pid) == start {
+                network.harness.regroup(pid, &pids);
+            }
+        });
+        self.grouped = membership;
+        self.peers = Peers { membership, pids, next: OnceLock::new() };
+    }
+}
+
+impl Server for Node {
+    fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    fn peers(&self) -> &[Pid] {
+        let mut last = &self.peers;
+        while let Some(next) = last.next.get() {
+            last = next;
+        }
+        if last.membership != self.membership() {
+            last = last.next.get_or_init(|| Box::new(self.read_peers()));
+        }
+        &last.pids
+    }
+
+    fn inbox(&mut self) -> &mut Inbox {
+        &mut self.inbox
+    }
+
+    fn outbox(&mut self) -> &mut Outbox {
+        if self.grouped != self.membership() {
+            self.regroup();
+        }
+        &mut self.outbox
+    }
+
+    fn events(&mut self) -> &mut Events {
+        &mut self.events
+    }
+
+    /// In a mock there are no addresses: the address is not looked at, and only who belongs to the cluster (see
+    /// [`Cluster::add_server`](super::Cluster::add_server)) can be a peer.
+    fn add_peer(&mut self, pid: Pid, _address: &str) -> Result<(), PeerError> {
+        if pid == self.pid {
+            return Err(PeerError::Itself { pid });
+        }
+        if !self.keeper.works.with(|network| network.members.peers_of(self.pid)).contains(&pid) {
+            return Err(PeerError::Unknown { pid });
+        }
+        if self.removed.remove(&pid) {
+            self.regroup();
+            self.keeper.works.with(|network| network.harness.tell(self.pid, Event::Added { pid }));
+        }
+        Ok(())
+    }
+
+    fn remove_peer(&mut self, pid: Pid) -> Result<Undelivered, PeerError> {
+        if !self.peers().contains(&pid) {
+            return Err(PeerError::Unknown { pid });
+        }
+        self.removed.insert(pid);
+        self.regroup();
+        Ok(self.keeper.works.with(|network| {
+            let undelivered = network.harness.give_up(self.pid, pid);
+            network.harness.tell(self.pid, Event::Removed { pid });
+            undelivered
+        }))
+    }
+
+    fn stats(&self) -> Vec<PeerStats> {
+        if let Some(counted) = &self.counted {
+            return counted.clone();
+        }
+        let peers = self.peers();
+        self.keeper.works.with(|network| network.harness.stats(self.pid, peers))
+    }
+
+    fn stop(&mut self) -> Result<(), StopError> {
+        self.counted = Some(self.stats());
+        let undelivered = self.keeper.works.stop(self.pid, self.start, STOP_PATIENCE);
+        if undelivered.is_empty() { Ok(()) } else { Err(StopError::new(undelivered)) }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // What is not delivered can be learned from `stop`; dropping is for those who do not ask.
+        self.keeper.works.stop(self.pid, self.start, Duration::ZERO);
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("pid", &self.pid).field("start", &self.start).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,435 @@
+//! The harness: servers' ends, and the letters between them.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use slab::Slab;
+
+use super::stream::Stream;
+use super::{Clockwork, Sleeper};
+use crate::driver::Bell;
+use crate::engine::{Drive, Events};
+use crate::events::{Event, EventQueue};
+use crate::inbox::{self, Arrived, Body, InboxSender, Receiver};
+use crate::link::{DropReason, Inbound, Pid};
+use crate::outbox::{OutboxShared, Sender};
+use crate::roster::Roster;
+use crate::shard::{Command, LinkKey, Mailbox, Ready, Undelivered};
+use crate::stats::{PeerStats, StatsTable};
+use crate::stream::{Counters, Lane};
+use crate::time::{Clock, Time};
+
+/// What a server allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The bytes of each stream's ring.
+    pub ring_bytes: usize,
+    /// What may be under way on one stream before the recipient has read it, in bytes.
+    pub window_bytes: u64,
+    /// The longest envelope, in bytes.
+    pub max_envelope_bytes: u64,
+}
+
+/// A server's ends.
+pub struct Ends {
+    /// What arrives.
+    pub receiver: Receiver,
+    /// What is sent.
+    pub sender: Sender,
+    /// What happens to its peers.
+    pub events: Events,
+}
+
+/// One envelope on its way to one server. Must be [delivered](Harness::deliver) or [lost](Harness::lose).
+#[derive(Debug)]
+#[must_use = "a letter that is neither delivered nor lost takes up room for ever"]
+pub struct Letter {
+    /// Who sent it.
+    pub from: Pid,
+    /// Who is to get it.
+    pub to: Pid,
+    /// On which lane.
+    pub lane: Lane,
+    /// The message id.
+    pub id: i64,
+    /// The payload.
+    pub payload: Bytes,
+    stream: usize,
+}
+
+/// Servers without a network.
+pub struct Harness {
+    limits: Limits,
+    clock: Clock,
+    mailbox: Arc<Mailbox>,
+    bell: Arc<Bell>,
+    /// Each incarnation of each server has a place of its own.
+    servers: Vec<Option<Server>>,
+    running: BTreeMap<Pid, u32>,
+    streams: Slab<Stream>,
+    /// The streams from a server's place to a peer.
+    links: HashMap<(u32, Pid), Vec<usize>>,
+    dirty: VecDeque<usize>,
+    /// Servers whose inbox was given something.
+    touched: Vec<u32>,
+}
+
+struct Server {
+    pid: Pid,
+    inbox: InboxSender,
+    events: Arc<EventQueue>,
+    stopped: Arc<AtomicBool>,
+    roster: Arc<Roster>,
+    /// The peers, by the numbers that the roster gave their links.
+    links: Vec<Pid>,
+    counts: BTreeMap<Pid, Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    expired: u64,
+    removed: u64,
+    lost: u64,
+    duplicated: u64,
+    sending: Vec<Arc<Counters>>,
+    receiving: Vec<Arc<Inbound>>,
+}
+
+impl Harness {
+    /// A harness without servers.
+    pub fn new(limits: Limits) -> Harness {
+        let bell = Arc::new(Bell::for_thread());
+        Harness {
+            limits,
+            mailbox: Arc::new(Mailbox::new(bell.clone())),
+            bell,
+            servers: Vec::new(),
+            running: BTreeMap::new(),
+            clock: Clock::start(),
+            streams: Slab::new(),
+            links: HashMap::new(),
+            dirty: VecDeque::new(),
+            touched: Vec::new(),
+        }
+    }
+
+    /// The moment from which the times are counted that the harness is given.
+    pub fn start(&self) -> Instant {
+        self.clock.start_instant()
+    }
+
+    /// What servers wait with. With a `clockwork` whoever waits turns that; else a thread turns the harness.
+    pub fn drive(&self, clockwork: Option<Arc<dyn Clockwork>>) -> Drive {
+        Drive::without_loop(self.mailbox.clone(), self.clock, clockwork)
+    }
+
+    /// The sleep of the thread that turns the harness.
+    pub fn sleeper(&self) -> Sleeper {
+        Sleeper { mailbox: self.mailbox.clone(), bell: self.bell.clone() }
+    }
+
+    /// A server starts. `peers` are sorted, each once.
+    ///
+    /// # Panics
+    /// When a server with this pid runs.
+    pub fn join(&mut self, pid: Pid, peers: Vec<Pid>, drive: &Drive) -> Ends {
+        assert!(!self.running.contains_key(&pid), "server {pid} runs already");
+        let place = self.servers.len() as u32;
+        let (inbox, receiver) = inbox::inbox(place, self.mailbox.clone());
+        let events = EventQueue::new();
+        let stopped = Arc::new(AtomicBool::new(false));
+        debug_assert!(peers.is_sorted_by(|a, b| a < b));
+        let roster = Arc::new(Roster::new(peers.iter().copied()));
+        self.servers.push(Some(Server {
+            pid,
+            inbox,
+            events: events.clone(),
+            stopped: stopped.clone(),
+            roster: roster.clone(),
+            links: peers,
+            counts: BTreeMap::new(),
+        }));
+        self.running.insert(pid, place);
+        let shared = Arc::new(OutboxShared {
+            node: place,
+            roster,
+            stats: StatsTable::new(),
+            ring_bytes: self.limits.ring_bytes,
+            max_envelope_bytes: self.limits.max_envelope_bytes,
+            numbers: AtomicU32::new(0),
+            outboxes: AtomicU32::new(0),
+            stopped,
+        });
+        Ends { receiver, sender: Sender::new(shared, drive.clone()), events: Events::new(events, drive.clone()) }
+    }
+
+    /// Gives the server `pid` another list of peers, sorted, each once. What it has sent stays sent.
+    pub fn regroup(&mut self, pid: Pid, peers: &[Pid]) {
+        let Some(server) = self.server(pid) else { return };
+        let (present, _) = server.roster.read();
+        for (gone, _) in present.iter().filter(|(peer, _)| peers.binary_search(peer).is_err()) {
+            server.roster.remove(*gone);
+        }
+        for peer in peers {
+            server.roster.add(*peer, |_| server.links.push(*peer));
+        }
+    }
+
+    /// What the server has sent to a peer and nobody has received or lost is gone. Returns what that was.
+    pub fn give_up(&mut self, pid: Pid, peer: Pid) -> Undelivered {
+        let gone = self.undelivered(pid).into_iter().find(|each| each.pid == peer);
+        let gone = gone.unwrap_or(Undelivered { pid: peer, messages: 0, bytes: 0 });
+        let Some(&place) = self.running.get(&pid) else { return gone };
+        for index in self.links.get(&(place, peer)).cloned().unwrap_or_default() {
+            self.streams[index].close();
+            self.forget(index);
+        }
+        if let Some(server) = self.server(pid) {
+            server.counts.entry(peer).or_default().removed += gone.messages;
+        }
+        gone
+    }
+
+    /// Whether the server runs.
+    pub fn is_running(&self, pid: Pid) -> bool {
+        self.running.contains_key(&pid)
+    }
+
+    /// The servers that run, ascending.
+    pub fn running(&self) -> impl Iterator<Item = Pid> {
+        self.running.keys().copied()
+    }
+
+    /// The outboxes of the server take nothing more.
+    pub fn refuse(&mut self, pid: Pid) {
+        if let Some(server) = self.server(pid) {
+            server.stopped.store(true, Ordering::Release);
+        }
+    }
+
+    /// What the outboxes of the server took and nobody has received or lost, by peer.
+    pub fn undelivered(&mut self, pid: Pid) -> Vec<Undelivered> {
+        let Some(&place) = self.running.get(&pid) else { return Vec::new() };
+        let mut peers: BTreeMap<Pid, Undelivered> = BTreeMap::new();
+        for (_, stream) in self.streams.iter_mut().filter(|(_, stream)| stream.from == place) {
+            let (messages, bytes) = stream.undelivered();
+            let peer = peers.entry(stream.to).or_insert(Undelivered { pid: stream.to, messages: 0, bytes: 0 });
+            peer.messages += messages;
+            peer.bytes += bytes;
+        }
+        peers.into_values().filter(|undelivered| undelivered.messages > 0).collect()
+    }
+
+    /// The server ends: its inbox closes, its outboxes take nothing more, and what they had not handed out is gone.
+    pub fn leave(&mut self, pid: Pid) {
+        self.refuse(pid);
+        let Some(place) = self.running.remove(&pid) else { return };
+        self.servers[place as usize] = None;
+        for index in self.streams.iter().map(|(index, _)| index).collect::<Vec<_>>() {
+            let stream = &mut self.streams[index];
+            if stream.to == pid {
+                stream.begin_anew();
+                stream.is_blocked = false;
+                self.mark(index);
+            } else if stream.from == place {
+                stream.close();
+                self.forget(index);
+            }
+        }
+    }
+
+    /// Takes what the outboxes have written since the last call; what has expired `now` is dropped.
+    ///
+    /// Returns whether there was anything to look at.
+    pub fn collect(&mut self, now: Time, letters: &mut Vec<Letter>) -> bool {
+        let mut worked = !self.dirty.is_empty();
+        while let Some(command) = self.mailbox.next_command() {
+            worked = true;
+            // Nothing else is said to a harness.
+            if let Command::Open { link, stream } = command {
+                self.open(link, *stream);
+            }
+        }
+        while let Some(ready) = self.mailbox.next_ready() {
+            worked = true;
+            match ready {
+                Ready::Link(key) => {
+                    let Some(Some(server)) = self.servers.get(key.node as usize) else { continue };
+                    let Some(&peer) = server.links.get(key.link as usize) else { continue };
+                    for stream in self.links.get(&(key.node, peer)).into_iter().flatten() {
+                        mark(&mut self.streams, &mut self.dirty, *stream);
+                    }
+                }
+                Ready::Consumed(key) => self.mark(key.link as usize),
+                // What was written is handed out at once.
+                Ready::Hurry(_) => {}
+                Ready::Inbox(place) => {
+                    if let Some(Some(server)) = self.servers.get_mut(place as usize) {
+                        server.inbox.refill();
+                        self.touched.push(place);
+                    }
+                }
+            }
+        }
+        while let Some(index) = self.dirty.pop_front() {
+            let Some(stream) = self.streams.get_mut(index) else { continue };
+            stream.is_dirty = false;
+            let Some(server) = &self.servers[stream.from as usize] else { continue };
+            let (from, to, lane) = (server.pid, stream.to, stream.lane);
+            let dropped = stream
+                .take(now, &mut |id, payload| letters.push(Letter { from, to, lane, id, payload, stream: index }));
+            if dropped > 0 {
+                let place = stream.from;
+                self.dropped(place, to, dropped);
+            }
+            self.forget(index);
+        }
+        worked
+    }
+
+    fn dropped(&mut self, place: u32, to: Pid, count: u64) {
+        if let Some(server) = &mut self.servers[place as usize] {
+            server.counts.entry(to).or_default().expired += count;
+            server.events.push(Event::Dropped { pid: to, count, reason: DropReason::Expired });
+        }
+    }
+
+    fn open(&mut self, link: LinkKey, reader: crate::stream::StreamReader) {
+        let place = link.node;
+        let Some(Some(server)) = self.servers.get_mut(place as usize) else { return };
+        let Some(&to) = server.links.get(link.link as usize) else { return };
+        server.counts.entry(to).or_default().sending.push(reader.counters().clone());
+        let index = self.streams.insert(Stream::new(place, to, self.limits.window_bytes, reader));
+        self.links.entry((place, to)).or_default().push(index);
+        self.mark(index);
+    }
+
+    /// Puts a letter into the inbox that it is for. `false`: its server does not run, and the letter is lost.
+    pub fn deliver(&mut self, letter: Letter) -> bool {
+        let Some(&place) = self.running.get(&letter.to) else {
+            self.lose(letter);
+            return false;
+        };
+        let (stream, length) = (&mut self.streams[letter.stream], letter.payload.len());
+        stream.end(length);
+        let end = stream.arrive(length);
+        let shared = stream.shared().clone();
+        if let Some(server) = &mut self.servers[place as usize] {
+            let receiving = &mut server.counts.entry(letter.from).or_default().receiving;
+            if end == crate::wire::frame_bytes(length) as u64 {
+                receiving.push(shared.clone());
+            }
+            // The key comes back when the application has read: see `collect`.
+            let link = LinkKey { node: 0, link: letter.stream as u32 };
+            let body = Body::Whole { id: letter.id, payload: letter.payload };
+            server.inbox.push(Arrived { pid: letter.from, link, session: 0, stream: shared, end, body });
+            if self.touched.last() != Some(&place) {
+                self.touched.push(place);
+            }
+        }
+        self.ended(letter.stream);
+        true
+    }
+
+    /// A letter that arrives nowhere.
+    pub fn lose(&mut self, letter: Letter) {
+        let stream = &mut self.streams[letter.stream];
+        stream.end(letter.payload.len());
+        let place = stream.from;
+        if let Some(server) = &mut self.servers[place as usize] {
+            server.counts.entry(letter.to).or_default().lost += 1;
+        }
+        self.ended(letter.stream);
+    }
+
+    /// A second letter of the same kind.
+    pub fn duplicate(&mut self, letter: &Letter) -> Letter {
+        let Letter { from, to, lane, id, ref payload, stream } = *letter;
+        self.streams[stream].begin(payload.len());
+        if let Some(server) = &mut self.servers[self.streams[stream].from as usize] {
+            server.counts.entry(to).or_default().duplicated += 1;
+        }
+        Letter { from, to, lane, id, payload: payload.clone(), stream }
+    }
+
+    /// Wakes the applications that were given something since the last call.
+    pub fn wake(&mut self) {
+        for place in self.touched.drain(..) {
+            if let Some(Some(server)) = self.servers.get_mut(place as usize) {
+                server.inbox.wake();
+            }
+        }
+    }
+
+    /// Tells a server what has happened.
+    pub fn tell(&mut self, pid: Pid, event: Event) {
+        if let Some(server) = self.server(pid) {
+            server.events.push(event);
+        }
+    }
+
+    /// The account of a server, for these peers.
+    ///
+    /// There is no acknowledgement on the way back: what was delivered is acknowledged, and what was lost on the way counts
+    /// as best effort that was not sent again.
+    pub fn stats(&mut self, pid: Pid, peers: &[Pid]) -> Vec<PeerStats> {
+        let undelivered = self.undelivered(pid);
+        let server = self.running.get(&pid).and_then(|place| self.servers[*place as usize].as_ref());
+        let row = |&pid: &Pid| {
+            let mut row = PeerStats { pid, ..PeerStats::default() };
+            let Some(counts) = server.and_then(|server| server.counts.get(&pid)) else { return row };
+            for counters in &counts.sending {
+                row.messages_out += counters.messages();
+                row.bytes_out += counters.bytes();
+            }
+            for inbound in &counts.receiving {
+                row.messages_in += inbound.counters().messages();
+                row.bytes_in += inbound.counters().bytes();
+            }
+            (row.dropped_expired, row.dropped_removed) = (counts.expired, counts.removed);
+            row.dropped_best_effort = counts.lost.saturating_sub(counts.duplicated);
+            let in_flight = undelivered.iter().find(|each| each.pid == pid).map_or(0, |each| each.messages);
+            row.settle(Some(row.messages_out.saturating_sub(row.dropped() + in_flight)));
+            row
+        };
+        peers.iter().map(row).collect()
+    }
+
+    fn server(&mut self, pid: Pid) -> Option<&mut Server> {
+        let place = *self.running.get(&pid)?;
+        self.servers[place as usize].as_mut()
+    }
+
+    fn mark(&mut self, index: usize) {
+        mark(&mut self.streams, &mut self.dirty, index);
+    }
+
+    /// A letter of the stream is not under way any more: there may be room for others.
+    fn ended(&mut self, index: usize) {
+        if self.streams[index].is_blocked {
+            self.mark(index);
+        }
+        self.forget(index);
+    }
+
+    fn forget(&mut self, index: usize) {
+        if self.streams[index].is_over() {
+            let Stream { from, to, .. } = self.streams.remove(index);
+            if let Some(streams) = self.links.get_mut(&(from, to)) {
+                streams.retain(|stream| *stream != index);
+            }
+        }
+    }
+}
+
+fn mark(streams: &mut Slab<Stream>, dirty: &mut VecDeque<usize>, index: usize) {
+    if let Some(stream) = streams.get_mut(index)
+        && !stream.is_dirty
+    {
+        stream.is_dirty = true;
+        dirty.push_back(index);
+    }
+}

@@ -1,0 +1,175 @@
+//! One stream of a harness: what an outbox writes is taken out of it envelope by envelope.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::link::{InStream, Inbound, Pid};
+use crate::stream::{Lane, StreamReader, Taken, lane_of};
+use crate::time::Time;
+use crate::wire::{FRAGMENT, Frames, LAST, frame_bytes};
+
+/// More credit than anybody writes: the window is minded here.
+const UNBOUNDED: u64 = 1 << 62;
+
+/// What one outbox sends to one peer on one lane.
+pub(super) struct Stream {
+    /// The place of the server that sends.
+    pub(super) from: u32,
+    pub(super) to: Pid,
+    pub(super) lane: Lane,
+    /// `None` once the outbox is gone and everything was taken, or the server has stopped.
+    reader: Option<StreamReader>,
+    /// How the recipient's present incarnation sees the stream; positions count what has arrived there.
+    incoming: InStream,
+    window: u64,
+    /// Bytes that have arrived at the present incarnation.
+    arrived: u64,
+    /// Letters, their payload and the frames they came in: taken out of the ring, neither delivered nor lost.
+    pub(super) letters: u64,
+    pub(super) letter_bytes: u64,
+    frame_bytes: u64,
+    /// A frame longer than a segment, as far as it has been taken.
+    part: Vec<u8>,
+    /// What the reader has dropped.
+    dropped: u64,
+    /// More than a window is under way: the next letter that ends is a reason to look again.
+    pub(super) is_blocked: bool,
+    pub(super) is_dirty: bool,
+}
+
+impl Stream {
+    pub(super) fn new(from: u32, to: Pid, window: u64, mut reader: StreamReader) -> Stream {
+        reader.restart(UNBOUNDED);
+        let lane = lane_of(reader.id());
+        Stream {
+            from,
+            to,
+            lane,
+            incoming: InStream::new(reader.id(), 0, window),
+            reader: Some(reader),
+            window,
+            arrived: 0,
+            letters: 0,
+            letter_bytes: 0,
+            frame_bytes: 0,
+            part: Vec::new(),
+            dropped: 0,
+            is_blocked: false,
+            is_dirty: false,
+        }
+    }
+
+    /// What the recipient's inbox shares.
+    pub(super) fn shared(&self) -> &Arc<Inbound> {
+        self.incoming.shared()
+    }
+
+    /// The recipient's next incarnation knows nothing of what was before.
+    pub(super) fn begin_anew(&mut self) {
+        self.incoming = InStream::new(self.incoming.id(), 0, self.window);
+        self.arrived = 0;
+    }
+
+    /// Takes what was written and the window allows. At the end it waits to be signalled, or is blocked. Returns how many
+    /// envelopes were dropped because they had expired.
+    pub(super) fn take(&mut self, now: Time, each: &mut dyn FnMut(i64, Bytes)) -> u64 {
+        let before = self.dropped();
+        self.take_all(now, each);
+        self.dropped() - before
+    }
+
+    fn dropped(&self) -> u64 {
+        self.reader.as_ref().map_or(self.dropped, |reader| reader.dropped().total())
+    }
+
+    fn take_all(&mut self, now: Time, each: &mut dyn FnMut(i64, Bytes)) {
+        loop {
+            self.is_blocked = self.part.is_empty() && self.frame_bytes + self.unread() >= self.window;
+            if self.is_blocked {
+                return;
+            }
+            let Some(reader) = &mut self.reader else { return };
+            let taken = reader.take(now);
+            self.dropped = reader.dropped().total();
+            let Some(taken) = taken else {
+                let asleep = reader.wait();
+                if reader.is_closed() && reader.is_drained() {
+                    self.reader = None;
+                    return;
+                }
+                if asleep {
+                    return;
+                }
+                continue;
+            };
+            let extent = match taken {
+                Taken::Data(extent) => extent,
+                Taken::Skip { to, .. } => {
+                    let acknowledged = reader.acknowledge(to, 0);
+                    debug_assert!(acknowledged.is_ok(), "a gap ends where a frame does");
+                    continue;
+                }
+            };
+            let mut bytes = std::mem::take(&mut self.part);
+            bytes.reserve_exact((extent.to - extent.from) as usize);
+            for slice in reader.slices(&extent) {
+                bytes.extend_from_slice(slice);
+            }
+            if extent.flags & FRAGMENT != 0 && extent.flags & LAST == 0 {
+                self.part = bytes;
+                continue;
+            }
+            let sent = reader.sent();
+            let acknowledged = reader.acknowledge(sent, 0);
+            debug_assert!(acknowledged.is_ok(), "a segment's end, or the last fragment's, is a frame boundary");
+            let bytes = Bytes::from(bytes);
+            for frame in Frames::new(&bytes) {
+                let Ok(frame) = frame else { break };
+                self.begin(frame.payload.len());
+                each(frame.id, bytes.slice_ref(frame.payload));
+            }
+        }
+    }
+
+    /// One more letter is under way.
+    pub(super) fn begin(&mut self, length: usize) {
+        self.letters += 1;
+        self.letter_bytes += length as u64;
+        self.frame_bytes += frame_bytes(length) as u64;
+    }
+
+    /// A letter is not under way any more.
+    pub(super) fn end(&mut self, length: usize) {
+        self.letters -= 1;
+        self.letter_bytes -= length as u64;
+        self.frame_bytes -= frame_bytes(length) as u64;
+    }
+
+    /// A letter has arrived. Returns the position behind it.
+    pub(super) fn arrive(&mut self, length: usize) -> u64 {
+        self.arrived += frame_bytes(length) as u64;
+        self.arrived
+    }
+
+    /// What was written and not delivered: letters under way, and what still stands in the ring.
+    pub(super) fn undelivered(&mut self) -> (u64, u64) {
+        let (messages, bytes) = self.reader.as_mut().map_or((0, 0), StreamReader::unacknowledged);
+        (messages + self.letters, bytes + self.letter_bytes)
+    }
+
+    /// Nothing more is taken; the writer learns of it.
+    pub(super) fn close(&mut self) {
+        self.reader = None;
+    }
+
+    /// Whether nothing more will come of it.
+    pub(super) fn is_over(&self) -> bool {
+        self.reader.is_none() && self.letters == 0
+    }
+
+    fn unread(&mut self) -> u64 {
+        let (_, credit) = self.incoming.grant();
+        self.arrived - (credit - self.window)
+    }
+}
