@@ -106,13 +106,17 @@ impl Works {
 
     /// The life of the thread that turns a network under real time.
     fn run(&self) {
-        while !self.ended.load(Ordering::Acquire) {
+        loop {
             let mut network = self.lock();
             self.read_clock(&mut network);
             network.turn();
             let next = network.next_due().map(|due| due.saturating_sub(self.start.elapsed()));
             drop(network);
             self.turned.notify_all();
+            // Looked at after the turn, which may have taken the wake that announces it.
+            if self.ended.load(Ordering::Acquire) {
+                return;
+            }
             self.sleeper.sleep(next);
         }
     }

@@ -164,3 +164,14 @@ fn a_panic_is_told_the_seed() {
     .join();
     assert!(result.is_err());
 }
+
+/// The thread may take the wake that announces the end, and must not sleep on it.
+#[test]
+fn clusters_in_real_time_end_at_once() {
+    for seed in 0..2000 {
+        let cluster = Cluster::new(seed);
+        let mut servers = cluster.add_servers([1, 2]).unwrap();
+        servers[0].outbox().send(Envelope::to(2).body("short life")).unwrap();
+        drop(cluster);
+    }
+}
