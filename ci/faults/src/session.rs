@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::arguments::{Common, Session as Arguments};
-use crate::checker::{self, Report};
+use crate::checker::{self, Facts, Report};
 use crate::clock::now;
 use crate::conductor::{self, Session};
 use crate::failure::{Context, Failure};
@@ -29,7 +29,7 @@ pub fn random(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let faults = draw(&Choice { seed, nodes: common.nodes as usize, milliseconds, kinds });
     say(format_args!("seed {seed}: {} faults in {:.0} s", faults.len(), length.as_secs_f64()));
     let session = new(seed, common, RATE, length, faults)?;
-    let report = run(&session)?;
+    let report = checker::judge(&run(&session)?);
     finish(&session.folder, common, &report, report.json())
 }
 
@@ -47,11 +47,17 @@ pub fn new(seed: u64, common: &Common, rate: u64, length: Duration, faults: Vec<
     })
 }
 
-/// Runs a session and checks it.
-pub fn run(session: &Session) -> Result<Report, Failure> {
-    conductor::conduct(session)?;
+/// Runs a session and reads what it wrote.
+pub fn run(session: &Session) -> Result<Facts, Failure> {
+    if let Err(failure) = conductor::conduct(session) {
+        // A session that came to nothing has left nothing.
+        if fs::remove_dir(&session.folder).is_err() {
+            say(format_args!("the logs so far are in {}", session.folder.display()));
+        }
+        return Err(failure);
+    }
     say("checking");
-    checker::check(&session.folder)
+    checker::load(&session.folder)
 }
 
 /// Checks the logs of a session once more.

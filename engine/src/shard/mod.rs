@@ -149,6 +149,8 @@ impl<D: Driver> Shard<D> {
             self.mailbox.wake_up();
             let now = self.clock.now();
             self.last_turn = now.min(self.woken_by);
+            // Before the time is looked at: if we were stopped while we waited, it is not the peers that were silent.
+            self.notice_gap(now);
             now
         } else {
             round.began

@@ -10,6 +10,7 @@ use super::facts::{Facts, RunFacts, Sent};
 use super::spans::{Span, Spans};
 use super::violation::{Promise, Violation};
 use crate::clock::{MILLISECOND, SECOND};
+use crate::log;
 use crate::payload::Stream;
 use crate::plan::{Injected, Kind};
 
@@ -105,8 +106,8 @@ struct Walk<'a> {
     sent: &'a Sent,
     /// Everything before this has arrived, or died with a receiver.
     expected: u64,
-    /// When the runs died that may have acknowledged what is expected.
-    died_since: Vec<u64>,
+    /// From when to when the runs lived that died, and may have acknowledged what is expected.
+    died_since: Vec<(u64, u64)>,
     account: &'a mut Account,
     violations: &'a mut Vec<Violation>,
 }
@@ -120,7 +121,7 @@ impl Walk<'_> {
             self.died_since.clear();
         }
         if receiver.died() {
-            self.died_since.push(receiver.run.ended);
+            self.died_since.push((receiver.run.spawned, receiver.run.ended));
         }
     }
 
@@ -187,8 +188,21 @@ impl Walk<'_> {
 
     /// Whether a run that died may have acknowledged what was accepted then, without having read it.
     fn died_with_receiver(&self, span: &Span) -> bool {
-        self.died_since.iter().any(|died| {
-            span.time <= *died && !self.was_cut_off(span.time, *died) && !self.had_time_to_read(span.time, *died)
+        self.died_since.iter().any(|&(spawned, died)| {
+            span.time <= died
+                && self.was_met(spawned, died)
+                && !self.was_cut_off(span.time, died)
+                && !self.had_time_to_read(span.time, died)
+        })
+    }
+
+    /// Whether the sender had a link to the recipient between these times; if not, nothing was acknowledged.
+    fn was_met(&self, spawned: u64, died: u64) -> bool {
+        let mut events = self.sender.events.iter();
+        events.any(|event| match event.kind {
+            log::Kind::Up => event.peer == self.recipient && (spawned..=died).contains(&event.time),
+            log::Kind::Missed => true,
+            _ => false,
         })
     }
 

@@ -11,7 +11,6 @@ use serde_json::json;
 
 use crate::arguments::Common;
 use crate::checker;
-use crate::conductor;
 use crate::failure::Failure;
 use crate::output::{print, say};
 use crate::plan::Fault;
@@ -110,9 +109,7 @@ pub fn run(scenario: &Scenario) -> Result<ExitCode, Failure> {
     let mut session = session::new(SEED, common, rate, Duration::from_secs(seconds), faults)?;
     say(format_args!("{} faults in {seconds} s, {}/s", session.faults.len(), session.rate));
     session.all_proxied |= matches!(scenario, Scenario::Resets { .. });
-    conductor::conduct(&session)?;
-    say("checking");
-    let facts = checker::load(&session.folder)?;
+    let facts = session::run(&session)?;
     let report = checker::judge(&facts);
     let figures = match scenario {
         Scenario::Resets { .. } => figures::resets(&report),

@@ -14,6 +14,7 @@ fn restarted(end: End) -> Session {
     session.lives(2, 1, 0, 4_000, end);
     session.lives(2, 2, 5_000, 25_000, End::Stopped);
     session.fault(Kill, 2, None, 0, 20_000);
+    session.events(1, 1, vec![entry(Kind::Up, 2, 500)]);
     session.sends(2, 2, 1, 1, 1, 5_500);
     session.gets(1, 1, (2, 2), 1, 1, 5_500);
     session
@@ -148,6 +149,16 @@ fn what_must_have_been_read_did_not_die_with_the_receiver() {
         }
         assert_eq!(session.broken(), broken);
     }
+}
+
+#[test]
+fn a_receiver_that_was_never_met_took_nothing_with_it() {
+    let mut session = restarted(End::Killed);
+    session.sends(1, 1, 2, 1, 20, 3_900);
+    session.gets(2, 2, (1, 1), 16, 20, 5_500);
+    assert_eq!(session.broken(), []);
+    session.records.retain(|(_, _, record)| record.kind != Kind::Up);
+    assert_eq!(session.broken(), [Promise::NoLoss]);
 }
 
 #[test]
