@@ -47,8 +47,8 @@ struct Peers {
 
 impl Node {
     pub(super) fn new(pid: Pid, start: u32, ends: Ends, first_id: i64, membership: u64, keeper: Arc<Keeper>) -> Node {
-        let pids = keeper.works.with(|network| network.members.peers_of(pid));
-        let peers = Peers { membership, pids, next: OnceLock::new() };
+        let mut ends = ends;
+        let peers = Peers { membership, pids: ends.sender.peers().to_vec(), next: OnceLock::new() };
         Node {
             pid,
             start,
