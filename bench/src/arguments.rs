@@ -19,6 +19,8 @@ pub struct Arguments {
 pub enum Command {
     /// Measures all contenders in one run, interleaved, and prints tables with ratios.
     Compare(Compare),
+    /// Holds ratios against committed bars, and fails when one is certainly below its bar.
+    Ratios(Ratios),
     /// Measures ways of receiving, waiting and sending over io_uring, without any protocol.
     ReceiveStrategies(ReceiveStrategies),
 }
@@ -48,6 +50,37 @@ pub struct Compare {
     /// Rounds; within each, every contender runs once [default: 5, or 2 if quick].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: Option<u64>,
+
+    /// Decides the order within the rounds [default: drawn, and printed].
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// Appends a line of JSON with all ratios to ZeroMQ to this file.
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Ratios {
+    /// Writes bars that follow from this run, instead of failing. On an idle machine only.
+    #[arg(long)]
+    pub update: bool,
+
+    /// The committed bars.
+    #[arg(long, value_name = "FILE", default_value = "ci/baselines/ratios.json")]
+    pub bars: PathBuf,
+
+    /// Rounds; within each, every contender runs once.
+    #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u64).range(3..))]
+    rounds: u64,
+
+    /// Decides the order within the rounds [default: drawn, and printed].
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// Appends a line of JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -71,7 +104,22 @@ impl Compare {
             sizes: self.size.map_or_else(|| SIZES.to_vec(), |size| vec![size as usize]),
             only: self.only.clone(),
             rounds: self.rounds.unwrap_or(rounds) as usize,
+            seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
             budget: Duration::from_millis(budget_ms),
+        }
+    }
+}
+
+impl Ratios {
+    /// How to measure; the bars say what.
+    pub fn options(&self) -> compare::Options {
+        compare::Options {
+            cases: Vec::new(),
+            sizes: Vec::new(),
+            only: Vec::new(),
+            rounds: self.rounds as usize,
+            seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
+            budget: Duration::from_millis(250),
         }
     }
 }

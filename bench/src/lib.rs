@@ -4,14 +4,19 @@
 //! - [`contenders`] is the registry, and one file for each way of exchanging messages.
 //! - [`measure`] decides what is sent, checks what arrives, and keeps the figures.
 //! - [`runner`] runs one contender once; [`compare`] runs all of them, interleaved.
+//! - [`ratios`] holds a short comparison against committed bars; [`history`] keeps what came out.
+//! - [`noise`] says what else ran meanwhile.
 //! - [`receive_strategies`] is a probe that chose the design of the engine's driver.
 //!
 //! Everything runs in one process, over real loopback TCP, without binding threads to cores.
 
 pub mod compare;
 pub mod contenders;
+pub mod history;
 pub mod machine;
 pub mod measure;
+pub mod noise;
+pub mod ratios;
 pub mod receive_strategies;
 pub mod runner;
 pub mod statistics;

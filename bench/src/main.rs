@@ -9,15 +9,19 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cluster_bench::compare::{self, Case, Row};
+use cluster_bench::history::{self, Entry, Measured};
 use cluster_bench::machine::Machine;
+use cluster_bench::noise::{Noise, Watch};
+use cluster_bench::ratios::{self, Bar, Bars, Held};
 use cluster_bench::receive_strategies;
 use serde::Serialize;
 
-use arguments::{Arguments, Command, Compare};
+use arguments::{Arguments, Command, Compare, Ratios};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     match Arguments::parse().command {
         Command::Compare(arguments) => compare(&arguments),
+        Command::Ratios(arguments) => ratios(&arguments),
         Command::ReceiveStrategies(arguments) => {
             let report = receive_strategies::run(arguments.options())?;
             write!(io::stdout(), "{}\n{report}", Machine::look())?;
@@ -28,32 +32,91 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
 fn compare(arguments: &Compare) -> Result<ExitCode, Box<dyn Error>> {
     let machine = Machine::look();
+    let options = arguments.options();
     let mut out = io::stdout().lock();
-    writeln!(out, "{machine}")?;
+    writeln!(out, "{machine}seed {}\n", options.seed)?;
 
-    // Progress is for people; if nobody can read it, nothing is lost.
-    let outcome = compare::run(&arguments.options(), |what| {
-        let _ = writeln!(io::stderr(), "measuring {what}");
-    });
+    let watch = Watch::begin();
+    let outcome = compare::run(&options, tell);
+    let noise = watch.end();
 
     for case in [Case::RoundTrip, Case::OneWay] {
         writeln!(out, "{}", compare::tables(case, &outcome.rows))?;
     }
-    writeln!(out, "{}", compare::verdicts(&outcome.rows))?;
+    writeln!(out, "{}\n{noise}", compare::verdicts(&outcome.rows))?;
     for failure in &outcome.failures {
         writeln!(out, "FAILED: {failure}")?;
     }
+    if let Some(path) = &arguments.history {
+        let ratios = outcome.rows.iter().filter_map(|row| {
+            let Row { case, size, contender, .. } = *row;
+            let ratio = row.ratio("zmq", &outcome.rows).filter(|_| contender != "zmq")?;
+            Some(Measured { case, size, contender, against: "zmq", ratio })
+        });
+        let ratios = ratios.collect();
+        history::append(path, &Entry { machine: &machine, seed: options.seed, rounds: options.rounds, noise, ratios })?;
+    }
     if let Some(path) = &arguments.json {
         let mut file = BufWriter::new(File::create(path)?);
-        serde_json::to_writer_pretty(&mut file, &Document { machine, rows: &outcome.rows })?;
+        let document = Document { machine, seed: options.seed, noise, rows: &outcome.rows };
+        serde_json::to_writer_pretty(&mut file, &document)?;
         writeln!(file)?;
         file.flush()?;
     }
     Ok(if outcome.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn ratios(arguments: &Ratios) -> Result<ExitCode, Box<dyn Error>> {
+    let bars = Bars::read(&arguments.bars)?;
+    let machine = Machine::look();
+    let options = arguments.options();
+    let mut out = io::stdout().lock();
+    writeln!(out, "{machine}seed {}\n", options.seed)?;
+
+    let watch = Watch::begin();
+    let outcome = bars.measure(&options, tell);
+    let noise = watch.end();
+    let held = bars.hold(&outcome.rows);
+    writeln!(out, "{}\n{noise}", ratios::table(&held))?;
+    for failure in &outcome.failures {
+        writeln!(out, "FAILED: {failure}")?;
+    }
+    if let Some(path) = &arguments.history {
+        let ratios = held.iter().filter_map(Held::measured).collect();
+        history::append(path, &Entry { machine: &machine, seed: options.seed, rounds: options.rounds, noise, ratios })?;
+    }
+    if arguments.update {
+        let renewed: Option<Vec<Bar>> = held.iter().map(Held::renewed).collect();
+        let bars = renewed.ok_or("not every bar was measured, so that none is renewed")?;
+        Bars { cores: machine.cores, bars }.write(&arguments.bars)?;
+        writeln!(out, "wrote {0}; see `git diff {0}`", arguments.bars.display())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if bars.cores != machine.cores {
+        writeln!(out, "the bars are those of a machine with {} cores, this one has {}", bars.cores, machine.cores)?;
+    }
+    Ok(if held.iter().all(Held::passed) {
+        ExitCode::SUCCESS
+    } else if noise.is_loud() {
+        writeln!(out, "not judged: too much else ran on this machine")?;
+        ExitCode::from(NOT_JUDGED)
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Progress is for people; if nobody can read it, nothing is lost.
+fn tell(what: &str) {
+    let _ = writeln!(io::stderr(), "measuring {what}");
+}
+
 #[derive(Serialize)]
 struct Document<'a> {
     machine: Machine,
+    seed: u64,
+    noise: Noise,
     rows: &'a [Row],
 }
+
+/// Bars were missed, but the machine was too busy to tell: `ci/ratios` tries again.
+const NOT_JUDGED: u8 = 75;

@@ -4,13 +4,13 @@ use std::fmt;
 
 use clap::ValueEnum;
 use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::runner::Sample;
-use crate::statistics::Spread;
+use crate::statistics::{Ratio, Spread};
 
 /// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Case {
@@ -58,6 +58,12 @@ impl Row {
         Self { case, size, contender, rounds: samples.len(), figures }
     }
 
+    /// This contender's figure as a multiple of the one of `against`, if that was measured in the same run.
+    pub fn ratio(&self, against: &str, rows: &[Row]) -> Option<Ratio> {
+        let other = rows.iter().find(|row| (row.case, row.size, row.contender) == (self.case, self.size, against))?;
+        Some(Ratio::of(self.key(), other.key()))
+    }
+
     /// The quantity that ratios are made of: the median latency, or the messages per second.
     pub fn key(&self) -> &Spread {
         &self.figures[0].1
@@ -75,6 +81,7 @@ impl Serialize for Row {
             map.serialize_entry(name, &spread.median())?;
             map.serialize_entry(&format!("{name}_min"), &spread.min())?;
             map.serialize_entry(&format!("{name}_max"), &spread.max())?;
+            map.serialize_entry(&format!("{name}_rounds"), spread.in_order())?;
         }
         map.end()
     }
@@ -105,8 +112,9 @@ mod tests {
             serde_json::to_string(&row).unwrap(),
             "{\"case\":\"one_way\",\"size\":64,\"contender\":\"someone\",\"rounds\":3,\
              \"messages_per_second\":500.0,\"messages_per_second_min\":250.0,\
-             \"messages_per_second_max\":1000.0,\"bytes_per_second\":32000.0,\
-             \"bytes_per_second_min\":16000.0,\"bytes_per_second_max\":64000.0}"
+             \"messages_per_second_max\":1000.0,\"messages_per_second_rounds\":[1000.0,500.0,250.0],\
+             \"bytes_per_second\":32000.0,\"bytes_per_second_min\":16000.0,\
+             \"bytes_per_second_max\":64000.0,\"bytes_per_second_rounds\":[64000.0,32000.0,16000.0]}"
         );
     }
 }
