@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use cluster_bench::compare::{self, Case};
 use cluster_bench::contenders;
+use cluster_bench::open_loop;
 use cluster_bench::receive_strategies;
 
 /// Benchmarks of the cluster messaging engine.
@@ -21,6 +22,10 @@ pub enum Command {
     Compare(Compare),
     /// Holds ratios against committed bars, and fails when one is certainly below its bar.
     Ratios(Ratios),
+    /// Sends at a fixed rate, and measures how late messages come.
+    OpenLoop(OpenLoop),
+    /// Heartbeats beside appends and a snapshot: what a replicated system does.
+    RaftMix(RaftMix),
     /// Measures ways of receiving, waiting and sending over io_uring, without any protocol.
     ReceiveStrategies(ReceiveStrategies),
 }
@@ -84,6 +89,44 @@ pub struct Ratios {
 }
 
 #[derive(Debug, Args)]
+pub struct OpenLoop {
+    /// Messages each second.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    rate: u64,
+
+    /// Bytes in a payload, at least 8.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(8..=1 << 26))]
+    size: u64,
+
+    /// Seconds in each round; the first tenth does not count.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=30))]
+    seconds: u64,
+
+    /// Rounds; within each, every contender runs once.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: u64,
+
+    /// Decides the order within the rounds [default: drawn, and printed].
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// Writes machine and percentile curves to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct RaftMix {
+    /// Seconds for the idle half, and for the loaded half.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    pub seconds: u64,
+
+    /// Writes machine and result to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub struct ReceiveStrategies {
     /// Rounds; within each, every plan runs once.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
@@ -120,6 +163,19 @@ impl Ratios {
             rounds: self.rounds as usize,
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
             budget: Duration::from_millis(250),
+        }
+    }
+}
+
+impl OpenLoop {
+    /// How to measure.
+    pub fn options(&self) -> open_loop::Options {
+        open_loop::Options {
+            size: self.size as usize,
+            rate: self.rate,
+            count: (self.rate * self.seconds).max(2),
+            rounds: self.rounds as usize,
+            seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
         }
     }
 }

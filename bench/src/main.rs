@@ -2,26 +2,33 @@
 
 mod arguments;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use cluster_bench::compare::{self, Case, Row};
 use cluster_bench::history::{self, Entry, Measured};
 use cluster_bench::machine::Machine;
 use cluster_bench::noise::{Noise, Watch};
+use cluster_bench::open_loop;
+use cluster_bench::raft_mix;
 use cluster_bench::ratios::{self, Bar, Bars, Held};
 use cluster_bench::receive_strategies;
 use serde::Serialize;
 
-use arguments::{Arguments, Command, Compare, Ratios};
+use arguments::{Arguments, Command, Compare, OpenLoop, RaftMix, Ratios};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     match Arguments::parse().command {
         Command::Compare(arguments) => compare(&arguments),
         Command::Ratios(arguments) => ratios(&arguments),
+        Command::OpenLoop(arguments) => open_loop(&arguments),
+        Command::RaftMix(arguments) => raft_mix(&arguments),
         Command::ReceiveStrategies(arguments) => {
             let report = receive_strategies::run(arguments.options())?;
             write!(io::stdout(), "{}\n{report}", Machine::look())?;
@@ -57,11 +64,7 @@ fn compare(arguments: &Compare) -> Result<ExitCode, Box<dyn Error>> {
         history::append(path, &Entry { machine: &machine, seed: options.seed, rounds: options.rounds, noise, ratios })?;
     }
     if let Some(path) = &arguments.json {
-        let mut file = BufWriter::new(File::create(path)?);
-        let document = Document { machine, seed: options.seed, noise, rows: &outcome.rows };
-        serde_json::to_writer_pretty(&mut file, &document)?;
-        writeln!(file)?;
-        file.flush()?;
+        save(path, &Document { machine, seed: options.seed, noise, rows: &outcome.rows })?;
     }
     Ok(if outcome.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -105,6 +108,46 @@ fn ratios(arguments: &Ratios) -> Result<ExitCode, Box<dyn Error>> {
     })
 }
 
+fn open_loop(arguments: &OpenLoop) -> Result<ExitCode, Box<dyn Error>> {
+    let (machine, options) = (Machine::look(), arguments.options());
+    let mut out = io::stdout().lock();
+    writeln!(out, "{machine}seed {}, {} messages/s of {} bytes\n", options.seed, options.rate, options.size)?;
+    let watch = Watch::begin();
+    let (rows, failures) = open_loop::run(&options, tell);
+    let noise = watch.end();
+    writeln!(out, "{}\n{noise}", open_loop::table(&rows))?;
+    for failure in &failures {
+        writeln!(out, "FAILED: {failure}")?;
+    }
+    if let Some(path) = &arguments.json {
+        let curves = rows.iter().map(|row| (row.contender, row.curve())).collect();
+        let (rate, size) = (options.rate, options.size);
+        save(path, &Curves { machine, seed: options.seed, noise, rate, size, curves })?;
+    }
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn raft_mix(arguments: &RaftMix) -> Result<ExitCode, Box<dyn Error>> {
+    let machine = Machine::look();
+    let mut out = io::stdout().lock();
+    writeln!(out, "{machine}")?;
+    let watch = Watch::begin();
+    let result = raft_mix::run(Duration::from_secs(arguments.seconds)).map_err(|error| error.to_string())?;
+    let noise = watch.end();
+    writeln!(out, "{result}\n{noise}")?;
+    if let Some(path) = &arguments.json {
+        save(path, &Mix { machine, noise, result })?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn save(path: &Path, document: &impl Serialize) -> Result<(), Box<dyn Error>> {
+    let mut file = BufWriter::new(File::create(path)?);
+    serde_json::to_writer_pretty(&mut file, document)?;
+    writeln!(file)?;
+    Ok(file.flush()?)
+}
+
 /// Progress is for people; if nobody can read it, nothing is lost.
 fn tell(what: &str) {
     let _ = writeln!(io::stderr(), "measuring {what}");
@@ -116,6 +159,23 @@ struct Document<'a> {
     seed: u64,
     noise: Noise,
     rows: &'a [Row],
+}
+
+#[derive(Serialize)]
+struct Curves {
+    machine: Machine,
+    seed: u64,
+    noise: Noise,
+    rate: u64,
+    size: usize,
+    curves: BTreeMap<&'static str, Vec<open_loop::Point>>,
+}
+
+#[derive(Serialize)]
+struct Mix {
+    machine: Machine,
+    noise: Noise,
+    result: raft_mix::Outcome,
 }
 
 /// Bars were missed, but the machine was too busy to tell: `ci/ratios` tries again.

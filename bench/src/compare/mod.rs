@@ -101,7 +101,7 @@ impl Cell<'_> {
     ) -> Result<(), Stuck> {
         for contender in contenders {
             progress(&format!("{}, {} bytes: {}", case_of(contender), self.size, contender.name));
-            let load = Load { size: self.size, count: 0 };
+            let load = Load::new(self.size, 0);
             let mut entrant = Entrant { contender, load, samples: Vec::new(), failure: None };
             let mut outcome = Ok(());
             if let Run::OneWay(run) = contender.run {

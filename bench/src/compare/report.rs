@@ -26,7 +26,7 @@ pub fn tables(case: Case, rows: &[Row]) -> Table {
             "messages/s",
             "min..max",
             "GB/s",
-            "min..max",
+            "CPU ns",
             "/ zmq (95 %)",
             "/ floor",
             "floor",
@@ -91,7 +91,7 @@ fn cells(row: &Row) -> [String; 4] {
             thousands(figures[0].median()),
             format!("{}..{}", thousands(figures[0].min()), thousands(figures[0].max())),
             format!("{:.2}", figures[1].median() / 1e9),
-            format!("{:.2}..{:.2}", figures[1].min() / 1e9, figures[1].max() / 1e9),
+            format!("{:.0}", figures[2].median()),
         ],
     }
 }

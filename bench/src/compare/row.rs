@@ -49,7 +49,7 @@ impl Row {
     pub fn of(case: Case, size: usize, contender: &'static str, samples: &[Sample]) -> Self {
         let names: &[&str] = match case {
             Case::RoundTrip => &["p50_us", "p99_us", "p999_us"],
-            Case::OneWay => &["messages_per_second", "bytes_per_second"],
+            Case::OneWay => &["messages_per_second", "bytes_per_second", "processor_ns_per_message"],
         };
         let figure = |(index, &name): (usize, &&'static str)| {
             (name, Spread::of(samples.iter().map(|sample| quantities(sample)[index]).collect()))
@@ -90,7 +90,7 @@ impl Serialize for Row {
 fn quantities(sample: &Sample) -> Vec<f64> {
     match sample {
         Sample::RoundTrip(latencies) => vec![latencies.p50_us, latencies.p99_us, latencies.p999_us],
-        Sample::OneWay(result) => vec![result.messages_per_second(), result.bytes_per_second()],
+        Sample::OneWay(result) => vec![result.messages_per_second(), result.bytes_per_second(), result.processor_ns()],
     }
 }
 
@@ -103,9 +103,14 @@ mod tests {
 
     #[test]
     fn a_row_carries_median_and_spread() {
-        let load = Load { size: 64, count: 1001 };
-        let samples =
-            [1, 2, 4].map(|seconds| Sample::OneWay(Throughput { load, elapsed: Duration::from_secs(seconds) }));
+        let load = Load::new(64, 1001);
+        let samples = [1, 2, 4].map(|seconds| {
+            Sample::OneWay(Throughput {
+                load,
+                elapsed: Duration::from_secs(seconds),
+                processor: Duration::from_micros(1001),
+            })
+        });
         let row = Row::of(Case::OneWay, 64, "someone", &samples);
         assert_eq!(row.key().median(), 500.0);
         assert_eq!(
@@ -114,7 +119,9 @@ mod tests {
              \"messages_per_second\":500.0,\"messages_per_second_min\":250.0,\
              \"messages_per_second_max\":1000.0,\"messages_per_second_rounds\":[1000.0,500.0,250.0],\
              \"bytes_per_second\":32000.0,\"bytes_per_second_min\":16000.0,\
-             \"bytes_per_second_max\":64000.0,\"bytes_per_second_rounds\":[64000.0,32000.0,16000.0]}"
+             \"bytes_per_second_max\":64000.0,\"bytes_per_second_rounds\":[64000.0,32000.0,16000.0],\
+             \"processor_ns_per_message\":1000.0,\"processor_ns_per_message_min\":1000.0,\
+             \"processor_ns_per_message_max\":1000.0,\"processor_ns_per_message_rounds\":[1000.0,1000.0,1000.0]}"
         );
     }
 }
