@@ -39,7 +39,7 @@ fn one_way(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new(contender.name, size), |bencher| {
                 bencher.iter_custom(|count| {
                     // The clock runs from the first message, so that one more is sent.
-                    let load = Load { size, count: count + 1 };
+                    let load = Load::new(size, count + 1);
                     runner::one_way(run, load).expect("the contender succeeds").elapsed
                 });
             });

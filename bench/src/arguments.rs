@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use cluster_bench::compare::{self, Case};
 use cluster_bench::contenders;
+use cluster_bench::open_loop;
 use cluster_bench::receive_strategies;
 
 /// Benchmarks of the cluster messaging engine.
@@ -19,6 +20,12 @@ pub struct Arguments {
 pub enum Command {
     /// Measures all contenders in one run, interleaved, and prints tables with ratios.
     Compare(Compare),
+    /// Holds ratios against committed bars, and fails when one is certainly below its bar.
+    Ratios(Ratios),
+    /// Sends at a fixed rate, and measures how late messages come.
+    OpenLoop(OpenLoop),
+    /// Heartbeats beside appends and a snapshot: what a replicated system does.
+    RaftMix(RaftMix),
     /// Measures ways of receiving, waiting and sending over io_uring, without any protocol.
     ReceiveStrategies(ReceiveStrategies),
 }
@@ -48,6 +55,75 @@ pub struct Compare {
     /// Rounds; within each, every contender runs once [default: 5, or 2 if quick].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: Option<u64>,
+
+    /// Decides the order within the rounds [default: drawn, and printed].
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// Appends a line of JSON with all ratios to ZeroMQ to this file.
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Ratios {
+    /// Writes bars that follow from this run, instead of failing. On an idle machine only.
+    #[arg(long)]
+    pub update: bool,
+
+    /// The committed bars.
+    #[arg(long, value_name = "FILE", default_value = "ci/baselines/ratios.json")]
+    pub bars: PathBuf,
+
+    /// Rounds; within each, every contender runs once.
+    #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u64).range(3..))]
+    rounds: u64,
+
+    /// Decides the order within the rounds [default: drawn, and printed].
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// Appends a line of JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct OpenLoop {
+    /// Messages each second.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    rate: u64,
+
+    /// Bytes in a payload, at least 8.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(8..=1 << 26))]
+    size: u64,
+
+    /// Seconds in each round; the first tenth does not count.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=30))]
+    seconds: u64,
+
+    /// Rounds; within each, every contender runs once.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: u64,
+
+    /// Decides the order within the rounds [default: drawn, and printed].
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// Writes machine and percentile curves to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct RaftMix {
+    /// Seconds for the idle half, and for the loaded half.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    pub seconds: u64,
+
+    /// Writes machine and result to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -71,7 +147,35 @@ impl Compare {
             sizes: self.size.map_or_else(|| SIZES.to_vec(), |size| vec![size as usize]),
             only: self.only.clone(),
             rounds: self.rounds.unwrap_or(rounds) as usize,
+            seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
             budget: Duration::from_millis(budget_ms),
+        }
+    }
+}
+
+impl Ratios {
+    /// How to measure; the bars say what.
+    pub fn options(&self) -> compare::Options {
+        compare::Options {
+            cases: Vec::new(),
+            sizes: Vec::new(),
+            only: Vec::new(),
+            rounds: self.rounds as usize,
+            seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
+            budget: Duration::from_millis(250),
+        }
+    }
+}
+
+impl OpenLoop {
+    /// How to measure.
+    pub fn options(&self) -> open_loop::Options {
+        open_loop::Options {
+            size: self.size as usize,
+            rate: self.rate,
+            count: (self.rate * self.seconds).max(2),
+            rounds: self.rounds as usize,
+            seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
         }
     }
 }

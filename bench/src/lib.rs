@@ -4,14 +4,23 @@
 //! - [`contenders`] is the registry, and one file for each way of exchanging messages.
 //! - [`measure`] decides what is sent, checks what arrives, and keeps the figures.
 //! - [`runner`] runs one contender once; [`compare`] runs all of them, interleaved.
+//! - [`ratios`] holds a short comparison against committed bars; [`history`] keeps what came out.
+//! - [`open_loop`] sends at a fixed rate; [`raft_mix`] is what a replicated system does.
+//! - [`noise`] says what else ran meanwhile.
 //! - [`receive_strategies`] is a probe that chose the design of the engine's driver.
 //!
 //! Everything runs in one process, over real loopback TCP, without binding threads to cores.
 
 pub mod compare;
 pub mod contenders;
+pub mod history;
 pub mod machine;
 pub mod measure;
+pub mod noise;
+pub mod open_loop;
+pub mod processor;
+pub mod raft_mix;
+pub mod ratios;
 pub mod receive_strategies;
 pub mod runner;
 pub mod statistics;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -20,6 +21,12 @@ pub struct Machine {
     /// The frequency governor of core 0; virtual machines have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub governor: Option<String>,
+    /// Whether a hypervisor is under the kernel: waking a core then costs many times as much.
+    pub virtual_machine: bool,
+    /// What the kernel reads the time from.
+    pub clock_source: String,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
     /// What the kernel does against each of the processor's vulnerabilities that affect it.
     pub mitigations: BTreeMap<String, String>,
     /// Runnable threads when the measurement began, averaged over a minute.
@@ -28,6 +35,9 @@ pub struct Machine {
     pub rustc: &'static str,
     /// The libzmq that is linked.
     pub libzmq: String,
+    /// The commit that was measured, with a mark if the folder held more than that; `None` outside of a repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
     /// When the measurement began, in UTC.
     pub date: String,
 }
@@ -36,15 +46,21 @@ impl Machine {
     /// Looks at this machine.
     pub fn look() -> Self {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let cpuinfo = read("/proc/cpuinfo").unwrap_or_default();
         Self {
-            cpu: processor(&read("/proc/cpuinfo").unwrap_or_default()),
+            cpu: processor(&cpuinfo),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             kernel: read("/proc/sys/kernel/osrelease").unwrap_or_else(unknown),
             governor: read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            virtual_machine: flags(&cpuinfo).any(|flag| flag == "hypervisor"),
+            clock_source: read("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+                .unwrap_or_else(unknown),
+            memory_bytes: memory_bytes(&read("/proc/meminfo").unwrap_or_default()),
             mitigations: mitigations(),
             load_average: load_average().unwrap_or(0.0),
             rustc: env!("RUSTC_VERSION"),
             libzmq: cluster_bench_zmq::version(),
+            commit: commit(),
             date: utc(seconds),
         }
     }
@@ -53,8 +69,18 @@ impl Machine {
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let governor = self.governor.as_deref().unwrap_or("none");
-        writeln!(f, "{}, {} cores, governor {governor}", self.cpu, self.cores)?;
-        writeln!(f, "Linux {}, {}, libzmq {}", self.kernel, self.rustc, self.libzmq)?;
+        let kind = if self.virtual_machine { "virtual machine" } else { "bare metal" };
+        let memory = self.memory_bytes >> 30;
+        writeln!(f, "{}, {} cores, {memory} GiB, {kind}, governor {governor}", self.cpu, self.cores)?;
+        writeln!(f, "Linux {}, clock {}, {}, libzmq {}", self.kernel, self.clock_source, self.rustc, self.libzmq)?;
+        let mitigations: Vec<String> =
+            self.mitigations.iter().map(|(name, state)| format!("{name} ({})", short(state))).collect();
+        writeln!(
+            f,
+            "mitigations: {}",
+            if mitigations.is_empty() { "none".to_owned() } else { mitigations.join(", ") }
+        )?;
+        writeln!(f, "commit {}", self.commit.as_deref().unwrap_or("unknown"))?;
         writeln!(f, "{}, load average {:.2}, no thread is bound", self.date, self.load_average)?;
         if self.load_average > BUSY {
             writeln!(f, "THE MACHINE IS BUSY: ratios flatter whoever needs fewest threads")?;
@@ -67,6 +93,32 @@ fn processor(cpuinfo: &str) -> String {
     let model = cpuinfo.lines().find(|line| line.starts_with("model name"));
     let name = model.and_then(|line| line.split_once(':'));
     name.map_or_else(unknown, |(_, name)| name.trim().to_owned())
+}
+
+fn flags(cpuinfo: &str) -> impl Iterator<Item = &str> {
+    let flags = cpuinfo.lines().find(|line| line.starts_with("flags"));
+    flags.and_then(|line| line.split_once(':')).map_or("", |(_, flags)| flags).split_whitespace()
+}
+
+fn memory_bytes(meminfo: &str) -> u64 {
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = total.and_then(|total| total.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
+}
+
+/// `Mitigation: Retpolines; IBPB: conditional` → `Retpolines`.
+fn short(state: &str) -> &str {
+    state.trim_start_matches("Mitigation: ").split([';', ',']).next().unwrap_or(state).trim()
+}
+
+fn commit() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+        String::from_utf8(output.stdout).ok()
+    };
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    Some(format!("{}{}", commit.trim(), if changed.is_empty() { "" } else { ", changed" }))
 }
 
 fn mitigations() -> BTreeMap<String, String> {
@@ -135,5 +187,15 @@ mod tests {
     fn the_processor_is_named() {
         assert_eq!(processor("processor : 0\nmodel name\t: Fast One\n"), "Fast One");
         assert_eq!(processor(""), "unknown");
+    }
+
+    #[test]
+    fn what_linux_says_is_read() {
+        let cpuinfo = "model name\t: Fast One\nflags\t\t: fpu hypervisor avx2\n";
+        assert!(flags(cpuinfo).any(|flag| flag == "hypervisor"));
+        assert_eq!(flags("").count(), 0);
+        assert_eq!(memory_bytes("MemTotal:       16384 kB\nMemFree: 1 kB\n"), 16 << 20);
+        assert_eq!(short("Mitigation: Retpolines; IBPB: conditional"), "Retpolines");
+        assert_eq!(short("Vulnerable: Safe RET, no microcode"), "Vulnerable: Safe RET");
     }
 }

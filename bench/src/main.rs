@@ -2,22 +2,33 @@
 
 mod arguments;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use cluster_bench::compare::{self, Case, Row};
+use cluster_bench::history::{self, Entry, Measured};
 use cluster_bench::machine::Machine;
+use cluster_bench::noise::{Noise, Watch};
+use cluster_bench::open_loop;
+use cluster_bench::raft_mix;
+use cluster_bench::ratios::{self, Bar, Bars, Held};
 use cluster_bench::receive_strategies;
 use serde::Serialize;
 
-use arguments::{Arguments, Command, Compare};
+use arguments::{Arguments, Command, Compare, OpenLoop, RaftMix, Ratios};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     match Arguments::parse().command {
         Command::Compare(arguments) => compare(&arguments),
+        Command::Ratios(arguments) => ratios(&arguments),
+        Command::OpenLoop(arguments) => open_loop(&arguments),
+        Command::RaftMix(arguments) => raft_mix(&arguments),
         Command::ReceiveStrategies(arguments) => {
             let report = receive_strategies::run(arguments.options())?;
             write!(io::stdout(), "{}\n{report}", Machine::look())?;
@@ -28,32 +39,144 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
 fn compare(arguments: &Compare) -> Result<ExitCode, Box<dyn Error>> {
     let machine = Machine::look();
+    let options = arguments.options();
     let mut out = io::stdout().lock();
-    writeln!(out, "{machine}")?;
+    writeln!(out, "{machine}seed {}\n", options.seed)?;
 
-    // Progress is for people; if nobody can read it, nothing is lost.
-    let outcome = compare::run(&arguments.options(), |what| {
-        let _ = writeln!(io::stderr(), "measuring {what}");
-    });
+    let watch = Watch::begin();
+    let outcome = compare::run(&options, tell);
+    let noise = watch.end();
 
     for case in [Case::RoundTrip, Case::OneWay] {
         writeln!(out, "{}", compare::tables(case, &outcome.rows))?;
     }
-    writeln!(out, "{}", compare::verdicts(&outcome.rows))?;
+    writeln!(out, "{}\n{noise}", compare::verdicts(&outcome.rows))?;
     for failure in &outcome.failures {
         writeln!(out, "FAILED: {failure}")?;
     }
+    if let Some(path) = &arguments.history {
+        let ratios = outcome.rows.iter().filter_map(|row| {
+            let Row { case, size, contender, .. } = *row;
+            let ratio = row.ratio("zmq", &outcome.rows).filter(|_| contender != "zmq")?;
+            Some(Measured { case, size, contender, against: "zmq", ratio })
+        });
+        let ratios = ratios.collect();
+        history::append(path, &Entry { machine: &machine, seed: options.seed, rounds: options.rounds, noise, ratios })?;
+    }
     if let Some(path) = &arguments.json {
-        let mut file = BufWriter::new(File::create(path)?);
-        serde_json::to_writer_pretty(&mut file, &Document { machine, rows: &outcome.rows })?;
-        writeln!(file)?;
-        file.flush()?;
+        save(path, &Document { machine, seed: options.seed, noise, rows: &outcome.rows })?;
     }
     Ok(if outcome.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn ratios(arguments: &Ratios) -> Result<ExitCode, Box<dyn Error>> {
+    let bars = Bars::read(&arguments.bars)?;
+    let machine = Machine::look();
+    let options = arguments.options();
+    let mut out = io::stdout().lock();
+    writeln!(out, "{machine}seed {}\n", options.seed)?;
+
+    let watch = Watch::begin();
+    let outcome = bars.measure(&options, tell);
+    let noise = watch.end();
+    let held = bars.hold(&outcome.rows);
+    writeln!(out, "{}\n{noise}", ratios::table(&held))?;
+    for failure in &outcome.failures {
+        writeln!(out, "FAILED: {failure}")?;
+    }
+    if let Some(path) = &arguments.history {
+        let ratios = held.iter().filter_map(Held::measured).collect();
+        history::append(path, &Entry { machine: &machine, seed: options.seed, rounds: options.rounds, noise, ratios })?;
+    }
+    if arguments.update {
+        let renewed: Option<Vec<Bar>> = held.iter().map(Held::renewed).collect();
+        let bars = renewed.ok_or("not every bar was measured, so that none is renewed")?;
+        Bars { cores: machine.cores, bars }.write(&arguments.bars)?;
+        writeln!(out, "wrote {0}; see `git diff {0}`", arguments.bars.display())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if bars.cores != machine.cores {
+        writeln!(out, "the bars are those of a machine with {} cores, this one has {}", bars.cores, machine.cores)?;
+    }
+    Ok(if held.iter().all(Held::passed) {
+        ExitCode::SUCCESS
+    } else if noise.is_loud() {
+        writeln!(out, "not judged: too much else ran on this machine")?;
+        ExitCode::from(NOT_JUDGED)
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn open_loop(arguments: &OpenLoop) -> Result<ExitCode, Box<dyn Error>> {
+    let (machine, options) = (Machine::look(), arguments.options());
+    let mut out = io::stdout().lock();
+    writeln!(out, "{machine}seed {}, {} messages/s of {} bytes\n", options.seed, options.rate, options.size)?;
+    let watch = Watch::begin();
+    let (rows, failures) = open_loop::run(&options, tell);
+    let noise = watch.end();
+    writeln!(out, "{}\n{noise}", open_loop::table(&rows))?;
+    for failure in &failures {
+        writeln!(out, "FAILED: {failure}")?;
+    }
+    if let Some(path) = &arguments.json {
+        let curves = rows.iter().map(|row| (row.contender, row.curve())).collect();
+        let (rate, size) = (options.rate, options.size);
+        save(path, &Curves { machine, seed: options.seed, noise, rate, size, curves })?;
+    }
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn raft_mix(arguments: &RaftMix) -> Result<ExitCode, Box<dyn Error>> {
+    let machine = Machine::look();
+    let mut out = io::stdout().lock();
+    writeln!(out, "{machine}")?;
+    let watch = Watch::begin();
+    let result = raft_mix::run(Duration::from_secs(arguments.seconds)).map_err(|error| error.to_string())?;
+    let noise = watch.end();
+    writeln!(out, "{result}\n{noise}")?;
+    if let Some(path) = &arguments.json {
+        save(path, &Mix { machine, noise, result })?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn save(path: &Path, document: &impl Serialize) -> Result<(), Box<dyn Error>> {
+    let mut file = BufWriter::new(File::create(path)?);
+    serde_json::to_writer_pretty(&mut file, document)?;
+    writeln!(file)?;
+    Ok(file.flush()?)
+}
+
+/// Progress is for people; if nobody can read it, nothing is lost.
+fn tell(what: &str) {
+    let _ = writeln!(io::stderr(), "measuring {what}");
 }
 
 #[derive(Serialize)]
 struct Document<'a> {
     machine: Machine,
+    seed: u64,
+    noise: Noise,
     rows: &'a [Row],
 }
+
+#[derive(Serialize)]
+struct Curves {
+    machine: Machine,
+    seed: u64,
+    noise: Noise,
+    rate: u64,
+    size: usize,
+    curves: BTreeMap<&'static str, Vec<open_loop::Point>>,
+}
+
+#[derive(Serialize)]
+struct Mix {
+    machine: Machine,
+    noise: Noise,
+    result: raft_mix::Outcome,
+}
+
+/// Bars were missed, but the machine was too busy to tell: `ci/ratios` tries again.
+const NOT_JUDGED: u8 = 75;

@@ -5,8 +5,11 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
+
 use crate::contenders::{Contender, Outcome, Run};
 use crate::measure::{Checker, Latencies, Load, Pinger, Throughput};
+use crate::processor;
 
 /// What one run gave.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,14 +52,26 @@ pub fn round_trip(run: fn(&mut Pinger) -> Outcome, mut pinger: Pinger) -> Result
 pub fn one_way(run: fn(&mut Checker) -> Outcome, load: Load) -> Result<Throughput, Failure> {
     under_limit(move || {
         let mut checker = Checker::new(load);
+        let before = processor::used();
         run(&mut checker).map_err(|error| error.to_string())?;
-        checker.throughput().ok_or_else(|| format!("{} messages lost", checker.remaining()))
+        let processor = processor::used() - before;
+        let result = checker.throughput().ok_or_else(|| format!("{} messages lost", checker.remaining()))?;
+        Ok(Throughput { processor, ..result })
+    })
+}
+
+/// Runs one-way traffic at the rate that `load` has, and answers how late each message was, in nanoseconds.
+pub fn open_loop(run: fn(&mut Checker) -> Outcome, load: Load) -> Result<Histogram<u64>, Failure> {
+    under_limit(move || {
+        let mut checker = Checker::new(load);
+        run(&mut checker).map_err(|error| error.to_string())?;
+        checker.latencies().cloned().ok_or_else(|| format!("{} messages lost", checker.remaining()))
     })
 }
 
 /// A load that takes a contender about as long as `budget`; finding it warms it up.
 pub fn calibrate(run: fn(&mut Checker) -> Outcome, size: usize, budget: Duration) -> Result<Load, Failure> {
-    let mut load = Load { size, count: 64 };
+    let mut load = Load::new(size, 64);
     loop {
         let elapsed = one_way(run, load)?.elapsed.max(Duration::from_micros(1));
         let factor = budget.as_secs_f64() / elapsed.as_secs_f64();
@@ -97,13 +112,13 @@ mod tests {
 
     #[test]
     fn a_contender_that_loses_messages_fails() {
-        let result = one_way(|_| Ok(()), Load { size: 64, count: 10 });
+        let result = one_way(|_| Ok(()), Load::new(64, 10));
         assert_eq!(result.unwrap_err().to_string(), "10 messages lost");
     }
 
     #[test]
     fn a_contender_that_panics_fails() {
-        let result = one_way(|_| panic!("on purpose"), Load { size: 64, count: 10 });
+        let result = one_way(|_| panic!("on purpose"), Load::new(64, 10));
         assert_eq!(result.unwrap_err().to_string(), "it panicked");
     }
 

@@ -1,17 +1,28 @@
-//! Medians and how far the samples lie apart.
+//! Medians, how far the samples lie apart, and how sure a ratio is.
+
+use std::fmt;
+
+use serde::Serialize;
 
 /// Samples of one quantity, one for each round.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spread {
+    in_order: Vec<f64>,
     sorted: Vec<f64>,
 }
 
 impl Spread {
     /// Takes samples in any order; there is at least one.
-    pub fn of(mut samples: Vec<f64>) -> Self {
+    pub fn of(samples: Vec<f64>) -> Self {
         assert!(!samples.is_empty(), "a spread needs a sample");
-        samples.sort_by(f64::total_cmp);
-        Self { sorted: samples }
+        let mut sorted = samples.clone();
+        sorted.sort_by(f64::total_cmp);
+        Self { in_order: samples, sorted }
+    }
+
+    /// The samples as they were taken.
+    pub fn in_order(&self) -> &[f64] {
+        &self.in_order
     }
 
     /// The middle sample, or the mean of the two in the middle.
@@ -22,6 +33,11 @@ impl Spread {
         } else {
             (self.sorted[middle - 1] + self.sorted[middle]) / 2.0
         }
+    }
+
+    /// The sample below which this share of them lies, the nearest one.
+    fn quantile(&self, share: f64) -> f64 {
+        self.sorted[(share * (self.sorted.len() - 1) as f64).round() as usize]
     }
 
     /// The smallest sample.
@@ -35,9 +51,63 @@ impl Spread {
     }
 }
 
+/// A ratio of two quantities that were measured in the same rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Ratio {
+    /// The median of the rounds' ratios.
+    pub median: f64,
+    /// The ends of its 95 % confidence interval.
+    pub low: f64,
+    /// See `low`.
+    pub high: f64,
+}
+
+impl Ratio {
+    /// Of `own` to `other`, round by round: what disturbs a round disturbs both, and cancels out.
+    ///
+    /// The interval is a bootstrap: the median of as many rounds, drawn with repetition, thousands of times. The draw begins
+    /// with a fixed seed, so that the same samples give the same interval.
+    pub fn of(own: &Spread, other: &Spread) -> Self {
+        let pairs = own.in_order.iter().zip(&other.in_order);
+        let rounds: Vec<f64> = pairs.map(|(own, other)| own / other).collect();
+        let mut random = fastrand::Rng::with_seed(DRAW_SEED);
+        let draw = |_| Spread::of(rounds.iter().map(|_| rounds[random.usize(..rounds.len())]).collect()).median();
+        let medians = Spread::of((0..DRAWS).map(draw).collect());
+        let (low, high) = (medians.quantile(0.025), medians.quantile(0.975));
+        Self { median: Spread::of(rounds).median(), low, high }
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} ({:.2}..{:.2})", self.median, self.low, self.high)
+    }
+}
+
+const DRAWS: usize = 4000;
+const DRAW_SEED: u64 = 1;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ratio_is_taken_round_by_round() {
+        // The machine is ten times slower in the second round; the ratio is the same in each.
+        let own = Spread::of(vec![2.0, 20.0, 4.0]);
+        let other = Spread::of(vec![1.0, 10.0, 2.0]);
+        assert_eq!(Ratio::of(&own, &other), Ratio { median: 2.0, low: 2.0, high: 2.0 });
+    }
+
+    #[test]
+    fn the_interval_is_as_wide_as_the_rounds_differ() {
+        let other = Spread::of(vec![1.0; 9]);
+        let steady = Ratio::of(&Spread::of((0..9).map(|round| 2.0 + f64::from(round) / 100.0).collect()), &other);
+        let shaky = Ratio::of(&Spread::of((0..9).map(|round| 2.0 + f64::from(round) / 4.0).collect()), &other);
+        assert!(steady.low < steady.median && steady.median < steady.high);
+        assert!(shaky.high - shaky.low > 10.0 * (steady.high - steady.low), "{steady:?}, {shaky:?}");
+        assert!(shaky.low >= 2.0 && shaky.high <= 4.0);
+    }
 
     #[test]
     fn an_odd_number_of_samples_has_a_middle() {

@@ -28,6 +28,8 @@ pub struct Options {
     pub only: Vec<String>,
     /// Rounds, at least one.
     pub rounds: usize,
+    /// Decides the order of the contenders within each round.
+    pub seed: u64,
     /// Time for one contender within one round.
     pub budget: Duration,
 }
@@ -44,13 +46,14 @@ pub struct Outcome {
 /// Runs the comparison; `progress` is told what is being measured.
 pub fn run(options: &Options, mut progress: impl FnMut(&str)) -> Outcome {
     let mut outcome = Outcome::default();
+    let mut random = fastrand::Rng::with_seed(options.seed);
     for &case in &options.cases {
         for &size in &options.sizes {
             let selected = contenders::ALL
                 .iter()
                 .filter(|contender| case_of(contender) == case && is_selected(contender, &options.only));
             let mut cell = Cell { options, size, entrants: Vec::new() };
-            let measured = cell.calibrate(selected, &mut progress).and_then(|()| cell.run());
+            let measured = cell.calibrate(selected, &mut progress).and_then(|()| cell.run(&mut random));
             cell.entrants.sort_by_key(|entrant| entrant.contender.name);
             for entrant in cell.entrants {
                 let name = entrant.contender.name;
@@ -98,7 +101,7 @@ impl Cell<'_> {
     ) -> Result<(), Stuck> {
         for contender in contenders {
             progress(&format!("{}, {} bytes: {}", case_of(contender), self.size, contender.name));
-            let load = Load { size: self.size, count: 0 };
+            let load = Load::new(self.size, 0);
             let mut entrant = Entrant { contender, load, samples: Vec::new(), failure: None };
             let mut outcome = Ok(());
             if let Run::OneWay(run) = contender.run {
@@ -113,9 +116,9 @@ impl Cell<'_> {
         Ok(())
     }
 
-    fn run(&mut self) -> Result<(), Stuck> {
+    fn run(&mut self, random: &mut fastrand::Rng) -> Result<(), Stuck> {
         for _ in 0..self.options.rounds {
-            fastrand::shuffle(&mut self.entrants);
+            random.shuffle(&mut self.entrants);
             for entrant in self.entrants.iter_mut().filter(|entrant| entrant.failure.is_none()) {
                 match entrant.measure(self.options.budget) {
                     Ok(sample) => entrant.samples.push(sample),

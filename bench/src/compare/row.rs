@@ -4,13 +4,13 @@ use std::fmt;
 
 use clap::ValueEnum;
 use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::runner::Sample;
-use crate::statistics::Spread;
+use crate::statistics::{Ratio, Spread};
 
 /// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Case {
@@ -49,13 +49,19 @@ impl Row {
     pub fn of(case: Case, size: usize, contender: &'static str, samples: &[Sample]) -> Self {
         let names: &[&str] = match case {
             Case::RoundTrip => &["p50_us", "p99_us", "p999_us"],
-            Case::OneWay => &["messages_per_second", "bytes_per_second"],
+            Case::OneWay => &["messages_per_second", "bytes_per_second", "processor_ns_per_message"],
         };
         let figure = |(index, &name): (usize, &&'static str)| {
             (name, Spread::of(samples.iter().map(|sample| quantities(sample)[index]).collect()))
         };
         let figures = names.iter().enumerate().map(figure).collect();
         Self { case, size, contender, rounds: samples.len(), figures }
+    }
+
+    /// This contender's figure as a multiple of the one of `against`, if that was measured in the same run.
+    pub fn ratio(&self, against: &str, rows: &[Row]) -> Option<Ratio> {
+        let other = rows.iter().find(|row| (row.case, row.size, row.contender) == (self.case, self.size, against))?;
+        Some(Ratio::of(self.key(), other.key()))
     }
 
     /// The quantity that ratios are made of: the median latency, or the messages per second.
@@ -75,6 +81,7 @@ impl Serialize for Row {
             map.serialize_entry(name, &spread.median())?;
             map.serialize_entry(&format!("{name}_min"), &spread.min())?;
             map.serialize_entry(&format!("{name}_max"), &spread.max())?;
+            map.serialize_entry(&format!("{name}_rounds"), spread.in_order())?;
         }
         map.end()
     }
@@ -83,7 +90,7 @@ impl Serialize for Row {
 fn quantities(sample: &Sample) -> Vec<f64> {
     match sample {
         Sample::RoundTrip(latencies) => vec![latencies.p50_us, latencies.p99_us, latencies.p999_us],
-        Sample::OneWay(result) => vec![result.messages_per_second(), result.bytes_per_second()],
+        Sample::OneWay(result) => vec![result.messages_per_second(), result.bytes_per_second(), result.processor_ns()],
     }
 }
 
@@ -96,17 +103,25 @@ mod tests {
 
     #[test]
     fn a_row_carries_median_and_spread() {
-        let load = Load { size: 64, count: 1001 };
-        let samples =
-            [1, 2, 4].map(|seconds| Sample::OneWay(Throughput { load, elapsed: Duration::from_secs(seconds) }));
+        let load = Load::new(64, 1001);
+        let samples = [1, 2, 4].map(|seconds| {
+            Sample::OneWay(Throughput {
+                load,
+                elapsed: Duration::from_secs(seconds),
+                processor: Duration::from_micros(1001),
+            })
+        });
         let row = Row::of(Case::OneWay, 64, "someone", &samples);
         assert_eq!(row.key().median(), 500.0);
         assert_eq!(
             serde_json::to_string(&row).unwrap(),
             "{\"case\":\"one_way\",\"size\":64,\"contender\":\"someone\",\"rounds\":3,\
              \"messages_per_second\":500.0,\"messages_per_second_min\":250.0,\
-             \"messages_per_second_max\":1000.0,\"bytes_per_second\":32000.0,\
-             \"bytes_per_second_min\":16000.0,\"bytes_per_second_max\":64000.0}"
+             \"messages_per_second_max\":1000.0,\"messages_per_second_rounds\":[1000.0,500.0,250.0],\
+             \"bytes_per_second\":32000.0,\"bytes_per_second_min\":16000.0,\
+             \"bytes_per_second_max\":64000.0,\"bytes_per_second_rounds\":[64000.0,32000.0,16000.0],\
+             \"processor_ns_per_message\":1000.0,\"processor_ns_per_message_min\":1000.0,\
+             \"processor_ns_per_message_max\":1000.0,\"processor_ns_per_message_rounds\":[1000.0,1000.0,1000.0]}"
         );
     }
 }

@@ -1,6 +1,11 @@
 //! What the engine has promised to show, as ratios within one run.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use super::row::{Case, Row};
+use crate::statistics::Ratio;
 
 /// A promise: one contender's figure as a multiple of another's.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,7 +25,8 @@ pub struct Bar {
 }
 
 /// A bound of a ratio, itself allowed.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Bound {
     /// For what should be small, as latencies.
     AtMost(f64),
@@ -31,34 +37,46 @@ pub enum Bound {
 /// How it turned out.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Verdict {
-    /// This ratio, and it keeps the promise.
-    Kept(f64),
-    /// This ratio, and it does not.
-    Missed(f64),
+    /// The median of this ratio keeps the promise.
+    Kept(Ratio),
+    /// The median of this ratio does not.
+    Missed(Ratio),
     /// One of the two has no result in this run.
     NotMeasured,
 }
 
 impl Bar {
-    /// Compares the medians of the two contenders.
+    /// Compares the two contenders, round by round.
     pub fn verdict(&self, rows: &[Row]) -> Verdict {
-        let median = |name| {
-            let same = |row: &&Row| (row.case, row.size, row.contender) == (self.case, self.size, name);
-            rows.iter().find(same).map(|row| row.key().median())
-        };
-        match (median(self.contender), median(self.against)) {
-            (Some(own), Some(other)) if self.bound.allows(own / other) => Verdict::Kept(own / other),
-            (Some(own), Some(other)) => Verdict::Missed(own / other),
-            _ => Verdict::NotMeasured,
+        let own = rows.iter().find(|row| (row.case, row.size, row.contender) == (self.case, self.size, self.contender));
+        match own.and_then(|row| row.ratio(self.against, rows)) {
+            Some(ratio) if self.bound.allows(ratio.median) => Verdict::Kept(ratio),
+            Some(ratio) => Verdict::Missed(ratio),
+            None => Verdict::NotMeasured,
         }
     }
 }
 
 impl Bound {
-    fn allows(self, ratio: f64) -> bool {
+    /// Whether a ratio is on the right side.
+    pub fn allows(self, ratio: f64) -> bool {
         match self {
             Self::AtMost(limit) => ratio <= limit,
             Self::AtLeast(limit) => ratio >= limit,
+        }
+    }
+
+    /// Whether at least one end of the ratio's interval is on the right side: below that, chance is no excuse.
+    pub fn allows_some(self, ratio: Ratio) -> bool {
+        self.allows(ratio.low) || self.allows(ratio.high)
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(limit) => write!(f, "<= {limit}"),
+            Self::AtLeast(limit) => write!(f, ">= {limit}"),
         }
     }
 }
@@ -73,14 +91,20 @@ const fn one_way(what: &'static str, size: usize, contender: &'static str, again
 
 /// What the engine must show; medians of a full run on an idle machine with two cores.
 pub const BARS: &[Bar] = &[
-    round_trip("64 B round trip, inline parked", "cluster-inline-parked", "zmq", 0.45),
-    round_trip("64 B round trip, inline parked", "cluster-inline-parked", "tcp-blocking", 1.25),
-    round_trip("64 B round trip, inline spinning", "cluster-inline-spinning", "zmq", 0.25),
-    round_trip("64 B round trip, dedicated parked", "cluster-dedicated-parked", "zmq", 0.9),
-    one_way("64 B one way, owned envelopes", 64, "cluster-dedicated-owned", "zmq", 5.0),
-    one_way("64 B one way, fast path", 64, "cluster-dedicated-fast", "zmq", 10.0),
-    one_way("64 KiB one way, checksum of the header", 64 << 10, "cluster-dedicated-fast-header", "tcp-framed", 0.85),
-    one_way("64 KiB one way, checksum with payload", 64 << 10, "cluster-dedicated-fast", "tcp-framed", 0.7),
+    round_trip("64 B round trip, inline parked", "cluster-inline-parked", "zmq", 0.4),
+    round_trip("64 B round trip, inline parked", "cluster-inline-parked", "tcp-blocking", 1.15),
+    round_trip("64 B round trip, inline spinning", "cluster-inline-spinning", "zmq", 0.2),
+    round_trip("64 B round trip, inline spinning", "cluster-inline-spinning", "tcp-spinning", 1.3),
+    round_trip("64 B round trip, dedicated parked", "cluster-dedicated-parked", "zmq", 0.75),
+    one_way("64 B one way, owned envelopes", 64, "cluster-dedicated-owned", "zmq", 8.0),
+    one_way("64 B one way, fast path", 64, "cluster-dedicated-fast", "zmq", 15.0),
+    one_way("64 B one way, fast path", 64, "cluster-dedicated-fast", "tcp-framed", 0.6),
+    one_way("64 B one way, fast path", 64, "cluster-dedicated-fast", "tokio-framed", 2.5),
+    one_way("64 B one way, owned envelopes", 64, "cluster-dedicated-owned", "tokio-framed", 1.2),
+    round_trip("64 B round trip, inline parked", "cluster-inline-parked", "tokio-framed", 0.9),
+    one_way("1 KiB one way, fast path", 1024, "cluster-dedicated-fast", "tcp-framed", 0.85),
+    one_way("64 KiB one way, checksum of the header", 64 << 10, "cluster-dedicated-fast-header", "tcp-framed", 0.95),
+    one_way("64 KiB one way, checksum with payload", 64 << 10, "cluster-dedicated-fast", "tcp-framed", 0.8),
 ];
 
 #[cfg(test)]
@@ -94,20 +118,27 @@ mod tests {
     }
 
     #[test]
-    fn the_ratio_is_that_of_medians() {
+    fn the_ratio_is_the_median_of_the_rounds() {
         let bar = round_trip("", "ours", "theirs", 0.5);
         let theirs = row("theirs", &[10.0, 20.0, 90.0]);
         let verdict = |ours: &[f64]| bar.verdict(&[row("ours", ours), theirs.clone()]);
-        assert_eq!(verdict(&[9.0, 10.0, 30.0]), Verdict::Kept(0.5));
-        assert_eq!(verdict(&[11.0]), Verdict::Missed(0.55));
+        assert!(matches!(verdict(&[5.0, 9.0, 60.0]), Verdict::Kept(ratio) if ratio.median == 0.5));
+        assert!(matches!(verdict(&[6.0, 9.0, 60.0]), Verdict::Missed(ratio) if ratio.median == 0.6));
     }
 
     #[test]
     fn throughput_has_to_be_at_least() {
         let bar = Bar { bound: Bound::AtLeast(5.0), ..round_trip("", "ours", "theirs", 0.0) };
         let verdict = |ours| bar.verdict(&[row("ours", &[ours]), row("theirs", &[10.0])]);
-        assert_eq!(verdict(50.0), Verdict::Kept(5.0));
-        assert_eq!(verdict(49.0), Verdict::Missed(4.9));
+        assert!(matches!(verdict(50.0), Verdict::Kept(ratio) if ratio.median == 5.0));
+        assert!(matches!(verdict(49.0), Verdict::Missed(ratio) if ratio.median == 4.9));
+    }
+
+    #[test]
+    fn an_interval_that_reaches_the_bound_is_let_pass() {
+        let ratio = Ratio { median: 4.0, low: 3.0, high: 5.0 };
+        assert!(Bound::AtLeast(5.0).allows_some(ratio) && !Bound::AtLeast(5.1).allows_some(ratio));
+        assert!(Bound::AtMost(3.0).allows_some(ratio) && !Bound::AtMost(2.9).allows_some(ratio));
     }
 
     #[test]

@@ -8,9 +8,15 @@
 
 mod cluster;
 mod frame;
+mod memcpy;
+#[cfg(feature = "peers")]
+mod rzmq;
+mod spsc;
 mod tcp_blocking;
 mod tcp_framed;
 mod tcp_spinning;
+#[cfg(feature = "peers")]
+mod tokio_framed;
 mod tokio_uring;
 mod zmq;
 
@@ -18,7 +24,8 @@ use std::error::Error;
 
 use crate::measure::{Checker, Pinger};
 
-/// All contenders. Adding one is a line here.
+/// All contenders. Adding one is a line here. Those whose libraries would slow every build down are behind the feature
+/// `peers`.
 pub const ALL: &[Contender] = &[
     Contender::round_trip("cluster-inline-parked", cluster::inline_parked),
     Contender::round_trip("cluster-inline-spinning", cluster::inline_spinning),
@@ -36,6 +43,19 @@ pub const ALL: &[Contender] = &[
     Contender::one_way("tcp-framed", tcp_framed::one_way),
     Contender::one_way("tokio-uring", tokio_uring::one_way),
     Contender::one_way("zmq", zmq::one_way),
+    Contender::round_trip("zmq-plain", zmq::round_trip_plain),
+    Contender::one_way("zmq-plain", zmq::one_way_plain),
+    Contender::round_trip("spsc-spinning", spsc::round_trip),
+    Contender::one_way("spsc-spinning", spsc::one_way),
+    Contender::one_way("memcpy", memcpy::one_way),
+    #[cfg(feature = "peers")]
+    Contender::round_trip("tokio-framed", tokio_framed::round_trip),
+    #[cfg(feature = "peers")]
+    Contender::one_way("tokio-framed", tokio_framed::one_way),
+    #[cfg(feature = "peers")]
+    Contender::round_trip("rzmq-uring", rzmq::round_trip),
+    #[cfg(feature = "peers")]
+    Contender::one_way("rzmq-uring", rzmq::one_way),
 ];
 
 /// One way of exchanging messages, in one case.

@@ -4,16 +4,41 @@
 //! servers share. A high-water mark counts messages, so for large ones it is lowered to what fits
 //! [`QUEUED_BYTES`], so that gigabytes never wait in memory; throughput is the same either way.
 //! A context for each server was measured too, and made no clear difference.
+//!
+//! Plain: as the Go libraries do it that the engine replaces, which set no option that has to do with speed: a high-water
+//! mark of 1000, the kernel's socket buffers, a context with one I/O thread for each server. What they encode with (gob) is
+//! left out; it would only make them slower.
 
 use std::thread;
 
-use cluster_bench_zmq::{Context, Envelope, Error, ZmqServer};
+use cluster_bench_zmq::{Context, Envelope, Error, Tuning, ZmqServer};
 
 use super::Outcome;
 use crate::measure::{Checker, Pinger};
 
+/// Round trip, tuned.
 pub fn round_trip(pinger: &mut Pinger) -> Outcome {
-    let (mut near, mut far) = servers(pinger.size())?;
+    ping(pinger, tuned(pinger.size())?)
+}
+
+/// Round trip, no option set.
+pub fn round_trip_plain(pinger: &mut Pinger) -> Outcome {
+    ping(pinger, plain()?)
+}
+
+/// One way, tuned.
+pub fn one_way(checker: &mut Checker) -> Outcome {
+    transfer(checker, tuned(checker.load().size)?)
+}
+
+/// One way, no option set.
+pub fn one_way_plain(checker: &mut Checker) -> Outcome {
+    transfer(checker, plain()?)
+}
+
+type Pair = (ZmqServer, ZmqServer);
+
+fn ping(pinger: &mut Pinger, (mut near, mut far): Pair) -> Outcome {
     let mut payload = vec![0; pinger.size()];
     let mut envelope = Envelope::empty();
     thread::scope(|scope| {
@@ -37,9 +62,8 @@ pub fn round_trip(pinger: &mut Pinger) -> Outcome {
     })
 }
 
-pub fn one_way(checker: &mut Checker) -> Outcome {
+fn transfer(checker: &mut Checker, (mut near, mut far): Pair) -> Outcome {
     let load = checker.load();
-    let (mut near, mut far) = servers(load.size)?;
     thread::scope(|scope| {
         let sender = scope.spawn(move || -> Result<(), Error> {
             let mut payload = vec![0; load.size];
@@ -59,12 +83,20 @@ pub fn one_way(checker: &mut Checker) -> Outcome {
     })
 }
 
-/// Two servers that are each other's peers.
-fn servers(size: usize) -> Result<(ZmqServer, ZmqServer), Error> {
+fn tuned(size: usize) -> Result<Pair, Error> {
     let context = Context::new(IO_THREADS)?;
     let queued = (QUEUED_BYTES / size.max(1)).clamp(1, QUEUED_MESSAGES) as u32;
-    let mut near = ZmqServer::bind(&context, NEAR, queued)?;
-    let mut far = ZmqServer::bind(&context, FAR, queued)?;
+    servers(&context, &context, Tuning::fast(queued))
+}
+
+fn plain() -> Result<Pair, Error> {
+    servers(&Context::new(1)?, &Context::new(1)?, Tuning::DEFAULT)
+}
+
+/// Two servers that are each other's peers.
+fn servers(near: &Context, far: &Context, tuning: Tuning) -> Result<Pair, Error> {
+    let mut near = ZmqServer::bind(near, NEAR, tuning)?;
+    let mut far = ZmqServer::bind(far, FAR, tuning)?;
     near.add_peer(FAR, &far.endpoint()?)?;
     far.add_peer(NEAR, &near.endpoint()?)?;
     Ok((near, far))

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Corrupt, check, stamp};
+use hdrhistogram::Histogram;
+
+use super::pinger::LONGEST_NS;
+use super::{Corrupt, Schedule, check, stamp};
 
 /// What a sender sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,12 +14,27 @@ pub struct Load {
     pub size: usize,
     /// How many payloads, at least 2.
     pub count: u64,
+    /// When each is to be sent; `None`: as soon as there is room.
+    pub schedule: Option<Schedule>,
 }
 
 impl Load {
-    /// Writes the number of a message, which counts from 0, into its payload.
+    /// `count` payloads of `size` bytes, as fast as they go.
+    pub fn new(size: usize, count: u64) -> Self {
+        Self { size, count, schedule: None }
+    }
+
+    /// The same, at a fixed rate.
+    pub fn at_rate(size: usize, count: u64, rate: u64) -> Self {
+        Self { schedule: Some(Schedule::new(rate)), ..Self::new(size, count) }
+    }
+
+    /// Writes the number of a message, which counts from 0, into its payload; waits until it is due.
     #[inline]
     pub fn stamp(&self, sequence: u64, payload: &mut [u8]) {
+        if let Some(schedule) = self.schedule {
+            schedule.wait(sequence);
+        }
         stamp(sequence, payload);
     }
 }
@@ -27,6 +45,8 @@ pub struct Checker {
     load: Load,
     next: u64,
     period: Option<(Instant, Instant)>,
+    /// From when each was due to when it was here, if there is a schedule.
+    latencies: Option<Histogram<u64>>,
 }
 
 impl Checker {
@@ -34,7 +54,8 @@ impl Checker {
     pub fn new(load: Load) -> Self {
         assert!(load.size >= 8, "a payload holds its number");
         assert!(load.count >= 2, "a first message and a last one");
-        Self { load, next: 0, period: None }
+        let histogram = || Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("valid bounds");
+        Self { load, next: 0, period: None, latencies: load.schedule.map(|_| histogram()) }
     }
 
     /// What has to be sent.
@@ -58,6 +79,11 @@ impl Checker {
     #[inline]
     pub fn take(&mut self, payload: &[u8]) -> Result<(), Corrupt> {
         check(payload, self.load.size, self.next)?;
+        if let (Some(schedule), Some(latencies)) = (self.load.schedule, &mut self.latencies)
+            && self.next >= self.load.count / 10
+        {
+            latencies.saturating_record(schedule.since_due(self.next).as_nanos() as u64);
+        }
         self.next += 1;
         if self.next == 1 || self.next == self.load.count {
             let now = Instant::now();
@@ -66,10 +92,15 @@ impl Checker {
         Ok(())
     }
 
+    /// How late each message was, but for the first tenth; `None` without a schedule, or before all have arrived.
+    pub fn latencies(&self) -> Option<&Histogram<u64>> {
+        self.latencies.as_ref().filter(|_| self.is_complete())
+    }
+
     /// The result; `None` until it [`is_complete`](Self::is_complete).
     pub fn throughput(&self) -> Option<Throughput> {
         let (first, last) = self.period.filter(|_| self.is_complete())?;
-        Some(Throughput { load: self.load, elapsed: last - first })
+        Some(Throughput { load: self.load, elapsed: last - first, processor: Duration::ZERO })
     }
 }
 
@@ -80,12 +111,19 @@ pub struct Throughput {
     pub load: Load,
     /// From the first message to the last.
     pub elapsed: Duration,
+    /// What both ends together used of the processor, connecting included; zero where nobody looked.
+    pub processor: Duration,
 }
 
 impl Throughput {
     /// Messages after the first one, by the time they took.
     pub fn messages_per_second(&self) -> f64 {
         (self.load.count - 1) as f64 / self.elapsed.as_secs_f64().max(1e-9)
+    }
+
+    /// Processor time of both ends for each message, in nanoseconds.
+    pub fn processor_ns(&self) -> f64 {
+        self.processor.as_nanos() as f64 / self.load.count as f64
     }
 
     /// Bytes of payload.
@@ -100,7 +138,7 @@ mod tests {
 
     #[test]
     fn only_all_messages_in_order_make_a_result() {
-        let load = Load { size: 8, count: 3 };
+        let load = Load::new(8, 3);
         let mut checker = Checker::new(load);
         let mut payload = [0; 8];
         for sequence in 0..3 {
@@ -114,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_gap_is_noticed() {
-        let load = Load { size: 8, count: 3 };
+        let load = Load::new(8, 3);
         let mut payload = [0; 8];
         load.stamp(1, &mut payload);
         let found = Checker::new(load).take(&payload);
@@ -123,9 +161,10 @@ mod tests {
 
     #[test]
     fn rates_follow_from_count_and_time() {
-        let load = Load { size: 64, count: 1001 };
-        let result = Throughput { load, elapsed: Duration::from_millis(10) };
+        let load = Load::new(64, 1001);
+        let result = Throughput { load, elapsed: Duration::from_millis(10), processor: Duration::from_micros(2002) };
         assert_eq!(result.messages_per_second(), 100_000.0);
         assert_eq!(result.bytes_per_second(), 6_400_000.0);
+        assert_eq!(result.processor_ns(), 2000.0);
     }
 }

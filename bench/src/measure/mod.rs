@@ -2,9 +2,11 @@
 
 mod checker;
 mod pinger;
+mod schedule;
 
 pub use checker::{Checker, Load, Throughput};
 pub use pinger::{Latencies, Pinger};
+pub use schedule::Schedule;
 
 /// What a receiver found wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -103,7 +103,7 @@ pub struct Latencies {
     pub total: Duration,
 }
 
-const LONGEST_NS: u64 = 60_000_000_000;
+pub(super) const LONGEST_NS: u64 = 60_000_000_000;
 
 #[cfg(test)]
 mod tests {

@@ -2,14 +2,14 @@
 //!
 //! This is what the engine is compared with: servers that know each other by number, each with one
 //! PULL socket bound at its address and one PUSH socket for each peer, as the libraries do it that
-//! the engine replaces; only tuned. The bindings cover what that needs and nothing else.
+//! the engine replaces; tuned or not. The bindings cover what that needs and nothing else.
 
 mod ffi;
 mod server;
 mod socket;
 
 pub use server::{Envelope, ZmqServer};
-pub use socket::{Context, Error, Message, Pull, Push};
+pub use socket::{Context, Error, Message, Pull, Push, Tuning};
 
 /// The version of the linked library, such as `4.3.5`.
 pub fn version() -> String {

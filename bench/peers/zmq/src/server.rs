@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::socket::{Context, Error, Message, Pull, Push};
+use crate::socket::{Context, Error, Message, Pull, Push, Tuning};
 
 /// One server: an inbox that everybody pushes to, and a connection to each peer.
 ///
@@ -14,16 +14,15 @@ pub struct ZmqServer {
     context: Context,
     inbox: Pull,
     peers: BTreeMap<u64, Push>,
-    queued: u32,
+    tuning: Tuning,
 }
 
 impl ZmqServer {
-    /// Binds at any free port of the loopback device. At most `queued` messages wait in memory for
-    /// each direction and peer.
-    pub fn bind(context: &Context, pid: u64, queued: u32) -> Result<Self, Error> {
-        let inbox = Pull::bind(context, "tcp://127.0.0.1:*", queued)?;
+    /// Binds at any free port of the loopback device.
+    pub fn bind(context: &Context, pid: u64, tuning: Tuning) -> Result<Self, Error> {
+        let inbox = Pull::bind(context, "tcp://127.0.0.1:*", tuning)?;
         inbox.set_timeout(RECEIVE_LIMIT)?;
-        Ok(Self { pid, context: context.clone(), inbox, peers: BTreeMap::new(), queued })
+        Ok(Self { pid, context: context.clone(), inbox, peers: BTreeMap::new(), tuning })
     }
 
     /// This server's number.
@@ -38,7 +37,7 @@ impl ZmqServer {
 
     /// Connects to the peer that is bound at `endpoint`.
     pub fn add_peer(&mut self, pid: u64, endpoint: &str) -> Result<(), Error> {
-        self.peers.insert(pid, Push::connect(&self.context, endpoint, self.queued)?);
+        self.peers.insert(pid, Push::connect(&self.context, endpoint, self.tuning)?);
         Ok(())
     }
 
@@ -117,7 +116,7 @@ mod tests {
     fn unicast_and_broadcast_arrive_with_sender_and_id() {
         let context = Context::new(1).unwrap();
         let mut servers: Vec<ZmqServer> =
-            [100, 200, 300].map(|pid| ZmqServer::bind(&context, pid, 1000).unwrap()).into();
+            [100, 200, 300].map(|pid| ZmqServer::bind(&context, pid, Tuning::DEFAULT).unwrap()).into();
         let addresses: Vec<(u64, String)> =
             servers.iter().map(|server| (server.pid(), server.endpoint().unwrap())).collect();
         for server in &mut servers {

@@ -97,16 +97,38 @@ impl Drop for Socket {
     }
 }
 
+/// How sockets are set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuning {
+    /// So many messages wait in memory for each direction and peer.
+    pub queued: u32,
+    /// The kernel's buffers for each connection; `None` leaves them to the kernel.
+    pub socket_buffer_bytes: Option<u32>,
+}
+
+impl Tuning {
+    /// For throughput: large buffers, and as many messages as are asked for.
+    pub fn fast(queued: u32) -> Self {
+        Self { queued, socket_buffer_bytes: Some(4 << 20) }
+    }
+
+    /// What libzmq does when no option is set.
+    pub const DEFAULT: Self = Self { queued: 1000, socket_buffer_bytes: None };
+
+    fn socket_buffer(self) -> c_int {
+        self.socket_buffer_bytes.map_or(-1, |bytes| bytes as c_int)
+    }
+}
+
 /// The receiving end of a pipeline, bound at an address.
 pub struct Pull(Socket);
 
 impl Pull {
-    /// Binds at `endpoint`; `tcp://127.0.0.1:*` takes any free port. At most `queued` messages wait
-    /// in memory.
-    pub fn bind(context: &Context, endpoint: &str, queued: u32) -> Result<Self, Error> {
+    /// Binds at `endpoint`; `tcp://127.0.0.1:*` takes any free port.
+    pub fn bind(context: &Context, endpoint: &str, tuning: Tuning) -> Result<Self, Error> {
         let socket = Socket::new(context, ffi::ZMQ_PULL)?;
-        socket.set(ffi::ZMQ_RCVHWM, queued as c_int)?;
-        socket.set(ffi::ZMQ_RCVBUF, SOCKET_BUFFER_BYTES)?;
+        socket.set(ffi::ZMQ_RCVHWM, tuning.queued as c_int)?;
+        socket.set(ffi::ZMQ_RCVBUF, tuning.socket_buffer())?;
         let endpoint = CString::new(endpoint).map_err(|_| Error(libc::EINVAL))?;
         // SAFETY: the socket is open and the string ends with a zero.
         check(unsafe { ffi::zmq_bind(socket.raw.as_ptr(), endpoint.as_ptr()) })?;
@@ -140,12 +162,11 @@ impl Pull {
 pub struct Push(Socket);
 
 impl Push {
-    /// Connects to `endpoint`, now or when somebody binds there. At most `queued` messages wait in
-    /// memory.
-    pub fn connect(context: &Context, endpoint: &str, queued: u32) -> Result<Self, Error> {
+    /// Connects to `endpoint`, now or when somebody binds there.
+    pub fn connect(context: &Context, endpoint: &str, tuning: Tuning) -> Result<Self, Error> {
         let socket = Socket::new(context, ffi::ZMQ_PUSH)?;
-        socket.set(ffi::ZMQ_SNDHWM, queued as c_int)?;
-        socket.set(ffi::ZMQ_SNDBUF, SOCKET_BUFFER_BYTES)?;
+        socket.set(ffi::ZMQ_SNDHWM, tuning.queued as c_int)?;
+        socket.set(ffi::ZMQ_SNDBUF, tuning.socket_buffer())?;
         socket.set(ffi::ZMQ_SNDTIMEO, SEND_LIMIT_MS)?;
         socket.set(ffi::ZMQ_LINGER, LINGER_MS)?;
         let endpoint = CString::new(endpoint).map_err(|_| Error(libc::EINVAL))?;
@@ -222,8 +243,6 @@ impl Drop for Message {
 fn check(answer: c_int) -> Result<(), Error> {
     if answer < 0 { Err(Error::last()) } else { Ok(()) }
 }
-
-const SOCKET_BUFFER_BYTES: c_int = 4 << 20;
 
 /// A peer that takes nothing for so long is an error in a benchmark.
 const SEND_LIMIT_MS: c_int = 20_000;

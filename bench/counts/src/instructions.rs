@@ -1,0 +1,130 @@
+//! Runs the benchmarks of `benches/pure` under valgrind, and collects how many instructions each of them took.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::error::Error;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::baseline::Baseline;
+
+/// Counts the instructions of every benchmark.
+pub fn count() -> Result<Baseline, Box<dyn Error>> {
+    let valgrind = version("valgrind")
+        .map_err(|error| format!("valgrind counts the instructions, and does not run: {error}; see `ci/counts`"))?;
+    let results = env::temp_dir().join(format!("cluster-instructions-{}", std::process::id()));
+    let ran = run(&results);
+    let counts = ran.and_then(|()| collect(&results));
+    fs::remove_dir_all(&results).or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })?;
+    let counts = counts?;
+    if counts.is_empty() {
+        return Err("not one benchmark was run".into());
+    }
+    Ok(Baseline {
+        unit: "instructions".to_owned(),
+        allowed_percent: 1.0,
+        allowed_beside: 0.0,
+        taken_with: BTreeMap::from([("rustc".to_owned(), version("rustc")?), ("valgrind".to_owned(), valgrind)]),
+        counts,
+    })
+}
+
+fn run(results: &Path) -> Result<(), Box<dyn Error>> {
+    // Its output is a table for people, and it goes on; what is wanted here are the summaries.
+    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
+        .args(["bench", "--quiet", "--package", env!("CARGO_PKG_NAME"), "--bench", "pure"])
+        .args(["--", "--save-summary=json", "--nosummary"])
+        .env("GUNGRAUN_HOME", results)
+        .stdout(io::stderr())
+        .status()?;
+    if status.success() { Ok(()) } else { Err(format!("the benchmarks under valgrind: {status}").into()) }
+}
+
+/// The part of a benchmark's summary that is of interest.
+#[derive(Deserialize)]
+struct Summary {
+    group: String,
+    function_name: String,
+    id: String,
+    profiles: Vec<Profile>,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    tool: String,
+    data: Data,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    total: Total,
+}
+
+#[derive(Deserialize)]
+struct Total {
+    metrics: BTreeMap<String, Metric>,
+}
+
+#[derive(Deserialize)]
+struct Metric {
+    values: Values,
+}
+
+#[derive(Deserialize)]
+struct Values {
+    new: f64,
+}
+
+fn collect(folder: &Path) -> Result<BTreeMap<String, f64>, Box<dyn Error>> {
+    let mut counts = BTreeMap::new();
+    let mut folders = vec![PathBuf::from(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().is_some_and(|name| name == "summary.json") {
+                let (name, instructions) = read(&fs::read_to_string(&path)?)?;
+                counts.insert(name, instructions);
+            }
+        }
+    }
+    Ok(counts)
+}
+
+fn read(summary: &str) -> Result<(String, f64), Box<dyn Error>> {
+    let summary: Summary = serde_json::from_str(summary)?;
+    let name = format!("{}: {}, {}", summary.group, summary.function_name, summary.id).replace('_', " ");
+    let profile = summary.profiles.iter().find(|profile| profile.tool == "Callgrind");
+    let metric = profile.and_then(|profile| profile.data.total.metrics.get("Ir"));
+    let metric = metric.ok_or_else(|| format!("{name}: the summary has no count of instructions"))?;
+    Ok((name, metric.values.new))
+}
+
+/// The first line of what a program says about its version.
+pub fn version(program: &str) -> Result<String, Box<dyn Error>> {
+    let output = Command::new(program).arg("--version").output()?;
+    let text = String::from_utf8(output.stdout)?;
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_are_read_from_a_summary() {
+        let summary = r#"{"group": "records", "function_name": "push", "id": "of_80", "profiles": [
+            {"tool": "Callgrind", "data": {"total": {"metrics": {"Ir": {"values": {"new": 49137}}}}}}]}"#;
+        assert_eq!(read(summary).unwrap(), ("records: push, of 80".to_owned(), 49137.0));
+        assert!(read(&summary.replace("\"Ir\"", "\"Dr\"")).is_err());
+    }
+}

@@ -1,0 +1,112 @@
+//! Counts what the engine costs in instructions, system calls and allocations, and holds it against committed baselines.
+//!
+//! These figures are the same on a busy machine and on an idle one, so that a small growth is a change of the code and
+//! nothing else.
+
+mod baseline;
+mod instructions;
+mod structure;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use baseline::Baseline;
+use structure::allocations::CountingAllocator;
+use structure::workloads::Workload;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+/// Counts of the engine's costs that do not depend on noise.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Counts, and fails if anything has grown above its baseline.
+    Check(Selection),
+    /// Counts, and writes the baselines; the difference is for the commit to show.
+    Update(Selection),
+    /// Runs one workload and says nothing: what `check` runs under strace.
+    Workload {
+        /// Which.
+        workload: Workload,
+        /// How many messages.
+        #[arg(long)]
+        messages: u64,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Selection {
+    /// Only this layer.
+    #[arg(value_enum)]
+    layer: Option<Layer>,
+
+    /// The folder of the baselines.
+    #[arg(long, default_value = "ci/baselines")]
+    baselines: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Layer {
+    // First: the benchmarks of the other one build this program anew, in the place of the one that runs.
+    /// System calls and allocations of fixed workloads.
+    Structure,
+    /// Instructions of the pure code, by valgrind.
+    Instructions,
+}
+
+impl Layer {
+    fn count(self) -> Result<Baseline, Box<dyn Error>> {
+        match self {
+            Self::Instructions => instructions::count(),
+            Self::Structure => structure::count(),
+        }
+    }
+
+    fn file(self) -> &'static str {
+        match self {
+            Self::Instructions => "instructions.json",
+            Self::Structure => "structure.json",
+        }
+    }
+
+    fn selected(selection: &Selection) -> Vec<Self> {
+        selection.layer.map_or_else(|| Self::value_variants().to_vec(), |layer| vec![layer])
+    }
+}
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    match Arguments::parse().command {
+        Command::Check(selection) => {
+            let mut passed = true;
+            for layer in Layer::selected(&selection) {
+                let baseline = Baseline::read(&selection.baselines.join(layer.file()))?;
+                let comparison = baseline.compare(&layer.count()?);
+                write!(io::stdout(), "{comparison}")?;
+                passed &= comparison.passed();
+            }
+            Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Update(selection) => {
+            for layer in Layer::selected(&selection) {
+                let path = selection.baselines.join(layer.file());
+                layer.count()?.write(&path)?;
+                writeln!(io::stdout(), "wrote {}; see `git diff {}`", path.display(), path.display())?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Workload { workload, messages } => {
+            workload.connect()?.run(messages)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

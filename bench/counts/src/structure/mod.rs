@@ -1,0 +1,48 @@
+//! System calls and allocations of fixed workloads, for a thousand messages each.
+
+pub mod allocations;
+mod system_calls;
+pub mod workloads;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use clap::ValueEnum;
+
+use crate::baseline::Baseline;
+use crate::instructions::version;
+use allocations::Allocations;
+use workloads::Workload;
+
+/// Counts everything.
+pub fn count() -> Result<Baseline, Box<dyn Error>> {
+    let mut counts = BTreeMap::new();
+    for &workload in Workload::value_variants() {
+        let mut keep = |what: &str, per_message: f64| {
+            // Two decimals are as fine as anything that matters.
+            counts.insert(format!("{}: {what}", workload.name()), (per_message * 100_000.0).round() / 100.0);
+        };
+        let used = allocations_of(workload)?;
+        keep("allocations", used.count as f64 / workload.messages() as f64);
+        keep("allocated bytes", used.bytes as f64 / workload.messages() as f64);
+        if workload.has_steady_calls() {
+            let calls = system_calls::count(workload, workload.messages())?;
+            keep("enters into the ring", calls.get("io_uring_enter").copied().unwrap_or(0.0));
+            keep("system calls", calls.values().sum());
+        }
+    }
+    Ok(Baseline {
+        unit: "for 1000 messages".to_owned(),
+        allowed_percent: 1.0,
+        allowed_beside: 0.5,
+        taken_with: BTreeMap::from([("rustc".to_owned(), version("rustc")?)]),
+        counts,
+    })
+}
+
+fn allocations_of(workload: Workload) -> Result<Allocations, Box<dyn Error>> {
+    let mut pair = workload.connect()?;
+    let before = Allocations::so_far();
+    pair.run(workload.messages())?;
+    Ok(Allocations::so_far() - before)
+}

@@ -1,0 +1,150 @@
+//! Fixed workloads between two servers that one thread drives, so that the same is done every time.
+
+use std::error::Error;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use cluster::{Builder, Config, Engine, Envelope, Idle, Node, Server};
+
+/// What is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Workload {
+    /// 64 bytes go and come back, as owned envelopes.
+    RoundTrip,
+    /// Batches of 1000 payloads of 64 bytes, encoded in place and read where they were received.
+    BatchInPlace,
+    /// The same as owned envelopes.
+    BatchOwned,
+    /// Envelopes of 64 KiB, owned, one after the other.
+    Large,
+}
+
+impl Workload {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RoundTrip => "round-trip",
+            Self::BatchInPlace => "batch-in-place",
+            Self::BatchOwned => "batch-owned",
+            Self::Large => "large",
+        }
+    }
+
+    /// Enough messages that what happens now and then has a share in the result.
+    pub fn messages(self) -> u64 {
+        match self {
+            Self::RoundTrip | Self::Large => 2_000,
+            Self::BatchInPlace | Self::BatchOwned => 200_000,
+        }
+    }
+
+    /// Whether it makes the same system calls every time. How often 64 KiB pass in one piece is the kernel's affair.
+    pub fn has_steady_calls(self) -> bool {
+        self != Self::Large
+    }
+
+    /// Two servers with a link between them.
+    pub fn connect(self) -> Result<Pair, Box<dyn Error>> {
+        let mut pair = Pair::new(self)?;
+        // The first messages make connections, and memory that is then used again.
+        pair.run(10 * BATCH)?;
+        Ok(pair)
+    }
+}
+
+/// Two servers on inline engines of their own, both driven by the calling thread.
+pub struct Pair {
+    workload: Workload,
+    near: Node,
+    far: Node,
+}
+
+impl Pair {
+    fn new(workload: Workload) -> Result<Self, Box<dyn Error>> {
+        let (near, far) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+        let config = Config::new([(NEAR, near.local_addr()?.to_string()), (FAR, far.local_addr()?.to_string())])?;
+        let near = Builder::new(NEAR, &config).engine(&Engine::inline(PARK)?).listener(near).start()?;
+        let far = Builder::new(FAR, &config).engine(&Engine::inline(PARK)?).listener(far).start()?;
+        let mut pair = Self { workload, near, far };
+        pair.near.outbox().send(Envelope::to(FAR).body("hello"))?;
+        while pair.far.inbox().try_recv().is_err() {
+            pair.near.poll();
+        }
+        Ok(pair)
+    }
+
+    /// Exchanges so many messages, and checks what arrives.
+    pub fn run(&mut self, messages: u64) -> Result<(), Box<dyn Error>> {
+        match self.workload {
+            Workload::RoundTrip => (0..messages).try_for_each(|number| self.round_trip(number)),
+            Workload::Large => (0..messages).try_for_each(|_| self.large()),
+            Workload::BatchInPlace => (0..messages / BATCH).try_for_each(|_| self.batch_in_place()),
+            Workload::BatchOwned => (0..messages / BATCH).try_for_each(|_| self.batch_owned()),
+        }
+    }
+
+    fn round_trip(&mut self, number: u64) -> Result<(), Box<dyn Error>> {
+        let mut payload = [7; 64];
+        payload[..8].copy_from_slice(&number.to_le_bytes());
+        self.near.outbox().send(Envelope::to(FAR).body(&payload[..]))?;
+        self.near.poll();
+        let question = self.far.inbox().recv_timeout(PATIENCE)?;
+        self.far.outbox().send(Envelope::to(NEAR).id(question.msg_id).body(&question.msg[..]))?;
+        self.far.poll();
+        let answer = self.near.inbox().recv_timeout(PATIENCE)?;
+        if answer.msg[..] == payload { Ok(()) } else { Err("another answer than what was asked".into()) }
+    }
+
+    fn large(&mut self) -> Result<(), Box<dyn Error>> {
+        let payload = vec![7; 64 << 10];
+        self.near.outbox().send(Envelope::to(FAR).body(payload))?;
+        loop {
+            self.near.poll();
+            if let Ok(envelope) = self.far.inbox().try_recv() {
+                return if envelope.msg.len() == 64 << 10 { Ok(()) } else { Err("another length".into()) };
+            }
+        }
+    }
+
+    fn batch_in_place(&mut self) -> Result<(), Box<dyn Error>> {
+        for number in 0..BATCH {
+            let claim = self.near.outbox().try_claim(FAR, 64)?;
+            claim.write(|payload| payload[..8].copy_from_slice(&number.to_le_bytes()));
+        }
+        let (mut next, mut wrong) = (0, 0);
+        while next < BATCH {
+            self.near.poll();
+            self.far.inbox().drain(|envelope| {
+                wrong += u64::from(envelope.msg[..8] != next.to_le_bytes());
+                next += 1;
+            });
+        }
+        if wrong == 0 { Ok(()) } else { Err(format!("{wrong} messages out of order").into()) }
+    }
+
+    fn batch_owned(&mut self) -> Result<(), Box<dyn Error>> {
+        for number in 0..BATCH {
+            let mut payload = [7; 64];
+            payload[..8].copy_from_slice(&number.to_le_bytes());
+            self.near.outbox().try_send(Envelope::to(FAR).body(&payload[..]))?;
+        }
+        let mut next = 0_u64;
+        while next < BATCH {
+            self.near.poll();
+            while let Ok(envelope) = self.far.inbox().try_recv() {
+                if envelope.msg[..8] != next.to_le_bytes() {
+                    return Err(format!("another message than number {next}").into());
+                }
+                next += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+const NEAR: u64 = 1;
+const FAR: u64 = 2;
+const BATCH: u64 = 1000;
+const PATIENCE: Duration = Duration::from_secs(20);
+const PARK: Idle = Idle { spin_us: 0, yield_us: 0, park: true };
