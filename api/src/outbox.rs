@@ -28,7 +28,7 @@ const IDS: i64 = 1024;
 /// A clone is an outbox of its own, for another thread. Order holds within an outbox, for each recipient and lane.
 ///
 /// An inline server sends when its loop turns: in `recv`, `drain`, [`Handle::poll`](crate::Handle::poll), a `send` that
-/// waits for room, and after every 32 KiB.
+/// waits for room, a [`flush`](Outbox::flush), and after every 128 KiB.
 pub struct Outbox {
     sender: Sender,
     pid: Pid,
