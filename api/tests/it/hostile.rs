@@ -114,7 +114,8 @@ fn await_end(stream: &mut TcpStream, what: &str) {
 /// Connects as server 3, as it should be done. The connection, and what the server said of itself.
 fn impersonate(config: &Config, hello: &Hello) -> (TcpStream, Hello) {
     let address = config.address_of(1).unwrap();
-    for _ in 0..200 {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
         let mut stream = dial(address);
         stream.write_all(&say_hello(hello)).unwrap();
         match hear(&mut stream) {
