@@ -33,6 +33,8 @@ mod shard;
 mod stats;
 pub mod stream;
 mod sync;
+#[cfg(test)]
+mod testing;
 mod time;
 pub mod wire;
 

@@ -4,47 +4,10 @@ mod model;
 
 use crate::payload::Body;
 
-use super::{AckError, Dropped, Part, Perish, StreamReader, Taken, stream};
+use super::{AckError, Dropped, Perish, StreamReader, Taken, stream};
+use crate::testing::{Random, part_bytes};
 use crate::time::Time;
 use crate::wire::{FIRST, FRAGMENT, LAST, frame_bytes};
-
-/// Random numbers from a seed: xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Random {
-        let mut random = Random((seed ^ 0x5DEE_CE66_D1CE_4E5B).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        random.next();
-        random
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    /// A number below `limit`, which is not 0.
-    fn below(&mut self, limit: u64) -> u64 {
-        (self.next() >> 16) % limit
-    }
-
-    fn one_in(&mut self, count: u64) -> bool {
-        self.below(count) == 0
-    }
-}
-
-#[expect(unsafe_code, reason = "a region says where its bytes are, and the kernel that reads them is played here")]
-fn part_bytes(part: &Part) -> &[u8] {
-    match part {
-        // SAFETY: the region keeps its memory mapped, and nobody writes to it here: one thread runs the test, and the
-        // slice is compared before anything else happens.
-        Part::Ring(region) => unsafe { std::slice::from_raw_parts(region.as_ptr(), region.len()) },
-        Part::Shared(bytes) => bytes,
-        Part::Static(bytes) => bytes,
-    }
-}
 
 /// Stands for the flags of what is skipped.
 const SKIP: u16 = u16::MAX;

@@ -8,10 +8,13 @@ use cluster::{BROADCAST, Envelope, Server};
 use super::{cluster, take_all};
 
 const MESSAGES: usize = 2_000_000;
+/// Million messages a second, in virtual time, on one thread.
+const LEAST: f64 = 1.0;
 
 fn report(what: &str, messages: usize, begin: Instant) {
     let rate = messages as f64 / begin.elapsed().as_secs_f64() / 1e6;
     eprintln!("{what}: {rate:.2} M msg/s");
+    assert!(rate >= LEAST, "{what}: {rate:.2} M msg/s, at least {LEAST} is promised");
 }
 
 #[test]

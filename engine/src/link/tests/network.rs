@@ -3,7 +3,7 @@
 use zerocopy::IntoBytes;
 
 use super::super::{Batch, Piece};
-use crate::stream::Part;
+use crate::testing::part_bytes;
 use crate::time::Time;
 
 /// Whose an end is: as in the shard.
@@ -77,15 +77,4 @@ pub(super) fn read_batch(batch: &Batch, from: usize, to: usize, out: &mut Vec<u8
         at += bytes.len();
     }
     assert_eq!(at, batch.bytes(), "a batch knows its length");
-}
-
-#[expect(unsafe_code, reason = "a region says where its bytes are, and the kernel that reads them is played here")]
-fn part_bytes(part: &Part) -> &[u8] {
-    match part {
-        // SAFETY: the region keeps its memory mapped, and nobody writes to it here: one thread runs the simulation, and
-        // the slice is copied before anything else happens. (Its contents may be old; that is what is being tested.)
-        Part::Ring(region) => unsafe { std::slice::from_raw_parts(region.as_ptr(), region.len()) },
-        Part::Shared(bytes) => bytes,
-        Part::Static(bytes) => bytes,
-    }
 }

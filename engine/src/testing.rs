@@ -1,0 +1,42 @@
+//! What the tests of several layers share.
+
+use crate::stream::Part;
+
+/// Random numbers from a seed: xorshift64*.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Random {
+        let mut random = Random((seed ^ 0x5DEE_CE66_D1CE_4E5B).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        random.next();
+        random
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// A number below `limit`, which is not 0.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        (self.next() >> 16) % limit
+    }
+
+    pub(crate) fn one_in(&mut self, count: u64) -> bool {
+        self.below(count) == 0
+    }
+}
+
+/// The bytes that a part stands for.
+#[expect(unsafe_code, reason = "a region says where its bytes are, and the kernel that reads them is played here")]
+pub(crate) fn part_bytes(part: &Part) -> &[u8] {
+    match part {
+        // SAFETY: the region keeps its memory mapped, and nobody writes to it here: one thread runs the test, and the
+        // bytes are compared or copied before anything else happens. (They may be old; some tests are about that.)
+        Part::Ring(region) => unsafe { std::slice::from_raw_parts(region.as_ptr(), region.len()) },
+        Part::Shared(bytes) => bytes,
+        Part::Static(bytes) => bytes,
+    }
+}
