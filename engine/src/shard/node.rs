@@ -50,7 +50,6 @@ pub(super) struct Stopping {
     pub(super) report: Option<mpsc::Sender<Vec<Undelivered>>>,
     /// Goodbyes are said, connections are ending.
     pub(super) leaving: bool,
-    pub(super) undelivered: Vec<Undelivered>,
 }
 
 impl Node {

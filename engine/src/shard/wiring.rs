@@ -50,8 +50,7 @@ impl<D: Driver> Shard<D> {
             Command::Stop { node, patience, report } => match self.nodes.get_mut(&node) {
                 Some(state) => {
                     let deadline = now + patience;
-                    state.stopping =
-                        Some(Stopping { deadline, report: Some(report), leaving: false, undelivered: Vec::new() });
+                    state.stopping = Some(Stopping { deadline, report: Some(report), leaving: false });
                     self.timers.set(deadline, Timer::Stop(node));
                     if let Some(listener) = state.listener {
                         self.driver.close(listener);
@@ -447,23 +446,21 @@ impl<D: Driver> Shard<D> {
                 return;
             }
             stopping.leaving = true;
-            let undelivered = node.undelivered();
-            node.account_for(&undelivered);
-            if let Some(stopping) = &mut node.stopping {
-                stopping.undelivered = undelivered;
-            }
             self.leave(id, now);
         }
         let Some(node) = self.nodes.get_mut(&id) else { return };
         if node.open_sockets > 0 {
             return;
         }
-        if let Some(node) = self.nodes.remove(&id)
-            && let Some(mut stopping) = node.stopping
+        if let Some(mut node) = self.nodes.remove(&id)
+            && let Some(mut stopping) = node.stopping.take()
             && let Some(report) = stopping.report.take()
         {
+            // Counted last: a send that had begun when the stop did has written its envelope by now.
+            let undelivered = node.undelivered();
+            node.account_for(&undelivered);
             // Whoever stopped the server may have gone away without waiting.
-            let _ = report.send(stopping.undelivered);
+            let _ = report.send(undelivered);
         }
     }
 
