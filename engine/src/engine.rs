@@ -606,6 +606,9 @@ impl Tenancy {
         if self.stopped.swap(true, Ordering::AcqRel) {
             return Vec::new();
         }
+        // A send on another thread that has looked before this may still be writing; it is given time to end, so that it is
+        // counted. (A flag in each outbox would tell for certain.)
+        thread::sleep(Duration::from_millis(10));
         let (report, reported) = mpsc::channel();
         // `Time` counts from the loop's own clock; a duration is all that both sides share.
         self.drive.mailbox.command(Command::Stop { node: self.node, patience, report });
