@@ -77,7 +77,7 @@ impl Outbox {
     /// # let config = cluster::Config::new([(100, "127.0.0.1:8001"), (200, "127.0.0.1:8002")]).unwrap();
     /// # use cluster::Server;
     /// # let mut alice = cluster::start(100, &config).unwrap();
-    /// alice.outbox().claim(200, 8)?.write(|buffer| buffer.copy_from_slice(&7u64.to_le_bytes()));
+    /// alice.outbox().claim(200, 8)?.write(|buffer| buffer.copy_from_slice(&7u64.to_le_bytes()))?;
     /// # Ok::<(), cluster::SendError>(())
     /// ```
     ///
@@ -142,7 +142,7 @@ impl Outbox {
         if let Err(error) = room {
             return Err(self.error(error, Draft::new(Recipients::One(pid), lane), vec![pid]));
         }
-        Ok(Claim { sender: &mut self.sender, index, lane, id, length })
+        Ok(Claim { outbox: self, pid, index, lane, id, length })
     }
 
     #[inline]
@@ -192,32 +192,30 @@ impl Outbox {
         let mut failed = Vec::new();
         let mut failure = PushError::Full;
         for &pid in recipients {
-            let Ok(index) = self.sender.index_of(pid) else { continue };
-            loop {
-                let pushed = if perish.is_perishable() {
-                    self.sender.push_perishable(index, draft.lane, id, &draft.body, perish)
-                } else {
-                    self.sender.push(index, draft.lane, id, &draft.body, false)
-                };
-                let error = match pushed {
-                    Ok(()) => break,
-                    Err(PushError::Full) if patient => {
-                        match self.wait_for_room(index, draft.lane, draft.body.len(), deadline) {
-                            Ok(()) => continue,
-                            Err(error) => error,
+            let sent = self.sender.index_of(pid).and_then(|index| {
+                loop {
+                    let pushed = if perish.is_perishable() {
+                        self.sender.push_perishable(index, draft.lane, id, &draft.body, perish)
+                    } else {
+                        self.sender.push(index, draft.lane, id, &draft.body, false)
+                    };
+                    match pushed {
+                        Err(PushError::Full) if patient => {
+                            self.wait_for_room(index, draft.lane, draft.body.len(), deadline)?;
                         }
+                        pushed => return pushed,
                     }
-                    Err(error) => error,
-                };
+                }
+            });
+            if let Err(error) = sent {
                 failed.push(pid);
                 failure = error;
-                break;
             }
         }
         if failed.is_empty() {
             return Ok(());
         }
-        if let (PushError::UnknownPid, Some(pid)) = (failure, failed.first().copied()) {
+        if let (PushError::UnknownPid, Some(pid)) = (failure, failed.last().copied()) {
             // Removed while the envelope waited for it: it alone does not get it.
             let envelope = Box::new(draft.id(id).readdressed(failed).into_owned());
             return Err(SendError::UnknownPid { envelope, pid, this: self.pid });
@@ -267,6 +265,11 @@ impl Outbox {
     }
 
     #[cold]
+    fn lost(&self, pid: Pid, lane: Lane, id: i64, error: PushError, message: Vec<u8>) -> SendError {
+        self.error(error, Draft::new(Recipients::One(pid), lane).id(id).body(message), vec![pid])
+    }
+
+    #[cold]
     fn error(&self, error: PushError, draft: Draft<'_>, pids: Vec<Pid>) -> SendError {
         let limit = self.sender.max_envelope_bytes();
         match error {
@@ -299,7 +302,8 @@ impl fmt::Debug for Outbox {
 /// Room for one message: see [`Outbox::claim`]. Dropping it sends nothing.
 #[must_use = "a claim sends nothing until it is written"]
 pub struct Claim<'a> {
-    sender: &'a mut Sender,
+    outbox: &'a mut Outbox,
+    pid: Pid,
     index: usize,
     lane: Lane,
     id: i64,
@@ -311,12 +315,18 @@ impl Claim<'_> {
     ///
     /// The buffer has the claimed length and is aligned to 8 bytes. What stands in it is left over from earlier messages
     /// to the same recipient: write all of it.
+    ///
+    /// # Errors
+    /// `Stopped` or `UnknownPid` if the server was stopped, or the peer removed, since the claim; the envelope in the error
+    /// has the message that `write` wrote.
     #[inline]
-    pub fn write(self, write: impl FnOnce(&mut [u8])) {
-        let Claim { sender, index, lane, id, length } = self;
-        // There was room when it was claimed, and nobody else writes to this stream. If the server was stopped since, the
-        // message is one of those that its stop could not deliver.
-        let _ = sender.push_with(index, lane, id, length, write);
+    pub fn write(self, write: impl FnOnce(&mut [u8])) -> Result<(), SendError> {
+        let Claim { outbox, pid, index, lane, id, length } = self;
+        // There was room when it was claimed, and nobody else writes to this stream.
+        match outbox.sender.push_with(index, lane, id, length, write) {
+            Ok(()) => Ok(()),
+            Err((error, message)) => Err(outbox.lost(pid, lane, id, error, message)),
+        }
     }
 }
 

@@ -161,21 +161,21 @@ impl Engine {
         let index = self.next.fetch_add(1, Ordering::Relaxed) % self.loops.len();
         let drive = self.loops[index].drive.clone();
         let node = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let roster = Arc::new(Roster::new(tenant.peers.iter().map(|(pid, _)| *pid)));
+        let roster = Roster::new(tenant.peers.iter().map(|(pid, _)| *pid));
         let stats = StatsTable::new();
         tenant.peers.iter().for_each(|(pid, _)| stats.add(*pid));
         let events = EventQueue::new();
-        let stopped = Arc::new(AtomicBool::new(false));
         let (inbox, receiver) = inbox::inbox(node, drive.mailbox.clone());
         let outboxes = Arc::new(OutboxShared {
             node,
-            roster: roster.clone(),
+            roster,
             ring_bytes: tenant.ring_bytes,
             max_envelope_bytes: tenant.local.max_envelope_bytes,
             numbers: AtomicU32::new(0),
             outboxes: AtomicU32::new(0),
             stats: stats.clone(),
-            stopped: stopped.clone(),
+            stopped: AtomicBool::new(false),
+            grace: Arc::default(),
         });
         drive.mailbox.command(Command::Start(Box::new(Seed {
             node,
@@ -184,11 +184,11 @@ impl Engine {
             peers: tenant.peers,
             inbox,
             events: events.clone(),
-            stats: stats.clone(),
+            stats,
         })));
-        let sender = Sender::new(outboxes, drive.clone());
+        let sender = Sender::new(outboxes.clone(), drive.clone());
         let events = Events::new(events, drive.clone());
-        let tenancy = Tenancy { node, drive, roster, stats, stopped, _engine: self.clone() };
+        let tenancy = Tenancy { node, drive, outboxes, _engine: self.clone() };
         Attached { receiver, sender, events, tenancy }
     }
 
@@ -515,10 +515,7 @@ impl Events {
 pub struct Tenancy {
     node: u32,
     drive: Drive,
-    roster: Arc<Roster>,
-    stats: Arc<StatsTable>,
-    /// Seen by the outboxes too.
-    stopped: Arc<AtomicBool>,
+    outboxes: Arc<OutboxShared>,
     /// Keeps the loops running.
     _engine: Arc<Engine>,
 }
@@ -535,13 +532,13 @@ impl Tenancy {
     pub fn stats(&self) -> Vec<PeerStats> {
         // Asked first: what is counted afterwards is in flight.
         let acknowledged = self.acknowledged();
-        let mut rows = self.stats.read();
+        let mut rows = self.outboxes.stats.read();
         for row in &mut rows {
             // Several links, if the peer was removed and added again.
             let links = acknowledged.iter().filter(|(pid, _)| *pid == row.pid);
             let found = links.map(|(_, acknowledged)| *acknowledged).reduce(|sum, more| sum + more);
             // A loop that has not turned yet knows no peers.
-            let none_yet = (!self.stopped.load(Ordering::Acquire)).then_some(0);
+            let none_yet = (!self.outboxes.is_stopped()).then_some(0);
             row.settle(found.or(none_yet));
         }
         rows
@@ -575,26 +572,26 @@ impl Tenancy {
     /// stay as they are. Returns whether it is new.
     pub fn set_peer(&self, pid: Pid, addresses: Vec<SocketAddr>) -> bool {
         let node = self.node;
-        if let Some(link) = self.roster.link_of(pid) {
+        if let Some(link) = self.outboxes.roster.link_of(pid) {
             self.drive.mailbox.command(Command::Move { link: LinkKey { node, link }, addresses });
             return false;
         }
-        self.roster.add(pid, |link| {
-            self.stats.add(pid);
+        self.outboxes.roster.add(pid, |link| {
+            self.outboxes.stats.add(pid);
             self.drive.mailbox.command(Command::Add { link: LinkKey { node, link }, pid, addresses });
         })
     }
 
     /// Ends the link to a peer for good. Returns what it has not acknowledged; `None` if it is no peer.
     pub fn remove_peer(&self, pid: Pid) -> Option<Undelivered> {
-        let link = LinkKey { node: self.node, link: self.roster.remove(pid)? };
+        let link = LinkKey { node: self.node, link: self.outboxes.remove_peer(pid)? };
         let nothing = Undelivered { pid, messages: 0, bytes: 0 };
         Some(self.ask(|report| Command::Remove { link, report }).unwrap_or(nothing))
     }
 
     /// Cuts the traffic with a peer, in both directions, or lets it flow again. Returns whether it is a peer.
     pub fn set_blocked(&self, pid: Pid, blocked: bool) -> bool {
-        let Some(link) = self.roster.link_of(pid) else { return false };
+        let Some(link) = self.outboxes.roster.link_of(pid) else { return false };
         let link = LinkKey { node: self.node, link };
         self.ask(|report| Command::Block { link, blocked, report });
         true
@@ -603,12 +600,9 @@ impl Tenancy {
     /// Delivers what was sent, until everything is acknowledged by the peers that are there, or `patience` is over;
     /// then says goodbye and closes. Returns what was not acknowledged. The second call does nothing.
     pub fn stop(&mut self, patience: Duration) -> Vec<Undelivered> {
-        if self.stopped.swap(true, Ordering::AcqRel) {
+        if !self.outboxes.close() {
             return Vec::new();
         }
-        // A send on another thread that has looked before this may still be writing; it is given time to end, so that it is
-        // counted. (A flag in each outbox would tell for certain.)
-        thread::sleep(Duration::from_millis(10));
         let (report, reported) = mpsc::channel();
         // `Time` counts from the loop's own clock; a duration is all that both sides share.
         self.drive.mailbox.command(Command::Stop { node: self.node, patience, report });

@@ -17,10 +17,13 @@
 //! | wire | headers and codecs, pure |
 #![deny(unsafe_code)]
 
+#[allow(unsafe_code, reason = "asks the kernel for barriers; the block states what makes it sound")]
+mod barrier;
 #[allow(unsafe_code, reason = "talks to the kernel; each block states what makes it sound")]
 pub mod driver;
 mod engine;
 mod events;
+mod grace;
 mod inbox;
 pub mod link;
 pub mod mock;

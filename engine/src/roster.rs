@@ -48,6 +48,12 @@ impl Roster {
         members.links.binary_search_by_key(&pid, |(pid, _)| *pid).ok().map(|place| members.links[place].1)
     }
 
+    /// Whether a peer has this link.
+    #[cold]
+    pub(crate) fn has(&self, link: u32) -> bool {
+        self.lock().links.iter().any(|(_, each)| *each == link)
+    }
+
     /// Adds a peer, unless it is there. `announce` is told the number of its link before anybody else can use it.
     pub(crate) fn add(&self, pid: Pid, announce: impl FnOnce(u32)) -> bool {
         let mut members = self.lock();

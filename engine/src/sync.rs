@@ -4,9 +4,12 @@
 //! which threads can see them; any other build gets the standard library's.
 
 #[cfg(not(loom))]
-pub(crate) use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence},
+pub(crate) use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence},
+    },
+    thread::yield_now,
 };
 
 #[cfg(loom)]
@@ -16,4 +19,5 @@ pub(crate) use loom::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence},
     },
+    thread::yield_now,
 };

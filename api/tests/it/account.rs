@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cluster::{BROADCAST, Engine, Envelope, FlushError, Idle, PeerStats, Server};
+use cluster::{BROADCAST, Engine, Envelope, FlushError, Idle, Outbox, PeerStats, SendError, Server};
 
 use crate::support::{Cluster, PATIENCE, eventually, pair, receive, send};
 
@@ -117,4 +117,51 @@ fn the_account_balances_at_any_time() {
     });
     let row = one.stats()[0];
     assert_eq!((row.messages_out, row.acknowledged, row.in_flight, row.dropped()), (sent, sent, 0, 0));
+}
+
+/// Sends to an absent peer without a pause, until that is refused. Returns how many envelopes were taken.
+fn send_until_refused(mut outbox: Outbox, claims: bool) -> u64 {
+    let mut taken = 0;
+    loop {
+        let sent = match claims {
+            true => outbox.try_claim(2, 8).and_then(|claim| claim.write(|buffer| buffer.fill(1))),
+            false => outbox.try_send(Envelope::to(2).body("")),
+        };
+        match sent {
+            Ok(()) => taken += 1,
+            Err(SendError::Full { .. }) => {}
+            Err(SendError::Stopped { .. } | SendError::UnknownPid { .. }) => return taken,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// However close a send on another thread is to a removal or a stop: what was taken is counted, what was not comes back.
+#[test]
+fn what_is_taken_while_the_peer_is_removed_or_the_server_stops_is_counted() {
+    let mut cluster = Cluster::fixed([1, 2]);
+    for round in 0..100 {
+        let cluster::Split { outbox, mut handle, inbox: _inbox, events: _events } = cluster.start(1).split();
+        let mut taken_before = 0;
+        for stop in [false, false, true] {
+            let sender = thread::spawn({
+                let outbox = outbox.clone();
+                move || send_until_refused(outbox, round % 2 == 0)
+            });
+            eventually("traffic", || (handle.stats()[0].messages_out > taken_before + round).then_some(()));
+            let undelivered = match stop {
+                true => handle.stop().unwrap_err().undelivered()[0].messages,
+                false => handle.remove_peer(2).unwrap().messages,
+            };
+            let taken = sender.join().unwrap();
+            assert_eq!(taken, undelivered, "taken and undelivered in round {round}, stop: {stop}");
+            taken_before += taken;
+            let row = handle.stats()[0];
+            assert_eq!((row.messages_out, row.dropped()), (taken_before, taken_before), "{row:?}");
+            assert_balanced(&row);
+            if !stop {
+                handle.add_peer(2, "127.0.0.1:1").unwrap();
+            }
+        }
+    }
 }

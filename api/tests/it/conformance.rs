@@ -151,7 +151,7 @@ fn ids_are_given_or_counted<F: Factory>() {
     send(one.outbox(), Envelope::to(2).body("first"));
     send(one.outbox(), Envelope::to(2).id(i64::MIN).body("given"));
     send(one.outbox(), Envelope::to(2).body("second"));
-    one.outbox().claim(2, 5).unwrap().write(|buffer| buffer.copy_from_slice(b"third"));
+    one.outbox().claim(2, 5).unwrap().write(|buffer| buffer.copy_from_slice(b"third")).unwrap();
     let ids = [(); 4].map(|()| receive(two.inbox()).msg_id);
     assert_eq!(ids, [1000, i64::MIN, 1001, 1002]);
 }

@@ -159,7 +159,7 @@ fn sizes_at_every_boundary_arrive_by_claim_and_drain() {
     let sender = thread::spawn(move || {
         for size in SIZES {
             let claim = outbox.claim(2, *size).unwrap();
-            claim.write(|buffer| buffer.copy_from_slice(&message(3, *size)));
+            claim.write(|buffer| buffer.copy_from_slice(&message(3, *size))).unwrap();
         }
     });
     let mut sizes = SIZES.iter();
@@ -263,7 +263,7 @@ fn both_directions_at_full_speed() {
         let sender = thread::spawn(move || {
             for number in 0..EACH {
                 let claim = outbox.claim(peer, 8 + number as usize % 57).unwrap();
-                claim.write(|buffer| buffer[..8].copy_from_slice(&number.to_le_bytes()));
+                claim.write(|buffer| buffer[..8].copy_from_slice(&number.to_le_bytes())).unwrap();
             }
             outbox
         });

@@ -238,16 +238,50 @@ fn a_claim_that_is_dropped_sends_nothing() {
     for length in [0, 8, 100, 16_368, 16_369, 100_000] {
         drop(one.outbox().claim(2, length).unwrap());
         let claim = one.outbox().claim(2, length).unwrap();
-        claim.write(|buffer| {
+        let sent = claim.write(|buffer| {
             assert_eq!(buffer.len(), length);
             assert!(buffer.as_ptr().addr().is_multiple_of(8));
             buffer.copy_from_slice(&message(1, length));
         });
+        sent.unwrap();
         drop(one.outbox().try_claim(2, length).unwrap());
         assert_same(&receive(two.inbox()).msg, &message(1, length), "a claim");
     }
     send(one.outbox(), Envelope::to(2).body("the next"));
     assert_eq!(receive(two.inbox()).msg, "the next");
+}
+
+#[test]
+fn a_claim_whose_peer_or_server_is_gone_gives_the_message_back() {
+    let [one, _two] = pair();
+    let cluster::Split { mut outbox, mut handle, inbox: _inbox, events: _events } = one.split();
+    for length in [5, 100_000] {
+        // Gone before it is written, and while it is written.
+        let claim = outbox.claim(2, length).unwrap();
+        assert_eq!(handle.remove_peer(2).unwrap().messages, 0);
+        let error = claim.write(|buffer| buffer.copy_from_slice(&message(1, length))).unwrap_err();
+        assert!(
+            matches!(&error, SendError::UnknownPid { envelope, pid: 2, this: 1 } if envelope.message()[..] == message(1, length))
+        );
+        handle.add_peer(2, "127.0.0.1:1").unwrap();
+        let claim = outbox.claim(2, length).unwrap();
+        let error = claim.write(|buffer| {
+            assert_eq!(handle.remove_peer(2).unwrap().messages, 0);
+            buffer.copy_from_slice(&message(2, length));
+        });
+        let error = error.unwrap_err();
+        assert!(
+            matches!(&error, SendError::UnknownPid { envelope, .. } if envelope.message()[..] == message(2, length))
+        );
+        handle.add_peer(2, "127.0.0.1:1").unwrap();
+    }
+    let claim = outbox.claim(2, 5).unwrap();
+    let error = claim.write(|buffer| {
+        assert!(handle.stop().is_ok());
+        buffer.copy_from_slice(b"stops");
+    });
+    let error = error.unwrap_err();
+    assert!(matches!(&error, SendError::Stopped { envelope } if envelope.message()[..] == *b"stops"));
 }
 
 #[test]
@@ -261,7 +295,7 @@ fn a_claim_has_the_outcomes_of_a_send() {
     let (sent, _) = fill(one.outbox(), 2, 8);
     assert!(matches!(one.outbox().try_claim(2, 8), Err(SendError::Full { .. })));
     let cluster::Split { mut outbox, handle: _handle, .. } = one.split();
-    let waiting = thread::spawn(move || outbox.claim(2, 8).unwrap().write(|buffer| buffer.fill(9)));
+    let waiting = thread::spawn(move || outbox.claim(2, 8).unwrap().write(|buffer| buffer.fill(9)).unwrap());
     let mut two = cluster.start(2);
     for id in 0..sent {
         assert_eq!(receive(two.inbox()).msg_id, id);

@@ -12,7 +12,7 @@ fn messages_and_bytes_are_counted_by_peer() {
         send(one.outbox(), Envelope::to(2).body(vec![0; length]));
         send(one.outbox(), Envelope::to(BROADCAST).urgent().body(vec![0; length]));
         send(&mut one.outbox().clone(), Envelope::to(3).body(vec![0; length]));
-        one.outbox().claim(3, length).unwrap().write(|buffer| buffer.fill(1));
+        one.outbox().claim(3, length).unwrap().write(|buffer| buffer.fill(1)).unwrap();
         drop(one.outbox().claim(2, length).unwrap());
         expected[0].0 += 2;
         expected[0].1 += 2 * length as u64;

@@ -144,7 +144,7 @@ fn receive_owned(node: &mut Node, checker: &mut Checker) -> Outcome {
 
 fn send_in_place(node: &mut Node, load: Load) -> Outcome {
     for sequence in 0..load.count {
-        node.outbox().claim(2, load.size)?.write(|payload| load.stamp(sequence, payload));
+        node.outbox().claim(2, load.size)?.write(|payload| load.stamp(sequence, payload))?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -81,8 +81,7 @@ struct Server {
     pid: Pid,
     inbox: InboxSender,
     events: Arc<EventQueue>,
-    stopped: Arc<AtomicBool>,
-    roster: Arc<Roster>,
+    outboxes: Arc<OutboxShared>,
     /// The peers, by the numbers that the roster gave their links.
     links: Vec<Pid>,
     counts: BTreeMap<Pid, Counts>,
@@ -140,41 +139,39 @@ impl Harness {
         let place = self.servers.len() as u32;
         let (inbox, receiver) = inbox::inbox(place, self.mailbox.clone());
         let events = EventQueue::new();
-        let stopped = Arc::new(AtomicBool::new(false));
         debug_assert!(peers.is_sorted_by(|a, b| a < b));
-        let roster = Arc::new(Roster::new(peers.iter().copied()));
-        self.servers.push(Some(Server {
-            pid,
-            inbox,
-            events: events.clone(),
-            stopped: stopped.clone(),
-            roster: roster.clone(),
-            links: peers,
-            counts: BTreeMap::new(),
-        }));
-        self.running.insert(pid, place);
-        let shared = Arc::new(OutboxShared {
+        let outboxes = Arc::new(OutboxShared {
             node: place,
-            roster,
+            roster: Roster::new(peers.iter().copied()),
             stats: StatsTable::new(),
             ring_bytes: self.limits.ring_bytes,
             max_envelope_bytes: self.limits.max_envelope_bytes,
             numbers: AtomicU32::new(0),
             outboxes: AtomicU32::new(0),
-            stopped,
+            stopped: AtomicBool::new(false),
+            grace: Arc::default(),
         });
-        Ends { receiver, sender: Sender::new(shared, drive.clone()), events: Events::new(events, drive.clone()) }
+        self.servers.push(Some(Server {
+            pid,
+            inbox,
+            events: events.clone(),
+            outboxes: outboxes.clone(),
+            links: peers,
+            counts: BTreeMap::new(),
+        }));
+        self.running.insert(pid, place);
+        Ends { receiver, sender: Sender::new(outboxes, drive.clone()), events: Events::new(events, drive.clone()) }
     }
 
     /// Gives the server `pid` another list of peers, sorted, each once. What it has sent stays sent.
     pub fn regroup(&mut self, pid: Pid, peers: &[Pid]) {
         let Some(server) = self.server(pid) else { return };
-        let (present, _) = server.roster.read();
+        let (present, _) = server.outboxes.roster.read();
         for (gone, _) in present.iter().filter(|(peer, _)| peers.binary_search(peer).is_err()) {
-            server.roster.remove(*gone);
+            server.outboxes.remove_peer(*gone);
         }
         for peer in peers {
-            server.roster.add(*peer, |_| server.links.push(*peer));
+            server.outboxes.roster.add(*peer, |_| server.links.push(*peer));
         }
     }
 
@@ -206,7 +203,7 @@ impl Harness {
     /// The outboxes of the server take nothing more.
     pub fn refuse(&mut self, pid: Pid) {
         if let Some(server) = self.server(pid) {
-            server.stopped.store(true, Ordering::Release);
+            server.outboxes.close();
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::{fmt, slice};
 
-use super::{Memory, Region, Shared, barrier};
+use super::{Memory, Region, Shared};
+use crate::barrier;
 use crate::sync::{Arc, Ordering};
 
 /// The event loop's end of a ring: it takes bytes by position, as often as it likes, until it

@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use super::barrier;
+use crate::barrier;
 use crate::sync::{AtomicU32, Ordering, fence};
 
 /// Where one side says whether it sleeps.

@@ -56,7 +56,7 @@
 //! doorbell is `ACTIVE` again, and the waiter publishes `WAITING` before it sleeps once more.
 //!
 //! *The waiter polled before.* Here the ringer may skip G: it reads the doorbell once after a
-//! light barrier (`barrier.rs`), and if it reads `POLLING`, it goes away. The waiter, before it
+//! light barrier (`crate::barrier`), and if it reads `POLLING`, it goes away. The waiter, before it
 //! can wait, must leave: store `ACTIVE`; heavy barrier; and only then wait as above. A light and a
 //! heavy barrier are ordered as two fences would be. If the light one came first, everything the
 //! waiter reads after the heavy one sees `x`, its read in the wait too, and it does not sleep. If
@@ -73,7 +73,6 @@
 //! nobody writes. A fence for each record would make each record wait until the ring's cache lines
 //! have come over from the other core.
 
-mod barrier;
 mod block;
 mod consumer;
 mod doorbell;

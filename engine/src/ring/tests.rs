@@ -154,7 +154,7 @@ impl Model {
             }
             Step::Poll => {
                 self.consumer.poll();
-                if super::barrier::available() {
+                if crate::barrier::available() {
                     self.data = Bell::Polling;
                 }
             }

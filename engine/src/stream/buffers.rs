@@ -31,7 +31,7 @@ impl Buffers {
 
 /// A buffer that goes back to where it came from.
 #[derive(Debug)]
-pub(super) struct Buffer {
+pub(crate) struct Buffer {
     bytes: Vec<u8>,
     home: Weak<Buffers>,
 }

@@ -7,14 +7,46 @@ use std::task::Waker;
 use bytes::Bytes;
 use zerocopy::IntoBytes;
 
+use super::buffers::Buffer;
 use super::{Counters, MAX_RING_PAYLOAD, Perish, PerishableFrame, Reference, Shared};
 use crate::payload::Body;
-use crate::ring::Producer;
+use crate::ring::{Claim, Producer};
 use crate::wire::{FRAME_HEADER_BYTES, FrameHeader, frame_bytes};
 
 /// There is no room in the stream now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
+
+/// Room for one envelope in the ring. Dropping it writes nothing.
+pub(crate) struct Slot<'a> {
+    claim: Claim<'a>,
+    length: usize,
+    counters: &'a Counters,
+}
+
+impl Slot<'_> {
+    /// Where the payload goes; what stands there is left over from earlier envelopes.
+    #[inline]
+    pub(crate) fn payload(&mut self) -> &mut [u8] {
+        &mut self.claim[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + self.length]
+    }
+
+    /// Publishes the envelope. `true`: the reader waits and must be signalled.
+    #[inline(always)]
+    pub(crate) fn commit(self, id: i64) -> bool {
+        let Slot { mut claim, length, counters } = self;
+        let header = FrameHeader::new(length as u32, id);
+        claim[..FRAME_HEADER_BYTES].copy_from_slice(header.as_bytes());
+        if !length.is_multiple_of(8) {
+            let bytes = claim.len();
+            claim[bytes - 8..][length % 8..].fill(0);
+        }
+        let signal = claim.commit();
+        // Afterwards: what is counted stands in the ring.
+        counters.count(1, length as u64);
+        signal
+    }
+}
 
 /// The application's end of a stream.
 pub struct StreamWriter {
@@ -52,24 +84,26 @@ impl StreamWriter {
     #[inline]
     pub fn push_with(&mut self, id: i64, length: usize, write: impl FnOnce(&mut [u8])) -> Result<bool, Full> {
         if length > MAX_RING_PAYLOAD {
-            if !self.has_room(length) {
-                return Err(Full);
-            }
-            let mut buffer = self.shared.buffers.take(length);
+            let mut buffer = self.buffer(length)?;
             write(&mut buffer);
             return self.push_reference(id, buffer.into());
         }
-        let bytes = frame_bytes(length);
-        let Some(mut claim) = self.ring.claim(bytes) else { return Err(Full) };
-        if !length.is_multiple_of(8) {
-            claim[bytes - 8..].fill(0);
-        }
-        claim[..FRAME_HEADER_BYTES].copy_from_slice(FrameHeader::new(length as u32, id).as_bytes());
-        write(&mut claim[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + length]);
-        let signal = claim.commit();
-        // Afterwards: what is counted stands in the ring.
-        self.shared.counters.count(1, length as u64);
-        Ok(signal)
+        let mut slot = self.claim(length)?;
+        write(slot.payload());
+        Ok(slot.commit(id))
+    }
+
+    /// Room for an envelope of at most [`MAX_RING_PAYLOAD`] bytes.
+    #[inline]
+    pub(crate) fn claim(&mut self, length: usize) -> Result<Slot<'_>, Full> {
+        let Some(claim) = self.ring.claim(frame_bytes(length)) else { return Err(Full) };
+        Ok(Slot { claim, length, counters: &self.shared.counters })
+    }
+
+    /// A buffer for an envelope of more than [`MAX_RING_PAYLOAD`] bytes, if there is room for that.
+    #[cold]
+    pub(crate) fn buffer(&mut self, length: usize) -> Result<Buffer, Full> {
+        if self.has_room(length) { Ok(self.shared.buffers.take(length)) } else { Err(Full) }
     }
 
     /// Writes one envelope by reference: nothing is copied.
@@ -117,6 +151,11 @@ impl StreamWriter {
     /// Whether the peer has acknowledged everything that was written.
     pub fn is_flushed(&mut self) -> bool {
         self.ring.released() == self.ring.written() && self.shared.referenced_bytes.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether there is something that a peer has yet to acknowledge.
+    pub fn is_unflushed(&mut self) -> bool {
+        !self.is_closed() && !self.is_flushed()
     }
 
     /// Registers `waker` to be woken when everything may be acknowledged. `false`: it is already.

@@ -110,7 +110,7 @@ impl Pair {
     fn batch_in_place(&mut self) -> Result<(), Box<dyn Error>> {
         for number in 0..BATCH {
             let claim = self.near.outbox().try_claim(FAR, 64)?;
-            claim.write(|payload| payload[..8].copy_from_slice(&number.to_le_bytes()));
+            claim.write(|payload| payload[..8].copy_from_slice(&number.to_le_bytes()))?;
         }
         let (mut next, mut wrong) = (0, 0);
         while next < BATCH {

@@ -8,7 +8,7 @@
 //! a microsecond or two). Two light ones order nothing, and a light one does not pair with a
 //! fence.
 
-pub(super) use imp::{available, heavy, light};
+pub(crate) use imp::{available, heavy, light};
 
 #[cfg(not(any(loom, miri)))]
 mod imp {
@@ -18,14 +18,14 @@ mod imp {
     };
 
     /// Whether heavy barriers work here. The first call registers the process with the kernel.
-    pub(in crate::ring) fn available() -> bool {
+    pub(crate) fn available() -> bool {
         static REGISTERED: OnceLock<bool> = OnceLock::new();
         *REGISTERED.get_or_init(|| membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0)
     }
 
     /// The cheap side.
     #[inline(always)]
-    pub(in crate::ring) fn light() {
+    pub(crate) fn light() {
         compiler_fence(Ordering::SeqCst);
     }
 
@@ -34,7 +34,7 @@ mod imp {
     /// # Panics
     /// When the kernel refuses, which after a registration it does not: going on without the
     /// barrier would lose wake-ups.
-    pub(in crate::ring) fn heavy() {
+    pub(crate) fn heavy() {
         let result = membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED);
         assert_eq!(result, 0, "membarrier: {}", std::io::Error::last_os_error());
     }
@@ -50,15 +50,15 @@ mod imp {
 mod imp {
     use std::sync::atomic::{Ordering, fence};
 
-    pub(in crate::ring) fn available() -> bool {
+    pub(crate) fn available() -> bool {
         true
     }
 
-    pub(in crate::ring) fn light() {
+    pub(crate) fn light() {
         fence(Ordering::SeqCst);
     }
 
-    pub(in crate::ring) fn heavy() {
+    pub(crate) fn heavy() {
         fence(Ordering::SeqCst);
     }
 }
@@ -75,15 +75,15 @@ mod imp {
         static ref CROSSING: AtomicU32 = AtomicU32::new(0);
     }
 
-    pub(in crate::ring) fn available() -> bool {
+    pub(crate) fn available() -> bool {
         true
     }
 
-    pub(in crate::ring) fn light() {
+    pub(crate) fn light() {
         CROSSING.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub(in crate::ring) fn heavy() {
+    pub(crate) fn heavy() {
         CROSSING.fetch_add(1, Ordering::AcqRel);
     }
 }
