@@ -1,7 +1,7 @@
 //! The handshake: what to say, whether to believe what is said, and where each stream goes on.
 
 use super::incoming::InStream;
-use super::{Event, HANDSHAKE_TIMEOUT, Link, Notice, State};
+use super::{DownReason, Event, HANDSHAKE_TIMEOUT, Link, Notice, State};
 use crate::time::Time;
 use crate::wire::{Hello, LARGEST_POSITION, Receiving, Refusal, RefusalReason, Sending};
 
@@ -61,7 +61,7 @@ impl Link {
             return refuse(RefusalReason::Malformed);
         }
         if self.state == State::Up {
-            self.notices.push(Notice::Down { reason: super::DownReason::Closed });
+            self.announce_end(DownReason::Closed);
         }
         self.step(Event::Accepted);
         self.settle(hello, now);
@@ -78,6 +78,8 @@ impl Link {
         }
         self.step(Event::Welcomed);
         self.settle(welcome, now);
+        self.announce();
+        self.confirms = true;
         true
     }
 
@@ -127,7 +129,6 @@ impl Link {
 
     /// Takes over what the peer said: each stream goes on where the receiving side stands.
     fn settle(&mut self, hello: &Hello, now: Time) {
-        let restarted = self.incarnation.is_some_and(|known| known != hello.incarnation);
         if self.incarnation != Some(hello.incarnation) {
             self.incoming.clear();
             if let Some(known) = self.incarnation {
@@ -164,10 +165,7 @@ impl Link {
         self.ack_now = true;
         self.failures = 0;
         self.absent = false;
-        if restarted {
-            self.notices.push(Notice::Restarted { incarnation: hello.incarnation });
-        }
-        self.notices.push(Notice::Up { incarnation: hello.incarnation });
+        self.confirms = false;
     }
 }
 

@@ -155,6 +155,13 @@ pub struct Link {
     incarnation: Option<WireIncarnation>,
     /// Its earlier incarnations, the latest last: a greeting of theirs that comes late is not another restart.
     replaced: Vec<WireIncarnation>,
+    /// The application has been told that the link is up. Not before the peer has shown that it is there: who dialed us may
+    /// have gone away long before we accepted.
+    announced: bool,
+    /// The incarnation that the application was told of last.
+    told: Option<WireIncarnation>,
+    /// A dialer owes a segment as soon as it is welcome, to show that it is there.
+    confirms: bool,
     /// The number of the last session with the peer.
     session: u32,
     /// How often we have greeted the peer, in a Hello or a Welcome.
@@ -199,6 +206,9 @@ impl Link {
             state: State::Idle,
             incarnation: None,
             replaced: Vec::new(),
+            announced: false,
+            told: None,
+            confirms: false,
             session: 0,
             greetings: 0,
             heard_greeting: 0,
@@ -382,7 +392,7 @@ impl Link {
             State::Up => {
                 self.absent = matches!(reason, DownReason::Stopped | DownReason::Removed);
                 self.step(if self.absent { Event::PeerLeft } else { Event::Lost });
-                self.notices.push(Notice::Down { reason });
+                self.announce_end(reason);
                 self.ack_due = None;
                 self.ack_now = false;
                 self.failures = 0;
@@ -411,6 +421,7 @@ impl Link {
         if self.state != State::Up {
             return Err(Violation::Unexpected);
         }
+        self.announce();
         self.ack_now |= header.has(ACK_NOW);
         if header.ack_stream.get() != NO_STREAM {
             self.acknowledged(header.ack_stream.get(), header.ack_position.get(), header.ack_credit.get())?;
@@ -515,6 +526,23 @@ impl Link {
     fn eager_at(&mut self, now: Time) -> Time {
         let handicap = if self.peer < self.local.pid { EAGER_HANDICAP } else { Duration::ZERO };
         *self.eager_at.get_or_insert(now + handicap)
+    }
+
+    /// The peer is there: tells so, once in a session.
+    fn announce(&mut self) {
+        let Some(incarnation) = self.incarnation.filter(|_| !self.announced) else { return };
+        self.announced = true;
+        if self.told.replace(incarnation).is_some_and(|told| told != incarnation) {
+            self.notices.push(Notice::Restarted { incarnation });
+        }
+        self.notices.push(Notice::Up { incarnation });
+    }
+
+    /// The session is over: tells so if its beginning was told.
+    fn announce_end(&mut self, reason: DownReason) {
+        if std::mem::take(&mut self.announced) {
+            self.notices.push(Notice::Down { reason });
+        }
     }
 
     fn step(&mut self, event: Event) -> bool {

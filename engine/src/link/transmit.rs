@@ -32,7 +32,8 @@ impl Link {
             header.flags = ACK_NOW.into();
             batch.push_owned(header, Vec::new());
         }
-        if batch.is_empty() && now >= self.spoke + self.local.heartbeat_interval {
+        let confirms = std::mem::take(&mut self.confirms);
+        if batch.is_empty() && (confirms || now >= self.spoke + self.local.heartbeat_interval) {
             let header = self.header(Kind::Heartbeat);
             batch.push_owned(header, Vec::new());
         }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{DownReason, Link, Local, State, Verdict, Want};
+use super::super::{Batch, DownReason, Link, Local, Notice, State, Verdict, Want};
 use crate::time::Time;
-use crate::wire::{Hello, RefusalReason};
+use crate::wire::{Hello, Kind, RefusalReason, SegmentHeader};
 
 fn link(pid: u64, peer: u64) -> Link {
     let local = Local {
@@ -82,4 +82,49 @@ fn a_late_greeting_of_the_same_incarnation_is_refused() {
     dialer.dial_failed(at(7));
     assert_eq!(dialer.wants(at(9)), Want::Dial);
     assert_eq!(refusal(acceptor.greeted(&dialer.connected(at(9)), at(9))), None);
+}
+
+/// A server that was stopped for a while finds connections in its backlog whose dialers have given up. They are not news to
+/// its application, neither their beginning nor their end.
+#[test]
+fn an_accepted_link_is_up_for_the_application_when_the_dialer_has_shown_that_it_is_there() {
+    let at = |seconds| Time::default() + Duration::from_secs(seconds);
+    let (mut acceptor, mut dialer) = (link(200, 100), link(100, 200));
+    let late = dial(&mut dialer);
+    assert_eq!(refusal(acceptor.greeted(&late, at(2))), None);
+    acceptor.lost(DownReason::Closed, at(2));
+    assert_eq!(acceptor.take_notices(), []);
+    // Nor when the next one takes its place.
+    dialer.dial_failed(at(2));
+    for seconds in [4, 6] {
+        assert_eq!(dialer.wants(at(seconds)), Want::Dial);
+        let hello = dialer.connected(at(seconds));
+        let Verdict::Welcome(welcome) = acceptor.greeted(&hello, at(seconds)) else { panic!("refused") };
+        assert_eq!(acceptor.take_notices(), []);
+        if seconds == 4 {
+            dialer.dial_failed(at(5));
+            continue;
+        }
+        assert!(dialer.welcomed(&welcome, at(6)));
+    }
+    assert_eq!(dialer.take_notices(), [Notice::Up { incarnation: [200; 16] }]);
+    let mut batch = Batch::default();
+    dialer.transmit(at(6), &mut batch);
+    assert!(!batch.is_empty(), "the dialer shows that it is there, at once");
+    acceptor.receive(&SegmentHeader::new(Kind::Heartbeat), &[], at(6)).unwrap();
+    assert_eq!(acceptor.take_notices(), [Notice::Up { incarnation: [100; 16] }]);
+    acceptor.lost(DownReason::Closed, at(7));
+    assert_eq!(acceptor.take_notices(), [Notice::Down { reason: DownReason::Closed }]);
+    // A restart is told with the first proof of it, be it that an earlier connection had spoken of it.
+    for (greeting, seconds) in [(1, 8), (2, 9)] {
+        let hello = Hello { incarnation: [7; 16], greeting, ..late.clone() };
+        assert_eq!(refusal(acceptor.greeted(&hello, at(seconds))), None);
+        assert_eq!(acceptor.take_notices(), []);
+        if greeting == 1 {
+            acceptor.lost(DownReason::Closed, at(seconds));
+        }
+    }
+    acceptor.receive(&SegmentHeader::new(Kind::Heartbeat), &[], at(9)).unwrap();
+    let incarnation = [7; 16];
+    assert_eq!(acceptor.take_notices(), [Notice::Restarted { incarnation }, Notice::Up { incarnation }]);
 }

@@ -410,6 +410,6 @@ impl Simulation {
                 Notice::Restarted { .. } | Notice::Refused { .. } => {}
             }
         }
-        assert_eq!(state.up, state.link.state() == State::Up, "what was told is not so");
+        assert_eq!(state.up, state.link.state() == State::Up && state.link.announced, "what was told is not so");
     }
 }
