@@ -113,7 +113,11 @@ pub(super) fn impersonate(config: &Config, hello: &Hello) -> (TcpStream, Hello) 
         let mut stream = dial(address);
         stream.write_all(&say_hello(hello)).unwrap();
         match hear(&mut stream) {
-            Some((Kind::Welcome, payload)) => return (stream, Hello::decode(&payload).unwrap()),
+            Some((Kind::Welcome, payload)) => {
+                // Until then the server says of nobody that it is there.
+                stream.write_all(&segment(Kind::Heartbeat, |_| (), &[])).unwrap();
+                return (stream, Hello::decode(&payload).unwrap());
+            }
             // The last connection of this pid may not be forgotten yet.
             Some((Kind::Refuse, _)) | None => thread::sleep(Duration::from_millis(10)),
             other => panic!("{other:?}"),
