@@ -36,6 +36,14 @@ impl Engine {
         cluster_engine::Engine::start(Threading::Inline, strategy(idle)).map(|inner| Engine { inner })
     }
 
+    /// The bytes of the receive buffers in use, of all servers on this engine.
+    ///
+    /// A connection has one of 256 KiB, whose pages are memory once they were written to; and what has arrived and is not read
+    /// keeps those it came in. The bounds are those of each server: see [`PeerStats::bytes_unread`](crate::PeerStats).
+    pub fn receive_bytes(&self) -> usize {
+        self.inner.receive_bytes()
+    }
+
     /// The engine that the servers of this process share: as many loops as there are cores.
     ///
     /// How it idles is settled by the first server that needs it.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::driver::{Entry, Unavailable, Uring, raise_descriptor_limit};
+use crate::driver::{ChunkPool, Entry, Unavailable, Uring, raise_descriptor_limit};
 use crate::events::{Event, EventQueue};
 use crate::inbox::{self, Receiver};
 use crate::link::{Local, Pid};
@@ -16,7 +16,7 @@ use crate::mock::Clockwork;
 use crate::outbox::{OutboxShared, Sender};
 use crate::roster::Roster;
 use crate::shard::{Command, Idle, LinkKey, Mailbox, Ready, Seed, Shard, Undelivered};
-use crate::stats::{PeerStats, StatsTable};
+use crate::stats::{LinkAccount, PeerStats, StatsTable};
 use crate::time::{Clock, Time};
 
 /// What a loop, or an application at its inbox, does when there is nothing to do: first it spins, then it yields its core
@@ -123,6 +123,7 @@ pub struct Engine {
 
 struct Loop {
     drive: Drive,
+    pool: Arc<ChunkPool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -138,12 +139,13 @@ impl Engine {
         };
         for number in 0..count {
             let shard = Shard::new(Uring::new(clock)?, clock);
-            let mailbox = shard.mailbox().clone();
+            let (mailbox, pool) = (shard.mailbox().clone(), shard.pool().clone());
             let shard = Arc::new(Mutex::new(Some(shard)));
             let failed = Arc::new(Failure::default());
             if threading == Threading::Inline {
                 let inline = Some(Arc::new(Inline { owner: AtomicUsize::new(0), stand_in: None }));
-                loops.push(Loop { drive: Drive { mailbox, shard, inline, failed, idle, clock }, thread: None });
+                let drive = Drive { mailbox, shard, inline, failed, idle, clock };
+                loops.push(Loop { drive, pool, thread: None });
                 continue;
             }
             let drive = Drive { mailbox, shard: shard.clone(), inline: None, failed: failed.clone(), idle, clock };
@@ -151,7 +153,7 @@ impl Engine {
                 .name(format!("cluster-{number}"))
                 .spawn(move || run(&shard, idle, &failed))
                 .map_err(|error| Unavailable::thread(&error))?;
-            loops.push(Loop { drive, thread: Some(thread) });
+            loops.push(Loop { drive, pool, thread: Some(thread) });
         }
         Ok(Arc::new(Engine { loops, next: AtomicUsize::new(0), numbers: AtomicU32::new(0), idle }))
     }
@@ -190,6 +192,12 @@ impl Engine {
         let events = Events::new(events, drive.clone());
         let tenancy = Tenancy { node, drive, outboxes, _engine: self.clone() };
         Attached { receiver, sender, events, tenancy }
+    }
+
+    /// The bytes of the receive buffers in use, of all servers: 256 KiB for each connection and for what arrives faster than it
+    /// is read. A page of them is memory once it was written to.
+    pub fn receive_bytes(&self) -> usize {
+        self.loops.iter().map(|each| each.pool.bytes_in_use()).sum()
     }
 
     /// How the engine's loops idle.
@@ -531,22 +539,24 @@ impl Tenancy {
     /// It looks at what is not acknowledged yet, while the loop stands still: some microseconds for each peer.
     pub fn stats(&self) -> Vec<PeerStats> {
         // Asked first: what is counted afterwards is in flight.
-        let acknowledged = self.acknowledged();
+        let accounts = self.accounts();
         let mut rows = self.outboxes.stats.read();
         for row in &mut rows {
             // Several links, if the peer was removed and added again.
-            let links = acknowledged.iter().filter(|(pid, _)| *pid == row.pid);
-            let found = links.map(|(_, acknowledged)| *acknowledged).reduce(|sum, more| sum + more);
+            let links = accounts.iter().filter(|account| account.pid == row.pid).copied();
             // A loop that has not turned yet knows no peers.
-            let none_yet = (!self.outboxes.is_stopped()).then_some(0);
-            row.settle(found.or(none_yet));
+            let none_yet = (!self.outboxes.is_stopped()).then(LinkAccount::default);
+            let account = links.reduce(LinkAccount::and).or(none_yet);
+            row.settle(account.map(|account| account.acknowledged));
+            let LinkAccount { bytes_held, bytes_unread, .. } = account.unwrap_or_default();
+            (row.bytes_held, row.bytes_unread) = (bytes_held, bytes_unread);
         }
         rows
     }
 
-    fn acknowledged(&self) -> Vec<(Pid, u64)> {
+    fn accounts(&self) -> Vec<LinkAccount> {
         if self.drive.is_inline() {
-            return lock(&self.drive.shard).as_mut().map(|shard| shard.acknowledged(self.node)).unwrap_or_default();
+            return lock(&self.drive.shard).as_mut().map(|shard| shard.account(self.node)).unwrap_or_default();
         }
         // Asked for, not taken: who asks again and again would keep the loop from its mutex.
         self.ask(|report| Command::Account { node: self.node, report }).unwrap_or_default()

@@ -31,6 +31,33 @@ pub struct PeerStats {
     pub dropped_removed: u64,
     /// And those that were not acknowledged when this server stopped.
     pub dropped_stopped: u64,
+    /// Bytes of the outboxes' memory that keep what it has not acknowledged, frame headers included. At most `outbox_bytes`
+    /// for each outbox and lane, and as much again, or 4 MiB, or one envelope, of what was sent by reference.
+    pub bytes_held: u64,
+    /// Bytes that came from it and were not taken out of the inbox, frame headers included. At most `inbox_bytes` for each of
+    /// its outboxes and lanes, or one envelope.
+    pub bytes_unread: u64,
+}
+
+/// What a link's shard knows of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LinkAccount {
+    pub(crate) pid: Pid,
+    pub(crate) acknowledged: u64,
+    pub(crate) bytes_held: u64,
+    pub(crate) bytes_unread: u64,
+}
+
+impl LinkAccount {
+    /// Several links together: the peer was removed and added again.
+    pub(crate) fn and(self, other: LinkAccount) -> LinkAccount {
+        LinkAccount {
+            pid: self.pid,
+            acknowledged: self.acknowledged + other.acknowledged,
+            bytes_held: self.bytes_held + other.bytes_held,
+            bytes_unread: self.bytes_unread + other.bytes_unread,
+        }
+    }
 }
 
 impl PeerStats {

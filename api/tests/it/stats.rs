@@ -1,8 +1,8 @@
 //! What is counted.
 
-use cluster::{BROADCAST, Envelope, PeerStats, Server};
+use cluster::{BROADCAST, Engine, Envelope, Idle, PeerStats, Server};
 
-use crate::support::{Cluster, eventually, receive, send};
+use crate::support::{Cluster, PATIENCE, eventually, receive, send};
 
 #[test]
 fn messages_and_bytes_are_counted_by_peer() {
@@ -25,7 +25,7 @@ fn messages_and_bytes_are_counted_by_peer() {
         sent.messages_out = messages;
         sent.bytes_out = bytes;
         assert_eq!(row.acknowledged + row.in_flight, messages);
-        (sent.acknowledged, sent.in_flight) = (row.acknowledged, row.in_flight);
+        (sent.acknowledged, sent.in_flight, sent.bytes_held) = (row.acknowledged, row.in_flight, row.bytes_held);
         assert_eq!(*row, sent);
     }
     for (node, (messages, bytes)) in [&mut two, &mut three].into_iter().zip(expected) {
@@ -58,4 +58,46 @@ fn counts_survive_a_restart_of_the_peer() {
         let row = one.stats()[0];
         assert_eq!((row.messages_in, row.bytes_in), (10 * round, 50 * round));
     }
+}
+
+#[test]
+fn what_is_kept_for_a_peer_and_what_waits_of_it_is_told_in_bytes() {
+    let mut cluster = Cluster::fixed([1, 2]);
+    let mut one = cluster.start(1);
+    for _ in 0..10 {
+        send(one.outbox(), Envelope::to(2).body([7; 100]));
+    }
+    send(one.outbox(), Envelope::to(2).body(vec![7; 100_000]));
+    // Each with a header of 16 bytes, and a multiple of 8 long.
+    let bytes = 10 * (16 + 104) + 16 + 100_000;
+    assert_eq!((one.stats()[0].bytes_held, one.stats()[0].bytes_unread), (bytes, 0));
+    let mut two = cluster.start(2);
+    eventually("the acknowledgement", || (one.stats()[0].bytes_held == 0).then_some(()));
+    assert_eq!((two.stats()[0].bytes_held, two.stats()[0].bytes_unread), (0, bytes));
+    for _ in 0..11 {
+        receive(two.inbox());
+    }
+    assert!(two.inbox().try_recv().is_err());
+    assert_eq!(two.stats()[0].bytes_unread, 0);
+}
+
+#[test]
+fn receive_buffers_are_let_go_of() {
+    let engine = Engine::dedicated(1, Idle::default()).unwrap();
+    assert_eq!(engine.receive_bytes(), 0);
+    let mut cluster = Cluster::new([1, 2]);
+    let (mut one, mut two) = (cluster.start_on(1, &engine), cluster.start_on(2, &engine));
+    for _ in 0..40 {
+        send(one.outbox(), Envelope::to(2).body(vec![7; 64_000]));
+    }
+    one.outbox().flush(PATIENCE).unwrap();
+    // What is not read keeps its buffers, beside those of the two ends of the connection.
+    assert!(engine.receive_bytes() > 40 * 64_000 + 2 * 256 * 1024, "{}", engine.receive_bytes());
+    for _ in 0..40 {
+        receive(two.inbox());
+    }
+    assert!(two.inbox().try_recv().is_err());
+    assert!(engine.receive_bytes() <= 4 * 256 * 1024, "{}", engine.receive_bytes());
+    drop((one, two));
+    eventually("the end", || (engine.receive_bytes() == 0).then_some(()));
 }

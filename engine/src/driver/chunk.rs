@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, Range};
 use std::slice;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Weak};
 
 use crossbeam_queue::ArrayQueue;
@@ -14,12 +14,13 @@ use crate::ring::Block;
 pub struct ChunkPool {
     chunk_bytes: usize,
     free: ArrayQueue<Block>,
+    in_use: AtomicUsize,
 }
 
 impl ChunkPool {
     /// A pool of chunks of `chunk_bytes` that keeps at most `spare` of them for later use.
     pub fn new(chunk_bytes: usize, spare: usize) -> Arc<ChunkPool> {
-        Arc::new(ChunkPool { chunk_bytes, free: ArrayQueue::new(spare.max(1)) })
+        Arc::new(ChunkPool { chunk_bytes, free: ArrayQueue::new(spare.max(1)), in_use: AtomicUsize::new(0) })
     }
 
     /// The bytes of a chunk.
@@ -27,8 +28,15 @@ impl ChunkPool {
         self.chunk_bytes
     }
 
+    /// The bytes of the chunks that are in use: by connections, and by arrivals that nobody has let go of. A page of them is
+    /// memory once it was written to.
+    pub fn bytes_in_use(&self) -> usize {
+        self.in_use.load(Ordering::Relaxed) * self.chunk_bytes
+    }
+
     /// An empty buffer.
     pub fn take(self: &Arc<ChunkPool>) -> ReceiveBuffer {
+        self.in_use.fetch_add(1, Ordering::Relaxed);
         let memory = self.free.pop().unwrap_or_else(|| Block::new(self.chunk_bytes));
         ReceiveBuffer { chunk: Arc::new(Chunk { memory: Some(memory), pool: Arc::downgrade(self) }), filled: 0 }
     }
@@ -54,6 +62,7 @@ impl Chunk {
 impl Drop for Chunk {
     fn drop(&mut self) {
         if let (Some(memory), Some(pool)) = (self.memory.take(), self.pool.upgrade()) {
+            pool.in_use.fetch_sub(1, Ordering::Relaxed);
             // A full pool gives the memory back; that is what its bound is for.
             drop(pool.free.push(memory));
         }

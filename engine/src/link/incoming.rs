@@ -102,6 +102,11 @@ pub enum Arrival {
 }
 
 impl InStream {
+    /// Bytes that were received and that the application has not taken.
+    pub(super) fn unread(&self) -> u64 {
+        self.received.saturating_sub(self.shared.consumed.load(Ordering::Relaxed))
+    }
+
     /// A stream whose next byte is at `position`.
     pub fn new(id: u32, position: u64, window: u64) -> InStream {
         InStream {

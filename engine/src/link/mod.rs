@@ -22,6 +22,7 @@ pub use incoming::{Arrival, InStream, Inbound, Violation};
 pub use local::{BROADCAST, Local, Pid};
 pub use state::{Event, State, TRANSITIONS};
 
+use crate::stats::LinkAccount;
 use crate::stream::StreamReader;
 use crate::time::Time;
 use crate::wire::{
@@ -301,6 +302,16 @@ impl Link {
     /// How many envelopes the peer has acknowledged, at least. Walks those that it has not.
     pub fn acknowledged_messages(&mut self) -> u64 {
         self.acknowledged_before + self.outgoing.iter_mut().map(StreamReader::acknowledged).sum::<u64>()
+    }
+
+    /// How much there is on both sides of the link. Walks what is not acknowledged.
+    pub(crate) fn account(&mut self) -> LinkAccount {
+        LinkAccount {
+            pid: self.peer,
+            acknowledged: self.acknowledged_messages(),
+            bytes_held: self.outgoing.iter_mut().map(|stream| stream.written() - stream.acked()).sum(),
+            bytes_unread: self.incoming.iter().map(InStream::unread).sum(),
+        }
     }
 
     /// Whether a stop should wait for this peer: it has something undelivered, and is not known to be absent.

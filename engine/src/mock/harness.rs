@@ -374,6 +374,10 @@ impl Harness {
     /// as best effort that was not sent again.
     pub fn stats(&mut self, pid: Pid, peers: &[Pid]) -> Vec<PeerStats> {
         let undelivered = self.undelivered(pid);
+        let mut unread: HashMap<u32, u64> = HashMap::new();
+        for (_, stream) in self.streams.iter_mut().filter(|(_, stream)| stream.to == pid) {
+            *unread.entry(stream.from).or_default() += stream.unread();
+        }
         let server = self.running.get(&pid).and_then(|place| self.servers[*place as usize].as_ref());
         let row = |&pid: &Pid| {
             let mut row = PeerStats { pid, ..PeerStats::default() };
@@ -388,8 +392,11 @@ impl Harness {
             }
             (row.dropped_expired, row.dropped_removed) = (counts.expired, counts.removed);
             row.dropped_best_effort = counts.lost.saturating_sub(counts.duplicated);
-            let in_flight = undelivered.iter().find(|each| each.pid == pid).map_or(0, |each| each.messages);
+            let (in_flight, bytes) =
+                undelivered.iter().find(|each| each.pid == pid).map_or((0, 0), |each| (each.messages, each.bytes));
             row.settle(Some(row.messages_out.saturating_sub(row.dropped() + in_flight)));
+            row.bytes_held = bytes;
+            row.bytes_unread = self.running.get(&pid).and_then(|place| unread.get(place)).copied().unwrap_or(0);
             row
         };
         peers.iter().map(row).collect()

@@ -168,7 +168,8 @@ impl Stream {
         self.reader.is_none() && self.letters == 0
     }
 
-    fn unread(&mut self) -> u64 {
+    /// Bytes that have arrived and that the application has not taken.
+    pub(super) fn unread(&mut self) -> u64 {
         let (_, credit) = self.incoming.grant();
         self.arrived - (credit - self.window)
     }

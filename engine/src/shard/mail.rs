@@ -12,7 +12,7 @@ use crate::driver::Bell;
 use crate::events::EventQueue;
 use crate::inbox::InboxSender;
 use crate::link::{Local, Pid, Violation};
-use crate::stats::StatsTable;
+use crate::stats::{LinkAccount, StatsTable};
 use crate::stream::StreamReader;
 
 /// What is not hot and has many senders.
@@ -31,8 +31,8 @@ pub(crate) enum Command {
     Remove { link: LinkKey, report: mpsc::Sender<Undelivered> },
     /// Nothing crosses to or from a peer any more, or everything does again.
     Block { link: LinkKey, blocked: bool, report: mpsc::Sender<()> },
-    /// Somebody asks how many envelopes each peer has acknowledged.
-    Account { node: u32, report: mpsc::Sender<Vec<(Pid, u64)>> },
+    /// Somebody asks how the links stand.
+    Account { node: u32, report: mpsc::Sender<Vec<LinkAccount>> },
     /// The inbox has found that a segment which arrived in that session does not hold frames.
     Violation { link: LinkKey, session: u32, violation: Violation },
     /// The engine ends.

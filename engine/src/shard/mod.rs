@@ -115,6 +115,10 @@ impl<D: Driver> Shard<D> {
         &self.mailbox
     }
 
+    pub(crate) fn pool(&self) -> &Arc<ChunkPool> {
+        &self.pool
+    }
+
     /// Whether the engine has ended and every server of this shard with it.
     pub(crate) fn is_finished(&self) -> bool {
         self.shutdown && self.nodes.is_empty()

@@ -10,7 +10,8 @@ use super::timers::Timer;
 use super::{LinkKey, Shard};
 use crate::driver::{Completion, Driver, ReceiveBuffer, SocketId};
 use crate::events::Event;
-use crate::link::{Batch, DownReason, Pid, Verdict, Want};
+use crate::link::{Batch, DownReason, Verdict, Want};
+use crate::stats::LinkAccount;
 use crate::time::Time;
 use crate::wire::{GoodbyeReason, Hello, Kind, Refusal, RefusalReason, SegmentError, SegmentHeader};
 
@@ -74,7 +75,7 @@ impl<D: Driver> Shard<D> {
                 self.set_blocked(link, blocked, now);
                 let _ = report.send(());
             }
-            Command::Account { node, report } => drop(report.send(self.acknowledged(node))),
+            Command::Account { node, report } => drop(report.send(self.account(node))),
             // The application looks at frames when it takes them: by then, the peer may have another connection.
             Command::Violation { link, session, violation } => {
                 if self.slot(link).is_some_and(|slot| slot.link.session() == session) {
@@ -464,11 +465,11 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// How many envelopes each peer has acknowledged; nothing once the server is accounted for.
-    pub(crate) fn acknowledged(&mut self, id: u32) -> Vec<(Pid, u64)> {
+    /// How the links stand; nothing once the server is accounted for.
+    pub(crate) fn account(&mut self, id: u32) -> Vec<LinkAccount> {
         match self.nodes.get_mut(&id) {
             Some(node) if !node.stopping.as_ref().is_some_and(|stopping| stopping.leaving) => {
-                node.links.iter_mut().map(|slot| (slot.link.peer(), slot.link.acknowledged_messages())).collect()
+                node.links.iter_mut().map(|slot| slot.link.account()).collect()
             }
             _ => Vec::new(),
         }
