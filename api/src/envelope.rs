@@ -154,7 +154,7 @@ impl<'a> Draft<'a> {
     /// Drops the envelope if it could not be sent within `ttl`: who gets it late has no use for it.
     ///
     /// It counts from the `send`. What is dropped is counted, in [`Event::Dropped`](crate::Event::Dropped) and in the
-    /// statistics.
+    /// statistics. While the recipient is away, what is stale makes room for what is sent later, about once a second.
     pub fn ttl(mut self, ttl: Duration) -> Draft<'a> {
         self.ttl = Some(ttl);
         self

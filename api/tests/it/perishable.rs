@@ -3,9 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cluster::{BROADCAST, DropReason, Envelope, Event, Server};
+use cluster::{BROADCAST, Config, DropReason, Envelope, Event, SendError, Server};
 
-use crate::support::{Cluster, await_event, eventually, pair, receive, send};
+use crate::support::{Cluster, PATIENCE, await_event, eventually, pair, receive, send};
 
 #[test]
 fn what_is_stale_when_the_peer_comes_is_dropped_and_counted() {
@@ -38,6 +38,42 @@ fn what_is_stale_when_the_peer_comes_is_dropped_and_counted() {
     assert_eq!((row.messages_out, row.dropped_expired, row.dropped_best_effort), (24, 20, 0));
     assert_eq!(two.stats()[0].messages_in, 4);
     one.stop().unwrap();
+}
+
+/// Heartbeats to a peer that is away must not fill its outbox for ever, be it that some of them were on their way when it left.
+#[test]
+fn what_is_stale_makes_room_while_the_peer_is_away() {
+    let mut cluster = Cluster::fixed([1, 2]).with(|config| config.with_outbox_bytes(Config::MIN_OUTBOX_BYTES));
+    let [mut one, mut two] = cluster.start_each([1, 2]);
+    let ttl = Duration::from_millis(20);
+    send(one.outbox(), Envelope::to(2).id(0).body("a link"));
+    assert_eq!(receive(two.inbox()).msg_id, 0);
+    drop(two);
+    let (mut sent, mut rounds) = (1, 0);
+    // Several times what the outbox holds.
+    while rounds < 3 {
+        let heartbeat = Envelope::to(2).id(sent).body(vec![7; 1000]).ttl(ttl);
+        match one.outbox().try_send(if sent % 2 == 0 { heartbeat } else { heartbeat.best_effort() }) {
+            Ok(()) => sent += 1,
+            Err(SendError::Full { .. }) => {
+                rounds += 1;
+                let mut outbox = one.outbox().clone();
+                outbox.send(Envelope::to(2).body("another stream").best_effort().ttl(ttl)).unwrap();
+                eventually("room", || one.outbox().try_claim(2, 1000).is_ok().then_some(()));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    send(one.outbox(), Envelope::to(2).id(-1).body("fresh"));
+    let row = one.stats()[0];
+    assert!(row.dropped_expired + row.dropped_best_effort > 3 * 50, "{row:?}");
+    assert_eq!(row.messages_out, row.acknowledged + row.in_flight + row.dropped(), "{row:?}");
+    let mut two = cluster.start(2);
+    assert_eq!(receive(two.inbox()).msg_id, -1);
+    one.outbox().flush(PATIENCE).unwrap();
+    let row = one.stats()[0];
+    assert_eq!((row.messages_out, row.in_flight, row.bytes_held), (row.acknowledged + row.dropped(), 0, 0), "{row:?}");
+    assert_eq!(row.acknowledged, 2, "{row:?}");
 }
 
 /// Gaps take no room at the receiver, however much of the window they span.

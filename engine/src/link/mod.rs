@@ -309,7 +309,7 @@ impl Link {
         LinkAccount {
             pid: self.peer,
             acknowledged: self.acknowledged_messages(),
-            bytes_held: self.outgoing.iter_mut().map(|stream| stream.written() - stream.acked()).sum(),
+            bytes_held: self.outgoing.iter_mut().map(StreamReader::held).sum(),
             bytes_unread: self.incoming.iter().map(InStream::unread).sum(),
         }
     }
@@ -569,6 +569,7 @@ impl Link {
     /// Sets the time of the next dial. Of two that lost each other, the lower pid, whose connection is kept when both
     /// dial at once, goes first.
     fn pause(&mut self, now: Time) {
+        self.give_up_stale(now);
         let pause = (FIRST_PAUSE * (1 << self.failures.min(10))).min(LONGEST_PAUSE);
         self.failures += 1;
         self.jitter ^= self.jitter << 13;

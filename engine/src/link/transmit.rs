@@ -1,7 +1,7 @@
 //! What a link sends next.
 
 use super::{Batch, DropReason, InStream, Link, Notice, State};
-use crate::stream::{Extent, Lane, Taken, lane_of};
+use crate::stream::{Dropped, Extent, Lane, Taken, lane_of};
 use crate::time::Time;
 use crate::wire::{
     ACK_NOW, CHECKSUMMED, GoodbyeReason, Grant, Kind, NO_STREAM, SegmentHeader, encode_goodbye, encode_grants,
@@ -50,10 +50,22 @@ impl Link {
         batch.push_owned(header, encode_goodbye(reason).to_vec());
     }
 
+    /// There is no connection: what waits and has expired need not wait longer.
+    pub(super) fn give_up_stale(&mut self, now: Time) {
+        for index in 0..self.outgoing.len() {
+            let before = self.outgoing[index].dropped();
+            self.outgoing[index].give_up_stale(now);
+            self.tell_dropped(before, self.outgoing[index].dropped());
+        }
+    }
+
     fn transmit_stream(&mut self, index: usize, now: Time, batch: &mut Batch) {
         let before = self.outgoing[index].dropped();
         self.fill(index, now, batch);
-        let after = self.outgoing[index].dropped();
+        self.tell_dropped(before, self.outgoing[index].dropped());
+    }
+
+    fn tell_dropped(&mut self, before: Dropped, after: Dropped) {
         for (reason, count) in [
             (DropReason::Expired, after.expired - before.expired),
             (DropReason::BestEffort, after.best_effort - before.best_effort),

@@ -60,13 +60,23 @@ struct Perishable {
     /// The connection on which it, or its beginning, was last sent.
     sent_on: Option<u32>,
     dropped: bool,
+    /// It will not be sent any more, and its memory is given back. It counts as dropped once it is known not to have arrived.
+    given_up: bool,
 }
 
 impl Perishables {
     pub(super) fn push(&mut self, begin: u64, payload_bytes: u64, perish: Perish) {
         debug_assert!(self.queue.back().is_none_or(|last| last.end <= begin));
         let end = begin + frame_bytes(payload_bytes as usize) as u64;
-        self.queue.push_back(Perishable { begin, end, payload_bytes, perish, sent_on: None, dropped: false });
+        self.queue.push_back(Perishable {
+            begin,
+            end,
+            payload_bytes,
+            perish,
+            sent_on: None,
+            dropped: false,
+            given_up: false,
+        });
     }
 
     /// A new connection.
@@ -92,6 +102,26 @@ impl Perishables {
             end = perishable.end;
         }
         (end > sent).then_some(end)
+    }
+
+    /// While there is no connection: the stretch of envelopes at `from` that no later connection will send ends here. Those of
+    /// them that were never sent count as dropped; the others may have arrived.
+    pub(super) fn give_up(&mut self, from: u64, written: u64, now: Time) -> u64 {
+        let first = self.queue.partition_point(|perishable| perishable.end <= from);
+        let mut end = from;
+        for perishable in self.queue.range_mut(first..) {
+            let lost = perishable.perish.best_effort && perishable.sent_on.is_some();
+            let over = perishable.dropped || lost || perishable.perish.expires.is_some_and(|expires| expires <= now);
+            if perishable.begin != end || perishable.end > written || !over {
+                break;
+            }
+            if perishable.sent_on.is_none() && !std::mem::replace(&mut perishable.dropped, true) {
+                self.dropped.expired += 1;
+            }
+            perishable.given_up = true;
+            end = perishable.end;
+        }
+        end
     }
 
     /// Where the first envelope between `sent` and `limit` begins that is not to be sent.
@@ -126,10 +156,19 @@ impl Perishables {
         next.perish.expires
     }
 
-    /// How many of those that are not acknowledged are dropped, and their payload bytes.
+    /// How many of those that are not acknowledged and not given up are dropped, and their payload bytes.
     pub(super) fn dropped_of_unacknowledged(&self) -> (u64, u64) {
-        let dropped = self.queue.iter().filter(|perishable| perishable.dropped);
-        dropped.fold((0, 0), |sum, perishable| (sum.0 + 1, sum.1 + perishable.payload_bytes))
+        self.count(|perishable| perishable.dropped && !perishable.given_up)
+    }
+
+    /// How many of those that are given up may have arrived, and their payload bytes.
+    pub(super) fn undecided(&self) -> (u64, u64) {
+        self.count(|perishable| perishable.given_up && !perishable.dropped)
+    }
+
+    fn count(&self, which: impl Fn(&Perishable) -> bool) -> (u64, u64) {
+        let found = self.queue.iter().filter(|perishable| which(perishable));
+        found.fold((0, 0), |sum, perishable| (sum.0 + 1, sum.1 + perishable.payload_bytes))
     }
 
     pub(super) fn dropped(&self) -> Dropped {
@@ -144,6 +183,6 @@ impl Perishable {
         // What has begun to travel on this connection is sent to its end.
         let begun = sent > self.begin && sent_here;
         let lost = self.perish.best_effort && self.sent_on.is_some() && !sent_here;
-        self.dropped || lost || !begun && self.perish.expires.is_some_and(|expires| expires <= now)
+        self.dropped || self.given_up || lost || !begun && self.perish.expires.is_some_and(|expires| expires <= now)
     }
 }

@@ -23,7 +23,7 @@ const SMALLEST_FIRST_FRAGMENT: u64 = 4096;
 
 /// The link's end of a stream.
 ///
-/// Invariant, in stream positions: `acked <= sent <= highest_sent <= written`, and `sent <= credit`.
+/// Invariant, in stream positions: `acked <= sent <= highest_sent <= written`, `acked <= floor <= written`, and `sent <= credit`.
 pub struct StreamReader {
     id: u32,
     ring: Consumer,
@@ -37,6 +37,9 @@ pub struct StreamReader {
     /// `stream position - ring position` in front of the first of `references`.
     base: u64,
     acked: u64,
+    /// What stands before this is acknowledged or given up, and its memory is given back. The peer may yet stand before it:
+    /// then it is told to pass over what was there.
+    floor: u64,
     /// The ring position of `acked`, and payload bytes by reference before it, that the writer has not been given back.
     releasable: u64,
     releasable_references: u64,
@@ -112,6 +115,7 @@ impl StreamReader {
             unplaced: VecDeque::new(),
             base: 0,
             acked: 0,
+            floor: 0,
             releasable: 0,
             releasable_references: 0,
             sent: 0,
@@ -178,6 +182,11 @@ impl StreamReader {
         }
     }
 
+    /// Bytes that are kept because they are neither acknowledged nor given up.
+    pub fn held(&mut self) -> u64 {
+        self.written() - self.floor
+    }
+
     /// Whether bytes wait that have not been sent, whether or not there is credit for them.
     pub fn has_unsent(&mut self) -> bool {
         self.written() > self.sent
@@ -190,7 +199,7 @@ impl StreamReader {
 
     /// Whether more than half of the ring waits to be acknowledged.
     pub fn is_filling(&self) -> bool {
-        let used = self.ring_position(self.sent) - self.releasable;
+        let used = self.ring_position(self.sent.max(self.floor)) - self.releasable;
         used as usize > self.ring.capacity() / 2
     }
 
@@ -322,19 +331,39 @@ impl StreamReader {
         if self.references.get(inside).is_some_and(|reference| position > reference.frame_at()) {
             return Err(AckError { position, sent: self.sent });
         }
-        self.releasable = self.ring_position(position);
-        for reference in self.references.drain(..inside) {
-            self.base = reference.base_after();
-            self.releasable_references += reference.payload.len() as u64;
-        }
         self.perishables.acknowledge(position);
         self.acked = position;
+        if position <= self.floor {
+            return Ok(());
+        }
+        self.raise_floor(position);
         let steps = self.releasable - self.ring.released() >= self.ring.capacity() as u64 / RELEASE_STEPS
             || self.releasable_references >= self.shared.reference_bytes / RELEASE_STEPS;
         if steps || self.acked == self.sent {
             self.release();
         }
         Ok(())
+    }
+
+    /// While there is no connection: gives up what stands first and has expired, and gives its memory back.
+    pub fn give_up_stale(&mut self, now: Time) {
+        let written = self.written();
+        let end = self.perishables.give_up(self.floor, written, now);
+        if end > self.floor {
+            self.raise_floor(end);
+            self.release();
+        }
+    }
+
+    /// Nothing before `position`, which is a frame's, is to be read any more.
+    fn raise_floor(&mut self, position: u64) {
+        self.releasable = self.ring_position(position);
+        let before = self.references.partition_point(|reference| reference.end <= position);
+        for reference in self.references.drain(..before) {
+            self.base = reference.base_after();
+            self.releasable_references += reference.payload.len() as u64;
+        }
+        self.floor = position;
     }
 
     /// Gives the writer what is acknowledged, and wakes it if it waits for room.
@@ -394,7 +423,7 @@ impl StreamReader {
     /// How many envelopes are neither acknowledged nor dropped, and their payload bytes. Walks them.
     pub fn unacknowledged(&mut self) -> (u64, u64) {
         let written = self.written();
-        let (mut position, mut messages, mut bytes) = (self.acked, 0, 0);
+        let (mut position, (mut messages, mut bytes)) = (self.floor, self.perishables.undecided());
         let mut references = self.references.iter();
         let mut next = references.next();
         while position < written {
