@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::driver::{ChunkPool, Entry, Unavailable, Uring, raise_descriptor_limit};
+use crate::driver::{ChunkPool, Entry, Listener, Unavailable, Uring, raise_descriptor_limit};
 use crate::events::{Event, EventQueue};
 use crate::inbox::{self, Receiver};
 use crate::link::{Local, Pid};
@@ -138,7 +138,7 @@ impl Engine {
             Threading::Inline => 1,
         };
         for number in 0..count {
-            let shard = Shard::new(Uring::new(clock)?, clock);
+            let shard = Shard::new(Uring::new(clock)?);
             let (mailbox, pool) = (shard.mailbox().clone(), shard.pool().clone());
             let shard = Arc::new(Mutex::new(Some(shard)));
             let failed = Arc::new(Failure::default());
@@ -163,33 +163,9 @@ impl Engine {
         let index = self.next.fetch_add(1, Ordering::Relaxed) % self.loops.len();
         let drive = self.loops[index].drive.clone();
         let node = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let roster = Roster::new(tenant.peers.iter().map(|(pid, _)| *pid));
-        let stats = StatsTable::new();
-        tenant.peers.iter().for_each(|(pid, _)| stats.add(*pid));
-        let events = EventQueue::new();
-        let (inbox, receiver) = inbox::inbox(node, drive.mailbox.clone());
-        let outboxes = Arc::new(OutboxShared {
-            node,
-            roster,
-            ring_bytes: tenant.ring_bytes,
-            max_envelope_bytes: tenant.local.max_envelope_bytes,
-            numbers: AtomicU32::new(0),
-            outboxes: AtomicU32::new(0),
-            stats: stats.clone(),
-            stopped: AtomicBool::new(false),
-            grace: Arc::default(),
-        });
-        drive.mailbox.command(Command::Start(Box::new(Seed {
-            node,
-            local: Arc::new(tenant.local),
-            listener: tenant.listener,
-            peers: tenant.peers,
-            inbox,
-            events: events.clone(),
-            stats,
-        })));
-        let sender = Sender::new(outboxes.clone(), drive.clone());
-        let events = Events::new(events, drive.clone());
+        let Tenant { local, listener, peers, ring_bytes } = tenant;
+        let listener = Listener::Socket(listener);
+        let Seated { receiver, sender, events, outboxes } = seat(&drive, node, local, listener, peers, ring_bytes);
         let tenancy = Tenancy { node, drive, outboxes, _engine: self.clone() };
         Attached { receiver, sender, events, tenancy }
     }
@@ -204,6 +180,45 @@ impl Engine {
     pub fn idle(&self) -> IdleStrategy {
         self.idle
     }
+}
+
+/// A server's ends, and what its outboxes share.
+pub(crate) struct Seated {
+    pub(crate) receiver: Receiver,
+    pub(crate) sender: Sender,
+    pub(crate) events: Events,
+    pub(crate) outboxes: Arc<OutboxShared>,
+}
+
+/// Makes a server's ends, and hands their other halves to the loop behind `drive`, where the server is number `node`.
+pub(crate) fn seat(
+    drive: &Drive,
+    node: u32,
+    local: Local,
+    listener: Listener,
+    peers: Vec<(Pid, Vec<SocketAddr>)>,
+    ring_bytes: usize,
+) -> Seated {
+    let roster = Roster::new(peers.iter().map(|(pid, _)| *pid));
+    let stats = StatsTable::new();
+    peers.iter().for_each(|(pid, _)| stats.add(*pid));
+    let events = EventQueue::new();
+    let (inbox, receiver) = inbox::inbox(node, drive.mailbox.clone());
+    let outboxes = Arc::new(OutboxShared {
+        node,
+        roster,
+        ring_bytes,
+        max_envelope_bytes: local.max_envelope_bytes,
+        numbers: AtomicU32::new(0),
+        outboxes: AtomicU32::new(0),
+        stats: stats.clone(),
+        stopped: AtomicBool::new(false),
+        grace: Arc::default(),
+    });
+    let seed = Seed { node, local: Arc::new(local), peers, inbox, events: events.clone(), stats };
+    drive.mailbox.command(Command::Start { seed: Box::new(seed), listener });
+    let sender = Sender::new(outboxes.clone(), drive.clone());
+    Seated { receiver, sender, events: Events::new(events, drive.clone()), outboxes }
 }
 
 impl Drop for Engine {

@@ -30,6 +30,15 @@ use crate::time::Time;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId(pub(crate) u32);
 
+/// Where a server is reached.
+#[derive(Debug)]
+pub enum Listener {
+    /// A socket that listens.
+    Socket(TcpListener),
+    /// The driver is to make one here.
+    At(SocketAddr),
+}
+
 /// How long a turn may wait for a completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
@@ -46,11 +55,14 @@ pub enum Wait {
 /// A socket has at most one receive and one send under way. Once it was told to close, nothing more is begun on it, and
 /// nothing of it is reported but [`Completion::Closed`].
 pub trait Driver {
+    /// The present moment. Everything above a driver takes the time from it.
+    fn now(&self) -> Time;
+
     /// The bell that ends a wait.
     fn bell(&self) -> Arc<Bell>;
 
     /// Accepts connections on `listener` until it is closed.
-    fn listen(&mut self, listener: TcpListener) -> io::Result<SocketId>;
+    fn listen(&mut self, listener: Listener) -> io::Result<SocketId>;
 
     /// Goes on accepting after a [`Completion::AcceptFailed`].
     fn resume_accept(&mut self, listener: SocketId);

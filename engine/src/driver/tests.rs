@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{ChunkPool, Completion, Driver, Entry, SocketId, Uring, Wait};
+use super::{ChunkPool, Completion, Driver, Entry, Listener, SocketId, Uring, Wait};
 use crate::link::Batch;
 use crate::time::{Clock, Time};
 use crate::wire::{Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -44,7 +44,7 @@ fn turn_until<T>(driver: &mut Uring, mut wanted: impl FnMut(Completion) -> Optio
 fn connect(driver: &mut Uring) -> [SocketId; 3] {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let listener = driver.listen(listener).unwrap();
+    let listener = driver.listen(Listener::Socket(listener)).unwrap();
     let dialing = driver.connect(address).unwrap();
     let (mut connected, mut accepted) = (false, None);
     turn_until(driver, |completion| {

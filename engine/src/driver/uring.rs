@@ -18,7 +18,7 @@ use slab::Slab;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::kernel::{self, RingHandle, UringEntry};
-use super::{Bell, Completion, Driver, Entry, ReceiveBuffer, SocketId, Wait, features};
+use super::{Bell, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait, features};
 use crate::link::{Batch, Piece};
 use crate::stream::Part;
 use crate::time::{Clock, Time};
@@ -258,11 +258,20 @@ impl SocketState {
 }
 
 impl Driver for Uring {
+    #[inline]
+    fn now(&self) -> Time {
+        self.clock.now()
+    }
+
     fn bell(&self) -> Arc<Bell> {
         self.bell.clone()
     }
 
-    fn listen(&mut self, listener: TcpListener) -> io::Result<SocketId> {
+    fn listen(&mut self, listener: Listener) -> io::Result<SocketId> {
+        let listener = match listener {
+            Listener::Socket(listener) => listener,
+            Listener::At(address) => TcpListener::bind(address)?,
+        };
         let socket = self.insert(listener.into());
         self.accept(socket);
         Ok(socket)

@@ -1,6 +1,6 @@
 //! How applications reach a shard: two queues and a bell.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_queue::SegQueue;
 
 use super::LinkKey;
-use crate::driver::Bell;
+use crate::driver::{Bell, Listener};
 use crate::events::EventQueue;
 use crate::inbox::InboxSender;
 use crate::link::{Local, Pid, Violation};
@@ -18,7 +18,7 @@ use crate::stream::StreamReader;
 /// What is not hot and has many senders.
 pub(crate) enum Command {
     /// A server starts.
-    Start(Box<Seed>),
+    Start { seed: Box<Seed>, listener: Listener },
     /// An outbox has opened a stream.
     Open { link: LinkKey, stream: Box<StreamReader> },
     /// A server stops: deliver for at most so long, say goodbye, and report.
@@ -44,7 +44,6 @@ pub(crate) struct Seed {
     /// Its number in this shard, unique in the engine's life.
     pub(crate) node: u32,
     pub(crate) local: Arc<Local>,
-    pub(crate) listener: TcpListener,
     /// Each peer with where it may be; links are numbered in this order.
     pub(crate) peers: Vec<(Pid, Vec<SocketAddr>)>,
     pub(crate) inbox: InboxSender,

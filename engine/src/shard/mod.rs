@@ -23,7 +23,7 @@ use self::node::Node;
 use self::timers::{Timer, Timers};
 use crate::driver::{ChunkPool, Completion, Driver, SocketId, Wait};
 use crate::link::Batch;
-use crate::time::{Clock, Time};
+use crate::time::Time;
 
 /// The size of a receive buffer.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -66,7 +66,6 @@ pub(crate) struct Round<E> {
 pub(crate) struct Shard<D: Driver> {
     driver: D,
     mailbox: Arc<Mailbox>,
-    clock: Clock,
     nodes: BTreeMap<u32, Node>,
     connections: Vec<Option<Connection>>,
     timers: Timers,
@@ -89,12 +88,12 @@ pub(crate) struct Shard<D: Driver> {
 }
 
 impl<D: Driver> Shard<D> {
-    pub(crate) fn new(driver: D, clock: Clock) -> Shard<D> {
+    pub(crate) fn new(driver: D) -> Shard<D> {
+        let now = driver.now();
         let mailbox = Arc::new(Mailbox::new(driver.bell()));
         Shard {
             driver,
             mailbox,
-            clock,
             nodes: BTreeMap::new(),
             connections: Vec::new(),
             timers: Timers::default(),
@@ -105,8 +104,8 @@ impl<D: Driver> Shard<D> {
             unsent: Vec::new(),
             completions: VecDeque::new(),
             touched: Vec::new(),
-            last_turn: clock.now(),
-            woken_by: clock.now(),
+            last_turn: now,
+            woken_by: now,
             shutdown: false,
         }
     }
@@ -129,7 +128,7 @@ impl<D: Driver> Shard<D> {
     /// Who calls this enters (it may let others at the shard while it waits there), and then calls
     /// [`finish`](Shard::finish).
     pub(crate) fn begin(&mut self, idle: Idle) -> Round<D::Entry> {
-        let now = self.clock.now();
+        let now = self.driver.now();
         self.notice_gap(now);
         let awaited = self.read_mail(now);
         for index in 0..self.polled.len() {
@@ -151,7 +150,7 @@ impl<D: Driver> Shard<D> {
     pub(crate) fn finish(&mut self, round: Round<D::Entry>) -> io::Result<bool> {
         let now = if round.waits {
             self.mailbox.wake_up();
-            let now = self.clock.now();
+            let now = self.driver.now();
             self.last_turn = now.min(self.woken_by);
             // Before the time is looked at: if we were stopped while we waited, it is not the peers that were silent.
             self.notice_gap(now);
@@ -185,7 +184,7 @@ impl<D: Driver> Shard<D> {
         {
             return false;
         }
-        let now = self.clock.now();
+        let now = self.driver.now();
         if !self.transmit(key, now) {
             return false;
         }

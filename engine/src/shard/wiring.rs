@@ -25,9 +25,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 impl<D: Driver> Shard<D> {
     pub(super) fn obey(&mut self, command: Command, now: Time) {
         match command {
-            Command::Start(seed) => {
+            Command::Start { seed, listener } => {
                 let id = seed.node;
-                let listener = seed.listener.try_clone().and_then(|listener| self.driver.listen(listener));
+                let listener = self.driver.listen(listener);
                 if let Err(error) = &listener {
                     seed.events.push(Event::AcceptFailed { error: error.to_string() });
                 }
