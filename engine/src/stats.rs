@@ -1,6 +1,7 @@
 //! Messages and bytes, by peer.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::link::{DropReason, Inbound, Pid};
@@ -84,15 +85,62 @@ pub(crate) struct StatsTable {
     streams: Mutex<Vec<Streams>>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Streams {
     pid: Pid,
-    sending: Vec<Arc<Counters>>,
-    receiving: Vec<Arc<Inbound>>,
+    sending: Counted<Counters>,
+    receiving: Counted<Inbound>,
     expired: u64,
     best_effort: u64,
     removed: u64,
     stopped: u64,
+}
+
+/// The counters of streams that come and go. A peer may open a stream with every segment: those that have ended are added
+/// up, so that their number makes nobody's memory grow.
+#[derive(Debug)]
+struct Counted<S> {
+    streams: Vec<Arc<S>>,
+    ended_messages: u64,
+    ended_bytes: u64,
+}
+
+impl<S> Default for Counted<S> {
+    fn default() -> Counted<S> {
+        Counted { streams: Vec::new(), ended_messages: 0, ended_bytes: 0 }
+    }
+}
+
+impl<S: AsRef<Counters>> Counted<S> {
+    fn push(&mut self, stream: Arc<S>) {
+        // As often as the table would have to grow, so that it costs a stream little.
+        if self.streams.len() == self.streams.capacity() {
+            self.add_up_ended();
+            self.streams.reserve(self.streams.len() + 1);
+        }
+        self.streams.push(stream);
+    }
+
+    fn add_up_ended(&mut self) {
+        self.streams.retain(|stream| {
+            let ended = Arc::strong_count(stream) == 1;
+            if ended {
+                // Synchronizes with the drop of the last that counted.
+                fence(Ordering::Acquire);
+                self.ended_messages += stream.as_ref().as_ref().messages();
+                self.ended_bytes += stream.as_ref().as_ref().bytes();
+            }
+            !ended
+        });
+    }
+
+    fn messages(&self) -> u64 {
+        self.ended_messages + self.streams.iter().map(|stream| stream.as_ref().as_ref().messages()).sum::<u64>()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.ended_bytes + self.streams.iter().map(|stream| stream.as_ref().as_ref().bytes()).sum::<u64>()
+    }
 }
 
 impl StatsTable {
@@ -143,15 +191,39 @@ impl StatsTable {
         let mut rows = BTreeMap::new();
         for streams in self.lock().iter() {
             let row = rows.entry(streams.pid).or_insert(PeerStats { pid: streams.pid, ..PeerStats::default() });
-            row.messages_out += streams.sending.iter().map(|counters| counters.messages()).sum::<u64>();
-            row.bytes_out += streams.sending.iter().map(|counters| counters.bytes()).sum::<u64>();
-            row.messages_in += streams.receiving.iter().map(|inbound| inbound.counters().messages()).sum::<u64>();
-            row.bytes_in += streams.receiving.iter().map(|inbound| inbound.counters().bytes()).sum::<u64>();
+            row.messages_out += streams.sending.messages();
+            row.bytes_out += streams.sending.bytes();
+            row.messages_in += streams.receiving.messages();
+            row.bytes_in += streams.receiving.bytes();
             row.dropped_expired += streams.expired;
             row.dropped_best_effort += streams.best_effort;
             row.dropped_removed += streams.removed;
             row.dropped_stopped += streams.stopped;
         }
         rows.into_values().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::InStream;
+
+    #[test]
+    fn streams_that_have_ended_take_no_room_and_stay_counted() {
+        let table = StatsTable::new();
+        table.add(7);
+        let lasting = InStream::new(0, 0, 1 << 20).shared().clone();
+        table.receives(0, lasting.clone());
+        for round in 0..10_000 {
+            let stream = InStream::new(1, 0, 1 << 20).shared().clone();
+            table.receives(0, stream.clone());
+            stream.consume(24, 1, 3);
+            lasting.consume(24 * (round + 1), 1, 5);
+        }
+        let [row] = table.read()[..] else { panic!("one peer") };
+        assert_eq!((row.messages_in, row.bytes_in), (20_000, 80_000));
+        let kept = table.lock()[0].receiving.streams.capacity();
+        assert!(kept < 64, "room for {kept}");
     }
 }

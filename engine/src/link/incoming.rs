@@ -56,6 +56,12 @@ impl Inbound {
     }
 }
 
+impl AsRef<Counters> for Inbound {
+    fn as_ref(&self) -> &Counters {
+        &self.counters
+    }
+}
+
 /// A stream as its receiver sees it.
 ///
 /// Invariant: `consumed <= delivered <= received`, and what stands between `consumed` and `received` is within the window.

@@ -508,6 +508,10 @@ impl Link {
 
     fn open_incoming(&mut self, id: u32, position: u64) {
         let stream = InStream::new(id, position, self.local.window_bytes);
+        // Nothing has come on those that are gone already; a peer may open and end as many as it likes.
+        if self.opened.len() >= 2 * MAX_STREAMS {
+            self.opened.retain(|opened| Arc::strong_count(opened) > 1);
+        }
         self.opened.push(stream.shared().clone());
         self.incoming.push(stream);
     }

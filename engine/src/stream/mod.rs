@@ -97,6 +97,12 @@ impl Counters {
     }
 }
 
+impl AsRef<Counters> for Counters {
+    fn as_ref(&self) -> &Counters {
+        self
+    }
+}
+
 /// What writer and reader share beside the ring.
 struct Shared {
     /// Payloads by reference, in the order of their headers in the ring. Pushed before the header is published, so that

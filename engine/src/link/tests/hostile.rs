@@ -10,8 +10,8 @@ use super::Random;
 use crate::stream::{StreamWriter, stream};
 use crate::time::Time;
 use crate::wire::{
-    FRAME_HEADER_BYTES, FrameHeader, GoodbyeReason, Grant, Hello, Kind, NO_STREAM, SegmentHeader, encode_goodbye,
-    encode_grants,
+    FRAME_HEADER_BYTES, FrameHeader, GoodbyeReason, Grant, Hello, Kind, MAX_STREAMS, NO_STREAM, SegmentHeader,
+    encode_goodbye, encode_grants, encode_skip,
 };
 use zerocopy::IntoBytes;
 
@@ -163,4 +163,19 @@ fn whatever_a_peer_says_is_taken_or_a_violation() {
     }
     drop(writer);
     assert!(taken > CASES / 20 && violations > CASES / 20, "{taken} taken, {violations} violations");
+}
+
+/// Nothing is delivered on any of them, so that nobody asks which have been opened.
+#[test]
+fn streams_that_come_and_go_take_no_room() {
+    let (mut link, _writer) = up();
+    for stream in 0..50_000u32 {
+        let mut skip = SegmentHeader::new(Kind::Skip);
+        skip.stream = stream.into();
+        let mut end = SegmentHeader::new(Kind::End);
+        (end.stream, end.position) = (stream.into(), 8.into());
+        assert!(link.receive(&skip, &encode_skip(8), Time::default()).is_ok());
+        assert!(link.receive(&end, &[], Time::default()).is_ok());
+    }
+    assert!(link.opened.len() <= 2 * MAX_STREAMS, "{} are remembered", link.opened.len());
 }
