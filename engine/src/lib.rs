@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | engine, inbox, outbox | what an application holds |
 //! | mock | what takes the place of shards where there is no network |
+//! | simulation | shards over a driver that is played, from a seed; with the feature of that name |
 //! | shard | one event loop |
 //! | link | the protocol of one peer, pure |
 //! | stream | what one outbox sends to one peer, pure |
@@ -33,10 +34,12 @@ mod payload;
 pub mod ring;
 mod roster;
 mod shard;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod stats;
 pub mod stream;
 mod sync;
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 mod testing;
 mod time;
 pub mod wire;

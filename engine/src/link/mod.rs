@@ -5,6 +5,8 @@
 //! [`Link::deadline`].
 
 mod batch;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) mod coverage;
 mod handshake;
 mod incoming;
 mod local;
@@ -563,6 +565,8 @@ impl Link {
     fn step(&mut self, event: Event) -> bool {
         match self.state.after(event) {
             Some(next) => {
+                #[cfg(any(test, feature = "simulation"))]
+                coverage::took(self.state, event);
                 self.state = next;
                 true
             }

@@ -1,0 +1,84 @@
+//! What many seeds came to.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use cluster_engine::link::TRANSITIONS;
+use cluster_engine::simulation::Outcome;
+
+use crate::print;
+
+/// With fewer seeds than this it says nothing that a transition was not taken.
+const COVERING_SEEDS: u64 = 1000;
+
+/// What the seeds so far came to.
+pub struct Summary {
+    began: Instant,
+    seeds: u64,
+    happenings: u64,
+    envelopes: u64,
+    time: Duration,
+    /// How many seeds took each transition.
+    taken: Vec<u64>,
+    failed: Vec<u64>,
+}
+
+impl Summary {
+    /// Nothing so far.
+    pub fn new(began: Instant) -> Summary {
+        let taken = vec![0; TRANSITIONS.len()];
+        Summary { began, seeds: 0, happenings: 0, envelopes: 0, time: Duration::ZERO, taken, failed: Vec::new() }
+    }
+
+    /// One seed more.
+    pub fn add(&mut self, seed: u64, outcome: Outcome) {
+        self.seeds += 1;
+        self.happenings += outcome.happenings;
+        self.envelopes += outcome.envelopes;
+        self.time += outcome.time;
+        outcome.transitions.into_iter().for_each(|place| self.taken[place] += 1);
+        if outcome.failure.is_some() {
+            self.failed.push(seed);
+        }
+    }
+
+    /// How many seeds.
+    pub fn seeds(&self) -> u64 {
+        self.seeds
+    }
+
+    /// How many of them failed.
+    pub fn failures(&self) -> usize {
+        self.failed.len()
+    }
+
+    /// Prints it all, and says whether it is well.
+    pub fn print(mut self, all: u64) -> ExitCode {
+        print("Transitions of a link, and how many seeds took each:");
+        for ((from, event, to), seeds) in TRANSITIONS.iter().zip(&self.taken) {
+            let (from, event, to) = (format!("{from:?}"), format!("{event:?}"), format!("{to:?}"));
+            let never = if *seeds == 0 { "  NEVER TAKEN" } else { "" };
+            print(format_args!("  {from:9} {event:9} -> {to:9} {seeds:>7}{never}"));
+        }
+        let (elapsed, simulated) = (self.began.elapsed().as_secs_f64(), self.time.as_secs_f64());
+        print(format_args!(
+            "{} of {all} seeds in {elapsed:.1} s ({:.0}/s): {} envelopes, {} happenings, {:.1} simulated hours",
+            self.seeds,
+            self.seeds as f64 / elapsed,
+            self.envelopes,
+            self.happenings,
+            simulated / 3600.0
+        ));
+        self.failed.sort_unstable();
+        if let Some(first) = self.failed.first() {
+            print(format_args!("FAILED: seeds {:?}; read one with --seed {first} --trace", self.failed));
+            return ExitCode::FAILURE;
+        }
+        if self.seeds >= COVERING_SEEDS && self.taken.contains(&0) {
+            print("FAILED: a transition is never taken; see to it that it is, or strike it from the table");
+            return ExitCode::FAILURE;
+        }
+        print("every promise was kept");
+        ExitCode::SUCCESS
+    }
+}

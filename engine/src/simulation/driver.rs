@@ -1,0 +1,91 @@
+//! The driver that stands under a shard in place of io_uring.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::network::Network;
+use crate::driver::{Bell, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait};
+use crate::link::Batch;
+use crate::time::Time;
+
+/// One process's way into the simulated network.
+pub(super) struct SimulatedDriver {
+    network: Rc<RefCell<Network>>,
+    process: usize,
+    bell: Arc<Bell>,
+}
+
+impl SimulatedDriver {
+    pub(super) fn new(network: Rc<RefCell<Network>>, process: usize) -> SimulatedDriver {
+        SimulatedDriver { network, process, bell: Arc::new(Bell::for_thread()) }
+    }
+}
+
+/// How long the loop wants to wait. The simulation does the waiting.
+pub(super) struct SimulatedWait(pub(super) Wait);
+
+impl Entry for SimulatedWait {
+    fn enter(self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Driver for SimulatedDriver {
+    fn now(&self) -> Time {
+        self.network.borrow().now()
+    }
+
+    fn bell(&self) -> Arc<Bell> {
+        self.bell.clone()
+    }
+
+    fn listen(&mut self, listener: Listener) -> io::Result<SocketId> {
+        match listener {
+            Listener::At(address) => self.network.borrow_mut().listen(self.process, address),
+            Listener::Socket(_) => Err(io::Error::from(io::ErrorKind::Unsupported)),
+        }
+    }
+
+    fn resume_accept(&mut self, listener: SocketId) {
+        self.network.borrow_mut().resume_accept(self.process, listener);
+    }
+
+    fn connect(&mut self, address: SocketAddr) -> io::Result<SocketId> {
+        self.network.borrow_mut().connect(self.process, address)
+    }
+
+    fn receive(&mut self, socket: SocketId, buffer: ReceiveBuffer) {
+        self.network.borrow_mut().receive(self.process, socket, buffer);
+    }
+
+    fn send(&mut self, socket: SocketId, batch: Box<Batch>, skip: usize) {
+        self.network.borrow_mut().send(self.process, socket, batch, skip);
+    }
+
+    fn send_now(&mut self, socket: SocketId, batch: &Batch) -> io::Result<usize> {
+        self.network.borrow_mut().send_now(self.process, socket, batch)
+    }
+
+    fn finish(&mut self, socket: SocketId) {
+        self.network.borrow_mut().finish(self.process, socket);
+    }
+
+    fn close(&mut self, socket: SocketId) {
+        self.network.borrow_mut().close(self.process, socket);
+    }
+
+    fn begin(&mut self, wait: Wait) -> Option<SimulatedWait> {
+        Some(SimulatedWait(wait))
+    }
+
+    fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<()> {
+        self.network.borrow_mut().reap(self.process, completions);
+        Ok(())
+    }
+
+    type Entry = SimulatedWait;
+}

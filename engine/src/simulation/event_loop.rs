@@ -1,0 +1,151 @@
+//! A process's event loop: the real shard, turned when it would wake.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::driver::{SimulatedDriver, SimulatedWait};
+use super::network::Network;
+use super::timetable::Happening;
+use crate::driver::Wait;
+use crate::engine::Drive;
+use crate::shard::{Idle, Mailbox, Ready, Round, Shard};
+use crate::testing::Random;
+use crate::time::{Clock, Time};
+
+/// So long at most a loop takes to wake, or for a turn.
+const TURN_NANOS: u64 = 5_000;
+
+/// A process with one event loop.
+pub(super) struct EventLoop {
+    pub(super) process: usize,
+    pub(super) drive: Drive,
+    pub(super) shard: Shard<SimulatedDriver>,
+    network: Rc<RefCell<Network>>,
+    mailbox: Arc<Mailbox>,
+    state: State,
+    waits: u64,
+    worked: bool,
+    /// It does nothing before: the process is stopped, or starved.
+    pub(super) paused_until: Time,
+    pub(super) turns: u64,
+}
+
+enum State {
+    /// A turn is on the timetable.
+    Due(Option<Round<SimulatedWait>>),
+    Waits(Round<SimulatedWait>),
+}
+
+impl EventLoop {
+    pub(super) fn new(network: &Rc<RefCell<Network>>, machine: usize) -> EventLoop {
+        let process = network.borrow_mut().start_process(machine);
+        let shard = Shard::new(SimulatedDriver::new(network.clone(), process));
+        let mailbox = shard.mailbox().clone();
+        let mut event_loop = EventLoop {
+            process,
+            drive: Drive::without_loop(mailbox.clone(), Clock::start(), None),
+            shard,
+            network: network.clone(),
+            mailbox,
+            state: State::Due(None),
+            waits: 0,
+            worked: false,
+            paused_until: Time::default(),
+            turns: 0,
+        };
+        event_loop.turn_soon();
+        event_loop
+    }
+
+    fn turn_soon(&mut self) {
+        let mut network = self.network.borrow_mut();
+        let lag = Duration::from_nanos(network.random.below(TURN_NANOS) + 1);
+        let at = (network.now() + lag).max(self.paused_until);
+        network.timetable.at(at, Happening::Turns { process: self.process });
+    }
+
+    /// Ends the wait, if there is something to wake for.
+    pub(super) fn look(&mut self) {
+        if matches!(self.state, State::Waits(_))
+            && (!self.mailbox.is_asleep() || self.network.borrow().has_done(self.process))
+        {
+            self.wake();
+        }
+    }
+
+    /// The wait is over by the clock.
+    pub(super) fn alarm(&mut self, wait: u64) {
+        if matches!(self.state, State::Waits(_)) && wait == self.waits {
+            self.wake();
+        }
+    }
+
+    fn wake(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Due(None)) {
+            State::Waits(round) => State::Due(Some(round)),
+            due => due,
+        };
+        self.turn_soon();
+    }
+
+    /// One turn of the loop, as `engine.rs` has it.
+    pub(super) fn turn(&mut self, random: &mut Random) {
+        if self.network.borrow().now() < self.paused_until {
+            return self.turn_soon();
+        }
+        if let State::Due(round) = &mut self.state
+            && let Some(round) = round.take()
+        {
+            self.worked = self.shard.finish(round).expect("a driver that does not break");
+        }
+        self.turns += 1;
+        // A loop that spins goes on for a while.
+        let idle = if self.worked && random.one_in(4) { Idle::Return } else { Idle::Park(None) };
+        let mut round = self.shard.begin(idle);
+        let wait = round.entry.take().map_or(Wait::No, |entry| entry.0);
+        if !round.waits {
+            self.state = State::Due(Some(round));
+            return self.turn_soon();
+        }
+        self.state = State::Waits(round);
+        self.waits += 1;
+        if let Wait::Until(until) = wait {
+            let mut network = self.network.borrow_mut();
+            // It may wake a little early.
+            let early = if random.one_in(8) { random.below(2000) } else { 0 };
+            let at = Time::from_nanos(until.as_nanos() - early).max(network.now() + Duration::from_nanos(1));
+            network.timetable.at(at, Happening::Alarm { process: self.process, wait: self.waits });
+        }
+    }
+
+    /// Whether the loop waits, and nobody has rung its bell.
+    pub(super) fn is_asleep(&self) -> bool {
+        matches!(self.state, State::Waits(_)) && self.mailbox.is_asleep()
+    }
+
+    /// What [`Drive`] does after a write that is to be signalled, when the loop was asleep: it sends at once, if it can, and the
+    /// loop sleeps on.
+    pub(super) fn try_from_outside(&mut self) {
+        let mut ready: Vec<Ready> = std::iter::from_fn(|| self.mailbox.next_ready()).collect();
+        if let [Ready::Link(key)] = ready[..]
+            && self.shard.send_from_outside(key)
+        {
+            ready.clear();
+        }
+        match ready.is_empty() {
+            true => drop(self.mailbox.fall_asleep()),
+            false => ready.into_iter().for_each(|each| self.mailbox.ready(each)),
+        }
+    }
+
+    /// What the loop knows to be acknowledged by peers of a server.
+    pub(super) fn acknowledged(&mut self, node: u32) -> Vec<(crate::link::Pid, u64)> {
+        self.shard.acknowledged(node)
+    }
+
+    pub(super) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+}

@@ -1,0 +1,109 @@
+//! What goes wrong, and when.
+
+use std::time::Duration;
+
+use super::pipe::Side;
+use super::timetable::Happening;
+use super::world::World;
+
+impl World {
+    /// One fault, and the next some time later.
+    pub(super) fn fault(&mut self) {
+        if self.calm {
+            return;
+        }
+        let pause = Duration::from_millis(1 + self.random.below(self.plan.fault_pause_ms * 2));
+        self.after(pause, Happening::Fault);
+        let server = self.random.below(self.plan.servers as u64) as usize;
+        let machine = self.random.below(self.plan.machines as u64) as usize;
+        match self.random.below(20) {
+            0..5 => self.cut_a_connection(),
+            5..8 => self.hold_a_connection(),
+            8..10 => self.cut_a_path(machine),
+            10..12 => self.pause(machine),
+            12 | 13 => self.crash_and_restart(machine),
+            14 | 15 => {
+                let patience = Duration::from_millis(self.random.below(1000));
+                self.stop(server, patience);
+            }
+            16 => {
+                let peer = self.random.below(self.plan.servers as u64) as usize;
+                if peer != server {
+                    self.remove_peer(server, peer);
+                }
+            }
+            _ => {
+                let quota = 1 + self.random.below(8);
+                if let Some(running) = &mut self.servers[server] {
+                    running.change_outboxes(&mut self.random, quota);
+                }
+            }
+        }
+    }
+
+    fn some_connection(&mut self) -> Option<usize> {
+        let open = self.network.borrow().open_connections();
+        let index = self.random.below(open.len().max(1) as u64) as usize;
+        open.get(index).copied()
+    }
+
+    fn cut_a_connection(&mut self) {
+        if let Some(connection) = self.some_connection() {
+            self.say(&format!("connection {connection} is cut"));
+            self.network.borrow_mut().cut(connection);
+        }
+    }
+
+    /// Silence on one connection, one way or both.
+    fn hold_a_connection(&mut self) {
+        let Some(connection) = self.some_connection() else { return };
+        let pause = Duration::from_millis(self.random.below(3500));
+        let (end, both) = (self.random.below(2) as usize, self.random.one_in(2));
+        self.say(&format!("connection {connection} stalls for {pause:?}, towards end {end}, both: {both}"));
+        let mut network = self.network.borrow_mut();
+        let until = network.now() + pause;
+        let side = Side { connection, end };
+        network.hold(side, until);
+        if both {
+            network.hold(side.other(), until);
+        }
+    }
+
+    /// Silence between two machines, one way or both.
+    fn cut_a_path(&mut self, from: usize) {
+        let to = self.random.below(self.plan.machines as u64) as usize;
+        if from == to {
+            return;
+        }
+        let (pause, both) = (Duration::from_millis(self.random.below(4000)), self.random.one_in(2));
+        self.say(&format!("nothing gets from machine {from} to {to} for {pause:?}, both: {both}"));
+        let mut network = self.network.borrow_mut();
+        let until = network.now() + pause;
+        network.cut_path(from, to, until);
+        if both {
+            network.cut_path(to, from, until);
+        }
+    }
+
+    /// A process stands still, and its clock jumps.
+    fn pause(&mut self, machine: usize) {
+        let pause = match self.random.below(3) {
+            0 => Duration::from_millis(self.random.below(50)),
+            1 => Duration::from_millis(self.random.below(500)),
+            _ => Duration::from_millis(self.random.below(4000)),
+        };
+        let until = self.network.borrow().now() + pause;
+        let Some(event_loop) = &mut self.loops[machine] else { return };
+        event_loop.paused_until = event_loop.paused_until.max(until);
+        self.say(&format!("machine {machine} stands still for {pause:?}"));
+    }
+
+    fn crash_and_restart(&mut self, machine: usize) {
+        let silently = self.random.one_in(3);
+        self.crash(machine, silently);
+        let pause = Duration::from_millis(self.random.below(2500));
+        for server in (0..self.plan.servers).filter(|server| self.machine_of(*server) == machine) {
+            self.after(pause, Happening::Starts { server, life: self.lives[server] });
+        }
+    }
+}

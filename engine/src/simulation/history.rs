@@ -1,0 +1,228 @@
+//! What was written and what arrived, and whether that is as it was promised.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use crate::link::Pid;
+use crate::stream::Lane;
+use crate::testing::Random;
+
+const LONGEST: usize = 512 * 1024;
+
+/// What payloads are cut out of.
+static TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut random = Random::new(1);
+    (0..LONGEST / 8 + 4096).flat_map(|_| random.next().to_le_bytes()).collect()
+});
+
+/// The stream's number and the envelope's stand in front of each payload.
+pub(super) const LEAST_PAYLOAD: usize = 8;
+
+/// One life of one server.
+pub(super) type Life = (usize, u32);
+
+/// What one outbox of one life writes to one peer on one lane.
+pub(super) struct Stream {
+    pub(super) from: Life,
+    pub(super) to: usize,
+    pub(super) outbox: u32,
+    pub(super) lane: Lane,
+    /// The number of the link: another one after the peer was removed and added again.
+    pub(super) link: usize,
+    envelopes: Vec<Envelope>,
+}
+
+struct Envelope {
+    length: u32,
+    perishable: bool,
+    got: bool,
+}
+
+/// What one life of one server has received.
+#[derive(Default)]
+struct Reader {
+    /// By stream: the number that comes next.
+    next: BTreeMap<u32, u32>,
+    /// The latest life of each server from which something came.
+    latest: BTreeMap<usize, u32>,
+}
+
+/// Everything that was written and that has arrived.
+#[derive(Default)]
+pub(super) struct History {
+    streams: Vec<Stream>,
+    readers: BTreeMap<Life, Reader>,
+    /// What each life has been told to be given up, by peer.
+    given_up: BTreeMap<(Life, usize), u64>,
+    /// Lives that ended with more in their inbox than can be looked at.
+    overflowed: Vec<usize>,
+    /// How many envelopes have arrived.
+    pub(super) received: u64,
+}
+
+impl History {
+    /// The stream's number.
+    pub(super) fn stream(&mut self, from: Life, to: usize, outbox: u32, lane: Lane, link: usize) -> u32 {
+        let same = |stream: &Stream| {
+            (stream.from, stream.to, stream.outbox, stream.lane, stream.link) == (from, to, outbox, lane, link)
+        };
+        let found = self.streams.iter().position(same).unwrap_or_else(|| {
+            self.streams.push(Stream { from, to, outbox, lane, link, envelopes: Vec::new() });
+            self.streams.len() - 1
+        });
+        found as u32
+    }
+
+    /// The number and the payload of the stream's next envelope.
+    pub(super) fn next(&self, stream: u32, length: usize) -> (i64, Vec<u8>) {
+        let number = self.streams[stream as usize].envelopes.len();
+        let mut payload = Vec::with_capacity(length);
+        payload.extend_from_slice(&stream.to_le_bytes());
+        payload.extend_from_slice(&(number as u32).to_le_bytes());
+        payload.extend_from_slice(pattern(stream, number as u32, length));
+        (number as i64, payload)
+    }
+
+    /// An outbox has taken it.
+    pub(super) fn wrote(&mut self, stream: u32, length: usize, perishable: bool) {
+        let envelope = Envelope { length: length as u32, perishable, got: false };
+        self.streams[stream as usize].envelopes.push(envelope);
+    }
+
+    /// It has arrived, from server `from`.
+    pub(super) fn got(&mut self, reader: Life, from: usize, id: i64, payload: &[u8]) {
+        assert!(payload.len() >= LEAST_PAYLOAD, "{reader:?} received {} bytes that nobody wrote", payload.len());
+        let word = |at: usize| u32::from_le_bytes([payload[at], payload[at + 1], payload[at + 2], payload[at + 3]]);
+        let (number, seq) = (word(0), word(4));
+        let Some(stream) = self.streams.get_mut(number as usize) else { panic!("there is no stream {number}") };
+        let key = format_args!("from {:?} to {reader:?}, outbox {} {:?}", stream.from, stream.outbox, stream.lane)
+            .to_string();
+        assert!(
+            stream.to == reader.0 && stream.from.0 == from,
+            "{key}: in the wrong inbox, or with the wrong pid {from}"
+        );
+        assert_eq!(id, i64::from(seq), "{key}: another message id");
+        let Some(envelope) = stream.envelopes.get(seq as usize) else { panic!("{key}: number {seq} was not written") };
+        assert_eq!(payload.len(), envelope.length as usize, "{key}: number {seq} has another length");
+        assert!(&payload[8..] == pattern(number, seq, payload.len()), "{key}: number {seq} is damaged");
+        let state = self.readers.entry(reader).or_default();
+        let latest = state.latest.entry(from).or_default();
+        assert!(stream.from.1 >= *latest, "{key}: number {seq} of an earlier life");
+        *latest = stream.from.1;
+        let first = !state.next.contains_key(&number);
+        let next = state.next.entry(number).or_default();
+        assert!(seq >= *next, "{key}: number {seq} came again, or late; the next was {next}");
+        let overflowed = self.overflowed.contains(&reader.0);
+        for (between, missing) in (*next..seq).zip(&stream.envelopes[*next as usize..seq as usize]) {
+            let excused = missing.perishable || first && (missing.got || overflowed);
+            assert!(excused, "{key}: number {seq} came, and {between} did not");
+        }
+        *next = seq + 1;
+        stream.envelopes[seq as usize].got = true;
+        self.received += 1;
+    }
+
+    /// The server has removed a peer: what that had sent and was not told to have arrived may come again.
+    pub(super) fn removed(&mut self, reader: Life, peer: usize) {
+        if let Some(state) = self.readers.get_mut(&reader) {
+            state.next.retain(|stream, _| self.streams[*stream as usize].from.0 != peer);
+        }
+    }
+
+    /// A life has ended, and there was more in its inbox than could be looked at.
+    pub(super) fn overflowed(&mut self, server: usize) {
+        self.overflowed.push(server);
+    }
+
+    /// A life was told that so many envelopes to a peer are given up.
+    pub(super) fn gave_up(&mut self, life: Life, peer: usize, count: u64) {
+        *self.given_up.entry((life, peer)).or_default() += count;
+    }
+
+    /// What a life has been told to be given up.
+    pub(super) fn given_up(&self, life: Life, peer: usize) -> u64 {
+        self.given_up.get(&(life, peer)).copied().unwrap_or_default()
+    }
+
+    /// How many envelopes the outboxes of a life have taken for a peer.
+    pub(super) fn written(&self, life: Life, peer: usize) -> u64 {
+        self.between(life, peer).map(|stream| stream.envelopes.len() as u64).sum()
+    }
+
+    fn between(&self, life: Life, peer: usize) -> impl Iterator<Item = &Stream> {
+        self.streams.iter().filter(move |stream| stream.from == life && stream.to == peer)
+    }
+
+    /// How many envelopes of a life to a peer have not arrived; with those that may be dropped, or without.
+    pub(super) fn missing(&self, life: Life, peer: usize, link: Option<usize>, perishable: bool) -> u64 {
+        let streams = self.between(life, peer).filter(|stream| link.is_none_or(|link| stream.link == link));
+        let envelopes = streams.flat_map(|stream| &stream.envelopes);
+        envelopes.filter(|envelope| !envelope.got && (perishable || !envelope.perishable)).count() as u64
+    }
+
+    /// Nothing vanishes uncounted: what has not arrived was said to be given up. `exactly`: and nothing else was.
+    pub(super) fn check_account(&self, life: Life, peer: usize, pid: Pid, exactly: bool) {
+        if self.overflowed.contains(&peer) {
+            return;
+        }
+        let (missing, given_up) = (self.missing(life, peer, None, true), self.given_up(life, peer));
+        assert!(missing <= given_up, "{life:?} to {pid}: {missing} did not arrive, {given_up} were given up");
+        assert!(
+            !exactly || missing == given_up,
+            "{life:?} to {pid}: {missing} did not arrive, {given_up} were given up"
+        );
+    }
+}
+
+/// What stands behind the numbers: it differs from envelope to envelope, and from place to place.
+fn pattern(stream: u32, seq: u32, length: usize) -> &'static [u8] {
+    let offset = (stream as usize * 977 + seq as usize * 3) % 8192;
+    &TEXT[offset..offset + length - LEAST_PAYLOAD]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written() -> (History, [Vec<u8>; 2]) {
+        let mut history = History::default();
+        let stream = history.stream((0, 1), 1, 0, Lane::Normal, 1);
+        let payloads = [20, 30].map(|length| {
+            let (_, payload) = history.next(stream, length);
+            history.wrote(stream, length, false);
+            payload
+        });
+        (history, payloads)
+    }
+
+    #[test]
+    fn what_comes_in_order_is_well() {
+        let (mut history, [first, second]) = written();
+        history.got((1, 1), 0, 0, &first);
+        history.got((1, 1), 0, 1, &second);
+        history.check_account((0, 1), 1, 200, true);
+    }
+
+    #[test]
+    #[should_panic(expected = "came again")]
+    fn twice_is_found() {
+        let (mut history, [first, _]) = written();
+        history.got((1, 1), 0, 0, &first);
+        history.got((1, 1), 0, 0, &first);
+    }
+
+    #[test]
+    #[should_panic(expected = "number 1 came, and 0 did not")]
+    fn a_gap_is_found() {
+        let (mut history, [_, second]) = written();
+        history.got((1, 1), 0, 1, &second);
+    }
+
+    #[test]
+    #[should_panic(expected = "1 did not arrive, 0 were given up")]
+    fn a_loss_is_found() {
+        let (mut history, [first, _]) = written();
+        history.got((1, 1), 0, 0, &first);
+        history.check_account((0, 1), 1, 200, false);
+    }
+}

@@ -1,0 +1,338 @@
+//! What the kernels do for their processes: sockets, and what is under way on them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::network::Network;
+use super::pipe::{Connection, End, Owner, Side, batch_bytes};
+use super::timetable::Happening;
+use crate::driver::{Completion, ReceiveBuffer, SocketId};
+use crate::link::Batch;
+
+/// So long at most a kernel takes to let go of a socket.
+const LET_GO_NANOS: u64 = 50_000;
+
+/// A process as its kernel sees it.
+pub(super) struct Process {
+    machine: usize,
+    sockets: Vec<Option<Socket>>,
+    done: VecDeque<Done>,
+}
+
+struct Socket {
+    kind: Kind,
+    closing: bool,
+    receive: Option<ReceiveBuffer>,
+    /// So many bytes of it are sent.
+    send: Option<(Box<Batch>, usize)>,
+}
+
+enum Kind {
+    Listener { address: SocketAddr, armed: bool, waiting: VecDeque<usize> },
+    Connection(Side),
+}
+
+/// What has completed. Sockets are numbered when the process looks, as io_uring does it.
+pub(super) enum Done {
+    Accepted { listener: SocketId, connection: usize },
+    AcceptFailed { listener: SocketId },
+    Connected { socket: SocketId, reached: bool },
+    Received { socket: SocketId, result: io::Result<usize>, buffer: ReceiveBuffer },
+    Sent { socket: SocketId, result: io::Result<()>, batch: Box<Batch> },
+    Closed(SocketId),
+}
+
+impl Process {
+    fn insert(&mut self, kind: Kind) -> SocketId {
+        let socket = Some(Socket { kind, closing: false, receive: None, send: None });
+        match self.sockets.iter().position(Option::is_none) {
+            Some(free) => {
+                self.sockets[free] = socket;
+                SocketId(free as u32)
+            }
+            None => {
+                self.sockets.push(socket);
+                SocketId(self.sockets.len() as u32 - 1)
+            }
+        }
+    }
+
+    fn socket(&mut self, socket: SocketId) -> Option<&mut Socket> {
+        self.sockets.get_mut(socket.0 as usize)?.as_mut().filter(|socket| !socket.closing)
+    }
+
+    fn side(&mut self, socket: SocketId) -> Option<Side> {
+        match self.socket(socket)?.kind {
+            Kind::Connection(side) => Some(side),
+            Kind::Listener { .. } => None,
+        }
+    }
+}
+
+impl Network {
+    /// A process starts. Returns its number.
+    pub(super) fn start_process(&mut self, machine: usize) -> usize {
+        self.processes.push(Process { machine, sockets: Vec::new(), done: VecDeque::new() });
+        self.processes.len() - 1
+    }
+
+    /// A process ends. `silently`: its machine with it, so that nobody says that its connections are over.
+    pub(super) fn end_process(&mut self, process: usize, silently: bool) {
+        self.processes[process].done.clear();
+        for socket in std::mem::take(&mut self.processes[process].sockets).into_iter().flatten() {
+            match socket.kind {
+                _ if socket.closing => {}
+                Kind::Listener { address, waiting, .. } => {
+                    self.listeners.remove(&address);
+                    for connection in waiting {
+                        self.leave(Side { connection, end: 1 }, silently);
+                    }
+                }
+                Kind::Connection(side) => self.leave(side, silently),
+            }
+        }
+    }
+
+    fn leave(&mut self, side: Side, silently: bool) {
+        if silently { self.end(side).owner = Owner::Closed } else { self.abandon(side) }
+    }
+
+    /// Whether there is something for the process to look at.
+    pub(super) fn has_done(&self, process: usize) -> bool {
+        !self.processes[process].done.is_empty()
+    }
+
+    pub(super) fn done(&mut self, process: usize, done: Done) {
+        let process = &mut self.processes[process];
+        if !process.sockets.is_empty() {
+            process.done.push_back(done);
+        }
+    }
+
+    pub(super) fn listen(&mut self, process: usize, address: SocketAddr) -> io::Result<SocketId> {
+        let kind = Kind::Listener { address, armed: true, waiting: VecDeque::new() };
+        let listener = self.processes[process].insert(kind);
+        self.listeners.insert(address, (process, listener));
+        Ok(listener)
+    }
+
+    /// A connection stands before a listener.
+    pub(super) fn offer(&mut self, process: usize, listener: SocketId, connection: usize) {
+        let fails = !self.weather.calm && self.random.one_in(15);
+        let Some(Socket { kind: Kind::Listener { armed, waiting, .. }, .. }) = self.processes[process].socket(listener)
+        else {
+            return;
+        };
+        if !*armed {
+            waiting.push_back(connection);
+        } else if fails {
+            *armed = false;
+            waiting.push_back(connection);
+            self.done(process, Done::AcceptFailed { listener });
+        } else {
+            self.done(process, Done::Accepted { listener, connection });
+        }
+    }
+
+    pub(super) fn resume_accept(&mut self, process: usize, listener: SocketId) {
+        let Some(Socket { kind: Kind::Listener { armed, waiting, .. }, .. }) = self.processes[process].socket(listener)
+        else {
+            return;
+        };
+        *armed = true;
+        for connection in std::mem::take(waiting) {
+            self.after_delay(Happening::Acceptable { connection });
+        }
+    }
+
+    pub(super) fn connect(&mut self, process: usize, address: SocketAddr) -> io::Result<SocketId> {
+        if !self.weather.calm && self.random.one_in(30) {
+            return Err(io::Error::from(io::ErrorKind::OutOfMemory));
+        }
+        let connection = self.connections.len();
+        let machine = self.processes[process].machine;
+        let socket = self.processes[process].insert(Kind::Connection(Side { connection, end: 0 }));
+        let ends = [End::new(machine, Owner::Socket { process, socket }), End::new(machine, Owner::Closed)];
+        self.connections.push(Connection { address, ends });
+        self.after_delay(Happening::DialReaches { connection, attempt: 0 });
+        Ok(socket)
+    }
+
+    pub(super) fn receive(&mut self, process: usize, socket: SocketId, buffer: ReceiveBuffer) {
+        let Some(side) = self.processes[process].side(socket) else { return };
+        let Some(state) = self.processes[process].socket(socket) else { return };
+        assert!(state.receive.is_none(), "one receive at a time");
+        assert!(buffer.free() > 0, "a receive needs room");
+        state.receive = Some(buffer);
+        self.try_receive(side);
+    }
+
+    /// Gives the process what has arrived, if it waits for it.
+    pub(super) fn try_receive(&mut self, side: Side) {
+        let Owner::Socket { process, socket } = self.end(side).owner else { return };
+        let Some(state) = self.processes[process].socket(socket) else { return };
+        let Some(mut buffer) = state.receive.take() else { return };
+        let short = self.weather.short && self.random.one_in(3);
+        let end = &mut self.connections[side.connection].ends[side.end];
+        let unread = end.pipe.unread();
+        let result = if !unread.is_empty() {
+            let most = unread.len().min(buffer.free());
+            let bytes = if short { self.random.below(most as u64) as usize + 1 } else { most };
+            buffer.append(&unread[..bytes]);
+            end.pipe.take(bytes);
+            self.after_delay(Happening::HasRoom(side.other()));
+            Ok(bytes)
+        } else if end.reset {
+            Err(io::Error::from(io::ErrorKind::ConnectionReset))
+        } else if end.pipe.ended {
+            Ok(0)
+        } else {
+            if let Some(state) = self.processes[process].socket(socket) {
+                state.receive = Some(buffer);
+            }
+            return;
+        };
+        self.done(process, Done::Received { socket, result, buffer });
+    }
+
+    pub(super) fn send(&mut self, process: usize, socket: SocketId, batch: Box<Batch>, skip: usize) {
+        let Some(side) = self.processes[process].side(socket) else { return };
+        let Some(state) = self.processes[process].socket(socket) else { return };
+        assert!(state.send.is_none(), "one send at a time");
+        state.send = Some((batch, skip));
+        self.try_send(side);
+    }
+
+    /// Takes what there is room for of what the process wants to send.
+    pub(super) fn try_send(&mut self, side: Side) {
+        let Owner::Socket { process, socket } = self.end(side).owner else { return };
+        let Some(state) = self.processes[process].socket(socket) else { return };
+        let Some((batch, sent)) = state.send.take() else { return };
+        let result = match self.write(side, &batch, sent) {
+            Ok(more) if sent + more == batch.bytes() => Ok(()),
+            Ok(more) => {
+                if more > 0 {
+                    self.after_delay(Happening::HasRoom(side));
+                }
+                if let Some(state) = self.processes[process].socket(socket) {
+                    state.send = Some((batch, sent + more));
+                }
+                return;
+            }
+            Err(error) => Err(error),
+        };
+        self.done(process, Done::Sent { socket, result, batch });
+    }
+
+    pub(super) fn send_now(&mut self, process: usize, socket: SocketId, batch: &Batch) -> io::Result<usize> {
+        let side = self.processes[process].side(socket).ok_or(io::ErrorKind::NotConnected)?;
+        match self.write(side, batch, 0)? {
+            0 => Err(io::Error::from(io::ErrorKind::WouldBlock)),
+            sent => Ok(sent),
+        }
+    }
+
+    /// Returns how many bytes were taken.
+    fn write(&mut self, side: Side, batch: &Batch, from: usize) -> io::Result<usize> {
+        let end = self.end(side);
+        if end.reset {
+            return Err(io::Error::from(io::ErrorKind::BrokenPipe));
+        }
+        let short = self.weather.short && self.random.one_in(3);
+        let held = self.end(side.other()).pipe.bytes;
+        let room = self.weather.buffer_bytes.saturating_sub(held);
+        let most = room.min(batch.bytes() - from);
+        let bytes = if short && most > 0 { self.random.below(most as u64) as usize + 1 } else { most };
+        if bytes > 0 {
+            let taken = batch_bytes(batch, from, from + bytes);
+            self.end(side.other()).pipe.bytes += bytes;
+            self.put_under_way(side.other(), Some(taken));
+        }
+        Ok(bytes)
+    }
+
+    pub(super) fn finish(&mut self, process: usize, socket: SocketId) {
+        if let Some(side) = self.processes[process].side(socket) {
+            self.finish_side(side);
+        }
+    }
+
+    fn finish_side(&mut self, side: Side) {
+        if !std::mem::replace(&mut self.end(side.other()).pipe.finished, true) {
+            self.put_under_way(side.other(), None);
+        }
+    }
+
+    /// An end is closed, by whoever had it.
+    pub(super) fn abandon(&mut self, side: Side) {
+        let abrupt = self.random.one_in(8);
+        let end = self.end(side);
+        end.owner = Owner::Closed;
+        if abrupt || !end.pipe.unread().is_empty() {
+            self.after_delay(Happening::Reset(side.other()));
+        } else {
+            self.finish_side(side);
+        }
+    }
+
+    pub(super) fn close(&mut self, process: usize, socket: SocketId) {
+        let Some(state) = self.processes[process].socket(socket) else { return };
+        state.closing = true;
+        (state.receive, state.send) = (None, None);
+        let waiting = match &mut state.kind {
+            Kind::Listener { address, waiting, .. } => {
+                let (address, waiting) = (*address, std::mem::take(waiting));
+                self.listeners.remove(&address);
+                waiting.into_iter().map(|connection| Side { connection, end: 1 }).collect()
+            }
+            Kind::Connection(side) => vec![*side],
+        };
+        for side in waiting {
+            self.abandon(side);
+        }
+        let at = self.now() + Duration::from_nanos(self.random.below(LET_GO_NANOS) + 1);
+        self.timetable.at(at, Happening::LetGo { process, socket: socket.0 });
+    }
+
+    pub(super) fn reap(&mut self, process: usize, completions: &mut VecDeque<Completion>) {
+        while let Some(done) = self.processes[process].done.pop_front() {
+            let state = &mut self.processes[process];
+            let completion = match done {
+                Done::Accepted { listener, connection } => {
+                    let side = Side { connection, end: 1 };
+                    if state.socket(listener).is_none() {
+                        self.abandon(side);
+                        continue;
+                    }
+                    let socket = state.insert(Kind::Connection(side));
+                    self.end(side).owner = Owner::Socket { process, socket };
+                    Completion::Accepted { listener, socket }
+                }
+                Done::Closed(socket) => {
+                    state.sockets[socket.0 as usize] = None;
+                    Completion::Closed { socket }
+                }
+                Done::AcceptFailed { listener: socket }
+                | Done::Connected { socket, .. }
+                | Done::Received { socket, .. }
+                | Done::Sent { socket, .. }
+                    if state.socket(socket).is_none() =>
+                {
+                    continue;
+                }
+                Done::AcceptFailed { listener } => {
+                    Completion::AcceptFailed { listener, error: io::Error::from(io::ErrorKind::OutOfMemory) }
+                }
+                Done::Connected { socket, reached } => {
+                    let result = if reached { Ok(()) } else { Err(io::Error::from(io::ErrorKind::ConnectionRefused)) };
+                    Completion::Connected { socket, result }
+                }
+                Done::Received { socket, result, buffer } => Completion::Received { socket, result, buffer },
+                Done::Sent { socket, result, batch } => Completion::Sent { socket, result, batch },
+            };
+            completions.push_back(completion);
+        }
+    }
+}

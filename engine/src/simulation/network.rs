@@ -1,0 +1,269 @@
+//! The network: machines, what crosses between them and when, and what goes wrong on the way.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::kernel::{Done, Process};
+use super::pipe::{Connection, Owner, Side};
+use super::timetable::{Happening, Timetable};
+use super::trace::Trace;
+use crate::driver::SocketId;
+use crate::testing::Random;
+use crate::time::Time;
+
+/// A kernel tries so often to reach a machine that does not answer.
+const DIAL_ATTEMPTS: u32 = 6;
+
+/// How the network is.
+#[derive(Clone, Debug)]
+pub(super) struct Weather {
+    /// The longest time on the way, as a rule.
+    pub(super) delay_nanos: u64,
+    /// What a connection's kernels hold in one direction.
+    pub(super) buffer_bytes: usize,
+    /// Reads and writes often come to less than they could.
+    pub(super) short: bool,
+    /// Nothing goes wrong any more.
+    pub(super) calm: bool,
+}
+
+/// Machines, processes on them, and connections between these.
+pub(super) struct Network {
+    pub(super) timetable: Timetable,
+    pub(super) random: Random,
+    pub(super) weather: Weather,
+    pub(super) trace: Trace,
+    pub(super) processes: Vec<Process>,
+    pub(super) connections: Vec<Connection>,
+    pub(super) listeners: BTreeMap<SocketAddr, (usize, SocketId)>,
+    /// Whether the machine runs; a process that has ended leaves its machine running.
+    running: Vec<bool>,
+    /// Until when nothing crosses from one machine to another.
+    cut_until: BTreeMap<(usize, usize), Time>,
+}
+
+/// Where server number `server` is reached.
+pub(super) fn address_of(machine: usize, server: usize) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, machine as u8)), 7000 + server as u16)
+}
+
+fn machine_at(address: SocketAddr) -> usize {
+    match address.ip() {
+        IpAddr::V4(address) => usize::from(address.octets()[3]),
+        IpAddr::V6(_) => 0,
+    }
+}
+
+impl Network {
+    pub(super) fn new(machines: usize, random: Random, weather: Weather, trace: Trace) -> Network {
+        Network {
+            timetable: Timetable::new(Time::default() + Duration::from_secs(1)),
+            random,
+            weather,
+            trace,
+            processes: Vec::new(),
+            connections: Vec::new(),
+            listeners: BTreeMap::new(),
+            running: vec![true; machines],
+            cut_until: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.timetable.now()
+    }
+
+    pub(super) fn after_delay(&mut self, what: Happening) {
+        let at = self.now() + self.some_delay();
+        self.timetable.at(at, what);
+    }
+
+    fn some_delay(&mut self) -> Duration {
+        let longer = if !self.weather.calm && self.random.one_in(40) { 20 } else { 1 };
+        Duration::from_nanos(self.random.below(self.weather.delay_nanos * longer) + 1)
+    }
+
+    pub(super) fn end(&mut self, side: Side) -> &mut super::pipe::End {
+        &mut self.connections[side.connection].ends[side.end]
+    }
+
+    /// Sends something to that end, behind what was sent before.
+    pub(super) fn put_under_way(&mut self, side: Side, what: Option<Vec<u8>>) {
+        let at = self.now() + self.some_delay();
+        let pipe = &mut self.end(side).pipe;
+        if pipe.cut {
+            return;
+        }
+        let at = at.max(pipe.last_arrival);
+        pipe.last_arrival = at;
+        pipe.under_way.push_back(what);
+        self.timetable.at(at, Happening::Arrives(side));
+    }
+
+    /// Until when nothing gets to that end.
+    fn held_until(&mut self, side: Side) -> Option<Time> {
+        let now = self.now();
+        let (from, to) = (self.end(side.other()).machine, self.end(side).machine);
+        let cut = self.cut_until.get(&(from, to)).copied().unwrap_or_default();
+        let until = cut.max(self.end(side).pipe.held_until);
+        (until > now).then_some(until)
+    }
+
+    /// Something that concerns the network.
+    pub(super) fn happens(&mut self, what: Happening) {
+        match what {
+            Happening::DialReaches { connection, attempt } => self.dial_reaches(connection, attempt),
+            Happening::DialAnswered { connection, reached } => self.dial_answered(connection, reached),
+            Happening::Acceptable { connection } => self.acceptable(connection),
+            Happening::Arrives(side) => match self.held_until(side) {
+                Some(until) => self.timetable.at(until, what),
+                None => self.arrives(side),
+            },
+            Happening::HasRoom(side) => match self.held_until(side) {
+                Some(until) => self.timetable.at(until, what),
+                None => self.try_send(side),
+            },
+            Happening::Reset(side) => match self.held_until(side) {
+                Some(until) => self.timetable.at(until, what),
+                None => self.reset(side),
+            },
+            Happening::LetGo { process, socket } => self.done(process, Done::Closed(SocketId(socket))),
+            _ => {}
+        }
+    }
+
+    fn dial_reaches(&mut self, connection: usize, attempt: u32) {
+        let Connection { address, ref ends } = self.connections[connection];
+        let (from, to) = (ends[0].machine, machine_at(address));
+        let cut = self.cut_until.get(&(from, to)).is_some_and(|until| *until > self.now());
+        if cut || !self.running[to] {
+            if attempt < DIAL_ATTEMPTS && ends[0].owner != Owner::Closed {
+                let at = self.now() + Duration::from_millis(200 << attempt);
+                self.timetable.at(at, Happening::DialReaches { connection, attempt: attempt + 1 });
+            }
+            return;
+        }
+        let reached = self.listeners.contains_key(&address);
+        self.end(Side { connection, end: 1 }).machine = to;
+        if reached {
+            self.end(Side { connection, end: 1 }).owner = Owner::Kernel;
+            // A process that is busy accepts late.
+            if !self.weather.calm && self.random.one_in(12) {
+                let at = self.now() + Duration::from_millis(self.random.below(3000));
+                self.timetable.at(at, Happening::Acceptable { connection });
+            } else {
+                self.after_delay(Happening::Acceptable { connection });
+            }
+        }
+        self.after_delay(Happening::DialAnswered { connection, reached });
+    }
+
+    fn dial_answered(&mut self, connection: usize, reached: bool) {
+        let side = Side { connection, end: 0 };
+        if let Some(until) = self.held_until(side) {
+            return self.timetable.at(until, Happening::DialAnswered { connection, reached });
+        }
+        match self.end(side).owner {
+            Owner::Socket { process, socket } => self.done(process, Done::Connected { socket, reached }),
+            _ if reached => self.after_delay(Happening::Reset(side.other())),
+            _ => {}
+        }
+    }
+
+    fn acceptable(&mut self, connection: usize) {
+        let side = Side { connection, end: 1 };
+        if self.end(side).owner != Owner::Kernel {
+            return;
+        }
+        let address = self.connections[connection].address;
+        match self.listeners.get(&address).copied() {
+            Some((process, listener)) => self.offer(process, listener, connection),
+            None => self.abandon(side),
+        }
+    }
+
+    fn arrives(&mut self, side: Side) {
+        let machine = self.end(side).machine;
+        let end = self.end(side);
+        let Some(what) = end.pipe.under_way.pop_front() else { return };
+        if end.owner == Owner::Closed {
+            // Nobody is there any more, and the machine says so, if it runs.
+            if self.running[machine] {
+                self.after_delay(Happening::Reset(side.other()));
+            }
+            return;
+        }
+        match what {
+            Some(bytes) => end.pipe.arrived.extend_from_slice(&bytes),
+            None => end.pipe.ended = true,
+        }
+        self.try_receive(side);
+    }
+
+    fn reset(&mut self, side: Side) {
+        let keeps_unread = self.random.one_in(2);
+        let end = self.end(side);
+        if end.owner == Owner::Closed || end.reset {
+            return;
+        }
+        end.reset = true;
+        end.pipe.under_way.clear();
+        if !keeps_unread {
+            let unread = end.pipe.unread().len();
+            end.pipe.take(unread);
+        }
+        self.try_receive(side);
+        self.try_send(side);
+    }
+
+    /// Nothing crosses from one machine to another until then.
+    pub(super) fn cut_path(&mut self, from: usize, to: usize, until: Time) {
+        self.cut_until.insert((from, to), until);
+    }
+
+    /// Connections of which an end is open.
+    pub(super) fn open_connections(&self) -> Vec<usize> {
+        let open = |connection: &Connection| connection.ends.iter().any(|end| end.owner != Owner::Closed);
+        (0..self.connections.len()).filter(|index| open(&self.connections[*index])).collect()
+    }
+
+    /// Nothing arrives at that end until then.
+    pub(super) fn hold(&mut self, side: Side, until: Time) {
+        self.end(side).pipe.held_until = until;
+    }
+
+    /// The connection is over: what is under way is lost from some byte on, and each end learns of it some time, or never.
+    pub(super) fn cut(&mut self, connection: usize) {
+        for end in 0..2 {
+            let side = Side { connection, end };
+            let under_way = self.end(side).pipe.bytes_under_way() as u64;
+            let keep = self.random.below(under_way + 1) as usize;
+            self.end(side).pipe.cut(keep);
+            match self.random.below(4) {
+                0 => {}
+                1 => {
+                    let at = self.now() + Duration::from_millis(self.random.below(2500));
+                    self.timetable.at(at, Happening::Reset(side));
+                }
+                _ => self.after_delay(Happening::Reset(side)),
+            }
+        }
+    }
+
+    /// A machine runs, or does not: then nobody there answers.
+    pub(super) fn set_running(&mut self, machine: usize, running: bool) {
+        self.running[machine] = running;
+    }
+
+    /// Nothing goes wrong any more.
+    pub(super) fn calm(&mut self) {
+        self.weather.calm = true;
+        self.weather.delay_nanos = self.weather.delay_nanos.min(1_000_000);
+        self.cut_until.clear();
+        self.running.fill(true);
+        for end in self.connections.iter_mut().flat_map(|connection| &mut connection.ends) {
+            end.pipe.held_until = Time::default();
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Simulated TCP connections: two pipes of bytes.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use zerocopy::IntoBytes;
+
+use crate::driver::SocketId;
+use crate::link::{Batch, Piece};
+use crate::testing::part_bytes;
+use crate::time::Time;
+
+/// One end of a connection. End 0 has dialed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Side {
+    pub(super) connection: usize,
+    pub(super) end: usize,
+}
+
+impl Side {
+    pub(super) fn other(self) -> Side {
+        Side { connection: self.connection, end: 1 - self.end }
+    }
+}
+
+/// A connection.
+pub(super) struct Connection {
+    pub(super) address: SocketAddr,
+    pub(super) ends: [End; 2],
+}
+
+/// Who has an end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// The kernel: it has not been accepted.
+    Kernel,
+    /// A process.
+    Socket { process: usize, socket: SocketId },
+    /// Nobody any more.
+    Closed,
+}
+
+/// An end of a connection.
+pub(super) struct End {
+    pub(super) machine: usize,
+    pub(super) owner: Owner,
+    /// It has learned that the connection is over.
+    pub(super) reset: bool,
+    /// What is on its way here.
+    pub(super) pipe: Pipe,
+}
+
+impl End {
+    pub(super) fn new(machine: usize, owner: Owner) -> End {
+        End { machine, owner, reset: false, pipe: Pipe::default() }
+    }
+}
+
+/// What one end sends and the other has not read.
+#[derive(Default)]
+pub(super) struct Pipe {
+    /// `None` is the end of what is sent.
+    pub(super) under_way: VecDeque<Option<Vec<u8>>>,
+    pub(super) arrived: Vec<u8>,
+    /// So many of `arrived` were read.
+    pub(super) read: usize,
+    /// What takes room in the kernels' buffers.
+    pub(super) bytes: usize,
+    /// The writer has said that this is all.
+    pub(super) finished: bool,
+    /// And that has arrived.
+    pub(super) ended: bool,
+    /// What is written vanishes.
+    pub(super) cut: bool,
+    /// Nothing arrives before.
+    pub(super) held_until: Time,
+    /// What was sent last arrives then.
+    pub(super) last_arrival: Time,
+}
+
+impl Pipe {
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.arrived[self.read..]
+    }
+
+    pub(super) fn take(&mut self, bytes: usize) {
+        self.read += bytes;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        if self.read == self.arrived.len() {
+            self.arrived.clear();
+            self.read = 0;
+        }
+    }
+
+    /// What is under way is lost from its byte number `keep` on, and so is all that follows.
+    pub(super) fn cut(&mut self, mut keep: usize) {
+        self.cut = true;
+        for chunk in &mut self.under_way {
+            let length = chunk.as_ref().map_or(0, Vec::len);
+            match chunk {
+                Some(bytes) if keep < length => bytes.truncate(keep),
+                _ => {}
+            }
+            keep = keep.saturating_sub(length);
+        }
+        self.under_way.retain(|chunk| chunk.as_ref().is_some_and(|bytes| !bytes.is_empty()));
+    }
+
+    pub(super) fn bytes_under_way(&self) -> usize {
+        self.under_way.iter().flatten().map(Vec::len).sum()
+    }
+}
+
+/// The bytes `from..to` of a batch, as they stand in memory now.
+pub(super) fn batch_bytes(batch: &Batch, from: usize, to: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(to - from);
+    let mut at = 0;
+    for piece in batch.pieces() {
+        let bytes = match piece {
+            Piece::Header(index) => batch.header(*index).as_bytes(),
+            Piece::Part(part) => part_bytes(part),
+            Piece::Owned(bytes) => bytes,
+        };
+        let (begin, end) = (from.clamp(at, at + bytes.len()), to.clamp(at, at + bytes.len()));
+        out.extend_from_slice(&bytes[begin - at..end - at]);
+        at += bytes.len();
+    }
+    assert_eq!(at, batch.bytes(), "a batch knows its length");
+    out
+}

@@ -1,0 +1,63 @@
+//! What a seed decides before anything happens.
+
+use std::time::Duration;
+
+use super::network::Weather;
+use crate::testing::Random;
+
+/// The size of a simulation, and how much goes wrong in it.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) machines: usize,
+    /// Server number `n` lives on machine `n % machines`; those of one machine share its event loop.
+    pub(super) servers: usize,
+    pub(super) weather: Weather,
+    /// So long things go wrong.
+    pub(super) chaos: Duration,
+    pub(super) window_bytes: u64,
+    pub(super) ring_bytes: usize,
+    pub(super) checksum_payload: bool,
+    pub(super) eager: bool,
+    /// The longest envelope that is written.
+    pub(super) largest: usize,
+    /// One envelope in so many may be dropped; 0: none.
+    pub(super) perishable: u64,
+    /// So many envelopes at most an outbox writes.
+    pub(super) quota: u64,
+    /// An application does something at least so often, if it has something to do.
+    pub(super) pace_nanos: u64,
+    /// The mean pause between faults.
+    pub(super) fault_pause_ms: u64,
+}
+
+impl Plan {
+    pub(super) fn new(random: &mut Random) -> Plan {
+        let machines = 2 + random.below(3) as usize;
+        let servers = (machines + random.below(3) as usize).min(5);
+        let delay_nanos = pick(random, [10_000, 200_000, 5_000_000, 40_000_000]);
+        Plan {
+            machines,
+            servers,
+            weather: Weather {
+                delay_nanos,
+                buffer_bytes: pick(random, [4 * 1024, 32 * 1024, 128 * 1024, 512 * 1024]),
+                short: random.one_in(2),
+                calm: false,
+            },
+            chaos: Duration::from_millis(100 + random.below(5000)),
+            window_bytes: (68 * 1024) << random.below(4),
+            ring_bytes: 1 << (16 + random.below(3)),
+            checksum_payload: random.one_in(4),
+            eager: random.one_in(2),
+            largest: pick(random, [2048, 20 * 1024, 64 * 1024, 300 * 1024]),
+            perishable: random.below(4),
+            quota: 8 << random.below(5),
+            pace_nanos: delay_nanos.clamp(500_000, 20_000_000) << random.below(3),
+            fault_pause_ms: 20 << random.below(6),
+        }
+    }
+}
+
+fn pick<T: Copy, const N: usize>(random: &mut Random, from: [T; N]) -> T {
+    from[random.below(N as u64) as usize]
+}

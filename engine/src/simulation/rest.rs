@@ -1,0 +1,153 @@
+//! After the last fault everything comes to rest, and then it is looked whether every promise was kept.
+
+use std::time::Duration;
+
+use super::event_loop::EventLoop;
+use super::timetable::Happening;
+use super::watch::pid_of;
+use super::world::World;
+
+/// Once nothing fails any more, everything arrives within this.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What is sent over links that are up is there and acknowledged within this.
+const PROMPT: Duration = Duration::from_millis(400);
+/// An idle loop turns at most so often in a second for each of its links.
+const IDLE_TURNS: u64 = 40;
+
+impl World {
+    /// Faults, then calm, then rest.
+    pub(super) fn run(&mut self) {
+        let pause = Duration::from_millis(self.random.below(self.plan.fault_pause_ms * 2));
+        self.after(pause, Happening::Fault);
+        self.run_for(self.plan.chaos);
+        self.become_calm();
+        let patience = self.network.borrow().now() + PATIENCE;
+        while !self.is_quiet() {
+            let goes_on = self.step(patience);
+            assert!(goes_on, "not everything is delivered and acknowledged: {}", self.describe());
+        }
+        self.say("everything has arrived");
+        // Connections that nobody noticed to be dead, or that were late, come to their end.
+        self.run_for(Duration::from_secs(8));
+        self.check_idleness();
+        self.check_promptness();
+        self.check_accounts();
+    }
+
+    fn run_for(&mut self, time: Duration) {
+        let end = self.network.borrow().now() + time;
+        while self.step(end) {}
+    }
+
+    fn become_calm(&mut self) {
+        self.say("nothing goes wrong any more");
+        self.calm = true;
+        self.plan.pace_nanos = self.plan.pace_nanos.min(1_000_000);
+        self.network.borrow_mut().calm();
+        for event_loop in self.loops.iter_mut().flatten() {
+            event_loop.paused_until = crate::time::Time::default();
+        }
+        for server in 0..self.plan.servers {
+            self.start(server);
+            for peer in (0..self.plan.servers).filter(|peer| *peer != server) {
+                self.add_peer(server, peer);
+            }
+        }
+        self.look_around();
+    }
+
+    fn is_quiet(&mut self) -> bool {
+        self.servers.iter_mut().all(|server| {
+            server.as_mut().is_some_and(|server| {
+                server.stopping.is_none()
+                    && server.removing.is_empty()
+                    && server.has_written_all()
+                    && !server.wants_to_read()
+                    && server.is_flushed()
+            })
+        }) && self.pairs().all(|(from, to)| self.outstanding(from, to) == 0)
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let servers = self.plan.servers;
+        (0..servers).flat_map(move |from| (0..servers).map(move |to| (from, to))).filter(|(from, to)| from != to)
+    }
+
+    /// How many envelopes are still to arrive: on the link that there is, and not such as may be dropped.
+    fn outstanding(&self, from: usize, to: usize) -> u64 {
+        let Some(server) = &self.servers[from] else { return 1 };
+        let link = server.outboxes.roster.link_of(pid_of(to)).map(|link| link as usize);
+        self.history.missing(server.me, to, link, false)
+    }
+
+    fn changes(&self) -> u32 {
+        self.servers.iter().flatten().map(|server| server.watch.changes).sum()
+    }
+
+    /// Links stay as they are, and loops do no more than keep them.
+    fn check_idleness(&mut self) {
+        let seconds = 4;
+        let (changes, turns) = (self.changes(), self.turns());
+        self.run_for(Duration::from_secs(seconds));
+        assert_eq!(self.changes(), changes, "idle links do not stay as they are: {}", self.describe());
+        let most = IDLE_TURNS * seconds * self.pairs().count() as u64;
+        let turned = self.turns() - turns;
+        assert!(turned <= most, "idle loops turned {turned} times, at most {most} were to be expected");
+        for (from, to) in self.pairs() {
+            let up =
+                |one: usize, other: usize| self.servers[one].as_ref().is_some_and(|server| server.watch.is_up(other));
+            assert_eq!(up(from, to), up(to, from), "{from} and {to} do not agree whether they are connected");
+            assert!(!self.plan.eager || up(from, to), "{from} and {to} are not connected: {}", self.describe());
+            let met = self.servers[from].as_ref().and_then(|server| server.watch.life_of(to));
+            assert!(!up(from, to) || met == Some(self.lives[to]), "{from} believes in life {met:?} of {to}");
+        }
+    }
+
+    fn turns(&self) -> u64 {
+        self.loops.iter().flatten().map(|event_loop: &EventLoop| event_loop.turns).sum()
+    }
+
+    /// What is sent now is there and acknowledged soon.
+    fn check_promptness(&mut self) {
+        let all_up =
+            self.pairs().all(|(from, to)| self.servers[from].as_ref().is_some_and(|server| server.watch.is_up(to)));
+        for server in self.servers.iter_mut().flatten() {
+            server.owe(2);
+        }
+        self.look_around();
+        self.run_for(Duration::from_millis(20));
+        self.servers.iter_mut().flatten().for_each(super::server::Server::hurry);
+        // Links that are not up have to be made first.
+        self.run_for(if all_up { PROMPT } else { PROMPT * 8 });
+        assert!(self.is_quiet(), "slow: {}", self.describe());
+    }
+
+    fn check_accounts(&mut self) {
+        for (from, to) in self.pairs() {
+            let Some(server) = &self.servers[from] else { continue };
+            let (me, node) = (server.me, server.node);
+            let parted = self.parted.contains(&(from, to)) || self.parted.contains(&(to, from));
+            let exactly = !parted && self.lives[to] == 1;
+            self.history.check_account(me, to, pid_of(to), exactly);
+            let machine = self.machine_of(from);
+            let Some(event_loop) = &mut self.loops[machine] else { continue };
+            let links = event_loop.acknowledged(node).into_iter().filter(|(pid, _)| *pid == pid_of(to));
+            let acknowledged: u64 = links.map(|(_, acknowledged)| acknowledged).sum();
+            let (written, given_up) = (self.history.written(me, to), self.history.given_up(me, to));
+            assert_eq!(
+                written,
+                acknowledged + given_up,
+                "{me:?} to {to}: acknowledged {acknowledged}, gave up {given_up}"
+            );
+        }
+        for me in std::mem::take(&mut self.stopped) {
+            for to in (0..self.plan.servers).filter(|to| *to != me.0) {
+                self.history.check_account(me, to, pid_of(to), false);
+            }
+        }
+    }
+
+    pub(super) fn describe(&mut self) -> String {
+        self.servers.iter_mut().flatten().map(super::server::Server::describe).collect()
+    }
+}

@@ -1,0 +1,323 @@
+//! A server's application: it writes numbered envelopes and reads what comes, each at its own pace.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use super::event_loop::EventLoop;
+use super::history::{History, LEAST_PAYLOAD, Life};
+use super::network::Network;
+use super::plan::Plan;
+use super::watch::{Incarnations, Watch, pid_of, server_of};
+use crate::engine::{Events, Seated};
+use crate::inbox::Receiver;
+use crate::outbox::{OutboxShared, PushError, Sender};
+use crate::payload::Body;
+use crate::shard::Undelivered;
+use crate::stream::{Lane, Perish};
+use crate::testing::Random;
+
+/// A full inbox holds at least so many envelopes; what else the shard keeps for it cannot be looked at.
+const FULL_INBOX: usize = 1024;
+
+/// A waker that remembers.
+struct Flag(AtomicBool);
+
+impl Flag {
+    fn new(set: bool) -> Arc<Flag> {
+        Arc::new(Flag(AtomicBool::new(set)))
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// One life of a server.
+pub(super) struct Server {
+    pub(super) me: Life,
+    /// Its number on its shard.
+    pub(super) node: u32,
+    pub(super) outboxes: Arc<OutboxShared>,
+    pub(super) watch: Watch,
+    /// A stop is under way.
+    pub(super) stopping: Option<mpsc::Receiver<Vec<Undelivered>>>,
+    /// Removals under way.
+    pub(super) removing: Vec<(usize, mpsc::Receiver<Undelivered>)>,
+    pub(super) writes_soon: bool,
+    pub(super) reads_soon: bool,
+    receiver: Receiver,
+    events: Events,
+    senders: Vec<Outbox>,
+    next_outbox: u32,
+    /// Something has arrived since the inbox was last found empty.
+    arrived: Arc<Flag>,
+    network: Rc<RefCell<Network>>,
+}
+
+struct Outbox {
+    number: u32,
+    sender: Sender,
+    /// Envelopes still to be written.
+    quota: u64,
+    /// The envelope that had no room: for whom, on which lane, how long.
+    refused: Option<(usize, Lane, usize)>,
+    /// Sleeps until there is room.
+    asleep: Option<Arc<Flag>>,
+}
+
+impl Outbox {
+    fn sleeps(&self) -> bool {
+        self.asleep.as_ref().is_some_and(|flag| !flag.is_set())
+    }
+}
+
+impl Server {
+    pub(super) fn new(me: Life, node: u32, seated: Seated, network: &Rc<RefCell<Network>>, quota: u64) -> Server {
+        let Seated { receiver, sender, events, outboxes } = seated;
+        let mut server = Server {
+            me,
+            node,
+            outboxes,
+            watch: Watch::default(),
+            stopping: None,
+            removing: Vec::new(),
+            writes_soon: false,
+            reads_soon: false,
+            receiver,
+            events,
+            senders: Vec::new(),
+            next_outbox: 0,
+            arrived: Flag::new(true),
+            network: network.clone(),
+        };
+        server.add_outbox(sender, quota);
+        server
+    }
+
+    fn add_outbox(&mut self, sender: Sender, quota: u64) {
+        let number = self.next_outbox;
+        self.next_outbox += 1;
+        self.senders.push(Outbox { number, sender, quota, refused: None, asleep: None });
+    }
+
+    /// One more outbox. Those that have nothing more to write may go.
+    pub(super) fn change_outboxes(&mut self, random: &mut Random, quota: u64) {
+        let sender = self.senders[0].sender.clone();
+        self.add_outbox(sender, quota);
+        // One stays, to be cloned.
+        let mut index = 0;
+        self.senders.retain(|outbox| {
+            index += 1;
+            index == 1 || outbox.quota > 0 || random.one_in(2)
+        });
+    }
+
+    /// One more envelope for everybody.
+    pub(super) fn owe(&mut self, quota: u64) {
+        self.senders[0].quota += quota;
+    }
+
+    pub(super) fn wants_to_write(&self) -> bool {
+        self.senders.iter().any(|outbox| outbox.quota > 0 && !outbox.sleeps())
+    }
+
+    pub(super) fn wants_to_read(&self) -> bool {
+        self.arrived.is_set()
+    }
+
+    /// Whether everything is written that was to be.
+    pub(super) fn has_written_all(&self) -> bool {
+        self.senders.iter().all(|outbox| outbox.quota == 0)
+    }
+
+    /// Whether the peers have acknowledged everything.
+    pub(super) fn is_flushed(&mut self) -> bool {
+        self.senders.iter_mut().all(|outbox| outbox.sender.unflushed_peers().is_empty())
+    }
+
+    pub(super) fn hurry(&mut self) {
+        self.senders.iter_mut().for_each(|outbox| outbox.sender.hurry());
+    }
+
+    /// Writes some envelopes.
+    pub(super) fn write(
+        &mut self,
+        random: &mut Random,
+        plan: &Plan,
+        history: &mut History,
+        event_loop: &mut EventLoop,
+    ) {
+        for _ in 0..=random.below(6) {
+            let index = random.below(self.senders.len() as u64) as usize;
+            let outbox = &mut self.senders[index];
+            if outbox.quota == 0 || outbox.sleeps() {
+                continue;
+            }
+            outbox.asleep = None;
+            let (to, lane, length) = outbox.refused.take().unwrap_or_else(|| {
+                let to = random.below(plan.servers as u64 - 1) as usize;
+                let to = if to >= self.me.0 { to + 1 } else { to };
+                let lane = if random.one_in(3) { Lane::Urgent } else { Lane::Normal };
+                (to, lane, envelope_length(random, plan.largest))
+            });
+            self.write_one(index, (to, lane, length), random, plan, history, event_loop);
+        }
+        if random.one_in(20) {
+            self.hurry();
+        }
+    }
+
+    fn write_one(
+        &mut self,
+        index: usize,
+        (to, lane, length): (usize, Lane, usize),
+        random: &mut Random,
+        plan: &Plan,
+        history: &mut History,
+        event_loop: &mut EventLoop,
+    ) {
+        let now = self.network.borrow().now();
+        let outbox = &mut self.senders[index];
+        // A peer that is removed is left alone until it is there again.
+        let Ok(link) = outbox.sender.index_of(pid_of(to)) else { return };
+        let number = history.stream(self.me, to, outbox.number, lane, link);
+        let (id, payload) = history.next(number, length);
+        let soon = now + Duration::from_micros(random.below(300_000));
+        let perish = match random.below(3) {
+            _ if plan.perishable == 0 || !random.one_in(plan.perishable + 1) => Perish::default(),
+            0 => Perish { expires: None, best_effort: true },
+            1 => Perish { expires: Some(soon), best_effort: false },
+            _ => Perish { expires: Some(soon), best_effort: true },
+        };
+        let (asleep, alone) = (event_loop.is_asleep(), random.one_in(2));
+        let pushed = match random.below(3) {
+            _ if perish.is_perishable() => outbox.sender.push_perishable(link, lane, id, &Body::from(&payload), perish),
+            0 => {
+                let written = outbox.sender.push_with(link, lane, id, length, |room| room.copy_from_slice(&payload));
+                written.map_err(|(error, _)| error)
+            }
+            1 => outbox.sender.push(link, lane, id, &Body::from(&payload), alone),
+            _ => outbox.sender.push(link, lane, id, &Body::from(payload), alone),
+        };
+        match pushed {
+            Ok(()) => {
+                history.wrote(number, length, perish.is_perishable());
+                outbox.quota -= 1;
+                let me = self.me;
+                self.network.borrow_mut().trace.say(
+                    now,
+                    format_args!("{me:?} writes {number}/{id}, {length} bytes for {to}, {lane:?}, {}", outbox.quota),
+                );
+                if asleep && alone {
+                    event_loop.try_from_outside();
+                }
+            }
+            Err(PushError::Full) if random.one_in(3) => {}
+            Err(PushError::Full) => {
+                outbox.refused = Some((to, lane, length));
+                let flag = Flag::new(false);
+                if outbox.sender.wait_for_room(link, lane, length, &Waker::from(flag.clone())) == Ok(true) {
+                    outbox.asleep = Some(flag);
+                }
+            }
+            Err(PushError::Stopped) => outbox.quota = 0,
+            Err(error) => panic!("{:?} to {to}: {error:?}", self.me),
+        }
+    }
+
+    /// Reads some of what has arrived.
+    pub(super) fn read(&mut self, random: &mut Random, history: &mut History) {
+        match random.below(3) {
+            0 => drop(self.take(1 + random.below(3) as usize, history)),
+            _ => {
+                for _ in 0..=random.below(20) {
+                    let Some(message) = self.receiver.pop() else { break };
+                    got(&self.network, history, self.me, message.pid, message.id, &message.payload);
+                }
+            }
+        }
+        if self.receiver.is_empty() {
+            self.arrived = Flag::new(false);
+            self.receiver.register(&Waker::from(self.arrived.clone()));
+            if !self.receiver.is_empty() {
+                self.arrived = Flag::new(true);
+            }
+        }
+    }
+
+    fn take(&mut self, limit: usize, history: &mut History) -> usize {
+        let (network, me) = (&self.network, self.me);
+        self.receiver.drain(limit, |each| got(network, history, me, each.pid, each.id, each.payload))
+    }
+
+    /// Looks at what was told of the peers.
+    pub(super) fn look_at_events(&mut self, incarnations: &Incarnations, history: &mut History) {
+        while let Some(event) = self.events.pop() {
+            let mut network = self.network.borrow_mut();
+            let now = network.now();
+            network.trace.say(now, format_args!("{:?} is told {event:?}", self.me));
+            drop(network);
+            self.watch.told(self.me, &event, incarnations, history);
+        }
+        assert_eq!(self.events.missed(), 0, "events were missed");
+    }
+
+    /// The last look at everything, when this life ends.
+    pub(super) fn end(&mut self, incarnations: &Incarnations, history: &mut History) {
+        self.look_at_events(incarnations, history);
+        let mut last = 0;
+        loop {
+            match self.take(usize::MAX, history) {
+                0 => break,
+                more => last += more,
+            }
+        }
+        if last >= FULL_INBOX && !self.receiver.is_closed() {
+            history.overflowed(self.me.0);
+        }
+    }
+
+    /// What stands in its way, for whoever looks for a fault.
+    pub(super) fn describe(&mut self) -> String {
+        let mut text = format!("\n{:?}: something to read: {};", self.me, self.arrived.is_set());
+        for outbox in &mut self.senders {
+            let unflushed = outbox.sender.unflushed_peers();
+            text += &format!(
+                " outbox {} has {} to write, refused {:?}, sleeps: {}, unflushed {unflushed:?};",
+                outbox.number,
+                outbox.quota,
+                outbox.refused,
+                outbox.sleeps()
+            );
+        }
+        text
+    }
+}
+
+fn got(network: &RefCell<Network>, history: &mut History, me: Life, pid: u64, id: i64, payload: &[u8]) {
+    let mut network = network.borrow_mut();
+    let now = network.now();
+    network.trace.say(now, format_args!("{me:?} reads {id}, {} bytes from {pid}", payload.len()));
+    drop(network);
+    history.got(me, server_of(pid), id, payload);
+}
+
+fn envelope_length(random: &mut Random, largest: usize) -> usize {
+    let limit = match random.below(16) {
+        0 => largest,
+        1..4 => largest.min(20 * 1024),
+        4..8 => 2048,
+        _ => 96,
+    };
+    LEAST_PAYLOAD + random.below((limit - LEAST_PAYLOAD) as u64) as usize
+}

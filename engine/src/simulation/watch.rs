@@ -1,0 +1,98 @@
+//! What a server was told about its peers, and whether that makes sense.
+
+use std::collections::BTreeMap;
+
+use super::history::{History, Life};
+use crate::events::Event;
+use crate::link::Pid;
+use crate::wire::WireIncarnation;
+
+/// What one life of one server knows of its peers.
+#[derive(Default)]
+pub(super) struct Watch {
+    peers: BTreeMap<usize, Peer>,
+    /// How often a peer came or went.
+    pub(super) changes: u32,
+}
+
+#[derive(Default)]
+struct Peer {
+    up: bool,
+    /// The life that was last met.
+    life: Option<u32>,
+    /// It was said that this one has taken its place.
+    announced: Option<u32>,
+}
+
+/// Every incarnation that there has been, with whose it is.
+pub(super) type Incarnations = BTreeMap<WireIncarnation, Life>;
+
+/// The pid of a server.
+pub(super) fn pid_of(server: usize) -> Pid {
+    100 * (server as Pid + 1)
+}
+
+/// The server with a pid.
+pub(super) fn server_of(pid: Pid) -> usize {
+    (pid / 100) as usize - 1
+}
+
+impl Watch {
+    /// Takes what server `me` was told.
+    pub(super) fn told(&mut self, me: Life, event: &Event, incarnations: &Incarnations, history: &mut History) {
+        match event {
+            Event::Up { pid, incarnation } => {
+                let peer = self.peer(*pid);
+                let life = life(*pid, incarnation, incarnations);
+                assert!(!peer.up, "{me:?}: {pid} is up, and it was");
+                if peer.life.is_some_and(|known| known != life) {
+                    assert_eq!(peer.announced, Some(life), "{me:?}: {pid} is another one, and nobody said so");
+                }
+                (peer.up, peer.life, peer.announced) = (true, Some(life), None);
+                self.changes += 1;
+            }
+            Event::Down { pid, reason } => {
+                let peer = self.peer(*pid);
+                assert!(std::mem::take(&mut peer.up), "{me:?}: {pid} is down, and it was: {reason}");
+                assert!(
+                    !matches!(reason, crate::link::DownReason::Violation(_)),
+                    "{me:?}: {pid} broke the protocol: {reason}"
+                );
+                self.changes += 1;
+            }
+            Event::Restarted { pid, incarnation } => {
+                let peer = self.peer(*pid);
+                let life = life(*pid, incarnation, incarnations);
+                assert!(!peer.up, "{me:?}: {pid} was restarted, and is up");
+                assert!(peer.life.is_some_and(|known| known < life), "{me:?}: {pid} was restarted as {life}");
+                peer.announced = Some(life);
+            }
+            Event::Dropped { pid, count, .. } => {
+                assert!(*count > 0, "{me:?}: nothing was dropped");
+                history.gave_up(me, server_of(*pid), *count);
+            }
+            Event::Removed { pid } => drop(self.peers.remove(&server_of(*pid))),
+            Event::Added { .. } | Event::Refused { .. } | Event::AcceptFailed { .. } => {}
+        }
+    }
+
+    /// Whether the server takes its peer to be there.
+    pub(super) fn is_up(&self, peer: usize) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| peer.up)
+    }
+
+    /// Which life of a peer was last met.
+    pub(super) fn life_of(&self, peer: usize) -> Option<u32> {
+        self.peers.get(&peer).and_then(|peer| peer.life)
+    }
+
+    fn peer(&mut self, pid: Pid) -> &mut Peer {
+        self.peers.entry(server_of(pid)).or_default()
+    }
+}
+
+fn life(pid: Pid, incarnation: &WireIncarnation, incarnations: &Incarnations) -> u32 {
+    let (server, life) = incarnations.get(incarnation).copied().expect("somebody has this incarnation");
+    assert_eq!(server, server_of(pid), "{pid} with the incarnation of {server}");
+    life
+}

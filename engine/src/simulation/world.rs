@@ -1,0 +1,278 @@
+//! The world: machines with event loops, servers on them, and what happens between them from a seed.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::event_loop::EventLoop;
+use super::history::{History, Life};
+use super::network::{Network, address_of};
+use super::plan::Plan;
+use super::server::Server;
+use super::timetable::Happening;
+use super::trace::Trace;
+use super::watch::{Incarnations, pid_of};
+use crate::driver::Listener;
+use crate::engine::seat;
+use crate::link::Local;
+use crate::shard::{Command, LinkKey};
+use crate::testing::Random;
+
+/// Everything there is.
+pub(super) struct World {
+    pub(super) plan: Plan,
+    pub(super) random: Random,
+    pub(super) network: Rc<RefCell<Network>>,
+    pub(super) loops: Vec<Option<EventLoop>>,
+    pub(super) servers: Vec<Option<Server>>,
+    pub(super) lives: Vec<u32>,
+    pub(super) incarnations: Incarnations,
+    pub(super) history: History,
+    pub(super) calm: bool,
+    /// Lives that were stopped, and have said what they could not deliver.
+    pub(super) stopped: Vec<Life>,
+    /// Pairs of which one has removed the other.
+    pub(super) parted: Vec<(usize, usize)>,
+    nodes: u32,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, readable: bool) -> World {
+        let mut random = Random::new(seed);
+        let plan = Plan::new(&mut random);
+        let network = Network::new(plan.machines, Random::new(!seed), plan.weather.clone(), Trace::new(readable));
+        let network = Rc::new(RefCell::new(network));
+        let mut world = World {
+            loops: (0..plan.machines).map(|machine| Some(EventLoop::new(&network, machine))).collect(),
+            servers: (0..plan.servers).map(|_| None).collect(),
+            lives: vec![0; plan.servers],
+            plan,
+            random,
+            network,
+            incarnations: Incarnations::new(),
+            history: History::default(),
+            calm: false,
+            stopped: Vec::new(),
+            parted: Vec::new(),
+            nodes: 0,
+        };
+        let plan = format!("seed {seed}: {:?}", world.plan);
+        world.say(&plan);
+        for server in 0..world.plan.servers {
+            world.start(server);
+        }
+        world
+    }
+
+    pub(super) fn say(&self, what: &str) {
+        let mut network = self.network.borrow_mut();
+        let now = network.now();
+        network.trace.say(now, format_args!("{what}"));
+    }
+
+    pub(super) fn machine_of(&self, server: usize) -> usize {
+        server % self.plan.machines
+    }
+
+    pub(super) fn after(&self, pause: Duration, what: Happening) {
+        let mut network = self.network.borrow_mut();
+        let at = network.now() + pause;
+        network.timetable.at(at, what);
+    }
+
+    /// A server starts, on a machine that may have been down.
+    pub(super) fn start(&mut self, server: usize) {
+        if self.servers[server].is_some() {
+            return;
+        }
+        let machine = self.machine_of(server);
+        self.lives[server] += 1;
+        let me = (server, self.lives[server]);
+        self.say(&format!("{me:?} starts"));
+        self.network.borrow_mut().set_running(machine, true);
+        let network = self.network.clone();
+        let event_loop = self.loops[machine].get_or_insert_with(|| EventLoop::new(&network, machine));
+        let mut incarnation = [0; 16];
+        incarnation[..8].copy_from_slice(&self.random.next().to_le_bytes());
+        incarnation[8..].copy_from_slice(&(u64::from(me.1) << 32 | me.0 as u64).to_le_bytes());
+        self.incarnations.insert(incarnation, me);
+        let local = Local {
+            pid: pid_of(server),
+            incarnation,
+            cluster: "simulated".to_owned(),
+            window_bytes: self.plan.window_bytes,
+            max_envelope_bytes: 1 << 20,
+            checksum_payload: self.plan.checksum_payload,
+            heartbeat_interval: Duration::from_millis(500),
+            peer_timeout: Duration::from_millis(1500),
+            eager: self.plan.eager,
+        };
+        let peers = (0..self.plan.servers).filter(|peer| *peer != server);
+        let peers = peers.map(|peer| (pid_of(peer), vec![address_of(peer % self.plan.machines, peer)])).collect();
+        let listener = Listener::At(address_of(machine, server));
+        let node = self.nodes;
+        self.nodes += 1;
+        let seated = seat(&event_loop.drive, node, local, listener, peers, self.plan.ring_bytes);
+        let quota = 1 + self.random.below(self.plan.quota);
+        let mut started = Server::new(me, node, seated, &network, if self.calm { 1 } else { quota });
+        if !self.calm && self.random.one_in(2) {
+            started.change_outboxes(&mut self.random, quota);
+        }
+        self.servers[server] = Some(started);
+    }
+
+    /// A machine's process ends, and everything in it.
+    pub(super) fn crash(&mut self, machine: usize, silently: bool) {
+        let Some(event_loop) = self.loops[machine].take() else { return };
+        self.say(&format!("machine {machine} crashes, silently: {silently}"));
+        for server in 0..self.plan.servers {
+            if self.machine_of(server) == machine
+                && let Some(mut ended) = self.servers[server].take()
+            {
+                ended.end(&self.incarnations, &mut self.history);
+            }
+        }
+        let mut network = self.network.borrow_mut();
+        network.end_process(event_loop.process, silently);
+        network.set_running(machine, !silently);
+    }
+
+    /// A server is stopped as its application would stop it.
+    pub(super) fn stop(&mut self, server: usize, patience: Duration) {
+        let machine = self.machine_of(server);
+        let (Some(running), Some(event_loop)) = (&mut self.servers[server], &self.loops[machine]) else { return };
+        if running.stopping.is_some() || !running.outboxes.close() {
+            return;
+        }
+        let (report, reported) = mpsc::channel();
+        event_loop.mailbox().command(Command::Stop { node: running.node, patience, report });
+        running.stopping = Some(reported);
+        let me = running.me;
+        self.say(&format!("{me:?} is to stop within {patience:?}"));
+    }
+
+    /// A server removes a peer. It is added again after some time.
+    pub(super) fn remove_peer(&mut self, server: usize, peer: usize) {
+        let machine = self.machine_of(server);
+        let (Some(running), Some(event_loop)) = (&mut self.servers[server], &self.loops[machine]) else { return };
+        let Some(link) = running.outboxes.remove_peer(pid_of(peer)) else { return };
+        let (report, reported) = mpsc::channel();
+        event_loop.mailbox().command(Command::Remove { link: LinkKey { node: running.node, link }, report });
+        running.removing.push((peer, reported));
+        let (me, pause) = (running.me, Duration::from_millis(self.random.below(2000)));
+        self.parted.push((server, peer));
+        self.say(&format!("{me:?} removes {peer}"));
+        self.after(pause, Happening::Adds { server, life: me.1, peer });
+    }
+
+    pub(super) fn add_peer(&mut self, server: usize, peer: usize) {
+        let machine = self.machine_of(server);
+        let addresses = vec![address_of(self.machine_of(peer), peer)];
+        let (Some(running), Some(event_loop)) = (&mut self.servers[server], &self.loops[machine]) else { return };
+        let (node, pid) = (running.node, pid_of(peer));
+        running.outboxes.roster.add(pid, |link| {
+            running.outboxes.stats.add(pid);
+            event_loop.mailbox().command(Command::Add { link: LinkKey { node, link }, pid, addresses });
+        });
+    }
+
+    /// The next thing, if there is one before `end`.
+    pub(super) fn step(&mut self, end: crate::time::Time) -> bool {
+        let mut network = self.network.borrow_mut();
+        let Some(what) = network.timetable.next(end) else { return false };
+        let now = network.now();
+        network.trace.record(now, &what);
+        network.happens(what);
+        drop(network);
+        self.happens(what);
+        self.look_around();
+        true
+    }
+
+    fn happens(&mut self, what: Happening) {
+        match what {
+            Happening::Turns { process } => {
+                if let Some(event_loop) = self.loops.iter_mut().flatten().find(|each| each.process == process) {
+                    event_loop.turn(&mut self.random);
+                }
+            }
+            Happening::Alarm { process, wait } => {
+                if let Some(event_loop) = self.loops.iter_mut().flatten().find(|each| each.process == process) {
+                    event_loop.alarm(wait);
+                }
+            }
+            Happening::Writes { server, life } if self.lives[server] == life => self.application(server, true),
+            Happening::Reads { server, life } if self.lives[server] == life => self.application(server, false),
+            Happening::Starts { server, life } if self.lives[server] == life => self.start(server),
+            Happening::Adds { server, life, peer } if self.lives[server] == life => self.add_peer(server, peer),
+            Happening::Fault => self.fault(),
+            _ => {}
+        }
+    }
+
+    fn application(&mut self, server: usize, writes: bool) {
+        let machine = self.machine_of(server);
+        let (Some(running), Some(event_loop)) = (&mut self.servers[server], &mut self.loops[machine]) else { return };
+        // What is stopped are processes, and the application with them.
+        let now = self.network.borrow().now();
+        if event_loop.paused_until > now {
+            let (life, until) = (running.me.1, event_loop.paused_until);
+            let what = if writes { Happening::Writes { server, life } } else { Happening::Reads { server, life } };
+            return self.network.borrow_mut().timetable.at(until, what);
+        }
+        if writes {
+            running.writes_soon = false;
+            running.write(&mut self.random, &self.plan, &mut self.history, event_loop);
+        } else {
+            running.reads_soon = false;
+            running.read(&mut self.random, &mut self.history);
+        }
+    }
+
+    /// Wakes whoever has something to do.
+    pub(super) fn look_around(&mut self) {
+        self.loops.iter_mut().flatten().for_each(EventLoop::look);
+        for server in 0..self.servers.len() {
+            let Some(running) = &mut self.servers[server] else { continue };
+            running.look_at_events(&self.incarnations, &mut self.history);
+            let life = running.me.1;
+            let mut soon = Vec::new();
+            if running.wants_to_write() && !std::mem::replace(&mut running.writes_soon, true) {
+                soon.push(Happening::Writes { server, life });
+            }
+            if running.wants_to_read() && !std::mem::replace(&mut running.reads_soon, true) {
+                soon.push(Happening::Reads { server, life });
+            }
+            let me = running.me;
+            running.removing.retain(|(peer, report)| match report.try_recv() {
+                Ok(_) => {
+                    self.history.removed(me, *peer);
+                    false
+                }
+                Err(error) => error == mpsc::TryRecvError::Empty,
+            });
+            let stopped = running.stopping.as_ref().and_then(|report| report.try_recv().ok());
+            if let Some(undelivered) = stopped {
+                self.has_stopped(server, &undelivered);
+            }
+            for what in soon {
+                let pause = Duration::from_nanos(self.random.below(self.plan.pace_nanos));
+                self.after(pause, what);
+            }
+        }
+    }
+
+    fn has_stopped(&mut self, server: usize, undelivered: &[crate::shard::Undelivered]) {
+        let Some(mut running) = self.servers[server].take() else { return };
+        let me = running.me;
+        self.say(&format!("{me:?} has stopped, undelivered: {undelivered:?}"));
+        running.end(&self.incarnations, &mut self.history);
+        for each in undelivered {
+            self.history.gave_up(me, super::watch::server_of(each.pid), each.messages);
+        }
+        self.stopped.push(me);
+        let pause = Duration::from_millis(self.random.below(if self.calm { 50 } else { 1500 }));
+        self.after(pause, Happening::Starts { server, life: me.1 });
+    }
+}
