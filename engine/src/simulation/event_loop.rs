@@ -142,7 +142,7 @@ impl EventLoop {
 
     /// What the loop knows to be acknowledged by peers of a server.
     pub(super) fn acknowledged(&mut self, node: u32) -> Vec<(crate::link::Pid, u64)> {
-        self.shard.acknowledged(node)
+        self.shard.account(node).into_iter().map(|account| (account.pid, account.acknowledged)).collect()
     }
 
     pub(super) fn mailbox(&self) -> &Arc<Mailbox> {
