@@ -1,0 +1,303 @@
+//! An event loop and its threads: the one that runs it, and those that reach it from outside.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::{IdleStrategy, Step};
+use crate::driver::{Entry, Uring};
+use crate::mock::Clockwork;
+use crate::shard::{Idle, LinkKey, Mailbox, Ready, Shard};
+use crate::time::{Clock, Time};
+
+/// A loop's state. Its thread has it, except while it waits in the kernel; it is gone when the thread has ended.
+type Shared = Mutex<Option<Shard<Uring>>>;
+
+/// The life of a dedicated loop.
+fn run(shared: &Shared, idle: IdleStrategy, failed: &Failure) {
+    let mut idle_since: Option<Instant> = None;
+    loop {
+        let step = match idle_since {
+            _ if idle.parks_at_once() => Step::Park,
+            Some(since) => idle.after(since.elapsed()),
+            None => Step::Spin,
+        };
+        let how = if step == Step::Park { Idle::Park(None) } else { Idle::Return };
+        match turn(shared, how) {
+            Ok(Turn::Worked) => idle_since = None,
+            Ok(Turn::Idle) => {
+                idle_since.get_or_insert_with(Instant::now);
+                match step {
+                    Step::Spin => std::hint::spin_loop(),
+                    Step::Yield => thread::yield_now(),
+                    Step::Park => {}
+                }
+            }
+            Ok(Turn::Finished) => break,
+            Err(error) => {
+                failed.set(&error);
+                break;
+            }
+        }
+    }
+    // Dropped here: its ring belongs to this thread.
+    drop(lock(shared).take());
+}
+
+/// What a turn came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Worked,
+    Idle,
+    Finished,
+}
+
+/// One round of a loop. While it waits in the kernel, others can get at the shard.
+#[inline]
+fn turn(shared: &Shared, idle: Idle) -> io::Result<Turn> {
+    let mut guard = lock(shared);
+    let Some(shard) = guard.as_mut() else { return Ok(Turn::Finished) };
+    let mut round = shard.begin(idle);
+    let worked = match round.entry.take() {
+        Some(entry) if round.waits => {
+            drop(guard);
+            let entered = entry.enter();
+            guard = lock(shared);
+            let Some(shard) = guard.as_mut() else { return Ok(Turn::Finished) };
+            let worked = shard.finish(round);
+            entered.and(worked)?
+        }
+        Some(entry) => {
+            let entered = entry.enter();
+            let worked = shard.finish(round);
+            entered.and(worked)?
+        }
+        None => shard.finish(round)?,
+    };
+    let finished = guard.as_ref().is_none_or(Shard::is_finished);
+    Ok(match worked {
+        _ if finished => Turn::Finished,
+        true => Turn::Worked,
+        false => Turn::Idle,
+    })
+}
+
+fn lock(shared: &Shared) -> MutexGuard<'_, Option<Shard<Uring>>> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why a loop ended before its time.
+#[derive(Debug, Default)]
+pub(crate) struct Failure {
+    set: AtomicBool,
+    message: Mutex<String>,
+}
+
+impl Failure {
+    fn set(&self, error: &io::Error) {
+        *self.message.lock().unwrap_or_else(PoisonError::into_inner) = format!("the event loop has failed: {error}");
+        self.set.store(true, Ordering::Release);
+    }
+}
+
+/// What there is to know of a loop that has no thread of its own.
+struct Inline {
+    /// The thread that drives it: the first one that did; 0 before. io_uring takes submissions from one thread only.
+    owner: AtomicUsize,
+    /// What is turned in the place of a loop: a network without sockets. Any thread may do so.
+    stand_in: Option<Arc<dyn Clockwork>>,
+}
+
+thread_local! {
+    /// Its address tells threads apart, and is cheaper to have than a thread's id.
+    static HERE: u8 = const { 0 };
+}
+
+#[inline]
+fn here() -> usize {
+    HERE.with(|here| std::ptr::from_ref(here).addr())
+}
+
+impl Inline {
+    /// Whether this thread drives the loop already.
+    #[inline]
+    fn is_driven_here(&self) -> bool {
+        self.owner.load(Ordering::Relaxed) == here()
+    }
+
+    /// Whether this thread drives the loop, from now on if there was none that did.
+    #[inline]
+    fn is_mine(&self) -> bool {
+        if self.stand_in.is_some() {
+            return true;
+        }
+        let mine = here();
+        match self.owner.load(Ordering::Relaxed) {
+            0 => match self.owner.compare_exchange(0, mine, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => true,
+                Err(owner) => owner == mine,
+            },
+            owner => owner == mine,
+        }
+    }
+}
+
+/// How a server's event loop is reached, and, if it is inline, driven.
+#[derive(Clone)]
+pub struct Drive {
+    mailbox: Arc<Mailbox>,
+    shard: Arc<Shared>,
+    inline: Option<Arc<Inline>>,
+    failed: Arc<Failure>,
+    idle: IdleStrategy,
+    clock: Clock,
+}
+
+impl Drive {
+    /// Starts a thread with this name that runs the loop.
+    pub(super) fn start(
+        shard: Shard<Uring>,
+        idle: IdleStrategy,
+        clock: Clock,
+        name: String,
+    ) -> io::Result<(Drive, JoinHandle<()>)> {
+        let drive = Drive::new(shard, None, idle, clock);
+        let (shard, failed) = (drive.shard.clone(), drive.failed.clone());
+        let thread = thread::Builder::new().name(name).spawn(move || run(&shard, idle, &failed))?;
+        Ok((drive, thread))
+    }
+
+    /// A loop that is run by whoever uses it.
+    pub(super) fn inline(shard: Shard<Uring>, idle: IdleStrategy, clock: Clock) -> Drive {
+        let inline = Inline { owner: AtomicUsize::new(0), stand_in: None };
+        Drive::new(shard, Some(Arc::new(inline)), idle, clock)
+    }
+
+    fn new(shard: Shard<Uring>, inline: Option<Arc<Inline>>, idle: IdleStrategy, clock: Clock) -> Drive {
+        let mailbox = shard.mailbox().clone();
+        Drive { mailbox, shard: Arc::new(Mutex::new(Some(shard))), inline, failed: Arc::default(), idle, clock }
+    }
+
+    /// Looks at the shard from outside, between its turns; `None` when the loop has ended.
+    pub(super) fn with_shard<T>(&self, look: impl FnOnce(&mut Shard<Uring>) -> T) -> Option<T> {
+        lock(&self.shard).as_mut().map(look)
+    }
+
+    /// The way to a network without sockets. It has a thread of its own, unless `clockwork` is to be turned by whoever waits.
+    pub(crate) fn without_loop(mailbox: Arc<Mailbox>, clock: Clock, clockwork: Option<Arc<dyn Clockwork>>) -> Drive {
+        let inline = |stand_in| Arc::new(Inline { owner: AtomicUsize::new(0), stand_in: Some(stand_in) });
+        Drive {
+            mailbox,
+            shard: Arc::new(Mutex::new(None)),
+            inline: clockwork.map(inline),
+            failed: Arc::new(Failure::default()),
+            idle: IdleStrategy::PARK,
+            clock,
+        }
+    }
+
+    /// The present moment as this server's loop sees it: what deadlines are counted from.
+    #[inline]
+    pub fn now(&self) -> Instant {
+        match self.stand_in() {
+            Some(clockwork) => clockwork.now(),
+            None => Instant::now(),
+        }
+    }
+
+    /// The moment `ahead` from now on the loop's clock.
+    pub fn time_in(&self, ahead: Duration) -> Time {
+        self.clock.at(self.now()) + ahead
+    }
+
+    /// Turns the loop for a future that is pending. `true`: it is to be polled again at once, for nobody else turns it.
+    pub fn turn_for_future(&self) -> bool {
+        match self.stand_in() {
+            Some(clockwork) => clockwork.step(None),
+            None => self.is_mine(),
+        }
+    }
+
+    #[inline]
+    fn stand_in(&self) -> Option<&Arc<dyn Clockwork>> {
+        self.inline.as_ref().and_then(|inline| inline.stand_in.as_ref())
+    }
+
+    #[inline]
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+
+    /// Whether the loop has no thread of its own.
+    #[inline]
+    pub fn is_inline(&self) -> bool {
+        self.inline.is_some()
+    }
+
+    /// How this server idles.
+    pub fn idle(&self) -> IdleStrategy {
+        self.idle
+    }
+
+    /// Whether the loop is gone.
+    pub fn is_stopped(&self) -> bool {
+        self.failed.set.load(Ordering::Acquire)
+    }
+
+    /// Whether this thread is to drive the loop: it is inline, and this is its thread (or it has none yet).
+    pub fn is_mine(&self) -> bool {
+        self.inline.as_ref().is_some_and(|inline| inline.is_mine())
+    }
+
+    /// Turns an inline loop once without waiting. Returns whether anything was done.
+    #[inline]
+    pub fn poll(&self) -> bool {
+        self.turn(Idle::Return)
+    }
+
+    /// Turns an inline loop once; if there is nothing to do, waits for something, at most until `deadline`.
+    #[inline]
+    pub fn poll_until(&self, deadline: Option<Instant>) -> bool {
+        if let Some(clockwork) = self.stand_in() {
+            return clockwork.wait(deadline);
+        }
+        self.turn(Idle::Park(deadline.map(|deadline| self.clock.at(deadline))))
+    }
+
+    fn turn(&self, idle: Idle) -> bool {
+        if !self.is_mine() {
+            return false;
+        }
+        if let Some(clockwork) = self.stand_in() {
+            return clockwork.turn();
+        }
+        match turn(&self.shard, idle) {
+            Ok(turn) => turn == Turn::Worked,
+            Err(error) => {
+                self.failed.set(&error);
+                false
+            }
+        }
+    }
+
+    /// Something was written to a stream whose loop waits to be told. `alone`: nothing else is written with it.
+    pub(crate) fn written(&self, key: LinkKey, alone: bool) {
+        if self.inline.as_ref().is_some_and(|inline| inline.is_driven_here()) {
+            if let Ok(mut shard) = self.shard.try_lock()
+                && let Some(shard) = shard.as_mut()
+            {
+                return shard.mark(key);
+            }
+        } else if alone
+            && self.inline.is_none()
+            && self.mailbox.is_asleep()
+            && let Ok(mut shard) = self.shard.try_lock()
+            && shard.as_mut().is_some_and(|shard| shard.send_from_outside(key))
+        {
+            return;
+        }
+        self.mailbox.ready(Ready::Link(key));
+    }
+}

@@ -1,0 +1,185 @@
+//! The engine: its event loops, and the servers that live on them.
+
+mod drive;
+mod idle;
+mod tenancy;
+
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use crate::driver::{ChunkPool, Listener, Unavailable, Uring, raise_descriptor_limit};
+use crate::events::EventQueue;
+use crate::inbox::{self, Receiver};
+use crate::link::{Local, Pid};
+use crate::outbox::{OutboxShared, Sender};
+use crate::roster::Roster;
+use crate::shard::{Command, Seed, Shard};
+use crate::stats::StatsTable;
+use crate::time::Clock;
+
+pub use drive::Drive;
+pub use idle::{IdleStrategy, Step};
+pub use tenancy::{Events, Tenancy};
+
+/// Who runs the event loops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threading {
+    /// Threads of the engine's own, one loop each.
+    Dedicated {
+        /// How many.
+        shards: usize,
+    },
+    /// The thread that uses the server: each call that finds nothing to do turns the loop.
+    Inline,
+}
+
+/// What a server brings to an engine.
+pub struct Tenant {
+    /// What it is and what it allows.
+    pub local: Local,
+    /// Where its peers reach it.
+    pub listener: TcpListener,
+    /// Its peers and where they may be. Sorted by pid, each once.
+    pub peers: Vec<(Pid, Vec<SocketAddr>)>,
+    /// The bytes of each stream's ring.
+    pub ring_bytes: usize,
+}
+
+/// A server's ends in an engine.
+pub struct Attached {
+    /// What arrives.
+    pub receiver: Receiver,
+    /// What is sent.
+    pub sender: Sender,
+    /// What happens to its peers.
+    pub events: Events,
+    /// The server itself.
+    pub tenancy: Tenancy,
+}
+
+/// Event loops. When the last server and the last handle are gone, the threads end.
+pub struct Engine {
+    loops: Vec<Loop>,
+    next: AtomicUsize,
+    numbers: AtomicU32,
+    idle: IdleStrategy,
+}
+
+struct Loop {
+    drive: Drive,
+    pool: Arc<ChunkPool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Starts an engine.
+    pub fn start(threading: Threading, idle: IdleStrategy) -> Result<Arc<Engine>, Unavailable> {
+        raise_descriptor_limit();
+        let clock = Clock::start();
+        let mut loops = Vec::new();
+        let count = match threading {
+            Threading::Dedicated { shards } => shards.max(1),
+            Threading::Inline => 1,
+        };
+        for number in 0..count {
+            let shard = Shard::new(Uring::new(clock)?);
+            let pool = shard.pool().clone();
+            let (drive, thread) = match threading {
+                Threading::Inline => (Drive::inline(shard, idle, clock), None),
+                Threading::Dedicated { .. } => {
+                    let name = format!("cluster-{number}");
+                    let (drive, thread) =
+                        Drive::start(shard, idle, clock, name).map_err(|error| Unavailable::thread(&error))?;
+                    (drive, Some(thread))
+                }
+            };
+            loops.push(Loop { drive, pool, thread });
+        }
+        Ok(Arc::new(Engine { loops, next: AtomicUsize::new(0), numbers: AtomicU32::new(0), idle }))
+    }
+
+    /// Lets a server live on this engine.
+    pub fn attach(self: &Arc<Engine>, tenant: Tenant) -> Attached {
+        let index = self.next.fetch_add(1, Ordering::Relaxed) % self.loops.len();
+        let drive = self.loops[index].drive.clone();
+        let node = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let Tenant { local, listener, peers, ring_bytes } = tenant;
+        let listener = Listener::Socket(listener);
+        let Seated { receiver, sender, events, outboxes } = seat(&drive, node, local, listener, peers, ring_bytes);
+        let tenancy = Tenancy::new(drive, outboxes, self.clone());
+        Attached { receiver, sender, events, tenancy }
+    }
+
+    /// The bytes of the receive buffers in use, of all servers: 256 KiB for each connection and for what arrives faster than it
+    /// is read. A page of them is memory once it was written to.
+    pub fn receive_bytes(&self) -> usize {
+        self.loops.iter().map(|each| each.pool.bytes_in_use()).sum()
+    }
+
+    /// How the engine's loops idle.
+    pub fn idle(&self) -> IdleStrategy {
+        self.idle
+    }
+}
+
+/// A server's ends, and what its outboxes share.
+pub(crate) struct Seated {
+    pub(crate) receiver: Receiver,
+    pub(crate) sender: Sender,
+    pub(crate) events: Events,
+    pub(crate) outboxes: Arc<OutboxShared>,
+}
+
+/// Makes a server's ends, and hands their other halves to the loop behind `drive`, where the server is number `node`.
+pub(crate) fn seat(
+    drive: &Drive,
+    node: u32,
+    local: Local,
+    listener: Listener,
+    peers: Vec<(Pid, Vec<SocketAddr>)>,
+    ring_bytes: usize,
+) -> Seated {
+    let roster = Roster::new(peers.iter().map(|(pid, _)| *pid));
+    let stats = StatsTable::new();
+    peers.iter().for_each(|(pid, _)| stats.add(*pid));
+    let events = EventQueue::new();
+    let (inbox, receiver) = inbox::inbox(node, drive.mailbox().clone());
+    let outboxes = Arc::new(OutboxShared {
+        node,
+        roster,
+        ring_bytes,
+        max_envelope_bytes: local.max_envelope_bytes,
+        numbers: AtomicU32::new(0),
+        outboxes: AtomicU32::new(0),
+        stats: stats.clone(),
+        stopped: AtomicBool::new(false),
+        grace: Arc::default(),
+    });
+    let seed = Seed { node, local: Arc::new(local), peers, inbox, events: events.clone(), stats };
+    drive.mailbox().command(Command::Start { seed: Box::new(seed), listener });
+    let sender = Sender::new(outboxes.clone(), drive.clone());
+    Seated { receiver, sender, events: Events::new(events, drive.clone()), outboxes }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        for each in &self.loops {
+            each.drive.mailbox().command(Command::Shutdown);
+        }
+        for each in &mut self.loops {
+            if let Some(thread) = each.thread.take() {
+                // A loop that panicked has said so already.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("loops", &self.loops.len()).field("idle", &self.idle).finish_non_exhaustive()
+    }
+}

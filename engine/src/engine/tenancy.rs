@@ -1,0 +1,171 @@
+//! A server on an engine, as its owner holds it: its events, its account, its peers, its stop.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use super::{Drive, Engine};
+use crate::events::{Event, EventQueue};
+use crate::link::Pid;
+use crate::outbox::OutboxShared;
+use crate::shard::{Command, LinkKey, Undelivered};
+use crate::stats::{LinkAccount, PeerStats};
+
+/// What happens to a server's peers.
+pub struct Events {
+    queue: Arc<EventQueue>,
+    drive: Drive,
+}
+
+impl Events {
+    pub(crate) fn new(queue: Arc<EventQueue>, drive: Drive) -> Events {
+        Events { queue, drive }
+    }
+
+    /// The next event, if there is one.
+    pub fn pop(&self) -> Option<Event> {
+        self.queue.pop()
+    }
+
+    /// Registers a waker for the next event. Look once more after this.
+    pub fn register(&self, waker: &std::task::Waker) {
+        self.queue.waker().register(waker);
+    }
+
+    /// How many events were dropped because nobody read them.
+    pub fn missed(&self) -> u64 {
+        self.queue.missed()
+    }
+
+    /// How the server's loop is reached.
+    pub fn drive(&self) -> &Drive {
+        &self.drive
+    }
+}
+
+/// A server on an engine.
+pub struct Tenancy {
+    node: u32,
+    drive: Drive,
+    outboxes: Arc<OutboxShared>,
+    /// Keeps the loops running.
+    _engine: Arc<Engine>,
+}
+
+impl Tenancy {
+    pub(super) fn new(drive: Drive, outboxes: Arc<OutboxShared>, engine: Arc<Engine>) -> Tenancy {
+        Tenancy { node: outboxes.node, drive, outboxes, _engine: engine }
+    }
+
+    /// How the server's loop is reached.
+    pub fn drive(&self) -> &Drive {
+        &self.drive
+    }
+
+    /// What went and came, by peer.
+    ///
+    /// It looks at what is not acknowledged yet, while the loop stands still: some microseconds for each peer.
+    pub fn stats(&self) -> Vec<PeerStats> {
+        // Asked first: what is counted afterwards is in flight.
+        let accounts = self.accounts();
+        let mut rows = self.outboxes.stats.read();
+        for row in &mut rows {
+            // Several links, if the peer was removed and added again.
+            let links = accounts.iter().filter(|account| account.pid == row.pid).copied();
+            // A loop that has not turned yet knows no peers.
+            let none_yet = (!self.outboxes.is_stopped()).then(LinkAccount::default);
+            let account = links.reduce(LinkAccount::and).or(none_yet);
+            row.settle(account.map(|account| account.acknowledged));
+            let LinkAccount { bytes_held, bytes_unread, .. } = account.unwrap_or_default();
+            (row.bytes_held, row.bytes_unread) = (bytes_held, bytes_unread);
+        }
+        rows
+    }
+
+    fn accounts(&self) -> Vec<LinkAccount> {
+        if self.drive.is_inline() {
+            return self.drive.with_shard(|shard| shard.account(self.node)).unwrap_or_default();
+        }
+        // Asked for, not taken: who asks again and again would keep the loop from its mutex.
+        self.ask(|report| Command::Account { node: self.node, report }).unwrap_or_default()
+    }
+
+    /// Has a command obeyed by the loop, and waits for what it reports; `None` when the loop is gone.
+    fn ask<T>(&self, command: impl FnOnce(mpsc::Sender<T>) -> Command) -> Option<T> {
+        let (report, reported) = mpsc::channel();
+        self.drive.mailbox().command(command(report));
+        loop {
+            if self.drive.is_mine() {
+                self.drive.poll();
+            }
+            match reported.recv_timeout(Duration::from_millis(50)) {
+                Ok(value) => return Some(value),
+                Err(mpsc::RecvTimeoutError::Timeout) if !self.drive.is_stopped() => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Makes `pid` a peer that is to be found at `addresses`, or says that it is to be found there from now on; its streams
+    /// stay as they are. Returns whether it is new.
+    pub fn set_peer(&self, pid: Pid, addresses: Vec<SocketAddr>) -> bool {
+        let node = self.node;
+        if let Some(link) = self.outboxes.roster.link_of(pid) {
+            self.drive.mailbox().command(Command::Move { link: LinkKey { node, link }, addresses });
+            return false;
+        }
+        self.outboxes.roster.add(pid, |link| {
+            self.outboxes.stats.add(pid);
+            self.drive.mailbox().command(Command::Add { link: LinkKey { node, link }, pid, addresses });
+        })
+    }
+
+    /// Ends the link to a peer for good. Returns what it has not acknowledged; `None` if it is no peer.
+    pub fn remove_peer(&self, pid: Pid) -> Option<Undelivered> {
+        let link = LinkKey { node: self.node, link: self.outboxes.remove_peer(pid)? };
+        let nothing = Undelivered { pid, messages: 0, bytes: 0 };
+        Some(self.ask(|report| Command::Remove { link, report }).unwrap_or(nothing))
+    }
+
+    /// Cuts the traffic with a peer, in both directions, or lets it flow again. Returns whether it is a peer.
+    pub fn set_blocked(&self, pid: Pid, blocked: bool) -> bool {
+        let Some(link) = self.outboxes.roster.link_of(pid) else { return false };
+        let link = LinkKey { node: self.node, link };
+        self.ask(|report| Command::Block { link, blocked, report });
+        true
+    }
+
+    /// Delivers what was sent, until everything is acknowledged by the peers that are there, or `patience` is over;
+    /// then says goodbye and closes. Returns what was not acknowledged. The second call does nothing.
+    pub fn stop(&mut self, patience: Duration) -> Vec<Undelivered> {
+        if !self.outboxes.close() {
+            return Vec::new();
+        }
+        let (report, reported) = mpsc::channel();
+        // `Time` counts from the loop's own clock; a duration is all that both sides share.
+        self.drive.mailbox().command(Command::Stop { node: self.node, patience, report });
+        let give_up = Instant::now() + patience + Duration::from_secs(2);
+        loop {
+            let got = if self.drive.is_mine() {
+                self.drive.poll_until(Some(Instant::now() + Duration::from_millis(10)));
+                reported.try_recv().map_err(|error| error == mpsc::TryRecvError::Disconnected)
+            } else {
+                let wait = Duration::from_millis(50);
+                reported.recv_timeout(wait).map_err(|error| error == mpsc::RecvTimeoutError::Disconnected)
+            };
+            match got {
+                Ok(undelivered) => return undelivered,
+                Err(disconnected) if disconnected || self.drive.is_stopped() || Instant::now() > give_up => {
+                    return Vec::new();
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+impl Drop for Tenancy {
+    fn drop(&mut self) {
+        self.stop(Duration::ZERO);
+    }
+}
