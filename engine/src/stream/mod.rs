@@ -59,6 +59,7 @@ pub fn lane_of(stream: u32) -> Lane {
 pub fn stream(id: u32, ring_bytes: usize, reference_bytes: u64) -> (StreamWriter, StreamReader) {
     let (producer, consumer) = ring::ring(ring_bytes);
     let shared = Arc::new(Shared {
+        beside: AtomicU64::new(0),
         references: SegQueue::new(),
         referenced_bytes: AtomicU64::new(0),
         reference_bytes,
@@ -105,6 +106,9 @@ impl AsRef<Counters> for Counters {
 
 /// What writer and reader share beside the ring.
 struct Shared {
+    /// How many were pushed to `references` and `perishables` together. The reader looks at this first: an empty queue costs it a
+    /// full fence.
+    beside: AtomicU64,
     /// Payloads by reference, in the order of their headers in the ring. Pushed before the header is published, so that
     /// whoever sees the header finds the payload.
     references: SegQueue<Reference>,
@@ -118,6 +122,14 @@ struct Shared {
     room: AtomicWaker,
     counters: Arc<Counters>,
     buffers: Arc<buffers::Buffers>,
+}
+
+impl Shared {
+    /// The writer has pushed something beside the ring, whose frame it publishes next.
+    fn pushed_beside(&self) {
+        // There is one writer. Release: the pushes are seen by whoever sees this, and the frame is published after it.
+        self.beside.store(self.beside.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
 }
 
 struct PerishableFrame {

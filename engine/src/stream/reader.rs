@@ -32,6 +32,8 @@ pub struct StreamReader {
     references: VecDeque<InFlight>,
     /// Envelopes that may be dropped.
     perishables: Perishables,
+    /// How much of what was pushed beside the ring was taken.
+    beside: u64,
     /// Of these it is not known yet where they stand in the stream; empty between calls.
     unplaced: VecDeque<PerishableFrame>,
     /// `stream position - ring position` in front of the first of `references`.
@@ -112,6 +114,7 @@ impl StreamReader {
             shared,
             references: VecDeque::new(),
             perishables: Perishables::default(),
+            beside: 0,
             unplaced: VecDeque::new(),
             base: 0,
             acked: 0,
@@ -154,11 +157,28 @@ impl StreamReader {
     /// The position behind the last byte that the application has written.
     pub fn written(&mut self) -> u64 {
         let ring = self.ring.written();
+        let beside = self.shared.beside.load(Ordering::Acquire);
+        if beside != self.beside {
+            self.take_beside();
+        }
+        // A reference is queued before its header is published: the last ones may not count yet.
+        let published = self.references.partition_point(|reference| reference.ring_after <= ring);
+        match published.checked_sub(1) {
+            Some(last) => ring + self.references[last].base_after(),
+            None => ring + self.base,
+        }
+    }
+
+    /// Takes what stands beside the ring.
+    #[cold]
+    fn take_beside(&mut self) {
         // Before the references: all that stand in front of these are then seen below.
         while let Some(frame) = self.shared.perishables.pop() {
+            self.beside += 1;
             self.unplaced.push_back(frame);
         }
         while let Some(reference) = self.shared.references.pop() {
+            self.beside += 1;
             let base = self.references.back().map_or(self.base, InFlight::base_after);
             let payload_at = reference.ring_after + base;
             let end = payload_at + padded(reference.payload.len()) as u64;
@@ -173,12 +193,6 @@ impl StreamReader {
             let before = self.references.partition_point(|reference| reference.ring_after <= frame.ring_at);
             let base = before.checked_sub(1).map_or(self.base, |last| self.references[last].base_after());
             self.perishables.push(frame.ring_at + base, frame.payload_bytes, frame.perish);
-        }
-        // A reference is queued before its header is published: the last ones may not count yet.
-        let published = self.references.partition_point(|reference| reference.ring_after <= ring);
-        match published.checked_sub(1) {
-            Some(last) => ring + self.references[last].base_after(),
-            None => ring + self.base,
         }
     }
 

@@ -75,6 +75,7 @@ impl StreamWriter {
         }
         let (ring_at, payload_bytes) = (self.ring.written(), body.len() as u64);
         self.shared.perishables.push(PerishableFrame { ring_at, payload_bytes, perish });
+        self.shared.pushed_beside();
         self.push(id, body)
     }
 
@@ -118,6 +119,7 @@ impl StreamWriter {
         claim.copy_from_slice(FrameHeader::new(length as u32, id).as_bytes());
         self.shared.referenced_bytes.fetch_add(length as u64, Ordering::Relaxed);
         self.shared.references.push(Reference { ring_after, payload });
+        self.shared.pushed_beside();
         let signal = claim.commit();
         // Afterwards: what is counted stands in the ring.
         self.shared.counters.count(1, length as u64);
