@@ -112,11 +112,11 @@ impl Mailbox {
     }
 
     pub(crate) fn next_command(&self) -> Option<Command> {
-        self.commands.pop()
+        pop(&self.commands)
     }
 
     pub(crate) fn next_ready(&self) -> Option<Ready> {
-        self.ready.pop()
+        pop(&self.ready)
     }
 
     /// Announces that the shard is about to wait; `false`: there is something to look at first.
@@ -132,4 +132,10 @@ impl Mailbox {
     pub(crate) fn wake_up(&self) {
         self.bell.wake_up();
     }
+}
+
+/// An empty queue is left alone: to be told so by its `pop` costs a full fence.
+#[inline]
+fn pop<T>(queue: &SegQueue<T>) -> Option<T> {
+    if queue.is_empty() { None } else { queue.pop() }
 }
