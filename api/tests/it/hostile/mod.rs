@@ -1,9 +1,15 @@
 //! Connections that mean harm, or that speak another language, cost nothing but themselves.
 
 mod acknowledgements;
+mod flood;
 mod greetings;
+mod mutation;
+mod process;
+mod recording;
 mod segments;
+mod slow;
 mod speech;
+mod talk;
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

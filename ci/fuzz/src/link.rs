@@ -1,0 +1,346 @@
+//! A link as a whole: any sequence of what a peer may say, what may happen to connections, and what the application does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster_engine::link::{Arrival, Batch, Delivery, DownReason, Inbound, Link, Local, State, Want};
+use cluster_engine::stream::{StreamWriter, stream};
+use cluster_engine::wire::{
+    FrameHeader, GoodbyeReason, Grant, Hello, Kind, MAX_SEGMENT_PAYLOAD, NO_STREAM, Receiving, Refusal, RefusalReason,
+    SEGMENT_HEADER_BYTES, SegmentHeader, Sending, encode_grants, padded,
+};
+use cluster_engine::{Body, Time};
+use zerocopy::IntoBytes;
+
+use crate::allocations::within;
+use crate::input::Input;
+
+/// Such a link can hold one begun envelope on each of the four streams of [`STREAMS`], and what it writes itself.
+const MEMORY: usize = 16 << 20;
+const WINDOW: u64 = 128 * 1024;
+const MAX_ENVELOPE: u64 = 64 << 20;
+/// The streams that the peer speaks of.
+const STREAMS: [u32; 5] = [0, 1, 2, 7, NO_STREAM];
+/// So much happens to one link.
+const STEPS: usize = 400;
+const PEER: u64 = 200;
+
+/// What happens to one link, in whichever state that brings it to.
+pub fn link(bytes: &[u8]) {
+    within(MEMORY, || {
+        let mut scene = Scene::new(Input::new(bytes));
+        for _ in 0..STEPS {
+            if scene.input.is_empty() {
+                break;
+            }
+            scene.step();
+            scene.check();
+        }
+    });
+}
+
+struct Scene<'a> {
+    input: Input<'a>,
+    pid: u64,
+    link: Link,
+    now: Time,
+    /// How many streams this side has opened.
+    opened: u32,
+    writers: Vec<StreamWriter>,
+    batch: Batch,
+    /// Where each of the peer's streams goes on, as far as it was believed.
+    next: BTreeMap<u32, u64>,
+    inbox: Vec<Unread>,
+}
+
+/// What was delivered on one stream and not yet read.
+struct Unread {
+    stream: Arc<Inbound>,
+    end: u64,
+    bytes: u64,
+}
+
+impl<'a> Scene<'a> {
+    fn new(mut input: Input<'a>) -> Scene<'a> {
+        // Of two that dial at once the lower is kept: either may be this side.
+        let pid = if input.chance() { 100 } else { 300 };
+        let local = Local {
+            pid,
+            incarnation: [1; 16],
+            cluster: "fuzz".to_owned(),
+            window_bytes: WINDOW,
+            max_envelope_bytes: MAX_ENVELOPE,
+            checksum_payload: false,
+            heartbeat_interval: Duration::from_millis(250),
+            peer_timeout: Duration::from_millis(1250),
+            eager: input.chance(),
+        };
+        let mut scene = Scene {
+            input,
+            pid,
+            link: Link::new(Arc::new(local), PEER),
+            now: Time::default(),
+            opened: 0,
+            writers: Vec::new(),
+            batch: Batch::default(),
+            next: BTreeMap::new(),
+            inbox: Vec::new(),
+        };
+        scene.open();
+        scene
+    }
+
+    fn step(&mut self) {
+        match self.input.below(32) {
+            0 => self.wait(),
+            1 => self.greeted(),
+            2 => self.dial(),
+            3 => {
+                let welcome = self.hello();
+                self.link.welcomed(&welcome, self.now);
+            }
+            4 => {
+                let reason = [RefusalReason::Tie, RefusalReason::UnknownPeer][self.input.below(2)];
+                self.link.refused(Refusal { reason, from: PEER }, self.now);
+            }
+            5 => self.link.lost(DownReason::Closed, self.now),
+            6 => self.link.dial_failed(self.now),
+            7 => self.open(),
+            8 => drop(self.writers.pop()),
+            9 => self.link.hurry(),
+            10 if self.input.below(16) == 0 => self.link.close(GoodbyeReason::Stopped, &mut self.batch),
+            10..13 => self.transmit(),
+            13..16 => self.write(),
+            16..19 => self.read(),
+            _ => self.hear(),
+        }
+    }
+
+    fn check(&mut self) {
+        for stream in self.link.outgoing() {
+            let (acked, sent, written) = (stream.acked(), stream.sent(), stream.written());
+            assert!(acked <= sent && sent <= written, "{acked} {sent} {written}");
+        }
+        let _ = (self.link.deadline(), self.link.take_notices());
+    }
+
+    fn wait(&mut self) {
+        self.now += Duration::from_millis([1, 25, 50, 250, 500, 1250, 2000, 60_000][self.input.below(8)]);
+        self.link.timeout(self.now);
+        self.follow();
+    }
+
+    /// Does what the link wants, as a shard would.
+    fn follow(&mut self) {
+        match self.link.wants(self.now) {
+            Want::Dial if self.input.chance() => self.link.dial_failed(self.now),
+            Want::Nothing | Want::Dial | Want::Hangup => {}
+        }
+    }
+
+    fn dial(&mut self) {
+        self.follow();
+        if self.link.state() == State::Dialing {
+            let hello = self.link.connected(self.now);
+            assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
+        }
+    }
+
+    fn greeted(&mut self) {
+        let hello = self.hello();
+        let _ = self.link.greeted(&hello, self.now);
+        if self.link.state() == State::Up {
+            self.next = hello.sending.iter().map(|entry| (entry.stream.get(), entry.position.get())).collect();
+        }
+    }
+
+    /// A greeting that may be believed, or nearly.
+    fn hello(&mut self) -> Hello {
+        let pid = self.pid;
+        let input = &mut self.input;
+        let streams: Vec<(u64, u64)> =
+            self.link.outgoing().iter_mut().map(|stream| (stream.acked(), stream.sent())).collect();
+        let sending = (0..input.below(4)).map(|_| {
+            let stream = STREAMS[input.below(5)];
+            let next = self.next.get(&stream).copied().unwrap_or(0);
+            Sending::new(stream, input.number(next))
+        });
+        let sending = sending.collect();
+        let receiving = (0..input.below(4)).map(|_| {
+            let stream = input.below(4);
+            let (acked, sent) = streams.get(stream).copied().unwrap_or_default();
+            let near = if input.chance() { acked } else { sent };
+            Receiving::new(stream as u32, input.number(near), input.number(near + WINDOW))
+        });
+        let receiving = receiving.collect();
+        Hello {
+            from: input.number(PEER),
+            to: input.number(pid),
+            incarnation: [2 + input.below(3) as u8; 16],
+            known_incarnation: [[1; 16], [0; 16], [9; 16]][input.below(3)],
+            max_envelope_bytes: input.number(MAX_ENVELOPE),
+            window_bytes: input.number(WINDOW),
+            peer_timeout_ms: 1250,
+            features: 0,
+            greeting: u32::from(input.byte()),
+            cluster: if input.below(16) == 15 { "another" } else { "fuzz" }.to_owned(),
+            sending,
+            receiving,
+        }
+    }
+
+    /// A segment comes. Whoever breaks the protocol loses the connection.
+    fn hear(&mut self) {
+        const KINDS: [Kind; 9] = [
+            Kind::Data,
+            Kind::Skip,
+            Kind::Ack,
+            Kind::End,
+            Kind::Heartbeat,
+            Kind::Goodbye,
+            Kind::Hello,
+            Kind::Welcome,
+            Kind::Refuse,
+        ];
+        let choice = self.input.below(16);
+        let kind = KINDS[if choice < 9 { choice } else { 0 }];
+        let stream = STREAMS[self.input.below(5)];
+        let next = self.next.get(&stream).copied().unwrap_or(0);
+        let mut header = SegmentHeader::new(kind);
+        header.stream = stream.into();
+        header.position = self.input.number(next).into();
+        header.flags = u16::from(self.input.byte() & 0x1F).into();
+        if self.input.chance() {
+            let (stream, position, credit) = self.grant();
+            (header.ack_stream, header.ack_position, header.ack_credit) =
+                (stream.into(), position.into(), credit.into());
+        }
+        let payload = self.payload(kind, header.position.get());
+        header.seal(&[&payload]);
+        let position = header.position.get();
+        match self.link.receive(&header, &payload, self.now) {
+            Ok(delivery) => {
+                match kind {
+                    Kind::Data => drop(self.next.insert(stream, position + payload.len() as u64)),
+                    Kind::Skip => {
+                        let to = payload.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+                        self.next.insert(stream, to);
+                    }
+                    Kind::End => drop(self.next.remove(&stream)),
+                    _ => {}
+                }
+                assert_eq!(delivery.is_some(), kind == Kind::Data);
+                if let Some(delivery) = delivery {
+                    assert_eq!(position, next, "taken out of place");
+                    self.delivered(delivery, payload.len() as u64);
+                }
+            }
+            Err(violation) => {
+                assert!(!violation.to_string().is_empty());
+                self.link.lost(DownReason::Violation(violation.to_string()), self.now);
+                assert_ne!(self.link.state(), State::Up);
+            }
+        }
+    }
+
+    fn delivered(&mut self, delivery: Delivery, length: u64) {
+        let bytes = match &delivery.arrival {
+            Arrival::Frames => length,
+            // It has its room as soon as it has begun, whatever the window.
+            Arrival::Whole { payload, .. } => {
+                assert!(payload.len() as u64 <= MAX_ENVELOPE);
+                0
+            }
+            Arrival::Part => return,
+        };
+        let index = self.inbox.iter().position(|unread| Arc::ptr_eq(&unread.stream, &delivery.stream));
+        let index = index.unwrap_or_else(|| {
+            self.inbox.push(Unread { stream: delivery.stream, end: 0, bytes: 0 });
+            self.inbox.len() - 1
+        });
+        let unread = &mut self.inbox[index];
+        assert!(delivery.end > unread.end, "delivered up to {} again", delivery.end);
+        (unread.end, unread.bytes) = (delivery.end, unread.bytes + bytes);
+        assert!(unread.bytes <= WINDOW, "{} unread bytes came on one stream, {WINDOW} had credit", unread.bytes);
+    }
+
+    /// The payload of a segment of this kind, or of none.
+    fn payload(&mut self, kind: Kind, position: u64) -> Vec<u8> {
+        if self.input.below(8) == 7 {
+            let input = &mut self.input;
+            let length = input.below(16) * 8;
+            let mut payload = input.take(length).to_vec();
+            payload.resize(padded(payload.len()), 0);
+            return payload;
+        }
+        let input = &mut self.input;
+        match kind {
+            Kind::Data => {
+                let present = (input.number(8) as usize % (MAX_SEGMENT_PAYLOAD - 8)) & !7;
+                let length = input.number(present as u64) as u32;
+                let mut payload = FrameHeader::new(length, 5).as_bytes().to_vec();
+                if input.chance() {
+                    // The middle of an envelope.
+                    payload.clear();
+                }
+                payload.resize(payload.len() + present.min(MAX_SEGMENT_PAYLOAD - payload.len()), 0);
+                payload
+            }
+            Kind::Ack => {
+                let grants: Vec<Grant> = (0..self.input.below(4))
+                    .map(|_| {
+                        let (stream, position, credit) = self.grant();
+                        Grant::new(stream, position, credit)
+                    })
+                    .collect();
+                encode_grants(&grants)
+            }
+            Kind::Skip => input.number(position.wrapping_add(64)).to_le_bytes().to_vec(),
+            Kind::Goodbye => u64::from(input.byte() % 5).to_le_bytes().to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// An acknowledgement that may be believed, or nearly.
+    fn grant(&mut self) -> (u32, u64, u64) {
+        let stream = self.input.below(4);
+        let near = self.link.outgoing().get(stream).map_or((0, 0), |stream| (stream.acked(), stream.sent()));
+        let near_position = if self.input.chance() { near.0 } else { near.1 };
+        let position = self.input.number(near_position);
+        (stream as u32, position, self.input.number(near.1 + WINDOW))
+    }
+
+    fn open(&mut self) {
+        if self.writers.len() < 4 && self.opened < 8 {
+            let (writer, reader) = stream(self.opened, 64 * 1024, 1 << 20);
+            self.opened += 1;
+            self.writers.push(writer);
+            self.link.open(reader);
+        }
+    }
+
+    fn write(&mut self) {
+        let (length, outbox) = ([0, 8, 33, 1_000, 30_000, 100_000][self.input.below(6)], self.input.below(4));
+        if let Some(writer) = self.writers.get_mut(outbox) {
+            let _ = writer.push(1, &Body::from(vec![7; length]));
+        }
+    }
+
+    fn read(&mut self) {
+        if self.inbox.is_empty() {
+            return;
+        }
+        let Unread { stream, end, bytes } = self.inbox.remove(0);
+        if stream.consume(end, 1, bytes) {
+            self.link.consumed();
+        }
+    }
+
+    fn transmit(&mut self) {
+        self.batch.clear();
+        self.link.transmit(self.now, &mut self.batch);
+        assert!(self.batch.bytes() >= self.batch.segments() * SEGMENT_HEADER_BYTES);
+        let _ = self.link.take_opened();
+    }
+}
