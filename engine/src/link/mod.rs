@@ -235,9 +235,15 @@ impl Link {
         }
     }
 
-    /// Goes on counting greetings where an earlier link of this server to the same peer has stopped.
+    /// Goes on counting greetings where an earlier link of this server to the same peer has stopped, and knows which ones of
+    /// the peer's are old news. Of links that are handed in, the last one is the latest.
     pub fn greet_after(&mut self, earlier: &Link) {
         self.greetings = self.greetings.max(earlier.greetings);
+        if earlier.incarnation.is_some() {
+            self.incarnation = earlier.incarnation;
+            self.replaced.clone_from(&earlier.replaced);
+            self.heard_greeting = earlier.heard_greeting;
+        }
     }
 
     /// The peer's pid.

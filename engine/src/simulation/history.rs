@@ -1,6 +1,6 @@
 //! What was written and what arrived, and whether that is as it was promised.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use crate::link::Pid;
@@ -45,6 +45,8 @@ struct Reader {
     next: BTreeMap<u32, u32>,
     /// The latest life of each server from which something came.
     latest: BTreeMap<usize, u32>,
+    /// Peers that were removed: what they had sent, and were not told to have arrived, may come again.
+    parted: BTreeSet<usize>,
 }
 
 /// Everything that was written and that has arrived.
@@ -111,7 +113,9 @@ impl History {
         *latest = stream.from.1;
         let first = !state.next.contains_key(&number);
         let next = state.next.entry(number).or_default();
-        assert!(seq >= *next, "{key}: number {seq} came again, or late; the next was {next}");
+        let again = seq < *next && state.parted.contains(&from);
+        assert!(seq >= *next || again, "{key}: number {seq} came again, or late; the next was {next}");
+        *next = seq.min(*next);
         let overflowed = self.overflowed.contains(&reader.0);
         for (between, missing) in (*next..seq).zip(&stream.envelopes[*next as usize..seq as usize]) {
             let excused = missing.perishable || first && (missing.got || overflowed);
@@ -122,11 +126,9 @@ impl History {
         self.received += 1;
     }
 
-    /// The server has removed a peer: what that had sent and was not told to have arrived may come again.
+    /// The server has removed a peer.
     pub(super) fn removed(&mut self, reader: Life, peer: usize) {
-        if let Some(state) = self.readers.get_mut(&reader) {
-            state.next.retain(|stream, _| self.streams[*stream as usize].from.0 != peer);
-        }
+        self.readers.entry(reader).or_default().parted.insert(peer);
     }
 
     /// A life has ended, and there was more in its inbox than could be looked at.

@@ -13,6 +13,8 @@ use crate::link::Batch;
 
 /// So long at most a kernel takes to let go of a socket.
 const LET_GO_NANOS: u64 = 50_000;
+/// Who greets has said within so many bytes who it is.
+const GREETING_BYTES: usize = 256;
 
 /// A process as its kernel sees it.
 pub(super) struct Process {
@@ -155,7 +157,7 @@ impl Network {
         let machine = self.processes[process].machine;
         let socket = self.processes[process].insert(Kind::Connection(Side { connection, end: 0 }));
         let ends = [End::new(machine, Owner::Socket { process, socket }), End::new(machine, Owner::Closed)];
-        self.connections.push(Connection { address, ends });
+        self.connections.push(Connection { address, listener: None, greeting: Vec::new(), ends });
         self.after_delay(Happening::DialReaches { connection, attempt: 0 });
         Ok(socket)
     }
@@ -248,6 +250,10 @@ impl Network {
         if bytes > 0 {
             let taken = batch_bytes(batch, from, from + bytes);
             self.end(side.other()).pipe.bytes += bytes;
+            let greeting = &mut self.connections[side.connection].greeting;
+            if side.end == 0 && greeting.len() < GREETING_BYTES {
+                greeting.extend_from_slice(&taken[..bytes.min(GREETING_BYTES)]);
+            }
             self.put_under_way(side.other(), Some(taken));
         }
         Ok(bytes)

@@ -11,6 +11,7 @@ use super::trace::Trace;
 use crate::driver::SocketId;
 use crate::testing::Random;
 use crate::time::Time;
+use crate::wire::WireIncarnation;
 
 /// A kernel tries so often to reach a machine that does not answer.
 const DIAL_ATTEMPTS: u32 = 6;
@@ -134,7 +135,7 @@ impl Network {
     }
 
     fn dial_reaches(&mut self, connection: usize, attempt: u32) {
-        let Connection { address, ref ends } = self.connections[connection];
+        let Connection { address, ref ends, .. } = self.connections[connection];
         let (from, to) = (ends[0].machine, machine_at(address));
         let cut = self.cut_until.get(&(from, to)).is_some_and(|until| *until > self.now());
         if cut || !self.running[to] {
@@ -144,7 +145,9 @@ impl Network {
             }
             return;
         }
-        let reached = self.listeners.contains_key(&address);
+        let listener = self.listeners.get(&address).copied();
+        self.connections[connection].listener = listener;
+        let reached = listener.is_some();
         self.end(Side { connection, end: 1 }).machine = to;
         if reached {
             self.end(Side { connection, end: 1 }).owner = Owner::Kernel;
@@ -176,10 +179,12 @@ impl Network {
         if self.end(side).owner != Owner::Kernel {
             return;
         }
-        let address = self.connections[connection].address;
-        match self.listeners.get(&address).copied() {
-            Some((process, listener)) => self.offer(process, listener, connection),
-            None => self.abandon(side),
+        let Connection { address, listener, .. } = self.connections[connection];
+        match listener {
+            Some((process, socket)) if self.listeners.get(&address) == listener.as_ref() => {
+                self.offer(process, socket, connection);
+            }
+            _ => self.abandon(side),
         }
     }
 
@@ -247,6 +252,25 @@ impl Network {
                     self.timetable.at(at, Happening::Reset(side));
                 }
                 _ => self.after_delay(Happening::Reset(side)),
+            }
+        }
+    }
+
+    /// What was said by somebody who is gone, and not answered, is not heard any more.
+    ///
+    /// A link can not tell a greeting of a process that it has never met, and that is gone, from that of a successor of the one
+    /// that it knows: see `Options::orphans`.
+    pub(super) fn silence(&mut self, incarnation: &WireIncarnation) {
+        for index in 0..self.connections.len() {
+            let Connection { greeting, ends, .. } = &mut self.connections[index];
+            let answered = ends[0].pipe.last_arrival > Time::default();
+            if !answered && greeting.windows(incarnation.len()).any(|window| window == incarnation) {
+                for (end, each) in ends.iter_mut().enumerate() {
+                    each.pipe.cut(0);
+                    let unread = each.pipe.unread().len();
+                    each.pipe.take(unread);
+                    self.timetable.at(self.timetable.now(), Happening::Reset(Side { connection: index, end }));
+                }
             }
         }
     }

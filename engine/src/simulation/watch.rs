@@ -71,7 +71,7 @@ impl Watch {
                 assert!(*count > 0, "{me:?}: nothing was dropped");
                 history.gave_up(me, server_of(*pid), *count);
             }
-            Event::Removed { pid } => drop(self.peers.remove(&server_of(*pid))),
+            Event::Removed { pid } => self.peer(*pid).up = false,
             Event::Added { .. } | Event::Refused { .. } | Event::AcceptFailed { .. } => {}
         }
     }
