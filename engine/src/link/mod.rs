@@ -240,7 +240,7 @@ impl Link {
     pub fn greet_after(&mut self, earlier: &Link) {
         self.greetings = self.greetings.max(earlier.greetings);
         if earlier.incarnation.is_some() {
-            self.incarnation = earlier.incarnation;
+            (self.incarnation, self.told) = (earlier.incarnation, earlier.told);
             self.replaced.clone_from(&earlier.replaced);
             self.heard_greeting = earlier.heard_greeting;
         }
