@@ -83,3 +83,22 @@ fn a_late_greeting_of_the_same_incarnation_is_refused() {
     assert_eq!(dialer.wants(at(9)), Want::Dial);
     assert_eq!(refusal(acceptor.greeted(&dialer.connected(at(9)), at(9))), None);
 }
+
+/// Found by the simulator: the peer was removed and added again, and its first greeting came late. The new link believed
+/// it, and from then on neither side agreed with what the other one said.
+#[test]
+fn a_late_greeting_is_refused_when_the_peer_was_removed_and_added_again() {
+    let at = |seconds| Time::default() + Duration::from_secs(seconds);
+    let (mut before, mut dialer) = (link(200, 100), link(100, 200));
+    let late = dial(&mut dialer);
+    dialer.dial_failed(at(2));
+    assert_eq!(dialer.wants(at(4)), Want::Dial);
+    let second = dialer.connected(at(4));
+    assert_eq!(refusal(before.greeted(&second, at(4))), None);
+    let mut again = link(200, 100);
+    again.greet_after(&before);
+    assert_eq!(refusal(again.greeted(&late, at(6))), Some(RefusalReason::Tie));
+    dialer.dial_failed(at(7));
+    assert_eq!(dialer.wants(at(9)), Want::Dial);
+    assert_eq!(refusal(again.greeted(&dialer.connected(at(9)), at(9))), None);
+}
