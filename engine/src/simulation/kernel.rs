@@ -86,13 +86,19 @@ impl Network {
         for socket in std::mem::take(&mut self.processes[process].sockets).into_iter().flatten() {
             match socket.kind {
                 _ if socket.closing => {}
-                Kind::Listener { address, waiting, .. } => {
-                    self.listeners.remove(&address);
-                    for connection in waiting {
-                        self.leave(Side { connection, end: 1 }, silently);
-                    }
-                }
+                Kind::Listener { address, .. } => self.forget_listener(address, silently),
                 Kind::Connection(side) => self.leave(side, silently),
+            }
+        }
+    }
+
+    /// What was not accepted ends with its listener.
+    fn forget_listener(&mut self, address: SocketAddr, silently: bool) {
+        let Some(listener) = self.listeners.remove(&address) else { return };
+        for connection in 0..self.connections.len() {
+            let Connection { listener: reached, ends, .. } = &self.connections[connection];
+            if *reached == Some(listener) && ends[1].owner == Owner::Kernel {
+                self.leave(Side { connection, end: 1 }, silently);
             }
         }
     }
@@ -287,16 +293,9 @@ impl Network {
         let Some(state) = self.processes[process].socket(socket) else { return };
         state.closing = true;
         (state.receive, state.send) = (None, None);
-        let waiting = match &mut state.kind {
-            Kind::Listener { address, waiting, .. } => {
-                let (address, waiting) = (*address, std::mem::take(waiting));
-                self.listeners.remove(&address);
-                waiting.into_iter().map(|connection| Side { connection, end: 1 }).collect()
-            }
-            Kind::Connection(side) => vec![*side],
-        };
-        for side in waiting {
-            self.abandon(side);
+        match state.kind {
+            Kind::Listener { address, .. } => self.forget_listener(address, false),
+            Kind::Connection(side) => self.abandon(side),
         }
         let at = self.now() + Duration::from_nanos(self.random.below(LET_GO_NANOS) + 1);
         self.timetable.at(at, Happening::LetGo { process, socket: socket.0 });

@@ -128,3 +128,22 @@ fn an_accepted_link_is_up_for_the_application_when_the_dialer_has_shown_that_it_
     let incarnation = [7; 16];
     assert_eq!(acceptor.take_notices(), [Notice::Restarted { incarnation }, Notice::Up { incarnation }]);
 }
+
+/// Found by the simulator: the peer was removed and added again, and its first greeting came late. The new link believed
+/// it, and from then on neither side agreed with what the other one said.
+#[test]
+fn a_late_greeting_is_refused_when_the_peer_was_removed_and_added_again() {
+    let at = |seconds| Time::default() + Duration::from_secs(seconds);
+    let (mut before, mut dialer) = (link(200, 100), link(100, 200));
+    let late = dial(&mut dialer);
+    dialer.dial_failed(at(2));
+    assert_eq!(dialer.wants(at(4)), Want::Dial);
+    let second = dialer.connected(at(4));
+    assert_eq!(refusal(before.greeted(&second, at(4))), None);
+    let mut again = link(200, 100);
+    again.greet_after(&before);
+    assert_eq!(refusal(again.greeted(&late, at(6))), Some(RefusalReason::Tie));
+    dialer.dial_failed(at(7));
+    assert_eq!(dialer.wants(at(9)), Want::Dial);
+    assert_eq!(refusal(again.greeted(&dialer.connected(at(9)), at(9))), None);
+}
