@@ -89,6 +89,9 @@ impl Node {
     /// Tells the application what the link has to say.
     pub(super) fn tell(&mut self, index: u32) {
         let Some(slot) = self.links.get_mut(index as usize) else { return };
+        if !slot.link.has_notices() {
+            return;
+        }
         let pid = slot.link.peer();
         for notice in slot.link.take_notices() {
             self.events.push(match notice {

@@ -220,8 +220,8 @@ impl<D: Driver> Shard<D> {
                         Ok(None) => {}
                         Err(violation) => return self.violated(key, &violation.to_string(), now),
                     }
+                    node.tell(key.link);
                     if slot_left(node, key) {
-                        node.tell(key.link);
                         self.mark(key);
                         self.flush(now);
                         return;
