@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster_engine::link::{Arrival, Batch, Delivery, DownReason, Inbound, Link, Local, State, Want};
+use cluster_engine::link::{Arrival, Batch, Delivery, DownReason, Inbound, Link, Local, State, Verdict, Want};
 use cluster_engine::stream::{StreamWriter, stream};
 use cluster_engine::wire::{
     FrameHeader, GoodbyeReason, Grant, Hello, Kind, MAX_SEGMENT_PAYLOAD, NO_STREAM, Receiving, Refusal, RefusalReason,
-    SEGMENT_HEADER_BYTES, SegmentHeader, Sending, encode_grants, padded,
+    SEGMENT_HEADER_BYTES, SegmentHeader, Sending, WireIncarnation, encode_grants, padded,
 };
 use cluster_engine::{Body, Time};
 use zerocopy::IntoBytes;
@@ -49,7 +49,9 @@ struct Scene<'a> {
     opened: u32,
     writers: Vec<StreamWriter>,
     batch: Batch,
-    /// Where each of the peer's streams goes on, as far as it was believed.
+    /// The peer's incarnation that was believed last.
+    incarnation: Option<WireIncarnation>,
+    /// Where each of its streams goes on.
     next: BTreeMap<u32, u64>,
     inbox: Vec<Unread>,
 }
@@ -84,6 +86,7 @@ impl<'a> Scene<'a> {
             opened: 0,
             writers: Vec::new(),
             batch: Batch::default(),
+            incarnation: None,
             next: BTreeMap::new(),
             inbox: Vec::new(),
         };
@@ -96,10 +99,7 @@ impl<'a> Scene<'a> {
             0 => self.wait(),
             1 => self.greeted(),
             2 => self.dial(),
-            3 => {
-                let welcome = self.hello();
-                self.link.welcomed(&welcome, self.now);
-            }
+            3 => self.welcomed(),
             4 => {
                 let reason = [RefusalReason::Tie, RefusalReason::UnknownPeer][self.input.below(2)];
                 self.link.refused(Refusal { reason, from: PEER }, self.now);
@@ -149,9 +149,29 @@ impl<'a> Scene<'a> {
 
     fn greeted(&mut self) {
         let hello = self.hello();
-        let _ = self.link.greeted(&hello, self.now);
-        if self.link.state() == State::Up {
-            self.next = hello.sending.iter().map(|entry| (entry.stream.get(), entry.position.get())).collect();
+        if let Verdict::Welcome(_) = self.link.greeted(&hello, self.now) {
+            self.met(&hello);
+        }
+    }
+
+    fn welcomed(&mut self) {
+        let welcome = self.hello();
+        if self.link.welcomed(&welcome, self.now) {
+            self.met(&welcome);
+        }
+    }
+
+    /// The peer's streams go on where this side stands, or where the peer says, if this side does not know them.
+    fn met(&mut self, hello: &Hello) {
+        assert_eq!(self.link.state(), State::Up);
+        if self.incarnation.replace(hello.incarnation) != Some(hello.incarnation) {
+            self.next.clear();
+        }
+        let known = std::mem::take(&mut self.next);
+        for entry in &hello.sending {
+            let stream = entry.stream.get();
+            let next = known.get(&stream).copied().unwrap_or(entry.position.get());
+            self.next.entry(stream).or_insert(next);
         }
     }
 

@@ -3,7 +3,7 @@
 use super::incoming::InStream;
 use super::{DownReason, Event, HANDSHAKE_TIMEOUT, Link, Notice, State};
 use crate::time::Time;
-use crate::wire::{Hello, LARGEST_POSITION, Receiving, Refusal, RefusalReason, Sending};
+use crate::wire::{Hello, LARGEST_POSITION, NO_STREAM, Receiving, Refusal, RefusalReason, Sending};
 
 /// So many earlier incarnations of a peer are remembered.
 const MOST_REPLACED: usize = 16;
@@ -117,6 +117,10 @@ impl Link {
         let known = self.incarnation == Some(hello.incarnation);
         hello.window_bytes <= LARGEST_POSITION
             && hello.sending.iter().all(|entry| {
+                // What has such a number could not be acknowledged: it stands for none there.
+                if entry.stream.get() == NO_STREAM || !entry.position.get().is_multiple_of(8) {
+                    return false;
+                }
                 let ours = self.incoming.iter().find(|stream| known && stream.id() == entry.stream.get());
                 entry.position.get() <= ours.map_or(LARGEST_POSITION, InStream::received)
             })

@@ -79,6 +79,8 @@ pub struct InStream {
     assembly: Option<Assembly>,
     /// Stretches where nothing stands, and behind which the application has not come: where each ends, and its bytes.
     skipped: VecDeque<(u64, u64)>,
+    /// The bytes of all of `skipped`: there may be very many, each with a short frame behind it.
+    skipped_bytes: u64,
     /// The last acknowledgement may not have arrived.
     unsure: bool,
 }
@@ -124,6 +126,7 @@ impl InStream {
             shared: Inbound::new(position, window),
             assembly: None,
             skipped: VecDeque::new(),
+            skipped_bytes: 0,
             unsure: false,
         }
     }
@@ -238,6 +241,8 @@ impl InStream {
         if from != self.received || to <= from {
             return Err(Violation::Position { stream: self.id, expected: self.received, found: from });
         }
+        self.forget_skipped(self.shared.consumed.load(Ordering::Relaxed));
+        self.skipped_bytes += to - self.delivered;
         match self.skipped.back_mut() {
             // One entry, however many segments: between two entries stand frames, which the credit limits.
             Some((end, bytes)) if *end == self.delivered => (*end, *bytes) = (to, *bytes + to - self.delivered),
@@ -272,19 +277,26 @@ impl InStream {
         self.shared.asked.store(false, Ordering::SeqCst);
         let consumed = self.shared.consumed.load(Ordering::SeqCst);
         self.shared.granted.store(consumed, Ordering::SeqCst);
-        while self.skipped.front().is_some_and(|(end, _)| *end <= consumed) {
-            self.skipped.pop_front();
-        }
+        self.forget_skipped(consumed);
         self.credit = self.room(consumed);
         self.acked = self.delivered;
         self.unsure = false;
         (self.delivered, self.credit)
     }
 
+    /// The application has come past these.
+    fn forget_skipped(&mut self, consumed: u64) {
+        while let Some((_, bytes)) = self.skipped.front().filter(|(end, _)| *end <= consumed) {
+            self.skipped_bytes -= bytes;
+            self.skipped.pop_front();
+        }
+    }
+
     /// The position up to which there is room. A frame that has begun to arrive has its room already.
     fn room(&self, consumed: u64) -> u64 {
         let assembled = self.assembly.as_ref().map_or(0, |assembly| assembly.end);
-        let skipped: u64 = self.skipped.iter().filter(|(end, _)| *end > consumed).map(|(_, bytes)| bytes).sum();
+        let behind: u64 = self.skipped.iter().take_while(|(end, _)| *end <= consumed).map(|(_, bytes)| bytes).sum();
+        let skipped = self.skipped_bytes - behind;
         (consumed + skipped + self.shared.window).max(assembled).max(self.credit)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::{Batch, DownReason, Link, Local, Notice, State, Verdict, Want};
 use crate::time::Time;
-use crate::wire::{Hello, Kind, RefusalReason, SegmentHeader};
+use crate::wire::{Hello, Kind, NO_STREAM, RefusalReason, SegmentHeader, Sending};
 
 fn link(pid: u64, peer: u64) -> Link {
     let local = Local {
@@ -146,4 +146,14 @@ fn a_late_greeting_is_refused_when_the_peer_was_removed_and_added_again() {
     dialer.dial_failed(at(7));
     assert_eq!(dialer.wants(at(9)), Want::Dial);
     assert_eq!(refusal(again.greeted(&dialer.connected(at(9)), at(9))), None);
+}
+
+/// Found by `ci/fuzz-run link`: a stream whose number stands for none was opened, and then acknowledged as none.
+#[test]
+fn a_greeting_with_a_stream_that_cannot_be_is_refused() {
+    for entry in [Sending::new(NO_STREAM, 4096), Sending::new(0, 4097)] {
+        let hello = Hello { sending: vec![entry], ..dial(&mut link(200, 100)) };
+        let now = Time::default() + Duration::from_secs(1);
+        assert_eq!(refusal(link(100, 200).greeted(&hello, now)), Some(RefusalReason::Malformed));
+    }
 }

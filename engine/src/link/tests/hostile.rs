@@ -20,11 +20,15 @@ const WINDOW: u64 = 128 * 1024;
 
 /// A link that is up, has sent some envelopes, and has received some.
 fn up() -> (Link, StreamWriter) {
+    up_with_window(WINDOW)
+}
+
+fn up_with_window(window_bytes: u64) -> (Link, StreamWriter) {
     let local = Arc::new(Local {
         pid: 100,
         incarnation: [1; 16],
         cluster: "hostile".to_owned(),
-        window_bytes: WINDOW,
+        window_bytes,
         max_envelope_bytes: 1 << 20,
         checksum_payload: false,
         heartbeat_interval: Duration::from_millis(500),
@@ -178,4 +182,22 @@ fn streams_that_come_and_go_take_no_room() {
         assert!(link.receive(&end, &[], Time::default()).is_ok());
     }
     assert!(link.opened.len() <= 2 * MAX_STREAMS, "{} are remembered", link.opened.len());
+}
+
+/// Takes minutes if each segment walks over all the gaps before it, which nobody has read past.
+#[test]
+fn a_hundred_thousand_gaps_cost_each_the_same() {
+    const GAPS: u64 = 100_000;
+    let mut link = up_with_window(24 * GAPS).0;
+    let mut position = 0;
+    for _ in 0..GAPS {
+        let mut skip = SegmentHeader::new(Kind::Skip);
+        (skip.stream, skip.position) = (0.into(), position.into());
+        assert!(link.receive(&skip, &encode_skip(position + 8), Time::default()).is_ok());
+        let mut data = SegmentHeader::new(Kind::Data);
+        (data.stream, data.position) = (0.into(), (position + 8).into());
+        assert!(link.receive(&data, FrameHeader::new(0, 5).as_bytes(), Time::default()).is_ok());
+        link.transmit(Time::default(), &mut Batch::default());
+        position += 24;
+    }
 }
