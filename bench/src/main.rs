@@ -18,8 +18,9 @@ use cluster_bench::open_loop;
 use cluster_bench::raft_mix;
 use cluster_bench::ratios::{self, Bar, Bars, Held};
 use cluster_bench::receive_strategies;
+use cluster_bench::report;
 
-use arguments::{Arguments, Command, Compare, OpenLoop, RaftMix, Ratios};
+use arguments::{Arguments, Command, Compare, OpenLoop, RaftMix, Ratios, Report};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     match Arguments::parse().command {
@@ -27,6 +28,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         Command::Ratios(arguments) => ratios(&arguments),
         Command::OpenLoop(arguments) => open_loop(&arguments),
         Command::RaftMix(arguments) => raft_mix(&arguments),
+        Command::Report(arguments) => report(&arguments),
         Command::ReceiveStrategies(arguments) => {
             let report = receive_strategies::run(arguments.options())?;
             write!(io::stdout(), "{}\n{report}", Machine::look())?;
@@ -145,6 +147,17 @@ fn raft_mix(arguments: &RaftMix) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(path) = &arguments.json {
         Mix { machine, noise, result }.write(path)?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report(arguments: &Report) -> Result<ExitCode, Box<dyn Error>> {
+    let folder = arguments.reports.join(&arguments.release);
+    match &arguments.from {
+        Some(from) => report::adopt(from, &folder)?,
+        None => report::measure(&arguments.options(command()), &folder, tell)?,
+    }
+    report::render(&arguments.reports, &arguments.release)?;
+    writeln!(io::stdout(), "wrote {}", folder.display())?;
     Ok(ExitCode::SUCCESS)
 }
 
