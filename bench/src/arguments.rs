@@ -8,6 +8,7 @@ use cluster_bench::compare::{self, Case};
 use cluster_bench::contenders;
 use cluster_bench::open_loop;
 use cluster_bench::receive_strategies;
+use cluster_bench::report;
 
 /// Benchmarks of the cluster messaging engine.
 #[derive(Debug, Parser)]
@@ -26,6 +27,8 @@ pub enum Command {
     OpenLoop(OpenLoop),
     /// Heartbeats beside appends and a snapshot: what a replicated system does.
     RaftMix(RaftMix),
+    /// Measures everything for the report of a release, and writes it with charts.
+    Report(Report),
     /// Measures ways of receiving, waiting and sending over io_uring, without any protocol.
     ReceiveStrategies(ReceiveStrategies),
 }
@@ -127,6 +130,33 @@ pub struct RaftMix {
 }
 
 #[derive(Debug, Args)]
+pub struct Report {
+    /// The version; the report goes into a folder of that name.
+    #[arg(long, value_name = "VERSION", value_parser = version)]
+    pub release: String,
+
+    /// Little of everything: shows that it works, not how fast it is.
+    #[arg(long)]
+    quick: bool,
+
+    /// Measures nothing: takes the raw figures of the report in this folder, and draws them.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["quick", "rounds", "seed"])]
+    pub from: Option<PathBuf>,
+
+    /// Where the reports are.
+    #[arg(long, value_name = "FOLDER", default_value = "perf-reports")]
+    pub reports: PathBuf,
+
+    /// Rounds of the comparison; within each, every contender runs once [default: 9, or 2 if quick].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: Option<u64>,
+
+    /// Decides the order within the rounds [default: drawn, and written down].
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+#[derive(Debug, Args)]
 pub struct ReceiveStrategies {
     /// Rounds; within each, every plan runs once.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
@@ -180,6 +210,34 @@ impl OpenLoop {
     }
 }
 
+impl Report {
+    /// How to measure.
+    pub fn options(&self, command: String) -> report::Options {
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
+        let (rounds, budget_ms, lateness_seconds, heartbeat_seconds) =
+            if self.quick { (2, 100, 1, 3) } else { (9, 700, 3, 30) };
+        report::Options {
+            command,
+            comparison: compare::Options {
+                cases: vec![Case::RoundTrip, Case::OneWay],
+                sizes: SIZES.to_vec(),
+                only: Vec::new(),
+                rounds: self.rounds.map_or(rounds, |rounds| rounds as usize),
+                seed,
+                budget: Duration::from_millis(budget_ms),
+            },
+            lateness: open_loop::Options {
+                size: 64,
+                rate: RATE,
+                count: RATE * lateness_seconds,
+                rounds: if self.quick { 2 } else { 5 },
+                seed,
+            },
+            heartbeats: Duration::from_secs(heartbeat_seconds),
+        }
+    }
+}
+
 impl ReceiveStrategies {
     /// How to probe.
     pub fn options(&self) -> receive_strategies::Options {
@@ -188,6 +246,16 @@ impl ReceiveStrategies {
             budget: Duration::from_millis(250),
             one_core: self.one_core,
         }
+    }
+}
+
+/// A version becomes the name of a folder.
+fn version(text: &str) -> Result<String, String> {
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || ".-+".contains(letter);
+    if text.starts_with(|letter: char| letter.is_ascii_digit()) && text.chars().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a version such as 0.1.0".to_owned())
     }
 }
 
@@ -201,4 +269,6 @@ fn contender(name: &str) -> Result<String, String> {
     Err(format!("there are {}", known.join(", ")))
 }
 
+/// Messages each second in the report: what the engine has promised to hold.
+const RATE: u64 = 1_000_000;
 const SIZES: [usize; 3] = [64, 1024, 64 << 10];

@@ -6,6 +6,7 @@
 //! - [`runner`] runs one contender once; [`compare`] runs all of them, interleaved.
 //! - [`ratios`] holds a short comparison against committed bars; [`history`] keeps what came out.
 //! - [`open_loop`] sends at a fixed rate; [`raft_mix`] is what a replicated system does.
+//! - [`documents`] are the files that all of this is kept in; [`report`] is the report of a release, drawn from them.
 //! - [`noise`] says what else ran meanwhile.
 //! - [`receive_strategies`] is a probe that chose the design of the engine's driver.
 //!
@@ -13,6 +14,7 @@
 
 pub mod compare;
 pub mod contenders;
+pub mod documents;
 pub mod history;
 pub mod machine;
 pub mod measure;
@@ -22,6 +24,7 @@ pub mod processor;
 pub mod raft_mix;
 pub mod ratios;
 pub mod receive_strategies;
+pub mod report;
 pub mod runner;
 pub mod statistics;
 pub mod table;

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The machine and the versions, as far as Linux tells.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Machine {
     /// The processor's name.
     pub cpu: String,
@@ -32,7 +32,7 @@ pub struct Machine {
     /// Runnable threads when the measurement began, averaged over a minute.
     pub load_average: f64,
     /// The compiler that built the benchmarks.
-    pub rustc: &'static str,
+    pub rustc: String,
     /// The libzmq that is linked.
     pub libzmq: String,
     /// The commit that was measured, with a mark if the folder held more than that; `None` outside of a repository.
@@ -58,7 +58,7 @@ impl Machine {
             memory_bytes: memory_bytes(&read("/proc/meminfo").unwrap_or_default()),
             mitigations: mitigations(),
             load_average: load_average().unwrap_or(0.0),
-            rustc: env!("RUSTC_VERSION"),
+            rustc: env!("RUSTC_VERSION").to_owned(),
             libzmq: cluster_bench_zmq::version(),
             commit: commit(),
             date: utc(seconds),

@@ -2,26 +2,25 @@
 
 mod arguments;
 
-use std::collections::BTreeMap;
+use std::env;
 use std::error::Error;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use cluster_bench::compare::{self, Case, Row};
+use cluster_bench::documents::{Comparison, Document, Lateness, Mix};
 use cluster_bench::history::{self, Entry, Measured};
 use cluster_bench::machine::Machine;
-use cluster_bench::noise::{Noise, Watch};
+use cluster_bench::noise::Watch;
 use cluster_bench::open_loop;
 use cluster_bench::raft_mix;
 use cluster_bench::ratios::{self, Bar, Bars, Held};
 use cluster_bench::receive_strategies;
-use serde::Serialize;
+use cluster_bench::report;
 
-use arguments::{Arguments, Command, Compare, OpenLoop, RaftMix, Ratios};
+use arguments::{Arguments, Command, Compare, OpenLoop, RaftMix, Ratios, Report};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     match Arguments::parse().command {
@@ -29,6 +28,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         Command::Ratios(arguments) => ratios(&arguments),
         Command::OpenLoop(arguments) => open_loop(&arguments),
         Command::RaftMix(arguments) => raft_mix(&arguments),
+        Command::Report(arguments) => report(&arguments),
         Command::ReceiveStrategies(arguments) => {
             let report = receive_strategies::run(arguments.options())?;
             write!(io::stdout(), "{}\n{report}", Machine::look())?;
@@ -56,15 +56,25 @@ fn compare(arguments: &Compare) -> Result<ExitCode, Box<dyn Error>> {
     }
     if let Some(path) = &arguments.history {
         let ratios = outcome.rows.iter().filter_map(|row| {
-            let Row { case, size, contender, .. } = *row;
+            let Row { case, size, contender, .. } = row;
             let ratio = row.ratio("zmq", &outcome.rows).filter(|_| contender != "zmq")?;
-            Some(Measured { case, size, contender, against: "zmq", ratio })
+            Some(Measured { case: *case, size: *size, contender, against: "zmq", ratio })
         });
         let ratios = ratios.collect();
         history::append(path, &Entry { machine: &machine, seed: options.seed, rounds: options.rounds, noise, ratios })?;
     }
     if let Some(path) = &arguments.json {
-        save(path, &Document { machine, seed: options.seed, noise, rows: &outcome.rows })?;
+        let (seed, rounds) = (options.seed, options.rounds);
+        Comparison {
+            machine,
+            command: command(),
+            seed,
+            rounds,
+            noise,
+            failures: outcome.failures.clone(),
+            rows: outcome.rows,
+        }
+        .write(path)?;
     }
     Ok(if outcome.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -120,9 +130,8 @@ fn open_loop(arguments: &OpenLoop) -> Result<ExitCode, Box<dyn Error>> {
         writeln!(out, "FAILED: {failure}")?;
     }
     if let Some(path) = &arguments.json {
-        let curves = rows.iter().map(|row| (row.contender, row.curve())).collect();
-        let (rate, size) = (options.rate, options.size);
-        save(path, &Curves { machine, seed: options.seed, noise, rate, size, curves })?;
+        let open_loop::Options { rate, size, seed, .. } = options;
+        Lateness { machine, seed, noise, rate, size, failures: failures.clone(), rows }.write(path)?;
     }
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -136,46 +145,32 @@ fn raft_mix(arguments: &RaftMix) -> Result<ExitCode, Box<dyn Error>> {
     let noise = watch.end();
     writeln!(out, "{result}\n{noise}")?;
     if let Some(path) = &arguments.json {
-        save(path, &Mix { machine, noise, result })?;
+        Mix { machine, noise, result }.write(path)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn save(path: &Path, document: &impl Serialize) -> Result<(), Box<dyn Error>> {
-    let mut file = BufWriter::new(File::create(path)?);
-    serde_json::to_writer_pretty(&mut file, document)?;
-    writeln!(file)?;
-    Ok(file.flush()?)
+fn report(arguments: &Report) -> Result<ExitCode, Box<dyn Error>> {
+    let folder = arguments.reports.join(&arguments.release);
+    match &arguments.from {
+        Some(from) => report::adopt(from, &folder)?,
+        None => report::measure(&arguments.options(command()), &folder, tell)?,
+    }
+    report::render(&arguments.reports, &arguments.release)?;
+    writeln!(io::stdout(), "wrote {}", folder.display())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was typed to come here, on any machine.
+fn command() -> String {
+    let features = if cfg!(feature = "peers") { " --features peers" } else { "" };
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    format!("cargo run --release -p cluster-bench{features} -- {}", arguments.join(" "))
 }
 
 /// Progress is for people; if nobody can read it, nothing is lost.
 fn tell(what: &str) {
     let _ = writeln!(io::stderr(), "measuring {what}");
-}
-
-#[derive(Serialize)]
-struct Document<'a> {
-    machine: Machine,
-    seed: u64,
-    noise: Noise,
-    rows: &'a [Row],
-}
-
-#[derive(Serialize)]
-struct Curves {
-    machine: Machine,
-    seed: u64,
-    noise: Noise,
-    rate: u64,
-    size: usize,
-    curves: BTreeMap<&'static str, Vec<open_loop::Point>>,
-}
-
-#[derive(Serialize)]
-struct Mix {
-    machine: Machine,
-    noise: Noise,
-    result: raft_mix::Outcome,
 }
 
 /// Bars were missed, but the machine was too busy to tell: `ci/ratios` tries again.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Processor time so far, in the kernel's ticks.
 #[derive(Debug, Clone, Copy)]
@@ -15,7 +15,7 @@ pub struct Watch {
 }
 
 /// Shares of all processor time since a watch began.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Noise {
     /// Used by other processes and by the kernel for them.
     pub others: f64,

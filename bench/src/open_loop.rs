@@ -4,7 +4,7 @@
 //! its moment, and is late from then on.
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::contenders::{self, Contender, Run};
 use crate::measure::Load;
@@ -32,16 +32,31 @@ pub struct Options {
 }
 
 /// What one contender did.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Who.
-    pub contender: &'static str,
-    /// A histogram for each round, in nanoseconds.
-    pub rounds: Vec<Histogram<u64>>,
+    pub contender: String,
+    /// How late messages came, in each round.
+    pub rounds: Vec<Tail>,
+    /// The percentile curve of all rounds together.
+    pub curve: Vec<Point>,
+}
+
+/// How late the messages of one round came, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Tail {
+    /// Half of them came no later.
+    pub p50_us: f64,
+    /// All but one in a hundred.
+    pub p99_us: f64,
+    /// All but one in a thousand.
+    pub p999_us: f64,
+    /// All but one in ten thousand.
+    pub p9999_us: f64,
 }
 
 /// A point of a percentile curve.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Such a share of the messages, in per cent ...
     pub percentile: f64,
@@ -55,48 +70,58 @@ pub fn run(options: &Options, mut progress: impl FnMut(&str)) -> (Vec<Row>, Vec<
     let one_way = |contender: &&Contender| matches!(contender.run, Run::OneWay(_));
     let mut entrants: Vec<&Contender> = contenders::ALL.iter().filter(one_way).collect();
     entrants.retain(|contender| CONTENDERS.contains(&contender.name));
-    let mut rows: Vec<Row> =
-        entrants.iter().map(|contender| Row { contender: contender.name, rounds: Vec::new() }).collect();
+    let mut rows: Vec<(&str, Vec<Histogram<u64>>)> =
+        entrants.iter().map(|contender| (contender.name, Vec::new())).collect();
     let mut failures = Vec::new();
-    for round in 1..=options.rounds {
+    let mut complete = options.rounds;
+    'rounds: for round in 1..=options.rounds {
         random.shuffle(&mut entrants);
         for contender in &entrants {
             let Run::OneWay(run) = contender.run else { continue };
             progress(&format!("open loop, round {round}: {}", contender.name));
             match runner::open_loop(run, Load::at_rate(options.size, options.count, options.rate)) {
                 Ok(latencies) => {
-                    let row = rows.iter_mut().find(|row| row.contender == contender.name);
-                    row.expect("each entrant has a row").rounds.push(latencies);
+                    let row = rows.iter_mut().find(|(name, _)| *name == contender.name);
+                    row.expect("each entrant has a row").1.push(latencies);
                 }
                 Err(failure) => {
                     failures.push(format!("{}: {failure}", contender.name));
                     if matches!(failure, Failure::Hung) {
-                        rows.retain(|row| row.rounds.len() >= round);
-                        return (rows, failures);
+                        complete = round - 1;
+                        break 'rounds;
                     }
                 }
             }
         }
     }
-    rows.retain(|row| row.rounds.len() == options.rounds);
-    (rows, failures)
+    rows.retain(|(_, rounds)| complete > 0 && rounds.len() >= complete);
+    rows.iter_mut().for_each(|(_, rounds)| rounds.truncate(complete));
+    (rows.into_iter().map(|(name, rounds)| Row::of(name, &rounds)).collect(), failures)
 }
 
 impl Row {
-    /// This quantile of each round, in microseconds.
-    pub fn quantile_us(&self, quantile: f64) -> Spread {
-        Spread::of(self.rounds.iter().map(|round| round.value_at_quantile(quantile) as f64 / 1e3).collect())
-    }
-
-    /// The percentile curve of all rounds together.
-    pub fn curve(&self) -> Vec<Point> {
-        let mut all = Histogram::<u64>::new_from(&self.rounds[0]);
-        for round in &self.rounds {
+    /// Sums up a histogram for each round, in nanoseconds; there is at least one.
+    pub fn of(contender: &str, rounds: &[Histogram<u64>]) -> Self {
+        let mut all = Histogram::<u64>::new_from(&rounds[0]);
+        for round in rounds {
             all.add(round).expect("all histograms have the same bounds");
         }
         let point = |quantile: f64, ns: u64| Point { percentile: quantile * 100.0, us: ns as f64 / 1e3 };
         let steps = all.iter_quantiles(STEPS_PER_HALVING);
-        steps.map(|step| point(step.quantile(), step.value_iterated_to())).collect()
+        let curve = steps.map(|step| point(step.quantile(), step.value_iterated_to())).collect();
+        Self { contender: contender.to_owned(), rounds: rounds.iter().map(Tail::of).collect(), curve }
+    }
+
+    /// A quantity of each round.
+    pub fn spread(&self, quantity: fn(&Tail) -> f64) -> Spread {
+        Spread::of(self.rounds.iter().map(quantity).collect())
+    }
+}
+
+impl Tail {
+    fn of(round: &Histogram<u64>) -> Self {
+        let at = |quantile| round.value_at_quantile(quantile) as f64 / 1e3;
+        Self { p50_us: at(0.5), p99_us: at(0.99), p999_us: at(0.999), p9999_us: at(0.9999) }
     }
 }
 
@@ -105,18 +130,19 @@ pub fn table(rows: &[Row]) -> Table {
     let mut table =
         Table::new(["open loop", "p50 µs", "p99 µs", "p99.9 µs", "min..max", "p99.99 µs", "p99.9 / zmq (95 %)"]);
     let mut sorted: Vec<&Row> = rows.iter().collect();
-    sorted.sort_by(|left, right| left.quantile_us(0.999).median().total_cmp(&right.quantile_us(0.999).median()));
-    let zmq = rows.iter().find(|row| row.contender == "zmq").map(|row| row.quantile_us(0.999));
+    let p999 = |row: &Row| row.spread(|tail| tail.p999_us);
+    sorted.sort_by(|left, right| p999(left).median().total_cmp(&p999(right).median()));
+    let zmq = rows.iter().find(|row| row.contender == "zmq").map(p999);
     for row in sorted {
-        let median = |quantile| format!("{:.1}", row.quantile_us(quantile).median());
-        let tail = row.quantile_us(0.999);
+        let median = |quantity| format!("{:.1}", row.spread(quantity).median());
+        let tail = p999(row);
         table.row([
-            row.contender.to_owned(),
-            median(0.5),
-            median(0.99),
-            median(0.999),
+            row.contender.clone(),
+            median(|tail| tail.p50_us),
+            median(|tail| tail.p99_us),
+            median(|tail| tail.p999_us),
             format!("{:.1}..{:.1}", tail.min(), tail.max()),
-            median(0.9999),
+            median(|tail| tail.p9999_us),
             zmq.as_ref().map_or_else(String::new, |zmq| Ratio::of(&tail, zmq).to_string()),
         ]);
     }
@@ -134,11 +160,11 @@ mod tests {
     fn a_curve_rises_to_its_maximum() {
         let mut histogram = Histogram::new_with_bounds(1, 1_000_000, 3).unwrap();
         (1..=1000).for_each(|us| histogram.record(us * 1000).unwrap());
-        let row = Row { contender: "someone", rounds: vec![histogram] };
-        let curve = row.curve();
+        let row = Row::of("someone", &[histogram]);
+        let curve = &row.curve;
         assert!(curve.windows(2).all(|pair| pair[0].percentile <= pair[1].percentile && pair[0].us <= pair[1].us));
         assert_eq!(curve.last().unwrap().percentile, 100.0);
-        assert!((row.quantile_us(0.5).median() - 500.0).abs() < 1.0);
+        assert!((row.spread(|tail| tail.p50_us).median() - 500.0).abs() < 1.0);
     }
 
     #[test]

@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 
 use cluster::{Builder, Config, Engine, Envelope, Idle, Inbox, Node, Outbox, Server, Split};
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::table::Table;
 
 /// How late heartbeats came, in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Heartbeats {
     /// How many.
     pub count: u64,
@@ -33,7 +33,7 @@ pub struct Heartbeats {
 }
 
 /// Heartbeats alone, and beside everything else.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Alone.
     pub idle: Heartbeats,

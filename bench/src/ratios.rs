@@ -91,7 +91,7 @@ impl Bars {
     /// Holds the bars against what was measured.
     pub fn hold(&self, rows: &[Row]) -> Vec<Held> {
         let ratio = |bar: &Bar| {
-            let own = |row: &&Row| (row.case, row.size, row.contender) == (bar.case, bar.size, bar.contender.as_str());
+            let own = |row: &&Row| (row.case, row.size, &row.contender) == (bar.case, bar.size, &bar.contender);
             rows.iter().find(own)?.ratio(&bar.against, rows)
         };
         self.bars.iter().map(|bar| Held { bar: bar.clone(), ratio: ratio(bar) }).collect()
@@ -166,7 +166,7 @@ mod tests {
 
     fn row(contender: &'static str, samples: [f64; 5]) -> Row {
         let figures = vec![("messages_per_second", Spread::of(samples.to_vec()))];
-        Row { case: Case::OneWay, size: 64, contender, rounds: samples.len(), figures }
+        Row { case: Case::OneWay, size: 64, contender: contender.to_owned(), rounds: samples.len(), figures }
     }
 
     fn passed(ours: [f64; 5]) -> Vec<bool> {

@@ -22,6 +22,14 @@ impl Table {
         self.rows.push(cells.to_vec());
     }
 
+    /// The table as GitHub shows it, with numbers to the right.
+    pub fn markdown(&self) -> String {
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let rule = format!("| --- |{}\n", " ---: |".repeat(self.header.len() - 1));
+        let rows: String = self.rows.iter().map(|row| line(row)).collect();
+        format!("{}{rule}{rows}", line(&self.header))
+    }
+
     fn widths(&self) -> Vec<usize> {
         let lines = || std::iter::once(&self.header).chain(&self.rows);
         (0..self.header.len())
@@ -55,5 +63,6 @@ mod tests {
         table.row(["a".into(), "10.25".into()]);
         table.row(["longer".into(), "7".into()]);
         assert_eq!(table.to_string(), "name       µs\n------  -----\na       10.25\nlonger      7\n");
+        assert_eq!(table.markdown(), "| name | µs |\n| --- | ---: |\n| a | 10.25 |\n| longer | 7 |\n");
     }
 }

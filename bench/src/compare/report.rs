@@ -42,7 +42,7 @@ pub fn tables(case: Case, rows: &[Row]) -> Table {
         let [first, second, third, fourth] = cells(row);
         let floor = floor(row);
         table.row([
-            row.contender.to_owned(),
+            row.contender.clone(),
             row.size.to_string(),
             first,
             second,

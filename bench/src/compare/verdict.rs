@@ -48,7 +48,8 @@ pub enum Verdict {
 impl Bar {
     /// Compares the two contenders, round by round.
     pub fn verdict(&self, rows: &[Row]) -> Verdict {
-        let own = rows.iter().find(|row| (row.case, row.size, row.contender) == (self.case, self.size, self.contender));
+        let own =
+            rows.iter().find(|row| (row.case, row.size, &*row.contender) == (self.case, self.size, self.contender));
         match own.and_then(|row| row.ratio(self.against, rows)) {
             Some(ratio) if self.bound.allows(ratio.median) => Verdict::Kept(ratio),
             Some(ratio) => Verdict::Missed(ratio),
@@ -58,6 +59,13 @@ impl Bar {
 }
 
 impl Bound {
+    /// The ratio that is just allowed.
+    pub fn limit(self) -> f64 {
+        match self {
+            Self::AtMost(limit) | Self::AtLeast(limit) => limit,
+        }
+    }
+
     /// Whether a ratio is on the right side.
     pub fn allows(self, ratio: f64) -> bool {
         match self {
@@ -114,7 +122,7 @@ mod tests {
 
     fn row(contender: &'static str, medians: &[f64]) -> Row {
         let figures = vec![("p50_us", Spread::of(medians.to_vec()))];
-        Row { case: Case::RoundTrip, size: 64, contender, rounds: medians.len(), figures }
+        Row { case: Case::RoundTrip, size: 64, contender: contender.to_owned(), rounds: medians.len(), figures }
     }
 
     #[test]

@@ -1,0 +1,131 @@
+//! The report of a release: measured in one run, kept as raw figures, and drawn from those.
+//!
+//! What is drawn follows from the files alone, so that a better chart can be made of an old measurement.
+
+mod bars;
+mod curves;
+mod index;
+mod multiples;
+mod page;
+mod scale;
+mod svg;
+mod throughput;
+mod trend;
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::documents::{Comparison, Document, Lateness, Mix};
+use crate::machine::Machine;
+use crate::noise::Watch;
+use crate::{compare, open_loop, raft_mix};
+
+/// What to measure.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The command that this is, for the report.
+    pub command: String,
+    /// All contenders.
+    pub comparison: compare::Options,
+    /// Those that can send at a fixed rate.
+    pub lateness: open_loop::Options,
+    /// How long heartbeats are sent, alone and beside the rest.
+    pub heartbeats: Duration,
+}
+
+/// The raw figures of a report.
+#[derive(Debug, Clone)]
+struct Raw {
+    comparison: Comparison,
+    lateness: Lateness,
+    mix: Option<Mix>,
+}
+
+/// Measures, and writes the raw figures into `folder`, each as soon as it is there.
+pub fn measure(options: &Options, folder: &Path, mut progress: impl FnMut(&str)) -> Result<(), Box<dyn Error>> {
+    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let (machine, watch) = (Machine::look(), Watch::begin());
+    let compare::Outcome { rows, failures } = compare::run(&options.comparison, &mut progress);
+    let (command, seed, rounds) = (options.command.clone(), options.comparison.seed, options.comparison.rounds);
+    Comparison { machine, command, seed, rounds, noise: watch.end(), failures, rows }
+        .write(&folder.join(COMPARISON))?;
+
+    progress("heartbeats beside appends and snapshots");
+    let (machine, watch) = (Machine::look(), Watch::begin());
+    match raft_mix::run(options.heartbeats) {
+        Ok(result) => Mix { machine, noise: watch.end(), result }.write(&folder.join(MIX))?,
+        Err(error) => {
+            progress(&format!("heartbeats FAILED: {error}"));
+            // Those of an earlier run do not belong to this one.
+            let _ = fs::remove_file(folder.join(MIX));
+        }
+    }
+
+    // The last, because who hangs here would disturb what comes after it.
+    let (machine, watch) = (Machine::look(), Watch::begin());
+    let (rows, failures) = open_loop::run(&options.lateness, &mut progress);
+    let open_loop::Options { rate, size, seed, .. } = options.lateness;
+    Lateness { machine, seed, noise: watch.end(), rate, size, failures, rows }.write(&folder.join(LATENESS))
+}
+
+/// Copies the raw figures of another report into `folder`, which may be the same.
+pub fn adopt(from: &Path, folder: &Path) -> Result<(), Box<dyn Error>> {
+    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    if from.canonicalize()? == folder.canonicalize()? {
+        return Ok(());
+    }
+    for name in [COMPARISON, LATENESS, MIX] {
+        let path = from.join(name);
+        if name != MIX || path.exists() {
+            fs::copy(&path, folder.join(name)).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Draws the report of `release` from the raw figures in its folder below `reports`, and renews the index of all
+/// releases.
+pub fn render(reports: &Path, release: &str) -> Result<(), Box<dyn Error>> {
+    let folder = reports.join(release);
+    let raw = Raw::read(&folder)?;
+    let rows = &raw.comparison.rows;
+    let page = folder.join(PAGE);
+    let earlier = fs::read_to_string(&page).unwrap_or_default();
+    for (name, text) in [
+        (CURVES, curves::draw(&raw.lateness)),
+        (BARS, bars::draw(rows, 64)),
+        (THROUGHPUT, throughput::draw(rows)),
+        (MULTIPLES, multiples::draw(rows)),
+        (PAGE, page::write(release, &raw, page::notes(&earlier))),
+    ] {
+        let path = folder.join(name);
+        fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    index::renew(reports)
+}
+
+impl Raw {
+    fn read(folder: &Path) -> Result<Self, Box<dyn Error>> {
+        let mix = folder.join(MIX);
+        Ok(Self {
+            comparison: Comparison::read(&folder.join(COMPARISON))?,
+            lateness: Lateness::read(&folder.join(LATENESS))?,
+            mix: if mix.exists() { Some(Mix::read(&mix)?) } else { None },
+        })
+    }
+}
+
+const PAGE: &str = "README.md";
+const COMPARISON: &str = "compare.json";
+const LATENESS: &str = "open-loop.json";
+const MIX: &str = "raft-mix.json";
+const CURVES: &str = "open-loop.svg";
+const BARS: &str = "round-trip.svg";
+const THROUGHPUT: &str = "one-way.svg";
+const MULTIPLES: &str = "ratios.svg";
+const TREND: &str = "releases.svg";
+
+#[cfg(test)]
+mod tests;

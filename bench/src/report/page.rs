@@ -1,0 +1,135 @@
+//! The page of a release, as GitHub shows it.
+
+use std::fmt::Write;
+
+use super::scale::short;
+use super::throughput::bytes;
+use super::{BARS, COMPARISON, CURVES, LATENESS, MIX, MULTIPLES, Raw, THROUGHPUT};
+use crate::compare::{self, Case, Row, Verdict};
+use crate::documents::{Comparison, Lateness, Mix};
+use crate::noise::Noise;
+use crate::open_loop;
+use crate::table::Table;
+
+/// Writes the page. `notes` are by hand and end it.
+pub(super) fn write(release: &str, raw: &Raw, notes: &str) -> String {
+    let Raw { comparison, lateness, mix } = raw;
+    let rows = &comparison.rows;
+    let mut page = format!("# Performance of {release}\n\n");
+    page += INTRODUCTION;
+    page += &format!("![Multiples of ZeroMQ]({MULTIPLES})\n\n");
+    page += "## What the engine has to show\n\n";
+    page += &bars(rows);
+    page +=
+        &format!("\n## Round trips\n\n![Round trips]({BARS})\n\n{}", folded(&compare::tables(Case::RoundTrip, rows)));
+    page += &format!("\n## One way\n\n![One way]({THROUGHPUT})\n\n{}", folded(&compare::tables(Case::OneWay, rows)));
+    page += &format!(
+        "\n## At a fixed rate\n\n{} messages of {} each second, timed from when each was due. The other\n\
+         contenders fill a buffer before they send, and cannot be asked for a rate.\n\n\
+         ![Percentile curves]({CURVES})\n\n{}",
+        short(lateness.rate as f64),
+        bytes(lateness.size),
+        open_loop::table(&lateness.rows).markdown()
+    );
+    page += "\n## Heartbeats beside appends and snapshots\n\n";
+    page += &match mix {
+        Some(mix) => format!("```text\n{}```\n", ended(&mix.result.to_string())),
+        None => "Not measured.\n".to_owned(),
+    };
+    page += &format!("\n## How it was measured\n\n```sh\n{}\n```\n\n", comparison.command);
+    page += &format!("```text\n{}```\n\n", ended(&comparison.machine.to_string()));
+    page += &noise(comparison, lateness, mix.as_ref());
+    for failure in comparison.failures.iter().chain(&lateness.failures) {
+        page += &format!("\n- **FAILED**: {failure}");
+    }
+    page += &format!("\n\nRaw figures: [comparison]({COMPARISON}), [percentile curves]({LATENESS})");
+    page += &if mix.is_some() { format!(", [heartbeats]({MIX}).\n\n") } else { ".\n\n".to_owned() };
+    format!("{page}{NOTES}\n{notes}")
+}
+
+/// What was written by hand into an earlier version of the page: what stands below the mark.
+pub(super) fn notes(page: &str) -> &str {
+    page.split_once(NOTES).map_or("", |(_, notes)| notes.strip_prefix('\n').unwrap_or(notes))
+}
+
+/// All bars, and in words those that were missed.
+fn bars(rows: &[Row]) -> String {
+    let mut text = compare::verdicts(rows).markdown();
+    let kept = compare::BARS.iter().filter(|bar| matches!(bar.verdict(rows), Verdict::Kept(_))).count();
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "\nKept: {kept} of {}.\n", compare::BARS.len());
+    for bar in compare::BARS {
+        let _ = match bar.verdict(rows) {
+            Verdict::Kept(_) => Ok(()),
+            Verdict::Missed(ratio) => writeln!(
+                text,
+                "- **MISSED**: {}, `{}` against `{}`: {ratio}, asked for {}",
+                bar.what, bar.contender, bar.against, bar.bound
+            ),
+            Verdict::NotMeasured => {
+                writeln!(text, "- not measured: {}, `{}` against `{}`", bar.what, bar.contender, bar.against)
+            }
+        };
+    }
+    text
+}
+
+/// What else ran, and how far the rounds lie apart.
+fn noise(comparison: &Comparison, lateness: &Lateness, mix: Option<&Mix>) -> String {
+    let mut table = Table::new(["noise", "load average before", "others' processor time", "other machines'"]);
+    let mut row = |what: &str, load: f64, noise: &Noise| {
+        let percent = |share: f64| format!("{:.1} %", share * 100.0);
+        table.row([what.to_owned(), format!("{load:.2}"), percent(noise.others), percent(noise.stolen)]);
+    };
+    row("comparison", comparison.machine.load_average, &comparison.noise);
+    row("fixed rate", lateness.machine.load_average, &lateness.noise);
+    if let Some(mix) = mix {
+        row("heartbeats", mix.machine.load_average, &mix.noise);
+    }
+    let mut text = table.markdown();
+    if [Some(comparison.noise), Some(lateness.noise), mix.map(|mix| mix.noise)]
+        .into_iter()
+        .flatten()
+        .any(|noise| noise.is_loud())
+    {
+        text += "\n**Too much else ran on this machine: these figures prove nothing.**\n";
+    }
+    text += &format!("\nSeed {}, {} rounds.", comparison.seed, comparison.rounds);
+    for case in [Case::RoundTrip, Case::OneWay] {
+        text += &spread(case, &comparison.rows);
+    }
+    text + "\n"
+}
+
+/// How far the rounds of a contender lie apart, as a share of its median.
+fn spread(case: Case, rows: &[Row]) -> String {
+    let share = |row: &Row| (row.key().max() - row.key().min()) / row.key().median();
+    let mut rows: Vec<&Row> = rows.iter().filter(|row| row.case == case).collect();
+    rows.sort_by(|left, right| share(left).total_cmp(&share(right)));
+    let Some(widest) = rows.last() else { return String::new() };
+    format!(
+        "\nBetween rounds, the {case} varied by no more than {:.0} % of its median with half of the contenders, \
+         and by {:.0} % with `{}` at {}.",
+        share(rows[rows.len() / 2]) * 100.0,
+        share(widest) * 100.0,
+        widest.contender,
+        bytes(widest.size)
+    )
+}
+
+fn folded(table: &Table) -> String {
+    format!("<details><summary>All figures</summary>\n\n{}\n</details>\n", table.markdown())
+}
+
+fn ended(text: &str) -> String {
+    format!("{}\n", text.trim_end())
+}
+
+const INTRODUCTION: &str = "\
+Two servers in one process over loopback TCP, no thread bound to a core. Every contender ran once in each round, in
+random order; a ratio is the median of the rounds' ratios, with a 95 % bootstrap interval. Machines differ and are
+noisy: read ratios within one run, and their spread, never absolutes. Contenders and their settings are in
+[bench](../../bench/README.md#contenders).
+
+";
+const NOTES: &str = "<!-- by hand from here on; kept when the page is written again -->";
