@@ -5,7 +5,8 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use cluster_engine::{Local, Pid, Tenant, Unavailable};
 
@@ -114,16 +115,27 @@ pub(crate) fn resolve(address: &str) -> Result<Vec<SocketAddr>, StartError> {
 }
 
 fn listen(address: &str) -> Result<TcpListener, StartError> {
-    let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for candidate in resolve(address)? {
-        // Listening sockets get SO_REUSEADDR from the standard library, so that an address can be used again at once.
-        match TcpListener::bind(candidate) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => failure = error,
+    let candidates = resolve(address)?;
+    let give_up = Instant::now() + RELEASE_TIME;
+    loop {
+        let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for candidate in &candidates {
+            // Listening sockets get SO_REUSEADDR from the standard library, so that an address can be used again at once.
+            match TcpListener::bind(candidate) {
+                Ok(listener) => return Ok(listener),
+                Err(error) => failure = error,
+            }
         }
+        if failure.kind() != io::ErrorKind::AddrInUse || Instant::now() >= give_up {
+            return Err(StartError::Listen { address: address.to_owned(), error: failure });
+        }
+        thread::sleep(Duration::from_millis(2));
     }
-    Err(StartError::Listen { address: address.to_owned(), error: failure })
 }
+
+/// A process that used io_uring and was killed is gone before its sockets are: the kernel lets go of them some milliseconds
+/// later (4 to 14 were measured). Its successor should not have to be started twice.
+const RELEASE_TIME: Duration = Duration::from_millis(500);
 
 /// The servers that run in this process: cluster, pid and address of each.
 static RUNNING: Mutex<Option<HashSet<Identity>>> = Mutex::new(None);

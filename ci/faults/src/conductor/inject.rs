@@ -83,8 +83,10 @@ impl Injector {
                 }
             }
             Kind::Memory => {
-                let used = servers.process(node).map(data_bytes).transpose()?.unwrap_or_default();
-                self.lower(servers, node, Resource::Data, used + (amount << 20))?;
+                // A process that is just dying uses none; what became of it, `Servers::look` finds out.
+                if let Some(used) = servers.process(node).map(data_bytes).transpose()?.flatten() {
+                    self.lower(servers, node, Resource::Data, used + (amount << 20))?;
+                }
             }
         }
         let other = fault.kind.is_of_pair().then(|| pid(other));
@@ -147,13 +149,13 @@ fn process_id(process: u32) -> Option<ProcessId> {
     ProcessId::from_raw(i32::try_from(process).ok()?)
 }
 
-/// What counts against `RLIMIT_DATA`.
-fn data_bytes(process: u32) -> Result<u64, Failure> {
+/// What counts against `RLIMIT_DATA`; `None` when the process has ended and only waits to be noticed.
+fn data_bytes(process: u32) -> Result<Option<u64>, Failure> {
     let path = format!("/proc/{process}/status");
     let text = fs::read_to_string(&path).context(|| format!("cannot read {path}"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmData:")).unwrap_or_default();
+    let Some(line) = text.lines().find_map(|line| line.strip_prefix("VmData:")) else { return Ok(None) };
     let kib: u64 = line.trim().trim_end_matches(" kB").parse().context(|| format!("what is VmData in {path}?"))?;
-    Ok(kib << 10)
+    Ok(Some(kib << 10))
 }
 
 fn names(fault: &Injected) -> String {
