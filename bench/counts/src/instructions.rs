@@ -11,7 +11,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-use crate::baseline::Baseline;
+use crate::baseline::{Baseline, PROCESSOR};
 
 /// Counts the instructions of every benchmark.
 pub fn count() -> Result<Baseline, Box<dyn Error>> {
@@ -32,7 +32,11 @@ pub fn count() -> Result<Baseline, Box<dyn Error>> {
         unit: "instructions".to_owned(),
         allowed_percent: 1.0,
         allowed_beside: 0.0,
-        taken_with: BTreeMap::from([("rustc".to_owned(), version("rustc")?), ("valgrind".to_owned(), valgrind)]),
+        taken_with: BTreeMap::from([
+            ("rustc".to_owned(), version("rustc")?),
+            ("valgrind".to_owned(), valgrind),
+            (PROCESSOR.to_owned(), processor(&fs::read_to_string("/proc/cpuinfo")?)),
+        ]),
         counts,
     })
 }
@@ -109,6 +113,15 @@ fn read(summary: &str) -> Result<(String, f64), Box<dyn Error>> {
     Ok((name, metric.values.new))
 }
 
+/// What kind of processor this is.
+fn processor(cpuinfo: &str) -> String {
+    let field = |name: &str| {
+        let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+        fields.find(|(key, _)| key.trim() == name).map_or("unknown", |(_, value)| value.trim())
+    };
+    format!("{} family {} model {}", field("vendor_id"), field("cpu family"), field("model"))
+}
+
 /// The first line of what a program says about its version.
 pub fn version(program: &str) -> Result<String, Box<dyn Error>> {
     let output = Command::new(program).arg("--version").output()?;
@@ -119,6 +132,13 @@ pub fn version(program: &str) -> Result<String, Box<dyn Error>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_processor_is_known_by_its_numbers() {
+        let cpuinfo = "processor\t: 0\nvendor_id\t: Maker\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: A Fast One\n";
+        assert_eq!(processor(cpuinfo), "Maker family 25 model 17");
+        assert_eq!(processor(""), "unknown family unknown model unknown");
+    }
 
     #[test]
     fn instructions_are_read_from_a_summary() {
