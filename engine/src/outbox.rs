@@ -186,6 +186,9 @@ impl Sender {
         length: usize,
         write: impl FnOnce(&mut [u8]),
     ) -> Result<(), (PushError, Vec<u8>)> {
+        if let Err(error) = self.check_length(length) {
+            return Err((error, encode(length, write)));
+        }
         let Outgoing { shared, drive, version, streams, .. } = &mut self.outgoing;
         let writer = match opened(shared, drive, streams, index, lane) {
             Ok(writer) => writer,
