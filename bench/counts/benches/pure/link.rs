@@ -59,8 +59,24 @@ fn sender(messages: i64) -> Sender {
         cluster_engine::stream::stream(cluster_engine::stream::stream_id(0, Lane::Normal), 1 << 20, 4 << 20);
     link.open(reader);
     let mut sender = Sender { link, writer, batch: Batch::default() };
+    // Once before it counts: what grows with the first use costs what the heap looks like, and that depends on the folder's name.
+    write(&mut sender.writer, messages.max(1));
+    sender.link.transmit(NOW, &mut sender.batch);
+    sender.batch.clear();
+    sender.acknowledged(80 * messages.max(1) as u64);
     write(&mut sender.writer, messages);
     sender
+}
+
+impl Sender {
+    /// The peer says that it has received everything up to `position`.
+    fn acknowledged(&mut self, position: u64) {
+        let mut header = SegmentHeader::new(Kind::Heartbeat);
+        header.ack_stream = 0.into();
+        header.ack_position = position.into();
+        header.ack_credit = (1 << 30).into();
+        assert!(self.link.receive(&header, &[], NOW).is_ok());
+    }
 }
 
 fn write(writer: &mut StreamWriter, messages: i64) {
@@ -77,7 +93,12 @@ fn receiver(segments: u64, messages: usize) -> Receiver {
         header.seal(&[&payload]);
         (header, payload)
     };
-    Receiver { link: connected().1, segments: (0..segments).map(sealed).collect() }
+    let mut receiver = Receiver { link: connected().1, segments: (0..=segments).map(sealed).collect() };
+    // The first one finds the stream: once before it counts.
+    let (header, payload) = receiver.segments.remove(0);
+    let delivery = receiver.link.receive(&header, &payload, NOW).expect("in order").expect("frames");
+    delivery.stream.consume(delivery.end, messages as u64, 64 * messages as u64);
+    receiver
 }
 
 // Many envelopes that wait: a few segments.
@@ -93,16 +114,13 @@ fn transmit(mut sender: Sender) -> Sender {
 #[library_benchmark]
 #[bench::messages_100_one_by_one(sender(0))]
 fn exchange(mut sender: Sender) -> Sender {
-    for number in 1..=100 {
+    // The first was sent before.
+    for number in 2..=101 {
         write(&mut sender.writer, 1);
         sender.batch.clear();
         sender.link.transmit(NOW, &mut sender.batch);
         assert_eq!(black_box(sender.batch.segments()), 1);
-        let mut header = SegmentHeader::new(Kind::Heartbeat);
-        header.ack_stream = 0.into();
-        header.ack_position = (80 * number).into();
-        header.ack_credit = (1 << 30).into();
-        assert!(sender.link.receive(&header, &[], NOW).is_ok());
+        sender.acknowledged(80 * number);
     }
     sender
 }
