@@ -8,6 +8,7 @@ mod chunk;
 mod features;
 mod kernel;
 mod limits;
+mod sockets;
 #[cfg(test)]
 mod tests;
 mod uring;
@@ -90,7 +91,8 @@ pub trait Driver {
     /// It is apart from the driver so that others can get at the shard while its thread waits.
     fn begin(&mut self, wait: Wait) -> Option<Self::Entry>;
 
-    /// Appends what has completed.
+    /// Appends what has completed. Numbers of sockets that were told to be [closed](Completion::Closed) by the last call may be
+    /// used again from now on: not before, for whoever works through the completions may not have come to that one.
     fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<()>;
 
     /// A way into the kernel.

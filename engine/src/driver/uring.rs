@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, Fd, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
-use slab::Slab;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::kernel::{self, RingHandle, UringEntry};
+use super::sockets::Sockets;
 use super::{Bell, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait, features};
 use crate::link::{Batch, Piece};
 use crate::stream::Part;
@@ -45,7 +45,7 @@ pub struct Uring {
     /// `None` until the thread that will drive the ring has entered it once.
     handle: Option<RingHandle>,
     bell: Arc<Bell>,
-    sockets: Slab<SocketState>,
+    sockets: Sockets<SocketState>,
     /// Sockets that closed without anything under way.
     closed: Vec<SocketId>,
     broken: Option<io::Error>,
@@ -95,7 +95,7 @@ impl Uring {
             ring,
             handle: None,
             bell: Arc::new(bell),
-            sockets: Slab::new(),
+            sockets: Sockets::new(),
             closed: Vec::new(),
             broken: None,
             clock,
@@ -150,26 +150,17 @@ impl Uring {
         Ok(UringEntry { ring, submit: self.ring.submission().len() as u32, wait })
     }
 
-    fn insert(&mut self, descriptor: OwnedFd) -> SocketId {
-        let key = self.sockets.insert(SocketState {
-            descriptor,
-            closing: false,
-            waiting: false,
-            address: None,
-            receive: None,
-            send: None,
-            cancelling: false,
-        });
-        SocketId(key as u32)
-    }
-
     fn accept(&mut self, listener: SocketId) {
-        let entry = &mut self.sockets[listener.0 as usize];
-        if !entry.closing {
+        if let Some(entry) = self.open(listener) {
             entry.waiting = true;
             let accept = opcode::AcceptMulti::new(Fd(entry.descriptor.as_raw_fd())).flags(libc::SOCK_CLOEXEC).build();
             self.push(accept.user_data(tag(listener, ACCEPT)));
         }
+    }
+
+    /// The socket, unless it is closed.
+    fn open(&mut self, socket: SocketId) -> Option<&mut SocketState> {
+        self.sockets.get_mut(socket).filter(|entry| !entry.closing)
     }
 
     fn complete(&mut self, entry: &cqueue::Entry, completions: &mut VecDeque<Completion>) {
@@ -184,7 +175,7 @@ impl Uring {
             self.alarms.pop();
             return;
         }
-        let Some(state) = self.sockets.get_mut(socket.0 as usize) else { return };
+        let Some(state) = self.sockets.get_mut(socket) else { return };
         let result = outcome(entry.result());
         match operation {
             ACCEPT => {
@@ -196,7 +187,7 @@ impl Uring {
                         let connection = unsafe { OwnedFd::from_raw_fd(descriptor as RawFd) };
                         if !closing {
                             let _ = set_up_connection(&connection);
-                            let connection = self.insert(connection);
+                            let connection = self.sockets.insert(SocketState::new(connection));
                             completions.push_back(Completion::Accepted { listener: socket, socket: connection });
                             if !waiting {
                                 self.accept(socket);
@@ -244,14 +235,26 @@ impl Uring {
     }
 
     fn forget_if_idle(&mut self, socket: SocketId, completions: &mut VecDeque<Completion>) {
-        if self.sockets.get(socket.0 as usize).is_some_and(|entry| entry.closing && !entry.is_busy()) {
-            self.sockets.remove(socket.0 as usize);
+        if self.sockets.get(socket).is_some_and(|entry| entry.closing && !entry.is_busy()) {
+            self.sockets.remove(socket);
             completions.push_back(Completion::Closed { socket });
         }
     }
 }
 
 impl SocketState {
+    fn new(descriptor: OwnedFd) -> SocketState {
+        SocketState {
+            descriptor,
+            closing: false,
+            waiting: false,
+            address: None,
+            receive: None,
+            send: None,
+            cancelling: false,
+        }
+    }
+
     fn is_busy(&self) -> bool {
         self.waiting || self.receive.is_some() || self.send.is_some() || self.cancelling
     }
@@ -272,7 +275,7 @@ impl Driver for Uring {
             Listener::Socket(listener) => listener,
             Listener::At(address) => TcpListener::bind(address)?,
         };
-        let socket = self.insert(listener.into());
+        let socket = self.sockets.insert(SocketState::new(listener.into()));
         self.accept(socket);
         Ok(socket)
     }
@@ -285,21 +288,16 @@ impl Driver for Uring {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         let descriptor = OwnedFd::from(socket);
         set_up_connection(&descriptor)?;
-        let socket = self.insert(descriptor);
-        let entry = &mut self.sockets[socket.0 as usize];
-        let address = entry.address.insert(Box::new(address.into()));
-        let connect =
-            opcode::Connect::new(Fd(entry.descriptor.as_raw_fd()), address.as_ptr().cast(), address.len()).build();
-        entry.waiting = true;
+        let address = Box::new(SockAddr::from(address));
+        let connect = opcode::Connect::new(Fd(descriptor.as_raw_fd()), address.as_ptr().cast(), address.len()).build();
+        let socket =
+            self.sockets.insert(SocketState { waiting: true, address: Some(address), ..SocketState::new(descriptor) });
         self.push(connect.user_data(tag(socket, CONNECT)));
         Ok(socket)
     }
 
     fn receive(&mut self, socket: SocketId, mut buffer: ReceiveBuffer) {
-        let entry = &mut self.sockets[socket.0 as usize];
-        if entry.closing {
-            return;
-        }
+        let Some(entry) = self.open(socket) else { return };
         assert!(entry.receive.is_none(), "one receive at a time");
         let (address, bytes) = buffer.target();
         entry.receive = Some(buffer);
@@ -309,10 +307,7 @@ impl Driver for Uring {
     }
 
     fn send(&mut self, socket: SocketId, batch: Box<Batch>, skip: usize) {
-        let entry = &mut self.sockets[socket.0 as usize];
-        if entry.closing {
-            return;
-        }
+        let Some(entry) = self.open(socket) else { return };
         assert!(entry.send.is_none(), "one send at a time");
         let mut send = Box::new(SendOperation { vectors: Vec::new(), batch, skip, message: empty_message() });
         gather(&send.batch, skip, &mut send.vectors);
@@ -327,7 +322,8 @@ impl Driver for Uring {
     }
 
     fn send_now(&mut self, socket: SocketId, batch: &Batch) -> io::Result<usize> {
-        let descriptor = self.sockets[socket.0 as usize].descriptor.as_raw_fd();
+        let entry = self.sockets.get(socket).ok_or(io::ErrorKind::NotConnected)?;
+        let descriptor = entry.descriptor.as_raw_fd();
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
         gather(batch, 0, &mut self.vectors);
         let sent = if batch.bytes() <= COPIED_BYTES {
@@ -353,17 +349,14 @@ impl Driver for Uring {
     }
 
     fn finish(&mut self, socket: SocketId) {
-        if let Some(entry) = self.sockets.get(socket.0 as usize) {
+        if let Some(entry) = self.sockets.get(socket) {
             // SAFETY: shutdown takes no pointers, and the descriptor is open.
             unsafe { libc::shutdown(entry.descriptor.as_raw_fd(), libc::SHUT_WR) };
         }
     }
 
     fn close(&mut self, socket: SocketId) {
-        let Some(entry) = self.sockets.get_mut(socket.0 as usize) else { return };
-        if entry.closing {
-            return;
-        }
+        let Some(entry) = self.open(socket) else { return };
         entry.closing = true;
         if !entry.is_busy() {
             self.closed.push(socket);
@@ -403,6 +396,7 @@ impl Driver for Uring {
     }
 
     fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<()> {
+        self.sockets.reuse();
         for socket in std::mem::take(&mut self.closed) {
             self.forget_if_idle(socket, completions);
         }
@@ -425,8 +419,7 @@ impl Driver for Uring {
 impl Drop for Uring {
     /// Waits until the kernel holds no buffer of ours.
     fn drop(&mut self) {
-        let sockets: Vec<SocketId> = self.sockets.iter().map(|(key, _)| SocketId(key as u32)).collect();
-        for socket in sockets {
+        for socket in self.sockets.ids() {
             self.close(socket);
         }
         let mut completions = VecDeque::new();
@@ -439,7 +432,7 @@ impl Drop for Uring {
             if entered.and_then(|()| self.reap(&mut completions)).is_err() {
                 // The ring belongs to a thread that is gone, or is broken. The kernel cancels what is under way when the
                 // ring is closed, but not before: give up the buffers rather than free them under its hands.
-                std::mem::forget(std::mem::take(&mut self.sockets));
+                std::mem::forget(std::mem::replace(&mut self.sockets, Sockets::new()));
                 return;
             }
         }
