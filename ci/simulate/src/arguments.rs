@@ -17,9 +17,6 @@ pub struct Arguments {
     /// Prints what happens.
     #[arg(long, requires = "seed")]
     pub trace: bool,
-    /// What a process has said may be heard after its successor: the engine is known not to stand that yet.
-    #[arg(long)]
-    pub orphans: bool,
     /// How many seeds at once; by default one for each core.
     #[arg(long)]
     pub threads: Option<usize>,

@@ -16,24 +16,23 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use cluster_engine::simulation::{Options, simulate};
+use cluster_engine::simulation::simulate;
 
 use crate::arguments::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let options = Options { orphans: arguments.orphans };
     match arguments.seed {
-        Some(seed) => one(seed, options, arguments.trace),
-        None => range::run(arguments.seeds, options, arguments.threads),
+        Some(seed) => one(seed, arguments.trace),
+        None => range::run(arguments.seeds, arguments.threads),
     }
 }
 
 /// Plays one seed, and says what became of it.
-fn one(seed: u64, options: Options, trace: bool) -> ExitCode {
+fn one(seed: u64, trace: bool) -> ExitCode {
     let outcome = match trace {
-        true => simulate(seed, options, Some(&mut |line| print(line))),
-        false => simulate(seed, options, None),
+        true => simulate(seed, Some(&mut |line| print(line))),
+        false => simulate(seed, None),
     };
     print(format_args!(
         "seed {seed}: {} envelopes in {:.3} simulated seconds, {} happenings, hash {:016x}",

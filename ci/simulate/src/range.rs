@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-use cluster_engine::simulation::{Options, simulate};
+use cluster_engine::simulation::simulate;
 
 use crate::say;
 use crate::summary::Summary;
@@ -17,7 +17,7 @@ use crate::summary::Summary;
 const MOST_FAILURES: usize = 10;
 
 /// Plays all of them and prints the summary.
-pub fn run(seeds: Range<u64>, options: Options, threads: Option<usize>) -> ExitCode {
+pub fn run(seeds: Range<u64>, threads: Option<usize>) -> ExitCode {
     let threads = threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
     let (next, enough) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
     let (report, reported) = mpsc::channel();
@@ -32,7 +32,7 @@ pub fn run(seeds: Range<u64>, options: Options, threads: Option<usize>) -> ExitC
                 while !enough.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     // Who collects them lives as long as this.
-                    if seed >= end || report.send((seed, simulate(seed, options, None))).is_err() {
+                    if seed >= end || report.send((seed, simulate(seed, None))).is_err() {
                         return;
                     }
                 }

@@ -5,9 +5,6 @@ use super::{DownReason, Event, HANDSHAKE_TIMEOUT, Link, Notice, State};
 use crate::time::Time;
 use crate::wire::{Hello, LARGEST_POSITION, NO_STREAM, Receiving, Refusal, RefusalReason, Sending};
 
-/// So many earlier incarnations of a peer are remembered.
-const MOST_REPLACED: usize = 16;
-
 /// The answer to a peer that has dialed us.
 #[derive(Debug)]
 pub enum Verdict {
@@ -28,7 +25,8 @@ impl Link {
 
     /// The peer has dialed us and said `hello`.
     pub fn greeted(&mut self, hello: &Hello, now: Time) -> Verdict {
-        let refuse = |reason| Verdict::Refuse(Refusal { reason, from: self.local.pid });
+        let from = self.local.pid;
+        let refuse = |reason| Verdict::Refuse(Refusal { reason, from });
         if hello.cluster != self.local.cluster {
             return refuse(RefusalReason::WrongCluster);
         }
@@ -38,15 +36,20 @@ impl Link {
         if hello.from != self.peer {
             return refuse(RefusalReason::UnknownPeer);
         }
-        let same = self.incarnation == Some(hello.incarnation);
         if self.replaced.contains(&hello.incarnation) {
             return refuse(RefusalReason::AlreadyConnected);
         }
         // Said before what we have heard since: the other half of a tie that is decided, or left over on a connection that
         // was accepted late. What it says of the streams is not true any more.
-        if same && hello.greeting <= self.heard_greeting {
+        if self.is_old_news(hello) {
             return refuse(RefusalReason::Tie);
         }
+        if self.former.is_some() && self.incarnation != Some(hello.incarnation) {
+            // Of two that cannot both be the latest, the one that has not shown that it is there gives way.
+            self.hangup = true;
+            self.lost(DownReason::Closed, now);
+        }
+        let same = self.incarnation == Some(hello.incarnation);
         match self.state {
             State::Closed => return refuse(RefusalReason::Stopping),
             // Both dial at once: the connection that the lower pid dialed is kept, if it came to be.
@@ -60,9 +63,13 @@ impl Link {
         if !self.agrees(hello) {
             return refuse(RefusalReason::Malformed);
         }
-        if self.state == State::Up {
+        if !self.has_room_for(hello) {
+            return refuse(RefusalReason::Unread);
+        }
+        if self.state == State::Up && self.announced {
             self.announce_end(DownReason::Closed);
         }
+        self.hangup = false;
         self.step(Event::Accepted);
         self.settle(hello, now);
         Verdict::Welcome(self.hello())
@@ -72,12 +79,13 @@ impl Link {
     pub fn welcomed(&mut self, welcome: &Hello, now: Time) -> bool {
         let expected =
             welcome.cluster == self.local.cluster && welcome.from == self.peer && welcome.to == self.local.pid;
-        if self.state != State::Greeting || !expected || !self.agrees(welcome) {
+        if self.state != State::Greeting || !expected || !self.agrees(welcome) || !self.has_room_for(welcome) {
             self.dial_failed(now);
             return false;
         }
         self.step(Event::Welcomed);
         self.settle(welcome, now);
+        // It has answered, so it is there.
         self.announce();
         self.confirms = true;
         true
@@ -122,39 +130,41 @@ impl Link {
                     return false;
                 }
                 let ours = self.incoming.iter().find(|stream| known && stream.id() == entry.stream.get());
+                let ours = ours.filter(|stream| !stream.is_untouched());
                 entry.position.get() <= ours.map_or(LARGEST_POSITION, InStream::received)
             })
             && hello.receiving.iter().all(|entry| {
                 let ours = self.outgoing.iter().find(|stream| stream.id() == entry.stream.get());
+                let position = entry.position.get();
                 hello.known_incarnation != self.local.incarnation
-                    || ours.is_none_or(|stream| stream.can_resume(entry.position.get()))
+                    || ours.is_none_or(|stream| {
+                        // A receiver that has not received anything may have learned the position from an old greeting.
+                        position <= stream.acked() || known && stream.can_resume(position)
+                    })
             })
     }
 
     /// Takes over what the peer said: each stream goes on where the receiving side stands.
     fn settle(&mut self, hello: &Hello, now: Time) {
         if self.incarnation != Some(hello.incarnation) {
-            self.incoming.clear();
-            if let Some(known) = self.incarnation {
-                if self.replaced.len() == MOST_REPLACED {
-                    self.replaced.remove(0);
-                }
-                self.replaced.push(known);
-            }
+            self.set_aside(hello.incarnation);
         }
-        self.incarnation = Some(hello.incarnation);
         self.heard_greeting = hello.greeting;
         self.session = self.session.wrapping_add(1);
         self.peer_window = hello.window_bytes;
         for stream in &mut self.outgoing {
             let entry = hello.receiving.iter().find(|entry| entry.stream.get() == stream.id());
-            match entry.filter(|_| hello.known_incarnation == self.local.incarnation) {
+            let entry = entry.filter(|_| hello.known_incarnation == self.local.incarnation);
+            match entry.filter(|entry| stream.can_resume(entry.position.get())) {
                 Some(entry) => stream.resume(entry.position.get(), entry.credit.get()),
                 None => stream.restart(hello.window_bytes),
             }
         }
-        // What the peer does not list has ended.
-        self.incoming.retain(|stream| hello.sending.iter().any(|entry| entry.stream.get() == stream.id()));
+        // What the peer does not list has ended; what it lists further on than we have begun it, begins there.
+        self.forget_incoming(|stream| {
+            let listed = hello.sending.iter().find(|entry| entry.stream.get() == stream.id());
+            listed.is_none_or(|entry| entry.position.get() > stream.received())
+        });
         for entry in &hello.sending {
             if self.incoming.iter().all(|stream| stream.id() != entry.stream.get()) {
                 self.open_incoming(entry.stream.get(), entry.position.get());

@@ -50,6 +50,11 @@ impl Inbound {
         position - self.granted.load(Ordering::SeqCst) >= self.window / 4 && !self.asked.swap(true, Ordering::SeqCst)
     }
 
+    /// Bytes before `end` that the application has not taken.
+    pub(super) fn unread_before(&self, end: u64) -> u64 {
+        end.saturating_sub(self.consumed.load(Ordering::Relaxed))
+    }
+
     /// Messages and bytes that the application has taken.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -67,6 +72,8 @@ impl AsRef<Counters> for Inbound {
 /// Invariant: `consumed <= delivered <= received`, and what stands between `consumed` and `received` is within the window.
 pub struct InStream {
     id: u32,
+    /// Where it began for this receiver.
+    begin: u64,
     /// The next expected position.
     received: u64,
     /// Everything before this is in the inbox.
@@ -112,13 +119,30 @@ pub enum Arrival {
 impl InStream {
     /// Bytes that were received and that the application has not taken.
     pub(super) fn unread(&self) -> u64 {
-        self.received.saturating_sub(self.shared.consumed.load(Ordering::Relaxed))
+        self.shared.unread_before(self.received) - self.skipped_behind(self.shared.consumed.load(Ordering::Relaxed))
+    }
+
+    /// The position behind the last envelope in the inbox: what came behind that goes with the stream.
+    pub(super) fn end_of_envelopes(&self) -> u64 {
+        let gap = self.skipped.back().filter(|(end, _)| *end == self.delivered);
+        self.delivered - gap.map_or(0, |(_, bytes)| *bytes)
+    }
+
+    /// Bytes that would wait in the inbox if the stream were gone.
+    pub(super) fn leaves_unread(&self) -> u64 {
+        self.shared.unread_before(self.end_of_envelopes())
+    }
+
+    /// Whether nothing has ever come on it.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.received == self.begin
     }
 
     /// A stream whose next byte is at `position`.
     pub fn new(id: u32, position: u64, window: u64) -> InStream {
         InStream {
             id,
+            begin: position,
             received: position,
             delivered: position,
             acked: position,
@@ -295,9 +319,13 @@ impl InStream {
     /// The position up to which there is room. A frame that has begun to arrive has its room already.
     fn room(&self, consumed: u64) -> u64 {
         let assembled = self.assembly.as_ref().map_or(0, |assembly| assembly.end);
-        let behind: u64 = self.skipped.iter().take_while(|(end, _)| *end <= consumed).map(|(_, bytes)| bytes).sum();
-        let skipped = self.skipped_bytes - behind;
-        (consumed + skipped + self.shared.window).max(assembled).max(self.credit)
+        (consumed + self.skipped_behind(consumed) + self.shared.window).max(assembled).max(self.credit)
+    }
+
+    /// The bytes of the stretches behind `consumed` where nothing stands.
+    fn skipped_behind(&self, consumed: u64) -> u64 {
+        let before: u64 = self.skipped.iter().take_while(|(end, _)| *end <= consumed).map(|(_, bytes)| bytes).sum();
+        self.skipped_bytes - before
     }
 }
 
@@ -349,6 +377,11 @@ pub enum Violation {
         /// The stream.
         stream: u32,
     },
+    /// A new stream, while too much that came on others, which have ended, waits in the inbox.
+    Unread {
+        /// The stream.
+        stream: u32,
+    },
     /// A segment that has no place here, or whose payload is not what its kind says.
     Unexpected,
     /// A data segment whose payload is not whole frames.
@@ -372,6 +405,10 @@ impl fmt::Display for Violation {
                 write!(f, "stream {stream}: acknowledged {position}, sent was {sent}")
             }
             Violation::Stream { stream } => write!(f, "stream {stream} is not known here"),
+            Violation::Unread { stream } => write!(
+                f,
+                "stream {stream} is new, and the inbox is full of what came on streams that have ended: read it, or keep outboxes"
+            ),
             Violation::Unexpected => write!(f, "a segment that has no place here"),
             Violation::Frames => write!(f, "a data segment that does not hold whole frames"),
         }

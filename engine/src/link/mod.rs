@@ -9,7 +9,9 @@ mod batch;
 pub(crate) mod coverage;
 mod handshake;
 mod incoming;
+mod leftovers;
 mod local;
+mod newcomer;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,9 @@ pub use handshake::Verdict;
 pub use incoming::{Arrival, InStream, Inbound, Violation};
 pub use local::{BROADCAST, Local, Pid};
 pub use state::{Event, State, TRANSITIONS};
+
+use leftovers::Leftovers;
+use newcomer::Former;
 
 use crate::stats::LinkAccount;
 use crate::stream::StreamReader;
@@ -175,6 +180,9 @@ pub struct Link {
     /// Envelopes that were acknowledged on streams that have ended.
     acknowledged_before: u64,
     incoming: Vec<InStream>,
+    leftovers: Leftovers,
+    /// What is kept of the peer's last incarnation until the one that has dialed us shows that it is there.
+    former: Option<Former>,
     /// What a new stream may send before the peer says more.
     peer_window: u64,
     /// When the peer was last heard.
@@ -218,6 +226,8 @@ impl Link {
             outgoing: Vec::new(),
             acknowledged_before: 0,
             incoming: Vec::new(),
+            leftovers: Leftovers::default(),
+            former: None,
             peer_window: 0,
             heard: Time::default(),
             spoke: Time::default(),
@@ -240,9 +250,12 @@ impl Link {
     pub fn greet_after(&mut self, earlier: &Link) {
         self.greetings = self.greetings.max(earlier.greetings);
         if earlier.incarnation.is_some() {
-            (self.incarnation, self.told) = (earlier.incarnation, earlier.told);
+            self.told = earlier.told;
             self.replaced.clone_from(&earlier.replaced);
-            self.heard_greeting = earlier.heard_greeting;
+            (self.incarnation, self.heard_greeting) = match &earlier.former {
+                Some(former) => (Some(former.incarnation), former.heard_greeting),
+                None => (earlier.incarnation, earlier.heard_greeting),
+            };
         }
     }
 
@@ -318,7 +331,7 @@ impl Link {
             pid: self.peer,
             acknowledged: self.acknowledged_messages(),
             bytes_held: self.outgoing.iter_mut().map(StreamReader::held).sum(),
-            bytes_unread: self.incoming.iter().map(InStream::unread).sum(),
+            bytes_unread: self.unread(),
         }
     }
 
@@ -357,7 +370,7 @@ impl Link {
                 let silence = self.heard + self.local.peer_timeout;
                 let heartbeat = self.spoke + self.local.heartbeat_interval;
                 // What waits for credit is dropped when it expires; what does not wait is gone already.
-                let starved = self.outgoing.iter().filter(|stream| stream.is_starved());
+                let starved = self.outgoing.iter().filter(|stream| stream.is_starved() && self.is_proven());
                 let expiry = starved.filter_map(StreamReader::next_expiry).min();
                 [Some(silence), Some(heartbeat), self.ack_due, expiry].into_iter().flatten().min()
             }
@@ -468,7 +481,7 @@ impl Link {
                 if let Some(open) = open {
                     return Err(Violation::Position { stream, expected: open.received(), found: end });
                 }
-                self.incoming.retain(|incoming| incoming.id() != stream);
+                self.forget_incoming(|incoming| incoming.id() == stream);
                 Ok(None)
             }
             Kind::Goodbye => {
@@ -501,6 +514,9 @@ impl Link {
         match self.incoming.iter().position(|incoming| incoming.id() == id) {
             Some(index) => Ok(index),
             None if header.position.get() == 0 && self.incoming.len() < MAX_STREAMS && id != NO_STREAM => {
+                if !self.leftovers.leave_room(0, self.local.window_bytes) {
+                    return Err(Violation::Unread { stream: id });
+                }
                 self.open_incoming(id, 0);
                 Ok(self.incoming.len() - 1)
             }
@@ -522,6 +538,22 @@ impl Link {
         }
         self.opened.push(stream.shared().clone());
         self.incoming.push(stream);
+    }
+
+    /// Forgets the streams of the peer that `are_gone`. What came on them stays in the inbox.
+    fn forget_incoming(&mut self, are_gone: impl Fn(&InStream) -> bool) {
+        self.incoming.retain(|stream| {
+            if are_gone(stream) {
+                self.leftovers.keep(stream);
+            }
+            !are_gone(stream)
+        });
+    }
+
+    /// Bytes in the inbox that the application has not taken.
+    fn unread(&self) -> u64 {
+        let former = self.former.iter().flat_map(|former| &former.incoming);
+        self.leftovers.unread() + self.incoming.iter().chain(former).map(InStream::unread).sum::<u64>()
     }
 
     fn acknowledged(&mut self, stream: u32, position: u64, credit: u64) -> Result<(), Violation> {
@@ -553,6 +585,7 @@ impl Link {
 
     /// The peer is there: tells so, once in a session.
     fn announce(&mut self) {
+        self.prove();
         let Some(incarnation) = self.incarnation.filter(|_| !self.announced) else { return };
         self.announced = true;
         if self.told.replace(incarnation).is_some_and(|told| told != incarnation) {
@@ -563,6 +596,7 @@ impl Link {
 
     /// The session is over: tells so if its beginning was told.
     fn announce_end(&mut self, reason: DownReason) {
+        self.disprove();
         if std::mem::take(&mut self.announced) {
             self.notices.push(Notice::Down { reason });
         }

@@ -17,14 +17,16 @@ impl Link {
         if self.state != State::Up {
             return;
         }
-        for lane in [Lane::Urgent, Lane::Normal] {
-            for index in 0..self.outgoing.len() {
-                if lane_of(self.outgoing[index].id()) == lane {
-                    self.transmit_stream(index, now, batch);
+        if self.is_proven() {
+            for lane in [Lane::Urgent, Lane::Normal] {
+                for index in 0..self.outgoing.len() {
+                    if lane_of(self.outgoing[index].id()) == lane {
+                        self.transmit_stream(index, now, batch);
+                    }
                 }
             }
+            self.end_streams(batch);
         }
-        self.end_streams(batch);
         self.transmit_acknowledgements(now, batch);
         // After the data, so that it asks for the acknowledgement of all of it.
         if std::mem::take(&mut self.hurried) {

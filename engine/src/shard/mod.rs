@@ -375,10 +375,11 @@ impl<D: Driver> Shard<D> {
         let Some(slot) = self.slot(key) else { return };
         slot.polled = false;
         let up = slot.link.state() == crate::link::State::Up;
+        let proven = slot.link.is_proven();
         let mut written = false;
         for stream in slot.link.outgoing() {
-            // What waits for credit or for a connection is sent when those come; it needs no signal.
-            let asleep = stream.wait() || (up && stream.is_starved());
+            // What waits for credit, for a connection, or for the peer's first word, is sent when those come; it needs no signal.
+            let asleep = stream.wait() || (up && (stream.is_starved() || !proven));
             written |= !asleep;
         }
         let state = slot.link.state();

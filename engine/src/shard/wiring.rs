@@ -263,7 +263,13 @@ impl<D: Driver> Shard<D> {
                     return self.driver.close(socket);
                 }
                 match slot.link.greeted(&hello, now) {
-                    Verdict::Refuse(refusal) => return self.refuse(socket, refusal, now),
+                    Verdict::Refuse(refusal) => {
+                        // It may have ended a session of which nothing was heard.
+                        self.tell(key);
+                        self.mark(key);
+                        self.schedule(key, now);
+                        return self.refuse(socket, refusal, now);
+                    }
                     Verdict::Welcome(welcome) => {
                         // The link's older connection, or its own dial, is over.
                         if let Some(older) = slot.socket.replace(socket) {

@@ -13,13 +13,13 @@ use crate::link::Batch;
 
 /// So long at most a kernel takes to let go of a socket.
 const LET_GO_NANOS: u64 = 50_000;
-/// Who greets has said within so many bytes who it is.
-const GREETING_BYTES: usize = 256;
 
 /// A process as its kernel sees it.
 pub(super) struct Process {
     machine: usize,
     sockets: Vec<Option<Socket>>,
+    /// Sockets that are gone, and whose numbers are not used again yet.
+    gone: Vec<SocketId>,
     done: VecDeque<Done>,
 }
 
@@ -76,7 +76,7 @@ impl Process {
 impl Network {
     /// A process starts. Returns its number.
     pub(super) fn start_process(&mut self, machine: usize) -> usize {
-        self.processes.push(Process { machine, sockets: Vec::new(), done: VecDeque::new() });
+        self.processes.push(Process { machine, sockets: Vec::new(), gone: Vec::new(), done: VecDeque::new() });
         self.processes.len() - 1
     }
 
@@ -87,17 +87,28 @@ impl Network {
             match socket.kind {
                 _ if socket.closing => {}
                 Kind::Listener { address, .. } => self.forget_listener(address, silently),
-                Kind::Connection(side) => self.leave(side, silently),
+                Kind::Connection(side) => {
+                    if side.end == 0 && !self.weather.calm && self.random.one_in(2) {
+                        // Its kernel, or a proxy, goes on sending what it has said: a successor may be heard before.
+                        let until = self.now() + Duration::from_millis(self.random.below(4000));
+                        self.end(side.other()).pipe.held_until = until;
+                    }
+                    self.leave(side, silently);
+                }
             }
         }
     }
 
-    /// What was not accepted ends with its listener.
+    /// What was not accepted ends with its listener; unless it stands before a proxy, that keeps it for who listens there next.
     fn forget_listener(&mut self, address: SocketAddr, silently: bool) {
         let Some(listener) = self.listeners.remove(&address) else { return };
         for connection in 0..self.connections.len() {
             let Connection { listener: reached, ends, .. } = &self.connections[connection];
             if *reached == Some(listener) && ends[1].owner == Owner::Kernel {
+                if !silently && !self.weather.calm && self.random.one_in(2) {
+                    self.connections[connection].listener = None;
+                    continue;
+                }
                 self.leave(Side { connection, end: 1 }, silently);
             }
         }
@@ -123,6 +134,13 @@ impl Network {
         let kind = Kind::Listener { address, armed: true, waiting: VecDeque::new() };
         let listener = self.processes[process].insert(kind);
         self.listeners.insert(address, (process, listener));
+        for connection in 0..self.connections.len() {
+            let Connection { address: dialed, listener: reached, ends } = &mut self.connections[connection];
+            if *dialed == address && reached.is_none() && ends[1].owner == Owner::Kernel {
+                *reached = Some((process, listener));
+                self.after_delay(Happening::Acceptable { connection });
+            }
+        }
         Ok(listener)
     }
 
@@ -163,7 +181,7 @@ impl Network {
         let machine = self.processes[process].machine;
         let socket = self.processes[process].insert(Kind::Connection(Side { connection, end: 0 }));
         let ends = [End::new(machine, Owner::Socket { process, socket }), End::new(machine, Owner::Closed)];
-        self.connections.push(Connection { address, listener: None, greeting: Vec::new(), ends });
+        self.connections.push(Connection { address, listener: None, ends });
         self.after_delay(Happening::DialReaches { connection, attempt: 0 });
         Ok(socket)
     }
@@ -256,10 +274,6 @@ impl Network {
         if bytes > 0 {
             let taken = batch_bytes(batch, from, from + bytes);
             self.end(side.other()).pipe.bytes += bytes;
-            let greeting = &mut self.connections[side.connection].greeting;
-            if side.end == 0 && greeting.len() < GREETING_BYTES {
-                greeting.extend_from_slice(&taken[..bytes.min(GREETING_BYTES)]);
-            }
             self.put_under_way(side.other(), Some(taken));
         }
         Ok(bytes)
@@ -302,6 +316,10 @@ impl Network {
     }
 
     pub(super) fn reap(&mut self, process: usize, completions: &mut VecDeque<Completion>) {
+        let state = &mut self.processes[process];
+        for socket in state.gone.drain(..) {
+            state.sockets[socket.0 as usize] = None;
+        }
         while let Some(done) = self.processes[process].done.pop_front() {
             let state = &mut self.processes[process];
             let completion = match done {
@@ -316,7 +334,7 @@ impl Network {
                     Completion::Accepted { listener, socket }
                 }
                 Done::Closed(socket) => {
-                    state.sockets[socket.0 as usize] = None;
+                    state.gone.push(socket);
                     Completion::Closed { socket }
                 }
                 Done::AcceptFailed { listener: socket }

@@ -60,18 +60,10 @@ pub struct Outcome {
     pub failure: Option<String>,
 }
 
-/// What else may go wrong.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// What a process has said may be heard when it is gone and its successor has been heard already: its kernel goes on
-    /// sending what was lost. A link is known to be fooled by that: it takes the earlier process for the latest.
-    pub orphans: bool,
-}
-
 /// Plays a seed to its end. `lines` is given what happens, if anybody wants to read it.
-pub fn simulate(seed: u64, options: Options, lines: Option<Lines<'_>>) -> Outcome {
+pub fn simulate(seed: u64, lines: Option<Lines<'_>>) -> Outcome {
     coverage::take();
-    let mut world = World::new(seed, options.orphans, lines.is_some());
+    let mut world = World::new(seed, lines.is_some());
     let failure = catch_unwind(AssertUnwindSafe(|| world.run())).err().map(|panic| {
         let message = panic.downcast_ref::<String>().cloned();
         let message = message.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));

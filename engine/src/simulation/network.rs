@@ -11,7 +11,6 @@ use super::trace::Trace;
 use crate::driver::SocketId;
 use crate::testing::Random;
 use crate::time::Time;
-use crate::wire::WireIncarnation;
 
 /// A kernel tries so often to reach a machine that does not answer.
 const DIAL_ATTEMPTS: u32 = 6;
@@ -252,25 +251,6 @@ impl Network {
                     self.timetable.at(at, Happening::Reset(side));
                 }
                 _ => self.after_delay(Happening::Reset(side)),
-            }
-        }
-    }
-
-    /// What was said by somebody who is gone, and not answered, is not heard any more.
-    ///
-    /// A link can not tell a greeting of a process that it has never met, and that is gone, from that of a successor of the one
-    /// that it knows: see `Options::orphans`.
-    pub(super) fn silence(&mut self, incarnation: &WireIncarnation) {
-        for index in 0..self.connections.len() {
-            let Connection { greeting, ends, .. } = &mut self.connections[index];
-            let answered = ends[0].pipe.last_arrival > Time::default();
-            if !answered && greeting.windows(incarnation.len()).any(|window| window == incarnation) {
-                for (end, each) in ends.iter_mut().enumerate() {
-                    each.pipe.cut(0);
-                    let unread = each.pipe.unread().len();
-                    each.pipe.take(unread);
-                    self.timetable.at(self.timetable.now(), Happening::Reset(Side { connection: index, end }));
-                }
             }
         }
     }

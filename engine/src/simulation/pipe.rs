@@ -28,8 +28,6 @@ pub(super) struct Connection {
     pub(super) address: SocketAddr,
     /// The listener that it has reached: it ends with that, unless it was accepted.
     pub(super) listener: Option<(usize, SocketId)>,
-    /// The first bytes that end 0 has sent.
-    pub(super) greeting: Vec<u8>,
     pub(super) ends: [End; 2],
 }
 

@@ -35,12 +35,11 @@ pub(super) struct World {
     /// Pairs of which one has removed the other.
     pub(super) parted: Vec<(usize, usize)>,
     /// Greetings may outlive those who said them.
-    orphans: bool,
     nodes: u32,
 }
 
 impl World {
-    pub(super) fn new(seed: u64, orphans: bool, readable: bool) -> World {
+    pub(super) fn new(seed: u64, readable: bool) -> World {
         let mut random = Random::new(seed);
         let plan = Plan::new(&mut random);
         let network = Network::new(plan.machines, Random::new(!seed), plan.weather.clone(), Trace::new(readable));
@@ -57,7 +56,6 @@ impl World {
             calm: false,
             stopped: Vec::new(),
             parted: Vec::new(),
-            orphans,
             nodes: 0,
         };
         let plan = format!("seed {seed}: {:?}", world.plan);
@@ -96,11 +94,6 @@ impl World {
         self.network.borrow_mut().set_running(machine, true);
         let network = self.network.clone();
         let event_loop = self.loops[machine].get_or_insert_with(|| EventLoop::new(&network, machine));
-        if !self.orphans {
-            for (incarnation, _) in self.incarnations.iter().filter(|(_, life)| life.0 == server) {
-                self.network.borrow_mut().silence(incarnation);
-            }
-        }
         let mut incarnation = [0; 16];
         incarnation[..8].copy_from_slice(&self.random.next().to_le_bytes());
         incarnation[8..].copy_from_slice(&(u64::from(me.1) << 32 | me.0 as u64).to_le_bytes());

@@ -409,10 +409,14 @@ impl StreamReader {
     /// A new connection to a peer that does not know this stream: begin at what is not acknowledged.
     pub fn restart(&mut self, window: u64) {
         self.sent = self.acked;
-        self.highest_sent = self.acked;
         self.credit = self.acked + window;
         self.perishables.reconnect();
         self.release();
+    }
+
+    /// What was sent before this connection went to an incarnation of the peer that is gone: no other one has received it.
+    pub fn forget_sent(&mut self) {
+        self.highest_sent = self.sent;
     }
 
     /// When what waits to be sent next expires, if it does.

@@ -219,9 +219,11 @@ pub enum RefusalReason {
     Malformed,
     /// The server that listens here is stopping.
     Stopping,
+    /// Too much waits in the inbox there that came on streams which are gone: those of earlier incarnations, for example.
+    Unread,
 }
 
-const REASONS: [RefusalReason; 8] = [
+const REASONS: [RefusalReason; 9] = [
     RefusalReason::WrongCluster,
     RefusalReason::WrongPid,
     RefusalReason::UnknownPeer,
@@ -230,6 +232,7 @@ const REASONS: [RefusalReason; 8] = [
     RefusalReason::Tie,
     RefusalReason::Malformed,
     RefusalReason::Stopping,
+    RefusalReason::Unread,
 ];
 
 impl fmt::Display for RefusalReason {
@@ -247,6 +250,9 @@ impl fmt::Display for RefusalReason {
             RefusalReason::Tie => "it is dialing us at the same moment, and its connection is kept",
             RefusalReason::Malformed => "it could not make sense of our greeting",
             RefusalReason::Stopping => "it is stopping",
+            RefusalReason::Unread => {
+                "its inbox is full of what earlier incarnations of this server have sent: its program has to read it first"
+            }
         })
     }
 }

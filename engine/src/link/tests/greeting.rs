@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use zerocopy::IntoBytes;
+
 use super::super::{Batch, DownReason, Link, Local, Notice, State, Verdict, Want};
 use crate::time::Time;
-use crate::wire::{Hello, Kind, NO_STREAM, RefusalReason, SegmentHeader, Sending};
+use crate::wire::{FrameHeader, Hello, Kind, NO_STREAM, RefusalReason, SegmentHeader, Sending};
 
 fn link(pid: u64, peer: u64) -> Link {
     let local = Local {
@@ -156,4 +158,85 @@ fn a_greeting_with_a_stream_that_cannot_be_is_refused() {
         let now = Time::default() + Duration::from_secs(1);
         assert_eq!(refusal(link(100, 200).greeted(&hello, now)), Some(RefusalReason::Malformed));
     }
+}
+
+/// The positions of a session: what a link said that it receives, by stream.
+fn received(welcome: &Hello) -> Vec<(u32, u64)> {
+    welcome.receiving.iter().map(|entry| (entry.stream.get(), entry.position.get())).collect()
+}
+
+/// A proxy hands a greeting that was meant for a receiver to its successor. It states a position that the sender has left
+/// behind since; both sides refused each other from then on.
+#[test]
+fn a_greeting_that_was_meant_for_a_predecessor_is_left_behind() {
+    let at = |seconds| Time::default() + Duration::from_secs(seconds);
+    let (mut acceptor, dialer) = (link(200, 100), dial(&mut link(100, 200)));
+    let late = Hello { greeting: 1, sending: vec![Sending::new(4, 80)], ..dialer.clone() };
+    let Verdict::Welcome(welcome) = acceptor.greeted(&late, at(1)) else { panic!("refused") };
+    assert_eq!(received(&welcome), [(4, 80)]);
+    acceptor.lost(DownReason::Closed, at(1));
+    let next = Hello { greeting: 2, sending: vec![Sending::new(4, 160)], ..dialer.clone() };
+    let Verdict::Welcome(welcome) = acceptor.greeted(&next, at(2)) else { panic!("refused") };
+    assert_eq!(received(&welcome), [(4, 160)]);
+    // Once something has come, its sender cannot say that more has.
+    let mut data = SegmentHeader::new(Kind::Data);
+    (data.stream, data.position) = (4.into(), 160.into());
+    assert!(acceptor.receive(&data, FrameHeader::new(0, 5).as_bytes(), at(2)).is_ok());
+    let lie = Hello { greeting: 3, sending: vec![Sending::new(4, 240)], ..dialer };
+    assert_eq!(refusal(acceptor.greeted(&lie, at(3))), Some(RefusalReason::Malformed));
+}
+
+/// The greeting of a process that has died before it was met comes when its successor is silent for a moment. It was taken
+/// for another restart, and the successor for its predecessor ever after.
+#[test]
+fn an_incarnation_that_does_not_show_that_it_is_there_replaces_nobody() {
+    let at = |seconds| Time::default() + Duration::from_secs(seconds);
+    let mut acceptor = link(200, 100);
+    let alive = Hello { sending: vec![Sending::new(4, 0)], ..dial(&mut link(100, 200)) };
+    assert_eq!(refusal(acceptor.greeted(&alive, at(1))), None);
+    let mut data = SegmentHeader::new(Kind::Data);
+    data.stream = 4.into();
+    assert!(acceptor.receive(&data, FrameHeader::new(0, 5).as_bytes(), at(1)).is_ok());
+    acceptor.take_notices();
+    let dead = Hello { incarnation: [7; 16], sending: Vec::new(), ..alive.clone() };
+    assert_eq!(refusal(acceptor.greeted(&dead, at(3))), None);
+    // It comes back while the connection of the other one is not known to be dead.
+    let again = Hello { greeting: alive.greeting + 1, known_incarnation: [200; 16], ..alive };
+    let Verdict::Welcome(welcome) = acceptor.greeted(&again, at(3)) else { panic!("refused") };
+    assert_eq!((received(&welcome), welcome.known_incarnation), (vec![(4, 16)], [100; 16]));
+    assert!(acceptor.receive(&SegmentHeader::new(Kind::Heartbeat), &[], at(3)).is_ok());
+    let up = Notice::Up { incarnation: [100; 16] };
+    assert_eq!(acceptor.take_notices(), [Notice::Down { reason: DownReason::Closed }, up]);
+}
+
+/// What nobody reads is not more than a window, and what one incarnation may send.
+#[test]
+fn a_peer_that_is_restarted_again_and_again_does_not_fill_an_inbox_that_nobody_reads() {
+    const WINDOW: u64 = 128 * 1024;
+    let mut acceptor = link(200, 100);
+    let first = dial(&mut link(100, 200));
+    let frame = |bytes: usize| [FrameHeader::new(bytes as u32, 0).as_bytes(), &vec![0; bytes]].concat();
+    let mut inbox = Vec::new();
+    let mut refused = None;
+    for life in 1..10u8 {
+        let now = Time::default() + Duration::from_secs(3 * u64::from(life));
+        let hello = Hello { incarnation: [life; 16], ..first.clone() };
+        refused = refusal(acceptor.greeted(&hello, now));
+        if refused.is_some() {
+            break;
+        }
+        for position in (0..WINDOW).step_by(64 * 1024) {
+            let mut data = SegmentHeader::new(Kind::Data);
+            (data.stream, data.position) = (0.into(), position.into());
+            inbox.extend(acceptor.receive(&data, &frame(64 * 1024 - 16), now).unwrap());
+        }
+    }
+    assert_eq!((refused, inbox.len()), (Some(RefusalReason::Unread), 4));
+    assert_eq!(acceptor.account().bytes_unread, 2 * WINDOW);
+    // It is read; then there is room again.
+    for delivery in &inbox {
+        delivery.stream.consume(delivery.end, 1, 0);
+    }
+    let hello = Hello { incarnation: [20; 16], ..first };
+    assert_eq!(refusal(acceptor.greeted(&hello, Time::default() + Duration::from_secs(100))), None);
 }

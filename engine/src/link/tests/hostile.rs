@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::payload::Body;
 
-use super::super::{Batch, Link, Local, State, Verdict};
+use super::super::{Batch, Link, Local, State, Verdict, Violation};
 use super::Random;
 use crate::stream::{StreamWriter, stream};
 use crate::time::Time;
@@ -182,6 +182,26 @@ fn streams_that_come_and_go_take_no_room() {
         assert!(link.receive(&end, &[], Time::default()).is_ok());
     }
     assert!(link.opened.len() <= 2 * MAX_STREAMS, "{} are remembered", link.opened.len());
+}
+
+/// The same, each with an envelope that nobody reads: a stream that has ended has had its window, and the next one a new one.
+#[test]
+fn streams_that_come_and_go_do_not_fill_an_inbox_that_nobody_reads() {
+    let (mut link, _writer) = up();
+    let mut opened = 0u64;
+    let violation = loop {
+        let mut data = SegmentHeader::new(Kind::Data);
+        data.stream = (opened as u32).into();
+        let mut end = SegmentHeader::new(Kind::End);
+        (end.stream, end.position) = (data.stream, 16.into());
+        if let Err(violation) = link.receive(&data, FrameHeader::new(0, 5).as_bytes(), Time::default()) {
+            break violation;
+        }
+        opened += 1;
+        assert!(link.receive(&end, &[], Time::default()).is_ok());
+    };
+    assert_eq!(violation, Violation::Unread { stream: opened as u32 });
+    assert!(opened <= MAX_STREAMS as u64, "{opened}");
 }
 
 /// Takes minutes if each segment walks over all the gaps before it, which nobody has read past.

@@ -235,6 +235,8 @@ impl Model {
     fn restart(&mut self) {
         let acked = self.reader.acked();
         self.reader.restart(70_000);
+        assert!(self.reader.can_resume(self.highest_sent), "nobody has shown yet that there is a new receiver");
+        self.reader.forget_sent();
         assert_eq!((self.reader.sent(), self.reader.credit()), (acked, acked + 70_000));
         (self.highest_sent, self.cuts) = (acked, vec![acked]);
     }

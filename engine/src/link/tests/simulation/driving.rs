@@ -372,9 +372,10 @@ impl Simulation {
 
     pub(super) fn settle(&mut self, side: usize) {
         let state = self.sides[side].link.state();
+        let proven = self.sides[side].link.is_proven();
         let mut written = false;
         for stream in self.sides[side].link.outgoing() {
-            let asleep = stream.wait() || (state == State::Up && stream.is_starved());
+            let asleep = stream.wait() || (state == State::Up && (stream.is_starved() || !proven));
             written |= !asleep;
         }
         if written && !self.is_sending(side) && matches!(state, State::Up | State::Idle) {
