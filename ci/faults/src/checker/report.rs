@@ -35,6 +35,8 @@ pub struct Report {
     pub most_memory: u64,
     pub memory_limit: u64,
     pub stalls: usize,
+    pub hitches: usize,
+    pub ended_early: Option<String>,
     pub measured: Measured,
     /// By time.
     pub violations: Vec<Violation>,
@@ -59,6 +61,8 @@ impl Report {
             most_memory: facts.runs.iter().map(|run| run.most_memory).max().unwrap_or_default(),
             memory_limit: memory_limit(facts),
             stalls: facts.journal.stalls.len(),
+            hitches: facts.journal.hitches.len(),
+            ended_early: facts.journal.ended_early.clone(),
             measured,
             violations,
         }
@@ -106,6 +110,7 @@ impl Report {
             &format!("{} ({})", self.most_memory >> 20, self.memory_limit >> 20),
         );
         line("stalls of the machine", &self.stalls);
+        line("hitches of the conductor", &self.hitches);
         for (promise, count) in self.by_promise() {
             line(&format!("violations: {}", promise.name()), &count);
         }
@@ -140,6 +145,8 @@ impl Report {
             "resumes": {"judged": self.measured.resumes.len(), "most_ms": most(&self.measured.resumes)},
             "memory_bytes": {"most": self.most_memory, "limit": self.memory_limit},
             "stalls": self.stalls,
+            "hitches": self.hitches,
+            "ended_early": self.ended_early,
             "violations": violated,
             "first_violations": self.violations.iter().take(20).map(Violation::to_string).collect::<Vec<String>>(),
         })

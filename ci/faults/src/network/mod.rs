@@ -118,7 +118,8 @@ fn sweep() -> Result<(), Failure> {
         let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
         let owner = owner.and_then(|owner| owner.parse::<u32>().ok());
         if owner.is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {
-            ip(&["netns", "del", &name])?;
+            // Another conductor may be sweeping, too.
+            let _ = ip(&["netns", "del", &name]);
         }
     }
     Ok(())
