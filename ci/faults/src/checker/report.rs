@@ -36,6 +36,7 @@ pub struct Report {
     pub memory_limit: u64,
     pub stalls: usize,
     pub hitches: usize,
+    pub long_starts: usize,
     pub ended_early: Option<String>,
     pub measured: Measured,
     /// By time.
@@ -62,6 +63,7 @@ impl Report {
             memory_limit: memory_limit(facts),
             stalls: facts.journal.stalls.len(),
             hitches: facts.journal.hitches.len(),
+            long_starts: facts.journal.long_starts.len(),
             ended_early: facts.journal.ended_early.clone(),
             measured,
             violations,
@@ -110,6 +112,7 @@ impl Report {
             &format!("{} ({})", self.most_memory >> 20, self.memory_limit >> 20),
         );
         line("stalls of the machine", &self.stalls);
+        line("servers not up after 250 ms", &self.long_starts);
         line("hitches of the conductor", &self.hitches);
         for (promise, count) in self.by_promise() {
             line(&format!("violations: {}", promise.name()), &count);
@@ -146,6 +149,7 @@ impl Report {
             "memory_bytes": {"most": self.most_memory, "limit": self.memory_limit},
             "stalls": self.stalls,
             "hitches": self.hitches,
+            "long_starts": self.long_starts,
             "ended_early": self.ended_early,
             "violations": violated,
             "first_violations": self.violations.iter().take(20).map(Violation::to_string).collect::<Vec<String>>(),

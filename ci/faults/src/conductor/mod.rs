@@ -1,5 +1,6 @@
 //! Starts the servers, injects the faults of a plan, and brings everything to a quiet end.
 
+mod evidence;
 mod inject;
 mod progress;
 mod servers;

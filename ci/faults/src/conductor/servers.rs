@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cluster::{Config, Connect, Pid};
 
-use super::Session;
+use super::{Session, evidence};
 use crate::clock::{MILLISECOND, SECOND, now};
 use crate::failure::{Context, Failure};
 use crate::journal::{End, Entry, Writer, errors_path};
@@ -39,6 +39,10 @@ struct Server {
     leaving: bool,
     /// It is to be started again at this time, after so many attempts that failed.
     due: Option<(u64, u32)>,
+    /// When it was started, until it is known to be up, or to be late.
+    starting: Option<u64>,
+    /// The process of the run before.
+    former: Option<u32>,
 }
 
 impl<'s> Servers<'s> {
@@ -49,7 +53,15 @@ impl<'s> Servers<'s> {
         let mut servers = Servers { session, network, journal, program, config, servers: Vec::new() };
         for node in 0..session.nodes {
             let proxy = servers.spawn_proxy(node)?;
-            servers.servers.push(Server { process: None, proxy, run: 0, leaving: false, due: None });
+            servers.servers.push(Server {
+                process: None,
+                proxy,
+                run: 0,
+                leaving: false,
+                due: None,
+                starting: None,
+                former: None,
+            });
             let config = configuration(session, network, Some(node))?;
             fs::write(servers.config_path(node), config.to_json())?;
         }
@@ -110,7 +122,8 @@ impl<'s> Servers<'s> {
             }
         };
         let server = &mut self.servers[node];
-        (server.process, server.leaving, server.due) = (Some(process), false, None);
+        (server.leaving, server.due, server.starting) = (false, None, Some(now()));
+        server.process = Some(process);
         Ok(())
     }
 
@@ -119,6 +132,7 @@ impl<'s> Servers<'s> {
         let server = &mut self.servers[node];
         server.due = None;
         if let Some(mut process) = server.process.take() {
+            server.former = Some(process.id());
             process.kill().context(|| format!("cannot kill {}", pid(node)))?;
             let status = process.wait().context(|| format!("cannot wait for {}", pid(node)))?;
             // It may have been gone before.
@@ -162,6 +176,7 @@ impl<'s> Servers<'s> {
             if let Some(process) = &mut server.process
                 && let Some(status) = process.try_wait()?
             {
+                server.former = Some(process.id());
                 server.process = None;
                 if server.leaving && status.success() {
                     self.ended(node, End::Stopped)?;
@@ -171,6 +186,7 @@ impl<'s> Servers<'s> {
                 }
             }
             self.start_due(node)?;
+            self.look_at_start(node)?;
         }
         Ok(())
     }
@@ -188,6 +204,21 @@ impl<'s> Servers<'s> {
             }
             spawned => spawned,
         }
+    }
+
+    /// Writes down what can be seen when a server does not come up in time.
+    fn look_at_start(&mut self, node: usize) -> Result<(), Failure> {
+        let Some(since) = self.servers[node].starting else { return Ok(()) };
+        if self.has_started(node) {
+            self.servers[node].starting = None;
+        } else if now() > since + LONG_START {
+            let server = &mut self.servers[node];
+            server.starting = None;
+            let processes = [server.former, server.process.as_ref().map(Child::id)];
+            let text = evidence::gather(self.network, node, &processes);
+            self.journal.write(&Entry::LongStart { at: now(), pid: pid(node), run: self.servers[node].run, text })?;
+        }
+        Ok(())
     }
 
     /// A proxy that is gone has reset its connections: a fault, though not one of the plan.
@@ -331,4 +362,6 @@ const STOP_PATIENCE: u64 = 8 * SECOND;
 /// A process that could not be started is tried again after this time, so many times.
 const RETRY: u64 = 250 * MILLISECOND;
 const MOST_ATTEMPTS: u32 = 40;
+/// A server that is not up after this time has something in its way.
+const LONG_START: u64 = 250 * MILLISECOND;
 const SIGKILL: i32 = 9;

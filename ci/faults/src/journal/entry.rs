@@ -33,6 +33,8 @@ pub enum Entry {
     Stalled { from: u64, to: u64 },
     /// The conductor goes on; written every second, so that it is known when it was killed.
     Alive { at: u64 },
+    /// A server was not up in time; what could be seen then.
+    LongStart { at: u64, pid: Pid, run: u32, text: String },
     /// The conductor could not do something.
     Hitch { at: u64, text: String },
     /// Nobody is to send any more.
@@ -53,6 +55,7 @@ impl Entry {
             | Entry::Spawned { at, .. }
             | Entry::Ended { at, .. }
             | Entry::Over { at, .. }
+            | Entry::LongStart { at, .. }
             | Entry::Alive { at }
             | Entry::Hitch { at, .. }
             | Entry::Quiet { at }

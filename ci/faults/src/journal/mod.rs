@@ -33,6 +33,8 @@ pub struct Journal {
     pub complaints: Vec<String>,
     /// What the conductor met that kept it from doing as planned; it says nothing about the servers.
     pub hitches: Vec<String>,
+    /// Servers that were not up in time: when, which, and what could be seen then.
+    pub long_starts: Vec<(u64, Pid, u32, String)>,
     /// Why the session did not come to its end. Everything until then is judged.
     pub ended_early: Option<String>,
 }
@@ -130,6 +132,7 @@ impl Journal {
                 }
             }
             Entry::Stalled { from, to } => self.stalls.push((from, to)),
+            Entry::LongStart { at, pid, run, text } => self.long_starts.push((at, pid, run, text)),
             Entry::Hitch { text, .. } => self.hitches.push(text),
             Entry::Quiet { at } => self.quiet_at = at,
             Entry::EndedEarly { at, why } => {
