@@ -26,7 +26,7 @@ pub fn check(facts: &Facts, violations: &mut Vec<Violation>) -> Measured {
 
 /// What was injected, and what servers did to each other by crashing.
 fn faults(facts: &Facts) -> Vec<Injected> {
-    let mut faults = facts.journal.faults.clone();
+    let mut faults = facts.faults.clone();
     for run in facts.runs.iter().filter(|run| matches!(run.run.end, End::Crashed(_))) {
         let begin = run.run.ended.saturating_sub(SECOND);
         let (pid, end) = (run.run.pid, run.run.ended);

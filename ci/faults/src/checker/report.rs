@@ -98,6 +98,8 @@ impl Report {
         line("  in the inbox of a process that was killed", &self.account.died_with_receiver);
         line("  in the outbox of one that was killed", &self.account.died_with_sender);
         line("  that a stop reported as undelivered", &self.account.undelivered);
+        line("  given up: stale, or best effort", &self.account.perished);
+        line("  given up with a removed peer", &self.account.removed);
         line("messages given back: no room", &self.full);
         line("messages received and checked", &self.received);
         line("Down events", &self.measured.down_events);
@@ -140,6 +142,8 @@ impl Report {
                 "died_with_receiver": self.account.died_with_receiver,
                 "died_with_sender": self.account.died_with_sender,
                 "undelivered": self.account.undelivered,
+                "perished": self.account.perished,
+                "removed": self.account.removed,
                 "full": self.full,
                 "received": self.received,
             },

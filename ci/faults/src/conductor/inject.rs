@@ -101,6 +101,7 @@ impl<'j> Injector<'j> {
             Kind::Reset => servers.reset(node, other, amount)?,
             Kind::Throttle => network.set_throttle(node, Some(amount))?,
             Kind::Slow => servers.tell(node, "pause"),
+            Kind::Remove => servers.tell(node, &format!("remove {}", pid(other))),
             // One that is only just starting has nothing yet that it could keep.
             Kind::Descriptors | Kind::Memory if !servers.has_started(node) => {}
             Kind::Descriptors => {
@@ -151,6 +152,10 @@ impl<'j> Injector<'j> {
             Kind::Throttle => network.set_throttle(node, None),
             Kind::Slow => {
                 servers.tell(node, "resume");
+                Ok(())
+            }
+            Kind::Remove => {
+                servers.tell(node, &format!("add {}", pid(fault.other)));
                 Ok(())
             }
             Kind::Descriptors => self.restore(servers, node, Resource::Nofile),
