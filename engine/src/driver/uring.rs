@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use slab::Slab;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::doors::{self, Doors};
 use super::kernel::{self, RingHandle, UringEntry};
 use super::{Bell, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait, features};
 use crate::link::{Batch, Piece};
@@ -31,7 +32,7 @@ const COMPLETIONS: u32 = 4096;
 /// A batch this short is copied together before it is sent.
 const COPIED_BYTES: usize = 1024;
 
-const ACCEPT: u64 = 1;
+const DOORS: u64 = 1;
 const CONNECT: u64 = 2;
 const RECEIVE: u64 = 3;
 const SEND: u64 = 4;
@@ -45,6 +46,9 @@ pub struct Uring {
     /// `None` until the thread that will drive the ring has entered it once.
     handle: Option<RingHandle>,
     bell: Arc<Bell>,
+    doors: Doors,
+    /// A look at the doors is under way.
+    watching: bool,
     sockets: Slab<SocketState>,
     /// Sockets that closed without anything under way.
     closed: Vec<SocketId>,
@@ -65,7 +69,8 @@ struct SocketState {
     /// Open as long as anything is under way.
     descriptor: OwnedFd,
     closing: bool,
-    /// Accept, connect: operations without a buffer of ours, except the address.
+    listens: bool,
+    /// A connect: without a buffer of ours, except the address.
     waiting: bool,
     address: Option<Box<SockAddr>>,
     receive: Option<ReceiveBuffer>,
@@ -91,10 +96,13 @@ impl Uring {
     pub fn new(clock: Clock) -> Result<Uring, features::Unavailable> {
         let ring = features::set_up(ENTRIES, COMPLETIONS)?;
         let bell = Bell::new().map_err(features::Unavailable::bell)?;
+        let doors = Doors::new().map_err(features::Unavailable::doors)?;
         let mut driver = Uring {
             ring,
             handle: None,
             bell: Arc::new(bell),
+            doors,
+            watching: false,
             sockets: Slab::new(),
             closed: Vec::new(),
             broken: None,
@@ -154,6 +162,7 @@ impl Uring {
         let key = self.sockets.insert(SocketState {
             descriptor,
             closing: false,
+            listens: false,
             waiting: false,
             address: None,
             receive: None,
@@ -163,13 +172,29 @@ impl Uring {
         SocketId(key as u32)
     }
 
-    fn accept(&mut self, listener: SocketId) {
-        let entry = &mut self.sockets[listener.0 as usize];
-        if !entry.closing {
-            entry.waiting = true;
-            let accept = opcode::AcceptMulti::new(Fd(entry.descriptor.as_raw_fd())).flags(libc::SOCK_CLOEXEC).build();
-            self.push(accept.user_data(tag(listener, ACCEPT)));
+    /// Sees that the ring tells when somebody is at a door; also of whoever is there already.
+    fn watch_doors(&mut self) {
+        if !std::mem::replace(&mut self.watching, true) {
+            let poll = opcode::PollAdd::new(Fd(self.doors.descriptor()), libc::POLLIN as u32).build();
+            self.push(poll.user_data(DOORS));
         }
+    }
+
+    fn open_doors(&mut self, completions: &mut VecDeque<Completion>) {
+        for listener in self.doors.ready() {
+            let Some(state) = self.sockets.get(listener.0 as usize).filter(|state| !state.closing) else { continue };
+            let descriptor = state.descriptor.as_raw_fd();
+            let accepted = doors::accept(descriptor, |connection| {
+                let _ = set_up_connection(&connection);
+                let socket = self.insert(connection);
+                completions.push_back(Completion::Accepted { listener, socket });
+            });
+            // Otherwise it is left alone until the shard says so.
+            if let Err(error) = accepted.and_then(|()| self.doors.watch(descriptor, listener)) {
+                completions.push_back(Completion::AcceptFailed { listener, error });
+            }
+        }
+        self.watch_doors();
     }
 
     fn complete(&mut self, entry: &cqueue::Entry, completions: &mut VecDeque<Completion>) {
@@ -184,31 +209,13 @@ impl Uring {
             self.alarms.pop();
             return;
         }
+        if operation == DOORS {
+            self.watching = false;
+            return self.open_doors(completions);
+        }
         let Some(state) = self.sockets.get_mut(socket.0 as usize) else { return };
         let result = outcome(entry.result());
         match operation {
-            ACCEPT => {
-                state.waiting = cqueue::more(entry.flags());
-                let (closing, waiting) = (state.closing, state.waiting);
-                match result {
-                    Ok(descriptor) => {
-                        // SAFETY: the kernel has just made this descriptor for us.
-                        let connection = unsafe { OwnedFd::from_raw_fd(descriptor as RawFd) };
-                        if !closing {
-                            let _ = set_up_connection(&connection);
-                            let connection = self.insert(connection);
-                            completions.push_back(Completion::Accepted { listener: socket, socket: connection });
-                            if !waiting {
-                                self.accept(socket);
-                            }
-                        }
-                    }
-                    Err(error) if !closing => {
-                        completions.push_back(Completion::AcceptFailed { listener: socket, error })
-                    }
-                    Err(_) => {}
-                }
-            }
             CONNECT => {
                 state.waiting = false;
                 state.address = None;
@@ -272,13 +279,23 @@ impl Driver for Uring {
             Listener::Socket(listener) => listener,
             Listener::At(address) => TcpListener::bind(address)?,
         };
+        listener.set_nonblocking(true)?;
+        let descriptor = listener.as_raw_fd();
         let socket = self.insert(listener.into());
-        self.accept(socket);
+        if let Err(error) = self.doors.add(descriptor, socket) {
+            self.sockets.remove(socket.0 as usize);
+            return Err(error);
+        }
+        self.sockets[socket.0 as usize].listens = true;
+        self.watch_doors();
         Ok(socket)
     }
 
     fn resume_accept(&mut self, listener: SocketId) {
-        self.accept(listener);
+        if let Some(state) = self.sockets.get(listener.0 as usize).filter(|state| !state.closing) {
+            // It was watched before; should that fail all the same, there is nobody to tell but the next who looks.
+            let _ = self.doors.watch(state.descriptor.as_raw_fd(), listener);
+        }
     }
 
     fn connect(&mut self, address: SocketAddr) -> io::Result<SocketId> {
@@ -365,6 +382,10 @@ impl Driver for Uring {
             return;
         }
         entry.closing = true;
+        if entry.listens {
+            // It may have been duplicated, and live on.
+            self.doors.remove(entry.descriptor.as_raw_fd(), socket);
+        }
         if !entry.is_busy() {
             self.closed.push(socket);
             return;
