@@ -29,6 +29,12 @@ pub fn gather(network: &Network, node: usize, processes: &[Option<u32>]) -> Stri
     text
 }
 
+/// Whether a process does not run because of SIGSTOP.
+pub fn is_stopped(process: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+}
+
 /// Name, state and open descriptors of a process.
 fn describe(id: &str) -> String {
     let Ok(status) = fs::read_to_string(format!("/proc/{id}/status")) else { return "gone".to_owned() };

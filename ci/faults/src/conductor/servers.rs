@@ -209,7 +209,11 @@ impl<'s> Servers<'s> {
     /// Writes down what can be seen when a server does not come up in time.
     fn look_at_start(&mut self, node: usize) -> Result<(), Failure> {
         let Some(since) = self.servers[node].starting else { return Ok(()) };
-        if self.has_started(node) {
+        let stopped = self.process(node).is_some_and(evidence::is_stopped);
+        if stopped {
+            // By a fault: it has no time to start in.
+            self.servers[node].starting = Some(now());
+        } else if self.has_started(node) {
             self.servers[node].starting = None;
         } else if now() > since + LONG_START {
             let server = &mut self.servers[node];
