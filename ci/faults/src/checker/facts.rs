@@ -22,6 +22,8 @@ pub struct Facts {
 /// One run of a server.
 pub struct RunFacts {
     pub run: Run,
+    /// When its program ran, if it came to that.
+    pub running: Option<u64>,
     /// By recipient.
     pub sent: BTreeMap<(Pid, Stream), Sent>,
     /// By sender and its run.
@@ -105,6 +107,7 @@ impl Facts {
                 pid: run.run.pid,
                 other: Some(removal.peer),
                 begin: removal.begin,
+                in_force: removal.removed,
                 end: removal.added.min(run.run.ended),
                 amount: 0,
             }));
@@ -127,6 +130,7 @@ impl RunFacts {
     pub fn new(run: Run) -> RunFacts {
         RunFacts {
             run,
+            running: None,
             sent: BTreeMap::new(),
             received: BTreeMap::new(),
             first_received: BTreeMap::new(),
@@ -201,6 +205,7 @@ impl RunFacts {
             }
             Kind::Stopped => self.stopped = Some(first),
             Kind::Drained => self.drained = true,
+            Kind::Running => self.running = Some(time),
             Kind::Started | Kind::Latency | Kind::Quiet => {}
         }
     }

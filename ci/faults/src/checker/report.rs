@@ -17,7 +17,7 @@ use crate::plan::Kind;
 pub struct Measured {
     /// From the fault to the `Down`, where one could be expected.
     pub downs: BTreeMap<Kind, Vec<u64>>,
-    /// From the start of a process to the first message, each way with each peer.
+    /// From when a program ran to the first message, each way with each peer.
     pub resumes: Vec<u64>,
     pub down_events: u64,
 }

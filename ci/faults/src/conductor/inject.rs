@@ -74,8 +74,15 @@ impl<'j> Injector<'j> {
     fn begin(&mut self, fault: Fault, servers: &mut Servers<'_>, network: &Network) -> Result<String, Failure> {
         let begin = now();
         let other = fault.kind.is_of_pair().then(|| pid(fault.other));
-        let injected =
-            Injected { kind: fault.kind, pid: pid(fault.node), other, begin, end: u64::MAX, amount: fault.amount };
+        let injected = Injected {
+            kind: fault.kind,
+            pid: pid(fault.node),
+            other,
+            begin,
+            in_force: begin,
+            end: u64::MAX,
+            amount: fault.amount,
+        };
         // Written before it is done: what is not in the journal did not happen.
         let number = self.journal.begin(injected)?;
         self.count += 1;
@@ -86,6 +93,7 @@ impl<'j> Injector<'j> {
             self.journal.write(&Entry::Over { fault: number, at: now() })?;
             return Ok(format!("{} not   {} {}", seconds(begin, self.began), fault.kind.name(), names(&injected)));
         }
+        self.journal.write(&Entry::InForce { fault: number, at: now() })?;
         self.active.push(Active { fault, injected, number, failed: 0 });
         Ok(format!("{} begin {} {}", seconds(begin, self.began), fault.kind.name(), names(&injected)))
     }

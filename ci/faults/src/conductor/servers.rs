@@ -230,7 +230,8 @@ impl<'s> Servers<'s> {
         let at = now();
         let begin = at.saturating_sub(SECOND);
         self.journal.hitch(&Failure(format!("the proxy of {} has ended: {how}", pid(node))))?;
-        let injected = Injected { kind: Kind::Reset, pid: pid(node), other: None, begin, end: at, amount: 0 };
+        let injected =
+            Injected { kind: Kind::Reset, pid: pid(node), other: None, begin, in_force: begin, end: at, amount: 0 };
         let fault = self.journal.begin(injected)?;
         self.servers[node].proxy = self.spawn_proxy(node)?;
         self.journal.write(&Entry::Over { fault, at: now() + SECOND })
@@ -239,7 +240,7 @@ impl<'s> Servers<'s> {
     /// Whether the present process of a server runs as it is to: it has written down its first look at itself.
     pub fn has_started(&self, node: usize) -> bool {
         let log = log_path(&self.session.folder, pid(node), self.servers[node].run, "events");
-        fs::metadata(log).is_ok_and(|log| log.len() >= 2 * RECORD_BYTES as u64)
+        fs::metadata(log).is_ok_and(|log| log.len() >= 3 * RECORD_BYTES as u64)
     }
 
     /// Starts a server that was killed.

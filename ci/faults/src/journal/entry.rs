@@ -27,6 +27,8 @@ pub enum Entry {
     Ended { at: u64, pid: Pid, run: u32, end: End },
     /// A fault is about to be injected; faults are counted from 0.
     Began { fault: usize, injected: Injected },
+    /// A fault has begun.
+    InForce { fault: usize, at: u64 },
     /// A fault has ended.
     Over { fault: usize, at: u64 },
     /// The conductor was not let run.
@@ -54,6 +56,7 @@ impl Entry {
             Entry::Session { at, .. }
             | Entry::Spawned { at, .. }
             | Entry::Ended { at, .. }
+            | Entry::InForce { at, .. }
             | Entry::Over { at, .. }
             | Entry::LongStart { at, .. }
             | Entry::Alive { at }

@@ -126,6 +126,11 @@ impl Journal {
                 }
             }
             Entry::Began { injected, .. } => self.faults.push(injected),
+            Entry::InForce { fault, at } => {
+                if let Some(fault) = self.faults.get_mut(fault) {
+                    fault.in_force = at;
+                }
+            }
             Entry::Over { fault, at } => {
                 if let Some(fault) = self.faults.get_mut(fault) {
                     fault.end = at;
@@ -163,7 +168,8 @@ mod tests {
     }
 
     fn entries() -> Vec<Entry> {
-        let injected = Injected { kind: Kind::Kill, pid: 1, other: None, begin: 20, end: u64::MAX, amount: 0 };
+        let injected =
+            Injected { kind: Kind::Kill, pid: 1, other: None, begin: 20, in_force: 20, end: u64::MAX, amount: 0 };
         vec![
             Entry::Session { at: 5, seed: 9, rate: 100, pids: vec![1, 2], inbox_bytes: 1, outbox_bytes: 2 },
             Entry::Spawned { at: 10, pid: 1, run: 1 },
@@ -171,6 +177,7 @@ mod tests {
             Entry::Began { fault: 0, injected },
             Entry::Ended { at: 21, pid: 1, run: 1, end: End::Killed },
             Entry::Spawned { at: 30, pid: 1, run: 2 },
+            Entry::InForce { fault: 0, at: 22 },
             Entry::Over { fault: 0, at: 31 },
             Entry::Began { fault: 1, injected: Injected { begin: 40, ..injected } },
             Entry::Stalled { from: 41, to: 44 },
@@ -187,7 +194,8 @@ mod tests {
         assert_eq!(whole.stalls, [(41, 44)]);
         let runs: Vec<_> = whole.runs.iter().map(|run| (run.pid, run.run, run.ended, run.end.clone())).collect();
         assert_eq!(runs, [(1, 1, 21, End::Killed), (2, 1, 50, End::Killed), (1, 2, 50, End::Killed)]);
-        assert_eq!(whole.faults.iter().map(|fault| (fault.begin, fault.end)).collect::<Vec<_>>(), [(20, 31), (40, 50)]);
+        let times: Vec<_> = whole.faults.iter().map(|fault| (fault.begin, fault.in_force, fault.end)).collect();
+        assert_eq!(times, [(20, 22, 31), (40, 20, 50)]);
         assert!(whole.ended_early.unwrap().contains("no end"));
         // Killed in the middle of a line.
         text.extend_from_slice(b"{\"what\":\"alive\",\"at\":6");

@@ -74,6 +74,8 @@ pub enum Kind {
     Perished,
     /// `stats`: `first` messages were given up because the peer was removed, `second` because of the stop.
     GivenUp,
+    /// The process runs, and has not begun to start the server.
+    Running,
 }
 
 /// An entry of a log.
@@ -137,7 +139,7 @@ impl Record {
 /// Stands in every entry, so that a log that lost its step is noticed.
 const MARK: u64 = 0xC1A5;
 
-const KINDS: [Kind; 33] = [
+const KINDS: [Kind; 34] = [
     Kind::Started,
     Kind::Reserved,
     Kind::Accepted,
@@ -171,6 +173,7 @@ const KINDS: [Kind; 33] = [
     Kind::Dropped,
     Kind::Perished,
     Kind::GivenUp,
+    Kind::Running,
 ];
 
 #[cfg(test)]

@@ -95,6 +95,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let log = |what| Log::create(&log_path(&arguments.logs, arguments.pid, arguments.run, what));
     let (sent, received, mut events_log) = (log("sent")?, log("received")?, log("events")?);
     let mut members_log = log("members")?;
+    events_log.write(Record::at(Kind::Running, now()))?;
     let signals = Signals::new([SIGTERM]).context(|| "cannot listen to signals".to_owned())?;
     let config = Config::from_file(&arguments.config).map_err(|error| Failure(error.to_string()))?;
     let node = cluster::start(arguments.pid, &config).map_err(|error| Failure(error.to_string()))?;

@@ -110,6 +110,8 @@ pub struct Injected {
     pub other: Option<u64>,
     /// Before it began.
     pub begin: u64,
+    /// When it had begun: what makes a fault, `ip` or `tc`, may take its time.
+    pub in_force: u64,
     /// After it ended; the time at which a killed server was started again is before this.
     pub end: u64,
     pub amount: u64,
