@@ -13,6 +13,10 @@ pub fn gather(network: &Network, node: usize, processes: &[Option<u32>]) -> Stri
     let _ = writeln!(text, "sockets:\n{}", network.sockets(node));
     for process in processes.iter().flatten() {
         let _ = writeln!(text, "process {process}: {}", describe(&process.to_string()));
+        for thread in fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten() {
+            let stack = fs::read_to_string(thread.path().join("stack")).unwrap_or_default();
+            let _ = writeln!(text, "thread {}\n{stack}", thread.file_name().to_string_lossy());
+        }
     }
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let id = process.file_name().to_string_lossy().into_owned();
