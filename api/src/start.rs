@@ -133,8 +133,8 @@ fn listen(address: &str) -> Result<TcpListener, StartError> {
     }
 }
 
-/// A process that used io_uring and was killed is gone before its sockets are: the kernel lets go of them some milliseconds
-/// later (4 to 14 were measured). Its successor should not have to be started twice.
+/// A listener goes with its process (see the engine's `driver/doors.rs`), but whoever starts a successor may not have waited
+/// for the end of the process it has killed. The successor should not have to be started twice.
 const RELEASE_TIME: Duration = Duration::from_millis(500);
 
 /// The servers that run in this process: cluster, pid and address of each.

@@ -20,7 +20,8 @@ pub struct Arguments {
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Checks the logs of an earlier session once more.
+    /// Checks the logs of a session once more, or those of one that did not come to its end.
+    #[command(alias = "judge")]
     Check {
         /// The folder of its logs.
         folder: PathBuf,

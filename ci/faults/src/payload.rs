@@ -13,11 +13,23 @@ pub enum Stream {
     Urgent,
     /// To all peers at once.
     Broadcast,
+    /// To one peer, with a time to live.
+    Timed,
+    /// To one peer, best effort.
+    Once,
 }
 
 impl Stream {
+    /// Every stream, by its code.
+    pub const ALL: [Stream; 5] = [Stream::Normal, Stream::Urgent, Stream::Broadcast, Stream::Timed, Stream::Once];
+
     pub fn from_code(code: u8) -> Option<Stream> {
-        [Stream::Normal, Stream::Urgent, Stream::Broadcast].into_iter().find(|stream| stream.code() == code)
+        Stream::ALL.get(usize::from(code)).copied()
+    }
+
+    /// Whether what is sent on it may be given up, and counted.
+    pub fn is_perishable(self) -> bool {
+        matches!(self, Stream::Timed | Stream::Once)
     }
 
     pub fn code(self) -> u8 {
@@ -93,6 +105,13 @@ const FACTOR: u64 = 6_364_136_223_846_793_005;
 #[cfg(test)]
 mod tests {
     use super::{HEADER_BYTES, Header, Stream, read, write};
+
+    #[test]
+    fn streams_are_numbered_as_they_are_listed() {
+        for (index, stream) in Stream::ALL.into_iter().enumerate() {
+            assert_eq!((usize::from(stream.code()), Stream::from_code(stream.code())), (index, Some(stream)));
+        }
+    }
 
     #[test]
     fn every_changed_byte_is_noticed() {

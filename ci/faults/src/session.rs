@@ -74,17 +74,20 @@ pub fn finish(folder: &Path, common: &Common, report: &Report, json: Value) -> R
         let text = serde_json::to_string_pretty(&json)? + "\n";
         fs::write(path, text).context(|| format!("cannot write {}", path.display()))?;
     }
-    if report.violations.is_empty() && !common.keep {
-        fs::remove_dir_all(folder).context(|| format!("cannot remove {}", folder.display()))?;
-    } else {
+    if !report.violations.is_empty() || report.ended_early.is_some() || common.keep {
         print(format_args!("the logs are in {}", folder.display()));
+    } else if let Err(error) = fs::remove_dir_all(folder) {
+        say(format_args!("cannot remove {}: {error}", folder.display()));
     }
     Ok(verdict(report))
 }
 
 fn verdict(report: &Report) -> ExitCode {
+    if let Some(why) = &report.ended_early {
+        print(format_args!("ended early because of this: {why}"));
+    }
     if report.violations.is_empty() {
-        return ExitCode::SUCCESS;
+        return if report.ended_early.is_some() { ExitCode::from(ENDED_EARLY) } else { ExitCode::SUCCESS };
     }
     print(format_args!("{} violations with seed {}; the first:", report.violations.len(), report.seed));
     for violation in report.violations.iter().take(SHOWN) {
@@ -93,5 +96,7 @@ fn verdict(report: &Report) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// The exit code of a session without a violation that did not come to its end.
+const ENDED_EARLY: u8 = 3;
 const SHOWN: usize = 15;
 const RATE: u64 = 2_000;

@@ -38,6 +38,10 @@ impl Unavailable {
         Unavailable { message: format!("eventfd failed: {error}; raise the limit of open files (ulimit -n)") }
     }
 
+    pub(super) fn doors(error: io::Error) -> Unavailable {
+        Unavailable { message: format!("epoll_create1 failed: {error}; raise the limit of open files (ulimit -n)") }
+    }
+
     /// A thread for an event loop could not be had.
     pub(crate) fn thread(error: &io::Error) -> Unavailable {
         Unavailable {
@@ -131,13 +135,12 @@ fn list(ring: &IoUring) -> Vec<Feature> {
     vec![
         need("SINGLE_ISSUER, DEFER_TASKRUN", "completions that run when the loop asks for them", true),
         need("FEAT_NODROP", "completions that are never lost", parameters.is_feature_nodrop()),
-        need("OP_ACCEPT", "accepting peers", probe.is_supported(opcode::AcceptMulti::CODE)),
         need("OP_CONNECT", "dialing peers", probe.is_supported(opcode::Connect::CODE)),
         need("OP_RECV", "receiving", probe.is_supported(opcode::Recv::CODE)),
         need("OP_SENDMSG", "sending gathered segments", probe.is_supported(opcode::SendMsg::CODE)),
         need("OP_ASYNC_CANCEL", "closing a connection", probe.is_supported(opcode::AsyncCancel2::CODE)),
         need("OP_TIMEOUT", "waits that end at a given time", probe.is_supported(opcode::Timeout::CODE)),
-        need("OP_POLL_ADD", "waking a parked loop", probe.is_supported(opcode::PollAdd::CODE)),
+        need("OP_POLL_ADD", "waking a parked loop, accepting peers", probe.is_supported(opcode::PollAdd::CODE)),
         like(
             "FEAT_RECVSEND_BUNDLE",
             "nothing yet: measured, and not better here",

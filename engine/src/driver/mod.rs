@@ -5,6 +5,7 @@
 
 mod bell;
 mod chunk;
+mod doors;
 mod features;
 mod kernel;
 mod limits;

@@ -1,7 +1,9 @@
 //! The driver against the real kernel, over loopback; and the receive buffers by themselves.
 
 use std::collections::VecDeque;
-use std::net::TcpListener;
+use std::fs::File;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -273,4 +275,53 @@ fn a_chunk_is_used_again_once_nobody_shares_it() {
     drop(buffer);
     assert_ne!(pool.take().bytes().as_ptr(), first);
     assert_eq!(&share[..], b"kept");
+}
+
+/// The kernel closes the descriptors of a process that is killed long before it lets go of what is under way on its rings.
+#[test]
+fn an_address_is_free_when_the_listeners_descriptor_is_closed() {
+    let mut driver = Uring::new(*CLOCK).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, descriptor) = (listener.local_addr().unwrap(), listener.as_raw_fd());
+    driver.listen(Listener::Socket(listener)).unwrap();
+    for _ in 0..3 {
+        let entered = driver.begin(Wait::Until(now() + Duration::from_millis(1))).map(Entry::enter);
+        entered.transpose().unwrap();
+    }
+    assert!(TcpListener::bind(address).is_err());
+    // Something else takes its place, so that the driver can close it once more.
+    let other = File::open("/dev/null").unwrap();
+    // SAFETY: both descriptors are open, and the one that is replaced belongs to the driver, which does not come to use it.
+    assert_eq!(unsafe { libc::dup3(other.as_raw_fd(), descriptor, libc::O_CLOEXEC) }, descriptor);
+    TcpListener::bind(address).unwrap();
+}
+
+#[test]
+fn whoever_waits_at_a_door_is_let_in() {
+    let mut driver = Uring::new(*CLOCK).unwrap();
+    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+    // There before anybody looks, and more than are let in at once.
+    let early: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(addresses[0]).unwrap()).collect();
+    let listeners = listeners.map(|listener| driver.listen(Listener::Socket(listener)).unwrap());
+    let mut let_in = [0; 3];
+    let mut sockets = Vec::new();
+    let mut turn_until_in = |driver: &mut Uring, wanted: [u32; 3]| {
+        turn_until(driver, |completion| {
+            let Completion::Accepted { listener, socket } = completion else { panic!("{completion:?}") };
+            sockets.push(socket);
+            let_in[listeners.iter().position(|each| *each == listener).unwrap()] += 1;
+            (let_in == wanted).then_some(())
+        });
+    };
+    turn_until_in(&mut driver, [100, 0, 0]);
+    let late = [1, 2, 2].map(|index: usize| TcpStream::connect(addresses[index]).unwrap());
+    turn_until_in(&mut driver, [100, 1, 2]);
+    // A listener that is closed lets nobody in; the others do.
+    close(&mut driver, &listeners[2..]);
+    assert!(TcpStream::connect(addresses[2]).is_err());
+    let last = TcpStream::connect(addresses[0]).unwrap();
+    turn_until_in(&mut driver, [101, 1, 2]);
+    close(&mut driver, &sockets);
+    drop((early, late, last));
 }

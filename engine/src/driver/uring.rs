@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use io_uring::types::{CancelBuilder, Fd, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::doors::{self, Doors};
 use super::kernel::{self, RingHandle, UringEntry};
 use super::sockets::Sockets;
 use super::{Bell, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait, features};
@@ -31,7 +32,7 @@ const COMPLETIONS: u32 = 4096;
 /// A batch this short is copied together before it is sent.
 const COPIED_BYTES: usize = 1024;
 
-const ACCEPT: u64 = 1;
+const DOORS: u64 = 1;
 const CONNECT: u64 = 2;
 const RECEIVE: u64 = 3;
 const SEND: u64 = 4;
@@ -45,6 +46,9 @@ pub struct Uring {
     /// `None` until the thread that will drive the ring has entered it once.
     handle: Option<RingHandle>,
     bell: Arc<Bell>,
+    doors: Doors,
+    /// A look at the doors is under way.
+    watching: bool,
     sockets: Sockets<SocketState>,
     /// Sockets that closed without anything under way.
     closed: Vec<SocketId>,
@@ -65,7 +69,8 @@ struct SocketState {
     /// Open as long as anything is under way.
     descriptor: OwnedFd,
     closing: bool,
-    /// Accept, connect: operations without a buffer of ours, except the address.
+    listens: bool,
+    /// A connect: without a buffer of ours, except the address.
     waiting: bool,
     address: Option<Box<SockAddr>>,
     receive: Option<ReceiveBuffer>,
@@ -91,10 +96,13 @@ impl Uring {
     pub fn new(clock: Clock) -> Result<Uring, features::Unavailable> {
         let ring = features::set_up(ENTRIES, COMPLETIONS)?;
         let bell = Bell::new().map_err(features::Unavailable::bell)?;
+        let doors = Doors::new().map_err(features::Unavailable::doors)?;
         let mut driver = Uring {
             ring,
             handle: None,
             bell: Arc::new(bell),
+            doors,
+            watching: false,
             sockets: Sockets::new(),
             closed: Vec::new(),
             broken: None,
@@ -150,17 +158,34 @@ impl Uring {
         Ok(UringEntry { ring, submit: self.ring.submission().len() as u32, wait })
     }
 
-    fn accept(&mut self, listener: SocketId) {
-        if let Some(entry) = self.open(listener) {
-            entry.waiting = true;
-            let accept = opcode::AcceptMulti::new(Fd(entry.descriptor.as_raw_fd())).flags(libc::SOCK_CLOEXEC).build();
-            self.push(accept.user_data(tag(listener, ACCEPT)));
-        }
-    }
-
     /// The socket, unless it is closed.
     fn open(&mut self, socket: SocketId) -> Option<&mut SocketState> {
         self.sockets.get_mut(socket).filter(|entry| !entry.closing)
+    }
+
+    /// Sees that the ring tells when somebody is at a door; also of whoever is there already.
+    fn watch_doors(&mut self) {
+        if !std::mem::replace(&mut self.watching, true) {
+            let poll = opcode::PollAdd::new(Fd(self.doors.descriptor()), libc::POLLIN as u32).build();
+            self.push(poll.user_data(DOORS));
+        }
+    }
+
+    fn open_doors(&mut self, completions: &mut VecDeque<Completion>) {
+        for listener in self.doors.ready() {
+            let Some(state) = self.open(listener) else { continue };
+            let descriptor = state.descriptor.as_raw_fd();
+            let accepted = doors::accept(descriptor, |connection| {
+                let _ = set_up_connection(&connection);
+                let socket = self.sockets.insert(SocketState::new(connection));
+                completions.push_back(Completion::Accepted { listener, socket });
+            });
+            // Otherwise it is left alone until the shard says so.
+            if let Err(error) = accepted.and_then(|()| self.doors.watch(descriptor, listener)) {
+                completions.push_back(Completion::AcceptFailed { listener, error });
+            }
+        }
+        self.watch_doors();
     }
 
     fn complete(&mut self, entry: &cqueue::Entry, completions: &mut VecDeque<Completion>) {
@@ -175,31 +200,13 @@ impl Uring {
             self.alarms.pop();
             return;
         }
+        if operation == DOORS {
+            self.watching = false;
+            return self.open_doors(completions);
+        }
         let Some(state) = self.sockets.get_mut(socket) else { return };
         let result = outcome(entry.result());
         match operation {
-            ACCEPT => {
-                state.waiting = cqueue::more(entry.flags());
-                let (closing, waiting) = (state.closing, state.waiting);
-                match result {
-                    Ok(descriptor) => {
-                        // SAFETY: the kernel has just made this descriptor for us.
-                        let connection = unsafe { OwnedFd::from_raw_fd(descriptor as RawFd) };
-                        if !closing {
-                            let _ = set_up_connection(&connection);
-                            let connection = self.sockets.insert(SocketState::new(connection));
-                            completions.push_back(Completion::Accepted { listener: socket, socket: connection });
-                            if !waiting {
-                                self.accept(socket);
-                            }
-                        }
-                    }
-                    Err(error) if !closing => {
-                        completions.push_back(Completion::AcceptFailed { listener: socket, error })
-                    }
-                    Err(_) => {}
-                }
-            }
             CONNECT => {
                 state.waiting = false;
                 state.address = None;
@@ -247,6 +254,7 @@ impl SocketState {
         SocketState {
             descriptor,
             closing: false,
+            listens: false,
             waiting: false,
             address: None,
             receive: None,
@@ -275,13 +283,22 @@ impl Driver for Uring {
             Listener::Socket(listener) => listener,
             Listener::At(address) => TcpListener::bind(address)?,
         };
-        let socket = self.sockets.insert(SocketState::new(listener.into()));
-        self.accept(socket);
+        listener.set_nonblocking(true)?;
+        let descriptor = listener.as_raw_fd();
+        let socket = self.sockets.insert(SocketState { listens: true, ..SocketState::new(listener.into()) });
+        if let Err(error) = self.doors.add(descriptor, socket) {
+            self.sockets.remove(socket);
+            return Err(error);
+        }
+        self.watch_doors();
         Ok(socket)
     }
 
     fn resume_accept(&mut self, listener: SocketId) {
-        self.accept(listener);
+        if let Some(descriptor) = self.open(listener).map(|state| state.descriptor.as_raw_fd()) {
+            // It was watched before; should that fail all the same, there is nobody to tell but the next who looks.
+            let _ = self.doors.watch(descriptor, listener);
+        }
     }
 
     fn connect(&mut self, address: SocketAddr) -> io::Result<SocketId> {
@@ -356,8 +373,12 @@ impl Driver for Uring {
     }
 
     fn close(&mut self, socket: SocketId) {
-        let Some(entry) = self.open(socket) else { return };
+        let Some(entry) = self.sockets.get_mut(socket).filter(|entry| !entry.closing) else { return };
         entry.closing = true;
+        if entry.listens {
+            // It may have been duplicated, and live on.
+            self.doors.remove(entry.descriptor.as_raw_fd(), socket);
+        }
         if !entry.is_busy() {
             self.closed.push(socket);
             return;

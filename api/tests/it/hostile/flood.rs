@@ -14,7 +14,7 @@ use super::mutation::Material;
 use super::process::{await_descriptors, descriptors, peak_resident_kib, resident_kib};
 use super::recording::{bulk, chat};
 use super::speech::hello;
-use super::talk::Talk;
+use super::talk::{Talk, compare};
 use crate::support::{Cluster, PATIENCE, Rng, fixed_address};
 
 /// So many connections at a time, each from a pid of its own.
@@ -49,15 +49,16 @@ fn a_hundred_thousand_mutated_streams() {
         eprintln!("quiet: {quiet}");
         // The same connections past the server tell what the attackers alone cost on a machine of few processors.
         let past = Attack { address: bystander(), ..attack.clone() };
-        for (what, pause, streams) in
-            [("1,000 streams a second", PAUSE, STREAMS / 25), ("all at once", None, STREAMS / 25)]
-        {
-            for (to, attack) in [("another listener", &past), ("the server", attack)] {
-                let attack = Attack { pause, ..attack.clone() };
-                let meanwhile = talk.measure(|| _ = attack.run(streams, &rng));
-                eprintln!("{what}, to {to}: {meanwhile}");
-            }
+        // Printed, not asserted: with both processors taken, the tail is what the scheduler makes of it.
+        for (to, attack) in [("another listener", &past), ("the server", attack)] {
+            let meanwhile = talk.measure(|| _ = attack.run(STREAMS / 25, &rng));
+            eprintln!("all at once, to {to}: {meanwhile}");
         }
+        let paced = |attack: &Attack| {
+            let attack = Attack { pause: PAUSE, ..attack.clone() };
+            talk.measure(|| _ = attack.run(STREAMS / 100, &rng))
+        };
+        compare("1,000 streams a second", || paced(&past), || paced(attack));
         // What is kept for later use is there by now.
         let (before, open) = (resident_kib(), descriptors());
         let (mut welcomed, mut meanwhile) = (0, quiet);

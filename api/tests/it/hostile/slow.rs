@@ -10,11 +10,19 @@ use cluster::{Engine, Envelope, Idle, Server};
 use super::process::{await_descriptors, descriptors, resident_kib};
 use super::speech::{hello, say_hello};
 use super::talk::Talk;
-use crate::support::{Cluster, PATIENCE, send};
+use crate::support::{Cluster, PATIENCE, eventually, send};
 
 const CONNECTIONS: usize = 2_000;
 /// What one of them may cost.
 const CONNECTION_KIB: u64 = 16;
+/// How soon somebody honest is heard while all of them are there.
+const HEARD_WITHIN: Duration = Duration::from_secs(2);
+/// A connection that has not greeted by then is hung up on: counted from when the server accepts it.
+const GREETING: Duration = Duration::from_secs(5);
+/// From the dial to the accept, and from the end to when this test, which looks at each of them in turn, notices it.
+const TOLERANCE: Duration = Duration::from_secs(1);
+/// So many dial before all of them are accepted. A dial beyond the kernel's queue (128) would be repeated after a second, three, seven.
+const GROUP: usize = 50;
 /// How often those that speak say one more byte. They greet as they should, and would take minutes.
 const BYTE_EVERY: Duration = Duration::from_secs(1);
 
@@ -33,8 +41,15 @@ fn two_thousand_slow_connections() {
         let mut most = 0;
         let mut met = Duration::ZERO;
         let besieged = talk.measure(|| {
-            let mut connections: Vec<Slow> =
-                (0..CONNECTIONS).map(|number| Slow::new(&address, &greeting, number % 2 == 1)).collect();
+            let mut connections = Vec::new();
+            for number in 0..CONNECTIONS {
+                connections.push(Slow::new(&address, &greeting, number % 2 == 1));
+                if connections.len().is_multiple_of(GROUP) {
+                    // Both ends are in this process.
+                    let wanted = open + 2 * connections.len();
+                    eventually("accepted connections", || (descriptors() >= wanted).then_some(()));
+                }
+            }
             let mut newcomer = None;
             let deadline = Instant::now() + PATIENCE;
             while !connections.is_empty() {
@@ -70,6 +85,8 @@ fn two_thousand_slow_connections() {
         );
         eprintln!("{each} KiB each: {before} KiB resident before, {most} at most, {} after", resident_kib());
         assert!(each <= CONNECTION_KIB, "{each} KiB for each");
+        assert!(met <= HEARD_WITHIN, "a newcomer was heard after {met:.1?}");
+        assert!(longest <= GREETING + TOLERANCE, "a slow connection was hung up on after {longest:.1?}");
     });
 }
 

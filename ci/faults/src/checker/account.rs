@@ -3,6 +3,8 @@
 use super::facts::{Facts, RunFacts};
 use super::violation::{Promise, Violation};
 use crate::journal::End;
+use crate::log::Kind;
+use crate::node;
 
 /// Compares what each run said with what it did.
 pub fn check(facts: &Facts, violations: &mut Vec<Violation>) {
@@ -14,12 +16,19 @@ pub fn check(facts: &Facts, violations: &mut Vec<Violation>) {
                 violations.push(Violation { promise: Promise::OnlyFull, time: span.time, text });
             }
         }
+        for record in &run.strays {
+            let what = if record.kind == Kind::Uninvited { "received from" } else { "was allowed to send to" };
+            let text =
+                format!("{:?} {name} {what} {}, which it had removed: {}", record.stream, record.peer, record.first);
+            violations.push(Violation { promise: Promise::Membership, time: record.time, text });
+        }
         for record in &run.corrupt {
             let text = format!("{name} got {} bytes from {} that nobody sent so", record.first, record.peer);
             violations.push(Violation { promise: Promise::Intact, time: record.time, text });
         }
         if run.run.end == End::Stopped {
             check_statistics(run, &name, violations);
+            check_losses(run, &name, violations);
             check_end(facts, run, &name, violations);
         }
     }
@@ -28,13 +37,36 @@ pub fn check(facts: &Facts, violations: &mut Vec<Violation>) {
 fn check_statistics(run: &RunFacts, name: &str, violations: &mut Vec<Violation>) {
     for (peer, (out, taken)) in &run.statistics {
         let corrupt = run.corrupt.iter().filter(|record| record.peer == *peer).count() as u64;
-        for (what, says, is) in [
-            ("sent to", *out, run.accepted(Some(*peer))),
-            ("received from", *taken, run.received(Some(*peer)) + corrupt),
+        let uncertain = run.uncertain.get(peer).copied().unwrap_or_default();
+        for (what, says, is, perhaps) in [
+            ("sent to", *out, run.accepted(Some(*peer)), uncertain),
+            ("received from", *taken, run.received(Some(*peer)) + corrupt, 0),
         ] {
-            if says != is {
+            if !(is..=is + perhaps).contains(&says) {
                 let text = format!("{name} has {what} {peer} {is} messages, and its statistics say {says}");
                 violations.push(Violation { promise: Promise::Statistics, time: run.run.ended, text });
+            }
+        }
+    }
+}
+
+/// What the statistics say to be given up is what events, removals and the stop have said.
+fn check_losses(run: &RunFacts, name: &str, violations: &mut Vec<Violation>) {
+    let missed = run.events.iter().any(|event| event.kind == Kind::Missed);
+    for (peer, losses) in &run.losses {
+        let told = |reason| run.dropped.get(&(*peer, reason)).copied().unwrap_or_default();
+        let removed: u64 = run.removals_of(*peer).map(|removal| removal.messages).sum();
+        let undelivered = run.undelivered.get(peer).copied().unwrap_or_default();
+        let by_events = [
+            ("stale (by events)", losses.expired, told(node::EXPIRED)),
+            ("best effort (by events)", losses.best_effort, told(node::BEST_EFFORT)),
+            ("of a removed peer (by events)", losses.removed, told(node::PEER_REMOVED)),
+        ];
+        let by_calls = [("of a removed peer", losses.removed, removed), ("at the stop", losses.stopped, undelivered)];
+        for (what, says, is) in by_events.into_iter().filter(|_| !missed).chain(by_calls) {
+            if says != is {
+                let text = format!("{name} gave up {is} messages to {peer} {what}, and its statistics say {says}");
+                violations.push(Violation { promise: Promise::Perished, time: run.run.ended, text });
             }
         }
     }

@@ -2,11 +2,13 @@
 //!
 //! What a receiver's run acknowledged is not sent again. So if that run died, what had been accepted until then may have
 //! died with it, and nothing else may; nor may it if it cannot have arrived, or must have been read. If the sender's run
-//! died, what it had not sent died with it: a tail.
+//! died, what it had not sent died with it: a tail. What may be given up (stale, best effort, or with a removed peer) may be
+//! missing; whether it was counted, [`missing`](super::missing) decides.
 
 use cluster::Pid;
 
-use super::facts::{Facts, RunFacts, Sent};
+use super::facts::{Facts, Flush, RunFacts, Sent};
+use super::missing::{self, Missing};
 use super::spans::{Span, Spans};
 use super::violation::{Promise, Violation};
 use crate::clock::{MILLISECOND, SECOND};
@@ -25,6 +27,18 @@ pub struct Account {
     pub died_with_sender: u64,
     /// The sender's stop said that it could not be delivered, or at least not be known to be.
     pub undelivered: u64,
+    /// It was stale, or best effort, and counted as given up.
+    pub perished: u64,
+    /// It was not acknowledged when the recipient was removed.
+    pub removed: u64,
+}
+
+impl Account {
+    /// Everything that is accounted for.
+    pub fn total(&self) -> u64 {
+        let Account { arrived, died_with_receiver, died_with_sender, undelivered, perished, removed } = *self;
+        arrived + died_with_receiver + died_with_sender + undelivered + perished + removed
+    }
 }
 
 /// Follows every stream of every run of every sender.
@@ -33,8 +47,8 @@ pub fn check(facts: &Facts, violations: &mut Vec<Violation>) -> Account {
     let mut account = Account::default();
     for sender in &facts.runs {
         for &recipient in facts.journal.pids.iter().filter(|pid| **pid != sender.run.pid) {
-            let mut missing = Vec::new();
-            for stream in [Stream::Normal, Stream::Urgent, Stream::Broadcast] {
+            let mut missing = Missing::default();
+            for stream in Stream::ALL {
                 let nothing = Sent::default();
                 let sent = sender.sent.get(&(recipient, stream)).unwrap_or(&nothing);
                 let mut walk = Walk {
@@ -45,15 +59,16 @@ pub fn check(facts: &Facts, violations: &mut Vec<Violation>) -> Account {
                     sent,
                     expected: 1,
                     died_since: Vec::new(),
+                    missing: &mut missing,
                     account: &mut account,
                     violations,
                 };
                 for receiver in facts.runs_of(recipient) {
                     walk.receiver(receiver);
                 }
-                missing.extend(walk.missing());
+                walk.tail();
             }
-            check_missing(sender, recipient, &missing, &mut account, violations);
+            missing::check(facts, sender, recipient, &missing, &mut account, violations);
         }
     }
     account
@@ -71,32 +86,6 @@ fn check_senders(facts: &Facts, violations: &mut Vec<Violation>) {
     }
 }
 
-/// What never arrived, and died with no receiver, must be in the account of the sender's stop.
-fn check_missing(
-    sender: &RunFacts,
-    recipient: Pid,
-    missing: &[Span],
-    account: &mut Account,
-    violations: &mut Vec<Violation>,
-) {
-    let count: u64 = missing.iter().map(Span::count).sum();
-    let reported = sender.undelivered.get(&recipient).copied().unwrap_or_default();
-    if sender.died() {
-        account.died_with_sender += count;
-        return;
-    }
-    account.undelivered += count.min(reported);
-    if count > reported {
-        let (pid, run) = (sender.run.pid, sender.run.run);
-        let text = format!(
-            "{count} messages from {pid} (run {run}) to {recipient} never arrived, its stop reported {reported} as \
-             undelivered; the first are {}",
-            missing.iter().take(3).map(|span| format!("{}..={}", span.first, span.last)).collect::<Vec<_>>().join(", ")
-        );
-        violations.push(Violation { promise: Promise::NoLoss, time: missing[0].time, text });
-    }
-}
-
 /// One stream of one sender's run, followed through the runs of its recipient.
 struct Walk<'a> {
     facts: &'a Facts,
@@ -108,6 +97,7 @@ struct Walk<'a> {
     expected: u64,
     /// From when to when the runs lived that died, and may have acknowledged what is expected.
     died_since: Vec<(u64, u64)>,
+    missing: &'a mut Missing,
     account: &'a mut Account,
     violations: &'a mut Vec<Violation>,
 }
@@ -131,7 +121,7 @@ impl Walk<'_> {
         for span in self.sent.accepted.between(self.expected, first.first.saturating_sub(1)) {
             if self.died_with_receiver(&span) {
                 self.account.died_with_receiver += span.count();
-            } else {
+            } else if !self.was_given_up(&span) {
                 let what = format!(
                     "{}..={} are missing before the first that arrived, {}",
                     span.first, span.last, first.first
@@ -144,16 +134,22 @@ impl Walk<'_> {
     fn pair(&mut self, receiver: &RunFacts, received: &Spans) {
         let mut before: Vec<Span> = Vec::new();
         let mut last = None;
+        let mut removals = receiver.removals_of(self.sender.run.pid).peekable();
         for span in received.iter() {
             let (first, end) = (span.first, span.last);
             if end >= self.sent.reserved {
                 let what = format!("{first}..={end} arrived, and nothing from {} on was sent", self.sent.reserved);
                 self.violation(Promise::OnlyWhatWasSent, span.time, receiver, &what);
             }
-            let back = self.sent.full.between(first, end).chain(self.sent.given_back.between(first, end)).next();
-            if let Some(back) = back {
+            let back = [&self.sent.full, &self.sent.given_back, &self.sent.unknown];
+            if let Some(back) = back.into_iter().flat_map(|back| back.between(first, end)).next() {
                 let what = format!("{}..={} arrived, although the send gave them back", back.first, back.last);
                 self.violation(Promise::FullMeansNotSent, span.time, receiver, &what);
+            }
+            if last.is_some_and(|last| first <= last) && removals.next_if(|each| each.begin <= span.time).is_some() {
+                // Removed and added again, the receiver gets again what the sender was not told to have arrived.
+                before.clear();
+                last = None;
             }
             match last {
                 Some(last) if first <= last => {
@@ -163,27 +159,80 @@ impl Walk<'_> {
                     self.violation(promise, span.time, receiver, &what);
                 }
                 Some(last) => {
-                    if let Some(lost) = self.sent.accepted.between(last + 1, first - 1).next() {
+                    let gap: Vec<Span> = self.sent.accepted.between(last + 1, first - 1).collect();
+                    if let Some(lost) = gap.into_iter().find(|lost| !self.was_given_up(lost)) {
                         let what = format!("{}..={} are missing between {last} and {first}", lost.first, lost.last);
                         self.violation(Promise::NoLoss, span.time, receiver, &what);
                     }
                 }
                 None => {}
             }
-            let new = self.sent.accepted.between(first.max(self.expected), end);
-            self.account.arrived += new.map(|span| span.count()).sum::<u64>();
+            let new: Vec<Span> = self.sent.accepted.between(first.max(self.expected), end).collect();
+            let flushed = self.flushed(|flush| flush.time < receiver.run.spawned);
+            if let Some(late) = new.first().filter(|late| late.first <= flushed) {
+                let what = format!("{} arrived, which was flushed up to {flushed} before this run began", late.first);
+                self.violation(Promise::Flush, span.time, receiver, &what);
+            }
+            self.account.arrived += new.iter().map(Span::count).sum::<u64>();
             self.expected = self.expected.max(end + 1);
             before.push(*span);
             last = last.max(Some(end));
         }
     }
 
-    /// What was accepted and never arrived, but for what died with a receiver.
-    fn missing(&mut self) -> Vec<Span> {
-        let tail = self.sent.accepted.between(self.expected, u64::MAX);
-        let (died, missing): (Vec<Span>, Vec<Span>) = tail.partition(|span| self.died_with_receiver(span));
-        self.account.died_with_receiver += died.iter().map(Span::count).sum::<u64>();
-        missing
+    /// What was accepted and never arrived, and is not followed by anything that did.
+    fn tail(&mut self) {
+        let tail: Vec<Span> = self.sent.accepted.between(self.expected, u64::MAX).collect();
+        for span in tail {
+            if self.died_with_receiver(&span) {
+                self.account.died_with_receiver += span.count();
+                continue;
+            }
+            // An earlier removal gave up what was sent before it, and no flush waits for that.
+            let given_up = |flush: &Flush| {
+                let mut removals = self.sender.removals_of(self.recipient);
+                removals.any(|removal| span.time <= removal.removed && removal.begin <= flush.time)
+            };
+            let flushed = self.flushed(|flush| !given_up(flush));
+            if span.first <= flushed && !self.stream.is_perishable() {
+                let (pid, run) = (self.sender.run.pid, self.sender.run.run);
+                let text = format!(
+                    "{:?} {pid} (run {run}) -> {}: {} never arrived, and a flush found all up to {flushed} acknowledged",
+                    self.stream, self.recipient, span.first
+                );
+                self.violations.push(Violation { promise: Promise::Flush, time: span.time, text });
+            }
+            if self.stream.is_perishable() {
+                self.missing.perishable(self.stream, span.count());
+            } else if self.was_sent_before_removal(&span) {
+                self.missing.tail_of_removed += span.count();
+            } else {
+                self.missing.tail.push(span);
+            }
+        }
+    }
+
+    /// Whether what is missing here may have been given up; then it is noted, to be compared with what was counted.
+    fn was_given_up(&mut self, span: &Span) -> bool {
+        // Of what comes a second time, only what is new is missing.
+        let count = (span.last + 1).saturating_sub(span.first.max(self.expected));
+        if self.stream.is_perishable() {
+            self.missing.perishable(self.stream, count);
+        } else if self.was_sent_before_removal(span) {
+            self.missing.gaps_of_removed += count;
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn was_sent_before_removal(&self, span: &Span) -> bool {
+        self.sender.removals_of(self.recipient).any(|removal| span.time <= removal.removed)
+    }
+
+    /// Up to which number such flushes found everything acknowledged.
+    fn flushed(&self, such: impl Fn(&Flush) -> bool) -> u64 {
+        self.sent.flushes.iter().filter(|flush| such(flush)).map(|flush| flush.last).max().unwrap_or_default()
     }
 
     /// Whether a run that died may have acknowledged what was accepted then, without having read it.
@@ -225,7 +274,7 @@ impl Walk<'_> {
 
     fn faults(&self) -> impl Iterator<Item = &Injected> {
         let (one, two) = (self.sender.run.pid, self.recipient);
-        self.facts.journal.faults.iter().filter(move |fault| fault.touches(one, two))
+        self.facts.faults.iter().filter(move |fault| fault.touches(one, two))
     }
 
     fn violation(&mut self, promise: Promise, time: u64, receiver: &RunFacts, what: &str) {

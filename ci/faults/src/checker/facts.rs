@@ -9,16 +9,21 @@ use crate::clock::{MILLISECOND, SECOND};
 use crate::journal::{End, Journal, Run};
 use crate::log::{Kind, Record};
 use crate::payload::Stream;
+use crate::plan::{self, Injected};
 
 /// A whole session.
 pub struct Facts {
     pub journal: Journal,
     pub runs: Vec<RunFacts>,
+    /// What was injected; removals also as the servers wrote them down, who do them in their own time.
+    pub faults: Vec<Injected>,
 }
 
 /// One run of a server.
 pub struct RunFacts {
     pub run: Run,
+    /// When its program ran, if it came to that.
+    pub running: Option<u64>,
     /// By recipient.
     pub sent: BTreeMap<(Pid, Stream), Sent>,
     /// By sender and its run.
@@ -30,10 +35,19 @@ pub struct RunFacts {
     /// `Up`, `Down` and the like.
     pub events: Vec<Record>,
     pub corrupt: Vec<Record>,
+    /// What went to, or came from, somebody who was no peer.
+    pub strays: Vec<Record>,
+    pub removals: Vec<Removal>,
+    /// Messages to all, of which this peer may be one.
+    pub uncertain: BTreeMap<Pid, u64>,
+    /// What events said to be given up, by peer and reason.
+    pub dropped: BTreeMap<(Pid, u64), u64>,
     /// What the stop could not deliver.
     pub undelivered: BTreeMap<Pid, u64>,
     /// Messages out and in, as `stats` says.
     pub statistics: BTreeMap<Pid, (u64, u64)>,
+    /// Messages given up, as `stats` says.
+    pub losses: BTreeMap<Pid, Losses>,
     /// How long the stop took, if it came to its end.
     pub stopped: Option<u64>,
     pub drained: bool,
@@ -49,12 +63,56 @@ pub struct Sent {
     pub accepted: Spans,
     pub full: Spans,
     pub given_back: Spans,
+    /// The recipient was no peer.
+    pub unknown: Spans,
+    pub flushes: Vec<Flush>,
+}
+
+/// A flush that found everything acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub struct Flush {
+    /// Everything up to this number.
+    pub last: u64,
+    pub time: u64,
+}
+
+/// A peer that was removed while it lived.
+#[derive(Clone, Copy, Debug)]
+pub struct Removal {
+    pub peer: Pid,
+    /// From before the removal to after it, and until after the peer was added again.
+    pub begin: u64,
+    pub removed: u64,
+    pub added: u64,
+    /// What it had not acknowledged.
+    pub messages: u64,
+}
+
+/// Messages that were given up, by reason.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Losses {
+    pub expired: u64,
+    pub best_effort: u64,
+    pub removed: u64,
+    pub stopped: u64,
 }
 
 impl Facts {
     pub fn new(journal: Journal, mut runs: Vec<RunFacts>) -> Facts {
         runs.sort_by_key(|facts| (facts.run.pid, facts.run.run));
-        Facts { journal, runs }
+        let mut faults = journal.faults.clone();
+        for run in &runs {
+            faults.extend(run.removals.iter().map(|removal| Injected {
+                kind: plan::Kind::Remove,
+                pid: run.run.pid,
+                other: Some(removal.peer),
+                begin: removal.begin,
+                in_force: removal.removed,
+                end: removal.added.min(run.run.ended),
+                amount: 0,
+            }));
+        }
+        Facts { journal, runs, faults }
     }
 
     /// The runs of a server, the first one first.
@@ -72,14 +130,20 @@ impl RunFacts {
     pub fn new(run: Run) -> RunFacts {
         RunFacts {
             run,
+            running: None,
             sent: BTreeMap::new(),
             received: BTreeMap::new(),
             first_received: BTreeMap::new(),
             per_second: BTreeMap::new(),
             events: Vec::new(),
             corrupt: Vec::new(),
+            strays: Vec::new(),
+            removals: Vec::new(),
+            uncertain: BTreeMap::new(),
+            dropped: BTreeMap::new(),
             undelivered: BTreeMap::new(),
             statistics: BTreeMap::new(),
+            losses: BTreeMap::new(),
             stopped: None,
             drained: false,
             most_memory: 0,
@@ -101,14 +165,47 @@ impl RunFacts {
                 *self.per_second.entry((peer, time / SECOND)).or_default() += span.count();
             }
             Kind::Corrupt => self.corrupt.push(*record),
-            Kind::Up | Kind::Down | Kind::Restarted | Kind::Refused | Kind::AcceptFailed | Kind::Missed => {
-                self.events.push(*record);
+            Kind::Misaddressed | Kind::Uninvited => self.strays.push(*record),
+            Kind::Unknown => self.stream_to(peer, stream).unknown.add(span, COARSE),
+            Kind::Uncertain => *self.uncertain.entry(peer).or_default() += span.count(),
+            Kind::Flushed => self.stream_to(peer, stream).flushes.push(Flush { last: first, time }),
+            Kind::Up
+            | Kind::Down
+            | Kind::Restarted
+            | Kind::Refused
+            | Kind::AcceptFailed
+            | Kind::Missed
+            | Kind::AddedEvent
+            | Kind::RemovedEvent => self.events.push(*record),
+            Kind::Dropped => *self.dropped.entry((peer, second)).or_default() += first,
+            Kind::Removing => {
+                let removal = Removal { peer, begin: time, removed: u64::MAX, added: u64::MAX, messages: 0 };
+                self.removals.push(removal);
+            }
+            Kind::Removed => {
+                if let Some(removal) = self.removals.iter_mut().rfind(|removal| removal.peer == peer) {
+                    (removal.removed, removal.messages) = (time, first);
+                }
+            }
+            Kind::Added => {
+                if let Some(removal) = self.removals.iter_mut().rfind(|removal| removal.peer == peer) {
+                    removal.added = time;
+                }
             }
             Kind::Memory => self.most_memory = self.most_memory.max(first),
             Kind::Undelivered => *self.undelivered.entry(peer).or_default() += first,
             Kind::Account => drop(self.statistics.insert(peer, (first, second))),
+            Kind::Perished => {
+                let losses = self.losses.entry(peer).or_default();
+                (losses.expired, losses.best_effort) = (first, second);
+            }
+            Kind::GivenUp => {
+                let losses = self.losses.entry(peer).or_default();
+                (losses.removed, losses.stopped) = (first, second);
+            }
             Kind::Stopped => self.stopped = Some(first),
             Kind::Drained => self.drained = true,
+            Kind::Running => self.running = Some(time),
             Kind::Started | Kind::Latency | Kind::Quiet => {}
         }
     }
@@ -128,6 +225,11 @@ impl RunFacts {
     pub fn received(&self, from: Option<Pid>) -> u64 {
         let received = self.received.iter().filter(|((peer, _, _), _)| from.is_none_or(|from| from == *peer));
         received.map(|(_, received)| received.count()).sum()
+    }
+
+    /// Its removals of this peer.
+    pub fn removals_of(&self, peer: Pid) -> impl Iterator<Item = &Removal> {
+        self.removals.iter().filter(move |removal| removal.peer == peer)
     }
 
     fn stream_to(&mut self, peer: Pid, stream: Stream) -> &mut Sent {

@@ -26,11 +26,11 @@ pub fn check(facts: &Facts, violations: &mut Vec<Violation>) -> Measured {
 
 /// What was injected, and what servers did to each other by crashing.
 fn faults(facts: &Facts) -> Vec<Injected> {
-    let mut faults = facts.journal.faults.clone();
+    let mut faults = facts.faults.clone();
     for run in facts.runs.iter().filter(|run| matches!(run.run.end, End::Crashed(_))) {
         let begin = run.run.ended.saturating_sub(SECOND);
         let (pid, end) = (run.run.pid, run.run.ended);
-        faults.push(Injected { kind: Kind::Kill, pid, other: None, begin, end, amount: 0 });
+        faults.push(Injected { kind: Kind::Kill, pid, other: None, begin, in_force: begin, end, amount: 0 });
     }
     faults
 }
@@ -49,16 +49,16 @@ impl Judge<'_> {
         for fault in &self.faults {
             for (observer, gone) in self.observers(fault) {
                 let bound = bound(fault.kind);
-                if fault.begin + bound > self.facts.journal.quiet_at
-                    || (lasts(fault.kind) && fault.end < fault.begin + bound)
+                if fault.in_force + bound > self.facts.journal.quiet_at
+                    || (lasts(fault.kind) && fault.end < fault.in_force + bound)
                 {
                     continue;
                 }
                 let from = fault.begin.saturating_sub(GRACE);
-                if self.is_touched(observer, gone, from, fault.begin + bound, Some(fault)) {
+                if self.is_touched(observer, gone, from, fault.in_force + bound, Some(fault)) {
                     continue;
                 }
-                let Some(run) = self.facts.alive(observer, fault.begin.saturating_sub(SECOND), fault.begin + bound)
+                let Some(run) = self.facts.alive(observer, fault.begin.saturating_sub(SECOND), fault.in_force + bound)
                 else {
                     continue;
                 };
@@ -69,7 +69,7 @@ impl Judge<'_> {
                     .events
                     .iter()
                     .find(|event| event.kind == log::Kind::Down && event.peer == gone && event.time >= fault.begin);
-                let took = down.map(|down| down.time - fault.begin);
+                let took = down.map(|down| down.time.saturating_sub(fault.in_force));
                 if let Some(took) = took {
                     noticed.entry(fault.kind).or_default().push(took);
                 }
@@ -121,14 +121,15 @@ impl Judge<'_> {
     /// Messages flow both ways soon after a restart.
     fn resumes(&mut self) {
         for run in self.facts.runs.iter().filter(|run| run.run.run > 1) {
-            let (pid, begin) = (run.run.pid, run.run.spawned);
+            // Measured from when its program ran: until then the machine was at it.
+            let (pid, spawned) = (run.run.pid, run.run.spawned);
+            let begin = run.running.unwrap_or(spawned);
             let end = begin + RESUME;
-            let restart = self
-                .faults
-                .iter()
-                .find(|fault| fault.kind.restarts() && fault.pid == pid && fault.begin <= begin && begin <= fault.end);
+            let restart = self.faults.iter().find(|fault| {
+                fault.kind.restarts() && fault.pid == pid && fault.begin <= spawned && spawned <= fault.end
+            });
             for &peer in self.facts.journal.pids.iter().filter(|peer| **peer != pid) {
-                let from = begin.saturating_sub(SECOND);
+                let from = spawned.saturating_sub(SECOND);
                 let Some(other) = self.facts.alive(peer, from.saturating_sub(SECOND), end) else { continue };
                 if end > self.facts.journal.quiet_at
                     || run.run.ended < end

@@ -4,6 +4,7 @@ mod account;
 mod delivery;
 mod facts;
 mod liveness;
+mod missing;
 mod processes;
 mod report;
 mod restarts;
@@ -33,7 +34,7 @@ pub fn load(folder: &Path) -> Result<Facts, Failure> {
     let mut runs = Vec::new();
     for run in &journal.runs {
         let mut facts = RunFacts::new(run.clone());
-        for what in ["sent", "received", "events"] {
+        for what in ["sent", "received", "events", "members"] {
             log::read(&log_path(folder, run.pid, run.run, what), |record| facts.take(&record))?;
         }
         runs.push(facts);

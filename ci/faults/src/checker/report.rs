@@ -17,7 +17,7 @@ use crate::plan::Kind;
 pub struct Measured {
     /// From the fault to the `Down`, where one could be expected.
     pub downs: BTreeMap<Kind, Vec<u64>>,
-    /// From the start of a process to the first message, each way with each peer.
+    /// From when a program ran to the first message, each way with each peer.
     pub resumes: Vec<u64>,
     pub down_events: u64,
 }
@@ -35,6 +35,9 @@ pub struct Report {
     pub most_memory: u64,
     pub memory_limit: u64,
     pub stalls: usize,
+    pub hitches: usize,
+    pub long_starts: usize,
+    pub ended_early: Option<String>,
     pub measured: Measured,
     /// By time.
     pub violations: Vec<Violation>,
@@ -59,6 +62,9 @@ impl Report {
             most_memory: facts.runs.iter().map(|run| run.most_memory).max().unwrap_or_default(),
             memory_limit: memory_limit(facts),
             stalls: facts.journal.stalls.len(),
+            hitches: facts.journal.hitches.len(),
+            long_starts: facts.journal.long_starts.len(),
+            ended_early: facts.journal.ended_early.clone(),
             measured,
             violations,
         }
@@ -92,6 +98,8 @@ impl Report {
         line("  in the inbox of a process that was killed", &self.account.died_with_receiver);
         line("  in the outbox of one that was killed", &self.account.died_with_sender);
         line("  that a stop reported as undelivered", &self.account.undelivered);
+        line("  given up: stale, or best effort", &self.account.perished);
+        line("  given up with a removed peer", &self.account.removed);
         line("messages given back: no room", &self.full);
         line("messages received and checked", &self.received);
         line("Down events", &self.measured.down_events);
@@ -106,6 +114,8 @@ impl Report {
             &format!("{} ({})", self.most_memory >> 20, self.memory_limit >> 20),
         );
         line("stalls of the machine", &self.stalls);
+        line("servers not up after 250 ms", &self.long_starts);
+        line("hitches of the conductor", &self.hitches);
         for (promise, count) in self.by_promise() {
             line(&format!("violations: {}", promise.name()), &count);
         }
@@ -132,6 +142,8 @@ impl Report {
                 "died_with_receiver": self.account.died_with_receiver,
                 "died_with_sender": self.account.died_with_sender,
                 "undelivered": self.account.undelivered,
+                "perished": self.account.perished,
+                "removed": self.account.removed,
                 "full": self.full,
                 "received": self.received,
             },
@@ -140,6 +152,9 @@ impl Report {
             "resumes": {"judged": self.measured.resumes.len(), "most_ms": most(&self.measured.resumes)},
             "memory_bytes": {"most": self.most_memory, "limit": self.memory_limit},
             "stalls": self.stalls,
+            "hitches": self.hitches,
+            "long_starts": self.long_starts,
+            "ended_early": self.ended_early,
             "violations": violated,
             "first_violations": self.violations.iter().take(20).map(Violation::to_string).collect::<Vec<String>>(),
         })

@@ -32,6 +32,12 @@ fn check_run(run: &RunFacts, violations: &mut Vec<Violation>) {
                 let changed = before.is_some_and(|before| before != incarnation);
                 (changed && told.get(&peer) != Some(&incarnation)).then_some("was not told of a restart")
             }
+            Kind::RemovedEvent => {
+                // A link of its own, which has not met anybody yet.
+                up.remove(&peer);
+                told.remove(&peer);
+                None
+            }
             _ => None,
         };
         if let Some(wrong) = wrong {

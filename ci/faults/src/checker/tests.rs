@@ -2,6 +2,7 @@
 
 mod delivery;
 mod liveness;
+mod outcomes;
 mod session;
 
 use super::violation::Promise;
@@ -20,6 +21,8 @@ fn every_promise_can_be_broken() {
         (entry(Kind::Account, 2, 9_000).with(11, 10), Promise::Statistics),
         (entry(Kind::Account, 2, 9_000).with(10, 11), Promise::Statistics),
         (entry(Kind::Undelivered, 2, 9_000).with(1, 100), Promise::AllDelivered),
+        (entry(Kind::Misaddressed, 2, 5_000).with(50, 50), Promise::Membership),
+        (entry(Kind::Uninvited, 2, 5_000).with(5, 0), Promise::Membership),
     ];
     for (record, promise) in entries {
         let mut session = Session::exchange();
@@ -54,6 +57,7 @@ fn restarts_are_told_once_and_before_the_peer_is_up() {
         (vec![up(1), up(2)], vec![Promise::Restarts]),
         (vec![up(1), up(2), restarted(2)], vec![Promise::Restarts; 2]),
         (vec![up(1), restarted(1), up(1)], vec![Promise::Restarts]),
+        (vec![up(1), entry(Kind::RemovedEvent, 2, 2_000), up(2)], vec![]),
         (vec![up(1), restarted(2), restarted(3), up(3), up(2)], vec![Promise::Restarts]),
     ] {
         let mut session = Session::exchange();

@@ -22,6 +22,12 @@ pub enum Promise {
     Intact,
     /// Nothing comes back but for want of room.
     OnlyFull,
+    /// What a flush says to be acknowledged was in the recipient's inbox.
+    Flush,
+    /// Nothing goes to, or comes from, who is no peer.
+    Membership,
+    /// Exactly what was given up is counted so.
+    Perished,
     /// The statistics count what was taken and what was given.
     Statistics,
     /// When every fault is over, everything is delivered, and a stop has nothing to report.
@@ -56,6 +62,9 @@ impl Promise {
             Promise::FullMeansNotSent => "received, but given back",
             Promise::Intact => "corrupt",
             Promise::OnlyFull => "given back without a reason",
+            Promise::Flush => "flushed, and not there",
+            Promise::Membership => "with one that was removed",
+            Promise::Perished => "given up, but counted wrongly",
             Promise::Statistics => "statistics wrong",
             Promise::AllDelivered => "undelivered in the end",
             Promise::DownInTime => "down noticed late",

@@ -8,45 +8,53 @@ use rustix::process::{Pid as ProcessId, Resource, Rlimit, Signal, getrlimit, kil
 use super::servers::{Servers, pid};
 use crate::clock::{MILLISECOND, SECOND, now};
 use crate::failure::{Context, Failure};
+use crate::journal::{Entry, Writer};
 use crate::network::Network;
 use crate::plan::{Fault, Injected, Kind};
 
 /// A plan under way.
-pub struct Injector {
+pub struct Injector<'j> {
+    journal: &'j Writer,
     began: u64,
     /// What is to come, the next last.
     coming: Vec<Fault>,
-    active: Vec<(Fault, Injected)>,
-    injected: Vec<Injected>,
+    active: Vec<Active>,
+    count: usize,
     /// The limits that a server had before they were lowered.
     limits: BTreeMap<usize, Rlimit>,
 }
 
-impl Injector {
+/// A fault that lasts.
+struct Active {
+    fault: Fault,
+    injected: Injected,
+    /// Its number in the journal.
+    number: usize,
+    /// Attempts to end it that failed.
+    failed: u32,
+}
+
+impl<'j> Injector<'j> {
     /// A plan that begins at this time.
-    pub fn new(faults: &[Fault], began: u64) -> Injector {
+    pub fn new(faults: &[Fault], began: u64, journal: &'j Writer) -> Injector<'j> {
         let mut coming = faults.to_vec();
         coming.sort_by_key(|fault| std::cmp::Reverse(fault.begin));
-        Injector { began, coming, active: Vec::new(), injected: Vec::new(), limits: BTreeMap::new() }
+        Injector { journal, began, coming, active: Vec::new(), count: 0, limits: BTreeMap::new() }
     }
 
     pub fn count(&self) -> usize {
-        self.injected.len() + self.active.len()
+        self.count
     }
 
     pub fn active(&self) -> usize {
         self.active.len()
     }
 
-    /// Everything that was injected and has ended.
-    pub fn into_injected(self) -> Vec<Injected> {
-        self.injected
-    }
-
-    /// Does at most one thing that is due, and says which.
+    /// Does at most one thing that is due, and says which. What cannot be done is a hitch, unless it leaves a fault that
+    /// does not end.
     pub fn turn(&mut self, time: u64, servers: &mut Servers<'_>, network: &Network) -> Result<Option<String>, Failure> {
         let elapsed = time.saturating_sub(self.began);
-        if let Some(index) = self.active.iter().position(|(fault, _)| fault.end <= elapsed) {
+        if let Some(index) = self.active.iter().position(|active| active.fault.end <= elapsed) {
             return self.end(index, servers, network).map(Some);
         }
         if self.coming.last().is_some_and(|fault| fault.begin <= elapsed) {
@@ -65,7 +73,33 @@ impl Injector {
 
     fn begin(&mut self, fault: Fault, servers: &mut Servers<'_>, network: &Network) -> Result<String, Failure> {
         let begin = now();
-        let Fault { node, other, amount, .. } = fault;
+        let other = fault.kind.is_of_pair().then(|| pid(fault.other));
+        let injected = Injected {
+            kind: fault.kind,
+            pid: pid(fault.node),
+            other,
+            begin,
+            in_force: begin,
+            end: u64::MAX,
+            amount: fault.amount,
+        };
+        // Written before it is done: what is not in the journal did not happen.
+        let number = self.journal.begin(injected)?;
+        self.count += 1;
+        if let Err(failure) = self.inject(&fault, servers, network) {
+            self.journal.hitch(&failure)?;
+            // Perhaps a part of it was done; that is undone as far as it goes.
+            let _ = self.undo(&fault, servers, network);
+            self.journal.write(&Entry::Over { fault: number, at: now() })?;
+            return Ok(format!("{} not   {} {}", seconds(begin, self.began), fault.kind.name(), names(&injected)));
+        }
+        self.journal.write(&Entry::InForce { fault: number, at: now() })?;
+        self.active.push(Active { fault, injected, number, failed: 0 });
+        Ok(format!("{} begin {} {}", seconds(begin, self.began), fault.kind.name(), names(&injected)))
+    }
+
+    fn inject(&mut self, fault: &Fault, servers: &mut Servers<'_>, network: &Network) -> Result<(), Failure> {
+        let Fault { node, other, amount, .. } = *fault;
         match fault.kind {
             Kind::Kill => servers.kill(node)?,
             Kind::Leave => servers.tell(node, "stop"),
@@ -75,6 +109,9 @@ impl Injector {
             Kind::Reset => servers.reset(node, other, amount)?,
             Kind::Throttle => network.set_throttle(node, Some(amount))?,
             Kind::Slow => servers.tell(node, "pause"),
+            Kind::Remove => servers.tell(node, &format!("remove {}", pid(other))),
+            // One that is only just starting has nothing yet that it could keep.
+            Kind::Descriptors | Kind::Memory if !servers.has_started(node) => {}
             Kind::Descriptors => {
                 // Descriptors that are open stay so; with none below the limit, no new one can be had.
                 self.lower(servers, node, Resource::Nofile, FEW_DESCRIPTORS)?;
@@ -84,39 +121,54 @@ impl Injector {
             }
             Kind::Memory => {
                 // A process that is just dying uses none; what became of it, `Servers::look` finds out.
-                if let Some(used) = servers.process(node).map(data_bytes).transpose()?.flatten() {
+                if let Some(used) = servers.process(node).and_then(data_bytes) {
                     self.lower(servers, node, Resource::Data, used + (amount << 20))?;
                 }
             }
         }
-        let other = fault.kind.is_of_pair().then(|| pid(other));
-        let injected = Injected { kind: fault.kind, pid: pid(node), other, begin, end: begin, amount };
-        self.active.push((fault, injected));
-        Ok(format!("{} begin {} {}", seconds(begin, self.began), fault.kind.name(), names(&injected)))
+        Ok(())
     }
 
     fn end(&mut self, index: usize, servers: &mut Servers<'_>, network: &Network) -> Result<String, Failure> {
-        let (fault, mut injected) = self.active.remove(index);
+        let mut active = self.active.remove(index);
+        let Active { fault, injected, number, .. } = active;
+        if let Err(failure) = self.undo(&fault, servers, network) {
+            active.failed += 1;
+            if active.failed > MOST_ATTEMPTS {
+                return Err(Failure(format!("{} does not end: {failure}", fault.kind.name())));
+            }
+            self.journal.hitch(&failure)?;
+            active.fault.end = now().saturating_sub(self.began) + RETRY;
+            self.active.push(active);
+            return Ok(format!("{} still {} {}", seconds(now(), self.began), fault.kind.name(), names(&injected)));
+        }
+        // The proxy waits for its random byte.
+        let at = if fault.kind == Kind::Reset { injected.begin + RESET_TIME } else { now() };
+        self.journal.write(&Entry::Over { fault: number, at })?;
+        Ok(format!("{} end   {} {}", seconds(now(), self.began), fault.kind.name(), names(&injected)))
+    }
+
+    fn undo(&mut self, fault: &Fault, servers: &mut Servers<'_>, network: &Network) -> Result<(), Failure> {
         let node = fault.node;
         match fault.kind {
-            Kind::Kill => servers.spawn(node)?,
-            Kind::Leave => servers.restart_left(node)?,
-            Kind::Stop => signal(servers, node, Signal::CONT)?,
-            Kind::LinkDown => network.set_link(node, true)?,
-            Kind::OneWay => network.set_cut(node, fault.other, false)?,
-            Kind::Reset => {}
-            Kind::Throttle => network.set_throttle(node, None)?,
-            Kind::Slow => servers.tell(node, "resume"),
-            Kind::Descriptors => self.restore(servers, node, Resource::Nofile)?,
-            Kind::Memory => self.restore(servers, node, Resource::Data)?,
+            Kind::Kill => servers.start_again(node),
+            Kind::Leave => servers.restart_left(node),
+            Kind::Stop => signal(servers, node, Signal::CONT),
+            Kind::LinkDown => network.set_link(node, true),
+            Kind::OneWay => network.set_cut(node, fault.other, false),
+            Kind::Reset => Ok(()),
+            Kind::Throttle => network.set_throttle(node, None),
+            Kind::Slow => {
+                servers.tell(node, "resume");
+                Ok(())
+            }
+            Kind::Remove => {
+                servers.tell(node, &format!("add {}", pid(fault.other)));
+                Ok(())
+            }
+            Kind::Descriptors => self.restore(servers, node, Resource::Nofile),
+            Kind::Memory => self.restore(servers, node, Resource::Data),
         }
-        injected.end = now();
-        if fault.kind == Kind::Reset {
-            // The proxy waits for its random byte.
-            injected.end = injected.begin + RESET_TIME;
-        }
-        self.injected.push(injected);
-        Ok(format!("{} end   {} {}", seconds(now(), self.began), fault.kind.name(), names(&injected)))
     }
 
     fn lower(&mut self, servers: &Servers<'_>, node: usize, resource: Resource, current: u64) -> Result<(), Failure> {
@@ -133,15 +185,23 @@ impl Injector {
         else {
             return Ok(());
         };
-        prlimit(Some(process), resource, before).context(|| format!("cannot raise {resource:?} again"))?;
-        Ok(())
+        // Should it have ended meanwhile, there is nothing left to raise.
+        match prlimit(Some(process), resource, before) {
+            Err(error) if error != rustix::io::Errno::SRCH => {
+                self.limits.insert(node, before);
+                Err(Failure(format!("cannot raise {resource:?} again: {error}")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 fn signal(servers: &Servers<'_>, node: usize, signal: Signal) -> Result<(), Failure> {
-    match servers.process(node).and_then(process_id) {
-        Some(process) => kill_process(process, signal).context(|| format!("cannot send {signal:?} to {}", pid(node))),
-        None => Ok(()),
+    match servers.process(node).and_then(process_id).map(|process| kill_process(process, signal)) {
+        Some(Err(error)) if error != rustix::io::Errno::SRCH => {
+            Err(Failure(format!("cannot send {signal:?} to {}: {error}", pid(node))))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -150,12 +210,11 @@ fn process_id(process: u32) -> Option<ProcessId> {
 }
 
 /// What counts against `RLIMIT_DATA`; `None` when the process has ended and only waits to be noticed.
-fn data_bytes(process: u32) -> Result<Option<u64>, Failure> {
-    let path = format!("/proc/{process}/status");
-    let text = fs::read_to_string(&path).context(|| format!("cannot read {path}"))?;
-    let Some(line) = text.lines().find_map(|line| line.strip_prefix("VmData:")) else { return Ok(None) };
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse().context(|| format!("what is VmData in {path}?"))?;
-    Ok(Some(kib << 10))
+fn data_bytes(process: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmData:"))?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kib << 10)
 }
 
 fn names(fault: &Injected) -> String {
@@ -171,3 +230,6 @@ fn seconds(time: u64, began: u64) -> String {
 
 const FEW_DESCRIPTORS: u64 = 3;
 const RESET_TIME: u64 = 120 * MILLISECOND;
+/// A fault that could not be ended is tried again after this time, so many times.
+const RETRY: u64 = 250 * MILLISECOND;
+const MOST_ATTEMPTS: u32 = 40;

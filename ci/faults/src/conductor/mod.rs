@@ -1,5 +1,6 @@
 //! Starts the servers, injects the faults of a plan, and brings everything to a quiet end.
 
+mod evidence;
 mod inject;
 mod progress;
 mod servers;
@@ -17,13 +18,14 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::clock::{SECOND, nanoseconds, now};
 use crate::failure::{Context, Failure};
-use crate::journal::Journal;
+use crate::journal::{Entry, Writer};
 use crate::network::Network;
 use crate::output::say;
 use crate::plan::Fault;
 use inject::Injector;
 use progress::Progress;
 use servers::Servers;
+use stalls::Stalls;
 
 /// One session: so many servers, this plan.
 pub struct Session {
@@ -41,61 +43,85 @@ pub struct Session {
     pub folder: PathBuf,
 }
 
-/// Runs a session to its end. The logs and the journal are in its folder then.
-pub fn conduct(session: &Session) -> Result<Journal, Failure> {
+/// Runs a session, to its end or as far as it goes. The logs and the journal are in its folder then.
+///
+/// # Errors
+/// Only when no server was started: otherwise there is something to judge, and the journal says why the session ended.
+pub fn conduct(session: &Session) -> Result<(), Failure> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, interrupted.clone()).context(|| "cannot listen to signals".to_owned())?;
     }
     let network = if session.isolated { Network::isolated(session.nodes)? } else { Network::loopback() };
-    let mut servers = Servers::start(session, &network)?;
+    let journal = Writer::create(&session.folder)?;
     let stalls = stalls::watch()?;
+    let mut servers = Servers::start(session, &network, &journal)?;
+    let ended = play(session, &network, &mut servers, &journal, &stalls, &interrupted);
+    let ended = ended.and_then(|()| note_stalls(&stalls, &journal));
+    if let Err(failure) = ended {
+        say(format_args!("ends early: {failure}"));
+        // Without room for this, a journal without an end says the same.
+        let _ = journal.write(&Entry::EndedEarly { at: now(), why: failure.to_string() });
+        return Ok(());
+    }
+    journal.write(&Entry::Finished { at: now() })
+}
+
+fn play(
+    session: &Session,
+    network: &Network,
+    servers: &mut Servers<'_>,
+    journal: &Writer,
+    stalls: &Stalls,
+    interrupted: &AtomicBool,
+) -> Result<(), Failure> {
     let begin = now();
+    // For people: the journal has the same.
     let mut diary = File::create(session.folder.join("faults.log"))?;
-    let mut injector = Injector::new(&session.faults, begin);
+    let mut injector = Injector::new(&session.faults, begin, journal);
     let mut progress = Progress::new(begin);
     let end = begin + nanoseconds(session.length);
+    let mut alive_due = begin;
     while now() < end {
         servers.look()?;
-        while let Some(line) = injector.turn(now(), &mut servers, &network)? {
-            writeln!(diary, "{line}")?;
+        while let Some(line) = injector.turn(now(), servers, network)? {
+            let _ = writeln!(diary, "{line}");
         }
-        progress.turn(&servers, &injector)?;
+        if let Err(failure) = progress.turn(servers, &injector) {
+            journal.hitch(&failure)?;
+        }
+        note_stalls(stalls, journal)?;
+        if now() >= alive_due {
+            journal.write(&Entry::Alive { at: now() })?;
+            alive_due = now() + SECOND;
+        }
         if interrupted.load(Ordering::Relaxed) {
             return Err(Failure("interrupted".to_owned()));
         }
         thread::sleep(Duration::from_millis(5));
     }
-    injector.end_all(&mut servers, &network)?;
-    let quiet_at = now();
+    injector.end_all(servers, network)?;
+    journal.write(&Entry::Quiet { at: now() })?;
     servers.all_quiet()?;
-    settle(&mut servers, &mut progress)?;
-    servers.stop_all()?;
-    let journal = Journal {
-        seed: session.seed,
-        rate: session.rate,
-        pids: servers.pids(),
-        inbox_bytes: servers.config().inbox_bytes,
-        outbox_bytes: servers.config().outbox_bytes,
-        quiet_at,
-        complaints: servers.complaints()?,
-        runs: servers.into_runs(),
-        faults: injector.into_injected(),
-        stalls: stalls.take(),
-    };
-    journal.write(&session.folder)?;
-    Ok(journal)
+    settle(servers, &mut progress, journal)?;
+    servers.stop_all()
+}
+
+fn note_stalls(stalls: &Stalls, journal: &Writer) -> Result<(), Failure> {
+    stalls.take().into_iter().try_for_each(|(from, to)| journal.write(&Entry::Stalled { from, to }))
 }
 
 /// Waits until nothing arrives any more.
-fn settle(servers: &mut Servers<'_>, progress: &mut Progress) -> Result<(), Failure> {
+fn settle(servers: &mut Servers<'_>, progress: &mut Progress, journal: &Writer) -> Result<(), Failure> {
     let begin = now();
     let mut received = progress.received();
     let mut changed = begin;
     while now() < begin + LONGEST_SETTLING && now() < changed + QUIET {
         thread::sleep(Duration::from_millis(100));
         servers.look()?;
-        progress.read(servers)?;
+        if let Err(failure) = progress.read(servers) {
+            journal.hitch(&failure)?;
+        }
         if progress.received() != received {
             (received, changed) = (progress.received(), now());
         }

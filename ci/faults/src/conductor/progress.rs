@@ -30,7 +30,7 @@ impl Progress {
     }
 
     /// Says how far it is, when it is time to.
-    pub fn turn(&mut self, servers: &Servers<'_>, injector: &Injector) -> Result<(), Failure> {
+    pub fn turn(&mut self, servers: &Servers<'_>, injector: &Injector<'_>) -> Result<(), Failure> {
         if now() < self.due {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -10,54 +10,73 @@ use std::time::Duration;
 
 use cluster::{Config, Connect, Pid};
 
-use super::Session;
-use crate::clock::{SECOND, now};
+use super::{Session, evidence};
+use crate::clock::{MILLISECOND, SECOND, now};
 use crate::failure::{Context, Failure};
-use crate::journal::{End, Run};
+use crate::journal::{End, Entry, Writer, errors_path};
+use crate::log::RECORD_BYTES;
 use crate::network::Network;
 use crate::node::log_path;
+use crate::plan::{Injected, Kind};
 use crate::random::mix;
 
 /// All servers of a session. Dropping it kills every process.
 pub struct Servers<'s> {
     session: &'s Session,
     network: &'s Network,
+    journal: &'s Writer,
     program: PathBuf,
     config: Config,
     servers: Vec<Server>,
-    runs: Vec<Run>,
 }
 
 struct Server {
     process: Option<Child>,
     proxy: Child,
-    /// The run that there is, or was, as an index of `runs`.
-    run: usize,
+    /// The run that there is, or was: 1, 2, 3 …; 0 when there was none.
+    run: u32,
     /// It was told to stop.
     leaving: bool,
+    /// It is to be started again at this time, after so many attempts that failed.
+    due: Option<(u64, u32)>,
+    /// When it was started, until it is known to be up, or to be late.
+    starting: Option<u64>,
+    /// The process of the run before.
+    former: Option<u32>,
 }
 
 impl<'s> Servers<'s> {
     /// Starts the proxies, then the servers.
-    pub fn start(session: &'s Session, network: &'s Network) -> Result<Servers<'s>, Failure> {
+    pub fn start(session: &'s Session, network: &'s Network, journal: &'s Writer) -> Result<Servers<'s>, Failure> {
         let program = std::env::current_exe().context(|| "where is this program?".to_owned())?;
         let config = configuration(session, network, None)?;
-        let mut servers = Servers { session, network, program, config, servers: Vec::new(), runs: Vec::new() };
+        let mut servers = Servers { session, network, journal, program, config, servers: Vec::new() };
         for node in 0..session.nodes {
             let proxy = servers.spawn_proxy(node)?;
-            servers.servers.push(Server { process: None, proxy, run: 0, leaving: false });
+            servers.servers.push(Server {
+                process: None,
+                proxy,
+                run: 0,
+                leaving: false,
+                due: None,
+                starting: None,
+                former: None,
+            });
             let config = configuration(session, network, Some(node))?;
             fs::write(servers.config_path(node), config.to_json())?;
         }
+        journal.write(&Entry::Session {
+            at: now(),
+            seed: session.seed,
+            rate: session.rate,
+            pids: servers.pids(),
+            inbox_bytes: servers.config.inbox_bytes,
+            outbox_bytes: servers.config.outbox_bytes,
+        })?;
         for node in 0..session.nodes {
             servers.spawn(node)?;
         }
         Ok(servers)
-    }
-
-    /// The settings that all servers have in common.
-    pub fn config(&self) -> &Config {
-        &self.config
     }
 
     pub fn pids(&self) -> Vec<Pid> {
@@ -75,34 +94,50 @@ impl<'s> Servers<'s> {
 
     /// The logs of received messages of the present runs.
     pub fn received_logs(&self) -> Vec<PathBuf> {
-        let present = self.servers.iter().filter_map(|server| self.runs.get(server.run));
-        present.map(|run| log_path(&self.session.folder, run.pid, run.run, "received")).collect()
+        let present = self.servers.iter().enumerate();
+        present.map(|(node, server)| log_path(&self.session.folder, pid(node), server.run, "received")).collect()
     }
 
     /// Starts a server that does not run.
     pub fn spawn(&mut self, node: usize) -> Result<(), Failure> {
-        let run = 1 + self.runs.iter().filter(|run| run.pid == pid(node)).count() as u32;
-        let spawned = now();
-        let errors = OpenOptions::new().create(true).append(true).open(self.errors_path(node))?;
+        let run = self.servers[node].run + 1;
+        let errors = errors_path(&self.session.folder, pid(node));
+        let errors = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&errors)
+            .context(|| format!("cannot open {}", errors.display()))?;
         let mut command = self.network.command(node, &self.program);
         command.arg("node").args(["--pid", &pid(node).to_string(), "--run", &run.to_string()]);
         command.arg("--config").arg(self.config_path(node)).arg("--logs").arg(&self.session.folder);
         command.args(["--rate", &self.session.rate.to_string()]);
-        let process = start(&mut command, errors)?;
-        self.runs.push(Run { pid: pid(node), run, spawned, ended: u64::MAX, end: End::Running });
-        let index = self.runs.len() - 1;
+        self.journal.write(&Entry::Spawned { at: now(), pid: pid(node), run })?;
+        self.servers[node].run = run;
+        let process = match start(&mut command, errors) {
+            Ok(process) => process,
+            Err(failure) => {
+                // A run without a log: it did nothing.
+                self.ended(node, End::Killed)?;
+                return Err(failure);
+            }
+        };
         let server = &mut self.servers[node];
-        (server.process, server.run, server.leaving) = (Some(process), index, false);
+        (server.leaving, server.due, server.starting) = (false, None, Some(now()));
+        server.process = Some(process);
         Ok(())
     }
 
     /// Kills a server, and waits for its end.
     pub fn kill(&mut self, node: usize) -> Result<(), Failure> {
         let server = &mut self.servers[node];
+        server.due = None;
         if let Some(mut process) = server.process.take() {
-            process.kill()?;
-            process.wait()?;
-            self.ended(node, End::Killed);
+            server.former = Some(process.id());
+            process.kill().context(|| format!("cannot kill {}", pid(node)))?;
+            let status = process.wait().context(|| format!("cannot wait for {}", pid(node)))?;
+            // It may have been gone before.
+            let killed = status.signal() == Some(SIGKILL);
+            self.ended(node, if killed { End::Killed } else { End::Crashed(status.to_string()) })?;
         }
         Ok(())
     }
@@ -131,24 +166,86 @@ impl<'s> Servers<'s> {
         Ok(())
     }
 
-    /// Notices processes that have ended. Nobody was to end by itself: such a server is started again.
+    /// Notices processes that have ended. Nobody was to end by itself: such a server, or proxy, is started again.
     pub fn look(&mut self) -> Result<(), Failure> {
         for node in 0..self.servers.len() {
+            if let Some(status) = self.servers[node].proxy.try_wait()? {
+                self.replace_proxy(node, &status.to_string())?;
+            }
             let server = &mut self.servers[node];
-            if let Some(status) = server.proxy.try_wait()? {
-                return Err(Failure(format!("the proxy of {} has ended: {status}", pid(node))));
+            if let Some(process) = &mut server.process
+                && let Some(status) = process.try_wait()?
+            {
+                server.former = Some(process.id());
+                server.process = None;
+                if server.leaving && status.success() {
+                    self.ended(node, End::Stopped)?;
+                } else {
+                    server.due = Some((0, 0));
+                    self.ended(node, End::Crashed(status.to_string()))?;
+                }
             }
-            let Some(process) = &mut server.process else { continue };
-            let Some(status) = process.try_wait()? else { continue };
-            server.process = None;
-            if server.leaving && status.success() {
-                self.ended(node, End::Stopped);
-            } else {
-                self.ended(node, End::Crashed(status.to_string()));
-                self.spawn(node)?;
-            }
+            self.start_due(node)?;
+            self.look_at_start(node)?;
         }
         Ok(())
+    }
+
+    /// Starts a server again that is to be; when that cannot be done, later.
+    fn start_due(&mut self, node: usize) -> Result<(), Failure> {
+        let Some((due, failed)) = self.servers[node].due else { return Ok(()) };
+        if now() < due {
+            return Ok(());
+        }
+        match self.spawn(node) {
+            Err(failure) if failed < MOST_ATTEMPTS => {
+                self.servers[node].due = Some((now() + RETRY, failed + 1));
+                self.journal.hitch(&failure)
+            }
+            spawned => spawned,
+        }
+    }
+
+    /// Writes down what can be seen when a server does not come up in time.
+    fn look_at_start(&mut self, node: usize) -> Result<(), Failure> {
+        let Some(since) = self.servers[node].starting else { return Ok(()) };
+        let stopped = self.process(node).is_some_and(evidence::is_stopped);
+        if stopped {
+            // By a fault: it has no time to start in.
+            self.servers[node].starting = Some(now());
+        } else if self.has_started(node) {
+            self.servers[node].starting = None;
+        } else if now() > since + LONG_START {
+            let server = &mut self.servers[node];
+            server.starting = None;
+            let processes = [server.former, server.process.as_ref().map(Child::id)];
+            let text = evidence::gather(self.network, node, &processes);
+            self.journal.write(&Entry::LongStart { at: now(), pid: pid(node), run: self.servers[node].run, text })?;
+        }
+        Ok(())
+    }
+
+    /// A proxy that is gone has reset its connections: a fault, though not one of the plan.
+    fn replace_proxy(&mut self, node: usize, how: &str) -> Result<(), Failure> {
+        let at = now();
+        let begin = at.saturating_sub(SECOND);
+        self.journal.hitch(&Failure(format!("the proxy of {} has ended: {how}", pid(node))))?;
+        let injected =
+            Injected { kind: Kind::Reset, pid: pid(node), other: None, begin, in_force: begin, end: at, amount: 0 };
+        let fault = self.journal.begin(injected)?;
+        self.servers[node].proxy = self.spawn_proxy(node)?;
+        self.journal.write(&Entry::Over { fault, at: now() + SECOND })
+    }
+
+    /// Whether the present process of a server runs as it is to: it has written down its first look at itself.
+    pub fn has_started(&self, node: usize) -> bool {
+        let log = log_path(&self.session.folder, pid(node), self.servers[node].run, "events");
+        fs::metadata(log).is_ok_and(|log| log.len() >= 3 * RECORD_BYTES as u64)
+    }
+
+    /// Starts a server that was killed.
+    pub fn start_again(&mut self, node: usize) -> Result<(), Failure> {
+        if self.servers[node].process.is_none() { self.spawn(node) } else { Ok(()) }
     }
 
     /// Waits until a server that was told to stop has done so, and starts it again.
@@ -157,7 +254,7 @@ impl<'s> Servers<'s> {
         if self.servers[node].leaving {
             self.wait_left(node)?;
         }
-        if self.servers[node].process.is_none() { self.spawn(node) } else { Ok(()) }
+        self.start_again(node)
     }
 
     /// Lets nobody send any more.
@@ -180,35 +277,18 @@ impl<'s> Servers<'s> {
         Ok(())
     }
 
-    /// What servers wrote on standard error.
-    pub fn complaints(&self) -> Result<Vec<String>, Failure> {
-        let mut complaints = Vec::new();
-        for node in 0..self.servers.len() {
-            let text = fs::read(self.errors_path(node))?;
-            if !text.is_empty() {
-                complaints.push(format!("{}: {}", pid(node), String::from_utf8_lossy(&text).trim()));
-            }
-        }
-        Ok(complaints)
-    }
-
-    /// All runs that there were.
-    pub fn into_runs(mut self) -> Vec<Run> {
-        std::mem::take(&mut self.runs)
-    }
-
     fn wait_left(&mut self, node: usize) -> Result<(), Failure> {
         let patience = now() + STOP_PATIENCE;
         while let Some(process) = &mut self.servers[node].process {
             if let Some(status) = process.try_wait()? {
                 self.servers[node].process = None;
                 let end = if status.success() { End::Stopped } else { End::Crashed(status.to_string()) };
-                self.ended(node, end);
+                self.ended(node, end)?;
             } else if now() > patience {
                 process.kill()?;
                 process.wait()?;
                 self.servers[node].process = None;
-                self.ended(node, End::Crashed("it did not stop, and was killed".to_owned()));
+                self.ended(node, End::Crashed("it did not stop, and was killed".to_owned()))?;
             } else {
                 thread::sleep(Duration::from_millis(5));
             }
@@ -216,9 +296,8 @@ impl<'s> Servers<'s> {
         Ok(())
     }
 
-    fn ended(&mut self, node: usize, end: End) {
-        let run = &mut self.runs[self.servers[node].run];
-        (run.ended, run.end) = (now(), end);
+    fn ended(&self, node: usize, end: End) -> Result<(), Failure> {
+        self.journal.write(&Entry::Ended { at: now(), pid: pid(node), run: self.servers[node].run, end })
     }
 
     fn spawn_proxy(&self, node: usize) -> Result<Child, Failure> {
@@ -228,25 +307,29 @@ impl<'s> Servers<'s> {
         for to in (0..self.session.nodes).filter(|to| *to != node) {
             command.args(["--to", &format!("{to},{},{}", addresses.proxy(node, to), addresses.server(to))]);
         }
-        start(&mut command, File::create(self.session.folder.join(format!("{}.proxy", pid(node))))?)
+        let errors = self.session.folder.join(format!("{}.proxy", pid(node)));
+        let errors = OpenOptions::new().create(true).append(true).open(&errors);
+        start(&mut command, errors.context(|| format!("cannot note the words of the proxy of {}", pid(node)))?)
     }
 
     fn config_path(&self, node: usize) -> PathBuf {
         self.session.folder.join(format!("{}.json", pid(node)))
     }
-
-    fn errors_path(&self, node: usize) -> PathBuf {
-        self.session.folder.join(format!("{}.stderr", pid(node)))
-    }
 }
 
 impl Drop for Servers<'_> {
     fn drop(&mut self) {
-        for server in &mut self.servers {
-            for process in server.process.iter_mut().chain([&mut server.proxy]) {
+        for node in 0..self.servers.len() {
+            let server = &mut self.servers[node];
+            if let Some(mut process) = server.process.take() {
                 let _ = process.kill();
                 let _ = process.wait();
+                let _ = self.ended(node, End::Killed);
             }
+        }
+        for server in &mut self.servers {
+            let _ = server.proxy.kill();
+            let _ = server.proxy.wait();
         }
     }
 }
@@ -281,3 +364,9 @@ fn start(command: &mut Command, errors: File) -> Result<Child, Failure> {
 
 /// A server's own patience is two seconds.
 const STOP_PATIENCE: u64 = 8 * SECOND;
+/// A process that could not be started is tried again after this time, so many times.
+const RETRY: u64 = 250 * MILLISECOND;
+const MOST_ATTEMPTS: u32 = 40;
+/// A server that is not up after this time has something in its way.
+const LONG_START: u64 = 250 * MILLISECOND;
+const SIGKILL: i32 = 9;

@@ -11,7 +11,7 @@ use crate::failure::{Context, Failure};
 pub struct Stalls(Arc<Mutex<Vec<(u64, u64)>>>);
 
 impl Stalls {
-    /// All that there were.
+    /// All that there were since this was last asked.
     pub fn take(&self) -> Vec<(u64, u64)> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

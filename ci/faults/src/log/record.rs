@@ -48,6 +48,34 @@ pub enum Kind {
     Stopped,
     /// Everything that had arrived before the stop was read.
     Drained,
+    /// The outbox gave `first` to `second` back: the peer was not known, because it was removed.
+    Unknown,
+    /// `first` to `second` went to all peers while this one was being removed or added: it may be among them.
+    Uncertain,
+    /// A flush that began at `second` found everything up to number `first` acknowledged.
+    Flushed,
+    /// The peer is about to be removed.
+    Removing,
+    /// The peer was removed; it had not acknowledged `first` messages.
+    Removed,
+    /// The peer was added again.
+    Added,
+    /// The outbox took `first` to `second` for a peer that had been removed.
+    Misaddressed,
+    /// Number `first` came from run `run` of the peer, which sent it after it had been removed.
+    Uninvited,
+    /// An event: the peer was added.
+    AddedEvent,
+    /// An event: the peer was removed.
+    RemovedEvent,
+    /// An event: `first` messages were given up; `second` is the reason: see [`crate::node::drop_reason`].
+    Dropped,
+    /// `stats`: `first` messages were given up as stale, `second` because they were best effort.
+    Perished,
+    /// `stats`: `first` messages were given up because the peer was removed, `second` because of the stop.
+    GivenUp,
+    /// The process runs, and has not begun to start the server.
+    Running,
 }
 
 /// An entry of a log.
@@ -111,7 +139,7 @@ impl Record {
 /// Stands in every entry, so that a log that lost its step is noticed.
 const MARK: u64 = 0xC1A5;
 
-const KINDS: [Kind; 20] = [
+const KINDS: [Kind; 34] = [
     Kind::Started,
     Kind::Reserved,
     Kind::Accepted,
@@ -132,6 +160,20 @@ const KINDS: [Kind; 20] = [
     Kind::Account,
     Kind::Stopped,
     Kind::Drained,
+    Kind::Unknown,
+    Kind::Uncertain,
+    Kind::Flushed,
+    Kind::Removing,
+    Kind::Removed,
+    Kind::Added,
+    Kind::Misaddressed,
+    Kind::Uninvited,
+    Kind::AddedEvent,
+    Kind::RemovedEvent,
+    Kind::Dropped,
+    Kind::Perished,
+    Kind::GivenUp,
+    Kind::Running,
 ];
 
 #[cfg(test)]

@@ -97,6 +97,15 @@ impl Network {
         ip(&["netns", "exec", &self.namespace(node), "ss", "--kill", "--no-header", "--tcp", "dst", &destination])
     }
 
+    /// The TCP sockets of a server's host, and who has them.
+    pub fn sockets(&self, node: usize) -> String {
+        let mut command = self.command(node, Path::new("ss"));
+        match command.args(["--tcp", "--all", "--numeric", "--processes", "--extended", "--no-header"]).output() {
+            Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+            Err(error) => format!("ss: {error}"),
+        }
+    }
+
     fn namespace(&self, node: usize) -> String {
         format!("{}-{node}", self.prefix.as_deref().unwrap_or_default())
     }
@@ -118,7 +127,8 @@ fn sweep() -> Result<(), Failure> {
         let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
         let owner = owner.and_then(|owner| owner.parse::<u32>().ok());
         if owner.is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {
-            ip(&["netns", "del", &name])?;
+            // Another conductor may be sweeping, too.
+            let _ = ip(&["netns", "del", &name]);
         }
     }
     Ok(())

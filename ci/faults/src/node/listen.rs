@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cluster::{Event, Events};
 
-use super::reason;
+use super::{drop_reason, reason};
 use crate::clock::{SECOND, now};
 use crate::failure::{Context, Failure};
 use crate::log::{Kind, Log, Record};
@@ -58,6 +58,11 @@ fn record(event: &Event, time: u64) -> Record {
         }
         Event::Down { pid, reason: why } => Record::about(Kind::Down, *pid, time).with(reason(why), 0),
         Event::Refused { pid, .. } => Record::about(Kind::Refused, *pid, time),
+        Event::Dropped { pid, count, reason } => {
+            Record::about(Kind::Dropped, *pid, time).with(*count, drop_reason(reason))
+        }
+        Event::Added { pid } => Record::about(Kind::AddedEvent, *pid, time),
+        Event::Removed { pid } => Record::about(Kind::RemovedEvent, *pid, time),
         _ => Record::at(Kind::AcceptFailed, time),
     }
 }

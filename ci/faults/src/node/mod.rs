@@ -1,7 +1,8 @@
 //! One server under test, in a process of its own. Commands come as lines on standard input: `quiet`, `pause`, `resume`,
-//! `stop`; the end of the input, and SIGTERM, stop it too.
+//! `remove PID`, `add PID`, `stop`; the end of the input, and SIGTERM, stop it too.
 
 mod listen;
+mod membership;
 mod receiver;
 mod sender;
 
@@ -11,11 +12,11 @@ use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use clap::Args;
-use cluster::{Config, DownReason, Pid, Split};
+use cluster::{Config, DownReason, DropReason, Pid, Split};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use signal_hook::consts::SIGTERM;
 use signal_hook::iterator::Signals;
@@ -43,6 +44,13 @@ pub struct Arguments {
     pub rate: u64,
 }
 
+/// Something that the server's own thread is to do.
+enum Order {
+    Remove(Pid),
+    Add(Pid),
+    Stop,
+}
+
 /// Switches that the commands set and the threads look at.
 #[derive(Default)]
 struct Switches {
@@ -50,6 +58,8 @@ struct Switches {
     quiet: AtomicBool,
     /// Read nothing for now.
     paused: AtomicBool,
+    /// Who is a peer just now.
+    roster: membership::Roster,
 }
 
 /// The path of a log of a run.
@@ -68,12 +78,24 @@ pub fn reason(reason: &DownReason) -> u64 {
     }
 }
 
+/// A reason as it stands in a log.
+pub fn drop_reason(reason: &DropReason) -> u64 {
+    match reason {
+        DropReason::Expired => EXPIRED,
+        DropReason::BestEffort => BEST_EFFORT,
+        DropReason::PeerRemoved => PEER_REMOVED,
+        _ => 4,
+    }
+}
+
 /// Runs the server until it is told to stop.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Without the conductor nobody would ever stop it.
     set_parent_process_death_signal(Some(Signal::KILL)).context(|| "cannot be bound to the conductor".to_owned())?;
     let log = |what| Log::create(&log_path(&arguments.logs, arguments.pid, arguments.run, what));
     let (sent, received, mut events_log) = (log("sent")?, log("received")?, log("events")?);
+    let mut members_log = log("members")?;
+    events_log.write(Record::at(Kind::Running, now()))?;
     let signals = Signals::new([SIGTERM]).context(|| "cannot listen to signals".to_owned())?;
     let config = Config::from_file(&arguments.config).map_err(|error| Failure(error.to_string()))?;
     let node = cluster::start(arguments.pid, &config).map_err(|error| Failure(error.to_string()))?;
@@ -97,7 +119,15 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         move || listen::listen(events, events_log, &listening)
     })?;
 
-    wait_for_stop(&switches, signals)?;
+    let orders = orders(&switches, signals)?;
+    // Nobody gives orders any more: that is an order to stop, too.
+    while let Ok(order) = orders.recv() {
+        match order {
+            Order::Remove(pid) => membership::remove(&mut handle, pid, &switches.roster, &mut members_log)?,
+            Order::Add(pid) => membership::add(&mut handle, pid, &config, &switches.roster, &mut members_log)?,
+            Order::Stop => break,
+        }
+    }
     switches.quiet.store(true, Ordering::Relaxed);
     switches.paused.store(false, Ordering::Relaxed);
     joined(sender.join())?;
@@ -114,37 +144,53 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     for peer in handle.stats() {
         log.add(Record::about(Kind::Account, peer.pid, now()).with(peer.messages_out, peer.messages_in));
+        log.add(Record::about(Kind::Perished, peer.pid, now()).with(peer.dropped_expired, peer.dropped_best_effort));
+        log.add(Record::about(Kind::GivenUp, peer.pid, now()).with(peer.dropped_removed, peer.dropped_stopped));
     }
     log.write(Record::at(Kind::Stopped, now()).with(took, 0))?;
     Ok(())
 }
 
-/// Does what the commands say, until one says stop.
-fn wait_for_stop(switches: &Arc<Switches>, mut signals: Signals) -> Result<(), Failure> {
-    let (stop, stopped) = channel();
-    let by_signal = stop.clone();
+/// What the commands say, until one says stop.
+fn orders(switches: &Arc<Switches>, mut signals: Signals) -> Result<Receiver<Order>, Failure> {
+    let (order, orders) = channel();
+    let by_signal = order.clone();
     spawn("signals", move || {
         if signals.forever().next().is_some() {
-            let _ = by_signal.send(());
+            let _ = by_signal.send(Order::Stop);
         }
     })?;
     let switches = switches.clone();
-    spawn("commands", move || obey(&switches, &stop))?;
-    let _ = stopped.recv();
-    Ok(())
+    spawn("commands", move || obey(&switches, &order))?;
+    Ok(orders)
 }
 
-fn obey(switches: &Switches, stop: &Sender<()>) {
-    for line in io::stdin().lock().lines() {
-        match line.as_deref() {
-            Ok("quiet") => switches.quiet.store(true, Ordering::Relaxed),
-            Ok("pause") => switches.paused.store(true, Ordering::Relaxed),
-            Ok("resume") => switches.paused.store(false, Ordering::Relaxed),
+fn obey(switches: &Switches, order: &Sender<Order>) {
+    for line in io::stdin().lock().lines().map_while(Result::ok) {
+        let words: Vec<&str> = line.split(' ').collect();
+        // Nobody listens any more when a signal came first.
+        let _ = match words[..] {
+            ["quiet"] => {
+                switches.quiet.store(true, Ordering::Relaxed);
+                continue;
+            }
+            ["pause"] => {
+                switches.paused.store(true, Ordering::Relaxed);
+                continue;
+            }
+            ["resume"] => {
+                switches.paused.store(false, Ordering::Relaxed);
+                continue;
+            }
+            [what, pid] => match (what, pid.parse()) {
+                ("remove", Ok(pid)) => order.send(Order::Remove(pid)),
+                ("add", Ok(pid)) => order.send(Order::Add(pid)),
+                _ => break,
+            },
             _ => break,
-        }
+        };
     }
-    // Nobody listens any more when a signal came first.
-    let _ = stop.send(());
+    let _ = order.send(Order::Stop);
 }
 
 fn spawn<T: Send + 'static>(
@@ -157,3 +203,8 @@ fn spawn<T: Send + 'static>(
 fn joined<T>(result: thread::Result<Result<T, Failure>>) -> Result<T, Failure> {
     result.unwrap_or_else(|_| Err(Failure("a thread of the server panicked; its words stand above".to_owned())))
 }
+
+/// The reasons as they stand in a log.
+pub const EXPIRED: u64 = 1;
+pub const BEST_EFFORT: u64 = 2;
+pub const PEER_REMOVED: u64 = 3;

@@ -16,7 +16,7 @@ use crate::payload::{self, Stream};
 
 /// Receives until the server has stopped and everything was taken.
 pub fn receive(mut inbox: Inbox, log: Log, switches: &Switches) -> Result<(), Failure> {
-    let mut receiver = Receiver { log, runs: HashMap::new(), latencies: HashMap::new() };
+    let mut receiver = Receiver { log, switches, runs: HashMap::new(), latencies: HashMap::new() };
     let mut latencies_due = now() + SECOND;
     while !inbox.is_stopped() {
         if switches.paused.load(Ordering::Relaxed) {
@@ -34,14 +34,15 @@ pub fn receive(mut inbox: Inbox, log: Log, switches: &Switches) -> Result<(), Fa
     receiver.log.write(Record::at(Kind::Drained, now())).context(|| "cannot write the log".to_owned())
 }
 
-struct Receiver {
+struct Receiver<'s> {
     log: Log,
+    switches: &'s Switches,
     /// Consecutive messages of a stream that are not in the log yet: the first, the last, and when that came.
     runs: HashMap<(Pid, u32, Stream), (u64, u64, u64)>,
     latencies: HashMap<Pid, Histogram<u64>>,
 }
 
-impl Receiver {
+impl Receiver<'_> {
     fn take(&mut self, envelope: &EnvelopeRef<'_>) {
         let time = now();
         let sent = payload::read(envelope.msg);
@@ -51,6 +52,10 @@ impl Receiver {
             return;
         };
         let sequence = header.sequence;
+        if self.switches.roster.is_uninvited(header.pid, header.sent_at) {
+            let record = Record::about(Kind::Uninvited, header.pid, time).with(sequence, 0);
+            self.log.add(Record { run: header.run, stream: header.stream, ..record });
+        }
         let latencies = self.latencies.entry(header.pid).or_insert_with(histogram);
         latencies.saturating_record(time.saturating_sub(header.sent_at));
         let key = (header.pid, header.run, header.stream);

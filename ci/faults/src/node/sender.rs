@@ -4,10 +4,11 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use cluster::{BROADCAST, Envelope, Outbox, Pid, Recipients, SendError};
+use cluster::{BROADCAST, Envelope, FlushError, Outbox, Pid, Recipients, SendError};
 
 use super::Switches;
-use crate::clock::{SECOND, now};
+use super::membership::{Membership, Moment};
+use crate::clock::{MILLISECOND, SECOND, now};
 use crate::failure::Failure;
 use crate::log::{Kind, Log, Record};
 use crate::payload::{self, HEADER_BYTES, Header, Stream};
@@ -23,13 +24,15 @@ pub struct Plan {
 
 /// Sends until it is to be quiet. Never waits for room: a peer that has none gets a gap in its numbers, and the log says so.
 pub fn send(outbox: Outbox, peers: &[Pid], plan: &Plan, log: Log, switches: &Switches) -> Result<(), Failure> {
-    let streams = [Stream::Normal, Stream::Urgent, Stream::Broadcast];
     let mut sender = Sender {
         outbox,
         plan,
         log,
+        switches,
         numberings: (peers.iter())
-            .flat_map(|peer| streams.map(|stream| Numbering { peer: *peer, stream, next: 1, reserved: 1, run: None }))
+            .flat_map(|peer| {
+                Stream::ALL.map(|stream| Numbering { peer: *peer, stream, next: 1, reserved: 1, run: None })
+            })
             .collect(),
         random: Random::new(plan.pid << 32 | u64::from(plan.run)),
         message: Vec::new(),
@@ -38,6 +41,7 @@ pub fn send(outbox: Outbox, peers: &[Pid], plan: &Plan, log: Log, switches: &Swi
     let mut sent = 0;
     let mut begin = now();
     let mut turn = 0;
+    let mut flush_due = begin + FLUSH_PERIOD;
     while !switches.quiet.load(Ordering::Relaxed) {
         sender.began = now();
         let by_now = u128::from(sender.began - begin) * u128::from(plan.rate) / u128::from(SECOND);
@@ -55,6 +59,10 @@ pub fn send(outbox: Outbox, peers: &[Pid], plan: &Plan, log: Log, switches: &Swi
         }
         sent += due - left;
         sender.finish_tick()?;
+        if now() >= flush_due {
+            sender.flush()?;
+            flush_due = now() + FLUSH_PERIOD;
+        }
         thread::sleep(TICK);
     }
     sender.log.write(Record::at(Kind::Quiet, now()))?;
@@ -65,7 +73,8 @@ struct Sender<'p> {
     outbox: Outbox,
     plan: &'p Plan,
     log: Log,
-    /// Three for each peer, in the order of [`Stream`].
+    switches: &'p Switches,
+    /// One for each peer and stream, in the order of both.
     numberings: Vec<Numbering>,
     random: Random,
     message: Vec<u8>,
@@ -88,12 +97,17 @@ impl Sender<'_> {
     /// Sends one envelope, to the peer of this index or to all; returns to how many.
     fn one(&mut self, index: usize, peers: &[Pid]) -> Result<u64, Failure> {
         if self.random.one_in(BROADCASTS) {
-            let all: Vec<usize> = (0..peers.len()).map(|peer| 3 * peer + 2).collect();
+            let all: Vec<usize> = (0..peers.len()).map(|peer| place(peer, Stream::Broadcast)).collect();
             self.send(&all, BROADCAST)?;
             return Ok(peers.len() as u64);
         }
-        let stream = if self.random.one_in(URGENT) { Stream::Urgent } else { Stream::Normal };
-        self.send(&[3 * index + usize::from(stream.code())], peers[index])?;
+        let stream = match self.random.between(0, 16) {
+            0 | 1 => Stream::Urgent,
+            2 => Stream::Timed,
+            3 => Stream::Once,
+            _ => Stream::Normal,
+        };
+        self.send(&[place(index, stream)], peers[index])?;
         Ok(1)
     }
 
@@ -114,9 +128,14 @@ impl Sender<'_> {
         let length = self.length(stream);
         payload::write(&header, length, &mut self.message);
         let mut draft = Envelope::to(recipients).id(sequence as i64);
-        if stream == Stream::Urgent {
-            draft = draft.urgent();
-        }
+        draft = match stream {
+            Stream::Urgent => draft.urgent(),
+            Stream::Timed => draft.ttl(self.time_to_live()),
+            Stream::Once => draft.best_effort(),
+            Stream::Normal | Stream::Broadcast => draft,
+        };
+        let peers = to.iter().map(|index| self.numberings[*index].peer);
+        let before: Vec<Moment> = peers.map(|peer| self.switches.roster.look(peer)).collect();
         // A long one is handed over, and travels by reference; a short one is copied into the stream.
         let result = if length > BY_REFERENCE {
             self.outbox.try_send(draft.body(std::mem::take(&mut self.message)))
@@ -124,18 +143,54 @@ impl Sender<'_> {
             self.outbox.try_send(draft.body(&self.message[..]))
         };
         let failed = result.err();
-        for index in to {
+        for (index, before) in to.iter().zip(before) {
             let numbering = &mut self.numberings[*index];
             let outcome = failed.as_ref().map_or(Kind::Accepted, |error| outcome(error, numbering.peer));
+            let membership = self.switches.roster.since(numbering.peer, before);
+            let outcome = match (outcome, membership) {
+                // Who sends to all is not told who that was.
+                (Kind::Accepted, Membership::WasNot) if recipients == BROADCAST => Kind::Unknown,
+                (Kind::Accepted, Membership::Changed) if recipients == BROADCAST => Kind::Uncertain,
+                (Kind::Accepted, Membership::WasNot) => Kind::Misaddressed,
+                (Kind::Unknown, Membership::Was) => Kind::GivenBack,
+                _ => outcome,
+            };
             numbering.note(outcome, sequence, self.began, &mut self.log);
         }
+        Ok(())
+    }
+
+    /// Mostly enough for a link that is up, and never for one that is down for long.
+    fn time_to_live(&mut self) -> Duration {
+        Duration::from_nanos(self.random.between(MILLISECOND, SECOND / 2))
+    }
+
+    /// Waits a moment for everything to be acknowledged, and writes down what is.
+    fn flush(&mut self) -> Result<(), Failure> {
+        let begin = now();
+        let roster = &self.switches.roster;
+        let before: Vec<Moment> = self.numberings.iter().map(|each| roster.look(each.peer)).collect();
+        let missing = match self.outbox.flush(FLUSH_PATIENCE) {
+            Ok(()) => Vec::new(),
+            Err(FlushError::Timeout { pids }) => pids,
+            Err(_) => return Ok(()),
+        };
+        let end = now();
+        // What waited for a peer that is being removed is given up, and need not be waited for.
+        let was_peer = |each: &Numbering, before| roster.since(each.peer, before) == Membership::Was;
+        let each = self.numberings.iter().zip(before);
+        for (numbering, _) in each.filter(|(each, before)| !missing.contains(&each.peer) && was_peer(each, *before)) {
+            let record = Record::about(Kind::Flushed, numbering.peer, end).with(numbering.next - 1, begin);
+            self.log.add(Record { stream: numbering.stream, ..record });
+        }
+        self.log.flush()?;
         Ok(())
     }
 
     fn length(&mut self, stream: Stream) -> usize {
         // Long ones come a few times a second whatever the rate is: they are to be there, not to fill the network.
         let long = self.plan.rate / LONG_EACH_SECOND + 1;
-        let (least, end) = if stream == Stream::Normal && self.random.one_in(long) {
+        let (least, end) = if stream != Stream::Broadcast && stream != Stream::Urgent && self.random.one_in(long) {
             if self.random.one_in(4) { (100_000, 400_000) } else { (17_000, 100_000) }
         } else {
             (HEADER_BYTES as u64, 160)
@@ -170,6 +225,11 @@ impl Numbering {
     }
 }
 
+/// Where the numbering of a stream to the peer of this index is.
+fn place(peer: usize, stream: Stream) -> usize {
+    peer * Stream::ALL.len() + usize::from(stream.code())
+}
+
 /// What became of the envelope for `peer`, when the call failed for somebody.
 fn outcome(error: &SendError, peer: Pid) -> Kind {
     let failed = match error.recipients() {
@@ -179,6 +239,9 @@ fn outcome(error: &SendError, peer: Pid) -> Kind {
     match error {
         _ if !failed => Kind::Accepted,
         SendError::Full { .. } => Kind::Full,
+        SendError::UnknownPid { pid, .. } if *pid == peer => Kind::Unknown,
+        // Somebody else was removed meanwhile; whoever failed before had no room.
+        SendError::UnknownPid { .. } => Kind::Full,
         _ => Kind::GivenBack,
     }
 }
@@ -186,10 +249,10 @@ fn outcome(error: &SendError, peer: Pid) -> Kind {
 const TICK: Duration = Duration::from_millis(4);
 /// One envelope in so many goes to everybody.
 const BROADCASTS: u64 = 32;
-/// One envelope in so many is urgent.
-const URGENT: u64 = 8;
 /// Numbers that are reserved at once.
 const RESERVED: u64 = 100_000;
 /// Long envelopes each second.
 const LONG_EACH_SECOND: u64 = 10;
+const FLUSH_PERIOD: u64 = 700 * MILLISECOND;
+const FLUSH_PATIENCE: Duration = Duration::from_millis(40);
 const BY_REFERENCE: usize = 16 * 1024;

@@ -51,6 +51,7 @@ fn shape(kind: Kind, random: &mut Random) -> (u64, u64) {
         Kind::Throttle => (random.between(1_000, 6_000), random.between(2, 50)),
         Kind::Slow => (random.between(500, 8_000), amount),
         Kind::Descriptors => (random.between(300, 4_000), amount),
+        Kind::Remove => (random.between(1, 3_000), amount),
         Kind::Memory => (random.between(500, 6_000), random.between(96, 192)),
     }
 }
@@ -60,7 +61,7 @@ fn excludes(active: &Fault, fault: &Fault) -> bool {
     let same_node = active.node == fault.node;
     match fault.kind {
         _ if active.kind.is_of_process() && fault.kind.is_of_process() => same_node,
-        Kind::OneWay => active.kind == Kind::OneWay && same_node && active.other == fault.other,
+        Kind::OneWay | Kind::Remove => active.kind == fault.kind && same_node && active.other == fault.other,
         kind => active.kind == kind && same_node && kind != Kind::Reset,
     }
 }

@@ -26,11 +26,13 @@ pub enum Kind {
     Descriptors,
     /// No more than `amount` MiB of memory beyond what is in use.
     Memory,
+    /// `node` removes its peer `other`, and adds it again.
+    Remove,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Kill,
         Kind::Leave,
         Kind::Stop,
@@ -41,6 +43,7 @@ impl Kind {
         Kind::Slow,
         Kind::Descriptors,
         Kind::Memory,
+        Kind::Remove,
     ];
 
     pub fn name(self) -> &'static str {
@@ -55,6 +58,7 @@ impl Kind {
             Kind::Slow => "slow consumer",
             Kind::Descriptors => "no descriptors",
             Kind::Memory => "memory limit",
+            Kind::Remove => "peer removed, added",
         }
     }
 
@@ -70,7 +74,7 @@ impl Kind {
 
     /// Whether it is between `node` and `other`, and not about all connections of `node`.
     pub fn is_of_pair(self) -> bool {
-        matches!(self, Kind::OneWay | Kind::Reset)
+        matches!(self, Kind::OneWay | Kind::Reset | Kind::Remove)
     }
 
     /// Whether the server is another run afterwards.
@@ -106,6 +110,8 @@ pub struct Injected {
     pub other: Option<u64>,
     /// Before it began.
     pub begin: u64,
+    /// When it had begun: what makes a fault, `ip` or `tc`, may take its time.
+    pub in_force: u64,
     /// After it ended; the time at which a killed server was started again is before this.
     pub end: u64,
     pub amount: u64,

@@ -61,7 +61,7 @@ pub fn resets(report: &Report) -> Vec<Figure> {
 /// Everything is accounted for, and traffic resumes.
 pub fn kills(report: &Report) -> Vec<Figure> {
     let account = &report.account;
-    let accounted = account.arrived + account.died_with_receiver + account.died_with_sender + account.undelivered;
+    let accounted = account.total();
     let resumes = &report.measured.resumes;
     vec![
         figure("restarts", report.injected.values().sum::<u64>() as f64, None),

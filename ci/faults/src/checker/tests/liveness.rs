@@ -124,3 +124,26 @@ fn traffic_that_stands_still_is_noticed() {
     session.fault(plan::Kind::Slow, 2, None, 12_000, 18_000);
     assert_eq!(session.broken(), []);
 }
+
+#[test]
+fn a_fault_that_takes_its_time_is_noticed_from_when_it_is_there() {
+    for (down, broken) in [(12_400, vec![]), (12_600, vec![Promise::DownInTime])] {
+        let mut session = steady();
+        session.fault(plan::Kind::Stop, 2, None, 10_000, 20_000);
+        session.journal.faults[0].in_force = 11_000 * MILLISECOND;
+        session.events(1, 1, vec![entry(Kind::Down, 2, down)]);
+        assert_eq!(session.broken(), broken, "{down}");
+    }
+}
+
+#[test]
+fn a_restart_begins_when_the_program_runs() {
+    for (first, broken) in [(12_499, vec![]), (12_501, vec![Promise::ResumeInTime])] {
+        let mut session = restarted(first);
+        session.journal.quiet_at = 14_000 * MILLISECOND;
+        session.journal.runs.iter_mut().for_each(|run| run.ended = run.ended.max(15_000 * MILLISECOND));
+        session.journal.runs[1].ended = 10_010 * MILLISECOND;
+        session.events(2, 2, vec![entry(Kind::Running, 0, 11_499)]);
+        assert_eq!(session.broken(), broken, "{first}");
+    }
+}

@@ -9,6 +9,8 @@ use crate::checker::violation::Promise;
 use crate::clock::MILLISECOND;
 use crate::journal::{End, Journal, Run};
 use crate::log::{Kind, Record};
+use crate::node::{BEST_EFFORT, EXPIRED, PEER_REMOVED};
+use crate::payload::Stream;
 use crate::plan::{self, Injected};
 
 #[derive(Default)]
@@ -68,13 +70,45 @@ impl Session {
         self.events(pid, run, vec![record]);
     }
 
+    /// The same on another stream than the normal one.
+    pub fn sends_on(&mut self, stream: Stream, pid: Pid, to: Pid, first: u64, last: u64, time: u64) {
+        let reserved = entry(Kind::Reserved, to, time).with(last + 100, 0);
+        let accepted = entry(Kind::Accepted, to, time).with(first, last);
+        self.events(pid, 1, [reserved, accepted].map(|record| Record { stream, ..record }).to_vec());
+    }
+
+    pub fn gets_on(&mut self, stream: Stream, pid: Pid, from: Pid, first: u64, last: u64, time: u64) {
+        let record = Record { run: 1, stream, ..entry(Kind::Received, from, time).with(first, last) };
+        self.events(pid, 1, vec![record]);
+    }
+
+    /// The first run of a server removes a peer that had not acknowledged so many messages, and adds it again.
+    pub fn removes(&mut self, pid: Pid, peer: Pid, time: u64, messages: u64, added: u64) {
+        let removed = entry(Kind::Removed, peer, time + 1).with(messages, 0);
+        let records = vec![entry(Kind::Removing, peer, time), removed, entry(Kind::Added, peer, added)];
+        self.events(pid, 1, records);
+    }
+
+    /// What the statistics of the first run of a server say to be given up: stale, best effort, removed.
+    pub fn losses(&mut self, pid: Pid, peer: Pid, expired: u64, best_effort: u64, removed: u64) {
+        let counts = [(EXPIRED, expired), (BEST_EFFORT, best_effort), (PEER_REMOVED, removed)];
+        let told = counts.map(|(reason, count)| entry(Kind::Dropped, peer, 8_000).with(count, reason));
+        self.events(pid, 1, told.to_vec());
+        let perished = entry(Kind::Perished, peer, 9_000).with(expired, best_effort);
+        self.events(pid, 1, vec![perished, entry(Kind::GivenUp, peer, 9_000).with(removed, 0)]);
+    }
+
+    pub fn flushes(&mut self, pid: Pid, peer: Pid, last: u64, time: u64) {
+        self.events(pid, 1, vec![entry(Kind::Flushed, peer, time).with(last, time * MILLISECOND)]);
+    }
+
     pub fn events(&mut self, pid: Pid, run: u32, records: Vec<Record>) {
         self.records.extend(records.into_iter().map(|record| (pid, run, record)));
     }
 
     pub fn fault(&mut self, kind: plan::Kind, pid: Pid, other: Option<Pid>, begin: u64, end: u64) {
         let (begin, end) = (begin * MILLISECOND, end * MILLISECOND);
-        self.journal.faults.push(Injected { kind, pid, other, begin, end, amount: 0 });
+        self.journal.faults.push(Injected { kind, pid, other, begin, in_force: begin, end, amount: 0 });
     }
 
     pub fn report(&self) -> Report {

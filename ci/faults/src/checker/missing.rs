@@ -1,0 +1,108 @@
+//! What never arrived must be in the accounts of its sender: as stale, as best effort, as given up with a removed peer, or as
+//! undelivered at the stop.
+
+use cluster::Pid;
+
+use super::delivery::Account;
+use super::facts::{Facts, Losses, RunFacts};
+use super::spans::Span;
+use super::violation::{Promise, Violation};
+use crate::journal::End;
+use crate::payload::Stream;
+
+/// What one run sent to one peer and never arrived; without what died with a receiver.
+#[derive(Debug, Default)]
+pub struct Missing {
+    /// What was followed by nothing that arrived, and must not be given up.
+    pub tail: Vec<Span>,
+    /// The same, but sent before the recipient was removed.
+    pub tail_of_removed: u64,
+    /// What was sent before the recipient was removed, and followed by something that arrived.
+    pub gaps_of_removed: u64,
+    /// What had a time to live.
+    pub timed: u64,
+    /// What was best effort.
+    pub once: u64,
+}
+
+impl Missing {
+    /// Notes so many messages that may be given up.
+    pub fn perishable(&mut self, stream: Stream, count: u64) {
+        match stream {
+            Stream::Timed => self.timed += count,
+            _ => self.once += count,
+        }
+    }
+}
+
+/// Compares what is missing with what the sender has counted.
+pub fn check(
+    facts: &Facts,
+    sender: &RunFacts,
+    recipient: Pid,
+    missing: &Missing,
+    account: &mut Account,
+    violations: &mut Vec<Violation>,
+) {
+    let tail: u64 = missing.tail.iter().map(Span::count).sum();
+    let of_removed = missing.tail_of_removed + missing.gaps_of_removed;
+    if sender.died() {
+        // Nobody knows what it had counted.
+        account.died_with_sender += tail + missing.tail_of_removed;
+        account.removed += missing.gaps_of_removed;
+        account.perished += missing.timed + missing.once;
+        return;
+    }
+    let losses = sender.losses.get(&recipient).copied().unwrap_or_default();
+    let removed: u64 = sender.removals_of(recipient).map(|removal| removal.messages).sum();
+    let undelivered = sender.undelivered.get(&recipient).copied().unwrap_or_default();
+    // What may be given up can also be what a removal or the stop has counted.
+    let counted = missing.timed.min(losses.expired) + missing.once.min(losses.best_effort);
+    let uncounted = missing.timed + missing.once - counted;
+    account.perished += counted;
+    account.undelivered += tail.min(undelivered);
+    account.removed += (of_removed + uncounted).min(removed + undelivered - tail.min(undelivered));
+    let (pid, run) = (sender.run.pid, sender.run.run);
+    if tail > undelivered {
+        let text = format!(
+            "{tail} messages from {pid} (run {run}) to {recipient} never arrived, its stop reported {undelivered} as \
+             undelivered; the first are {}",
+            missing
+                .tail
+                .iter()
+                .take(3)
+                .map(|span| format!("{}..={}", span.first, span.last))
+                .collect::<Vec<_>>()
+                .join(", ")
+        );
+        violations.push(Violation { promise: Promise::NoLoss, time: missing.tail[0].time, text });
+    } else if tail + of_removed + uncounted > undelivered + removed {
+        let text = format!(
+            "to {recipient}, {tail} messages of {pid} (run {run}) never arrived, {of_removed} sent before a removal, \
+             {uncounted} more that may be given up than were counted so; its stop reported {undelivered}, its removals \
+             {removed}"
+        );
+        violations.push(Violation { promise: Promise::NoLoss, time: sender.run.ended, text });
+    }
+    if removed + undelivered == 0 && is_exact(facts, sender, recipient) {
+        let Losses { expired, best_effort, .. } = losses;
+        for (what, is, says) in [("stale", missing.timed, expired), ("best effort", missing.once, best_effort)] {
+            if says > is {
+                let text =
+                    format!("{pid} (run {run}) gave up {says} messages to {recipient} as {what}, and {is} are missing");
+                violations.push(Violation { promise: Promise::Perished, time: sender.run.ended, text });
+            }
+        }
+    }
+}
+
+/// Whether everything that is missing was given up by the sender, and the other way round: there was one run of the
+/// recipient all the time, which read everything, and neither has removed the other. What is best effort may else have
+/// arrived although its sender could not know.
+fn is_exact(facts: &Facts, sender: &RunFacts, recipient: Pid) -> bool {
+    let overlaps = |run: &&RunFacts| run.run.spawned <= sender.run.ended && run.run.ended >= sender.run.spawned;
+    let mut receivers = facts.runs_of(recipient).filter(overlaps);
+    let (Some(receiver), None) = (receivers.next(), receivers.next()) else { return false };
+    let stayed = receiver.run.ended >= sender.run.ended || receiver.run.ended >= facts.journal.quiet_at;
+    receiver.run.end == End::Stopped && stayed && receiver.removals_of(sender.run.pid).next().is_none()
+}

@@ -1,0 +1,221 @@
+//! What the conductor did, as the checker reads it.
+
+mod entry;
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use cluster::Pid;
+use serde::{Deserialize, Serialize};
+
+pub use entry::{Entry, Writer};
+
+use crate::failure::{Context, Failure};
+use crate::plan::Injected;
+
+/// One session of faults.
+#[derive(Clone, Debug, Default)]
+pub struct Journal {
+    pub seed: u64,
+    /// Messages each second of each server.
+    pub rate: u64,
+    pub pids: Vec<Pid>,
+    pub inbox_bytes: u64,
+    pub outbox_bytes: u64,
+    /// When the servers were told to send nothing more. What happens afterwards belongs to the end of the session.
+    pub quiet_at: u64,
+    pub runs: Vec<Run>,
+    pub faults: Vec<Injected>,
+    /// Times at which the conductor itself was not let run: the whole machine had no time then.
+    pub stalls: Vec<(u64, u64)>,
+    /// What servers said on standard error: they have nothing to say.
+    pub complaints: Vec<String>,
+    /// What the conductor met that kept it from doing as planned; it says nothing about the servers.
+    pub hitches: Vec<String>,
+    /// Servers that were not up in time: when, which, and what could be seen then.
+    pub long_starts: Vec<(u64, Pid, u32, String)>,
+    /// Why the session did not come to its end. Everything until then is judged.
+    pub ended_early: Option<String>,
+}
+
+/// One process of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    pub pid: Pid,
+    /// 1, 2, 3 … for each server.
+    pub run: u32,
+    pub spawned: u64,
+    /// When it was known to be gone.
+    pub ended: u64,
+    pub end: End,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// It runs.
+    Running,
+    /// By our SIGKILL.
+    Killed,
+    /// As it was told to.
+    Stopped,
+    /// By itself, or because it did not stop.
+    Crashed(String),
+}
+
+impl Journal {
+    /// What is on disk of a session, however it ended.
+    pub fn read(folder: &Path) -> Result<Journal, Failure> {
+        let path = folder.join(FILE);
+        let text = fs::read(&path).context(|| format!("cannot read {}", path.display()))?;
+        let mut journal = Journal::from_lines(&text).context(|| path.display().to_string())?;
+        for pid in journal.pids.clone() {
+            let said = match fs::read(errors_path(folder, pid)) {
+                Ok(said) => said,
+                Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+                Err(error) => return Err(Failure(format!("cannot read what {pid} said: {error}"))),
+            };
+            if !said.is_empty() {
+                journal.complaints.push(format!("{pid}: {}", String::from_utf8_lossy(&said).trim()));
+            }
+        }
+        Ok(journal)
+    }
+
+    fn from_lines(text: &[u8]) -> Result<Journal, Failure> {
+        let mut journal = Journal::default();
+        let mut finished = false;
+        let mut latest = 0;
+        // What comes after the last end of a line was being written when the conductor was killed.
+        for line in text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
+            let entry: Entry = serde_json::from_slice(line)?;
+            latest = latest.max(entry.time());
+            finished |= matches!(entry, Entry::Finished { .. });
+            journal.take(entry);
+        }
+        if !finished && journal.ended_early.is_none() {
+            journal.ended_early = Some("the conductor was killed: its journal has no end".to_owned());
+        }
+        if journal.quiet_at == 0 {
+            journal.quiet_at = latest;
+        }
+        // Processes do not outlive the conductor, nor do faults.
+        for run in journal.runs.iter_mut().filter(|run| run.end == End::Running) {
+            (run.ended, run.end) = (latest, End::Killed);
+        }
+        for fault in journal.faults.iter_mut().filter(|fault| fault.end == u64::MAX) {
+            fault.end = latest.max(fault.begin);
+        }
+        Ok(journal)
+    }
+
+    fn take(&mut self, entry: Entry) {
+        match entry {
+            Entry::Session { seed, rate, pids, inbox_bytes, outbox_bytes, .. } => {
+                (self.seed, self.rate, self.pids) = (seed, rate, pids);
+                (self.inbox_bytes, self.outbox_bytes) = (inbox_bytes, outbox_bytes);
+            }
+            Entry::Spawned { at, pid, run } => {
+                self.runs.push(Run { pid, run, spawned: at, ended: u64::MAX, end: End::Running });
+            }
+            Entry::Ended { at, pid, run, end } => {
+                for each in self.runs.iter_mut().filter(|each| (each.pid, each.run) == (pid, run)) {
+                    (each.ended, each.end) = (at, end.clone());
+                }
+            }
+            Entry::Began { injected, .. } => self.faults.push(injected),
+            Entry::InForce { fault, at } => {
+                if let Some(fault) = self.faults.get_mut(fault) {
+                    fault.in_force = at;
+                }
+            }
+            Entry::Over { fault, at } => {
+                if let Some(fault) = self.faults.get_mut(fault) {
+                    fault.end = at;
+                }
+            }
+            Entry::Stalled { from, to } => self.stalls.push((from, to)),
+            Entry::LongStart { at, pid, run, text } => self.long_starts.push((at, pid, run, text)),
+            Entry::Hitch { text, .. } => self.hitches.push(text),
+            Entry::Quiet { at } => self.quiet_at = at,
+            Entry::EndedEarly { at, why } => {
+                if self.quiet_at == 0 {
+                    self.quiet_at = at;
+                }
+                self.ended_early = Some(why);
+            }
+            Entry::Alive { .. } | Entry::Finished { .. } => {}
+        }
+    }
+}
+
+/// Where the standard error of a server goes.
+pub fn errors_path(folder: &Path, pid: Pid) -> PathBuf {
+    folder.join(format!("{pid}.stderr"))
+}
+
+const FILE: &str = "journal.jsonl";
+
+#[cfg(test)]
+mod tests {
+    use super::{End, Entry, Journal};
+    use crate::plan::{Injected, Kind};
+
+    fn lines(entries: &[Entry]) -> Vec<u8> {
+        entries.iter().flat_map(|entry| entry.line().unwrap()).collect()
+    }
+
+    fn entries() -> Vec<Entry> {
+        let injected =
+            Injected { kind: Kind::Kill, pid: 1, other: None, begin: 20, in_force: 20, end: u64::MAX, amount: 0 };
+        vec![
+            Entry::Session { at: 5, seed: 9, rate: 100, pids: vec![1, 2], inbox_bytes: 1, outbox_bytes: 2 },
+            Entry::Spawned { at: 10, pid: 1, run: 1 },
+            Entry::Spawned { at: 11, pid: 2, run: 1 },
+            Entry::Began { fault: 0, injected },
+            Entry::Ended { at: 21, pid: 1, run: 1, end: End::Killed },
+            Entry::Spawned { at: 30, pid: 1, run: 2 },
+            Entry::InForce { fault: 0, at: 22 },
+            Entry::Over { fault: 0, at: 31 },
+            Entry::Began { fault: 1, injected: Injected { begin: 40, ..injected } },
+            Entry::Stalled { from: 41, to: 44 },
+            Entry::Hitch { at: 45, text: "cannot".to_owned() },
+            Entry::Alive { at: 50 },
+        ]
+    }
+
+    #[test]
+    fn a_journal_without_an_end_says_so_and_can_be_judged() {
+        let mut text = lines(&entries());
+        let whole = Journal::from_lines(&text).unwrap();
+        assert_eq!((whole.seed, whole.quiet_at, whole.hitches.len()), (9, 50, 1));
+        assert_eq!(whole.stalls, [(41, 44)]);
+        let runs: Vec<_> = whole.runs.iter().map(|run| (run.pid, run.run, run.ended, run.end.clone())).collect();
+        assert_eq!(runs, [(1, 1, 21, End::Killed), (2, 1, 50, End::Killed), (1, 2, 50, End::Killed)]);
+        let times: Vec<_> = whole.faults.iter().map(|fault| (fault.begin, fault.in_force, fault.end)).collect();
+        assert_eq!(times, [(20, 22, 31), (40, 20, 50)]);
+        assert!(whole.ended_early.unwrap().contains("no end"));
+        // Killed in the middle of a line.
+        text.extend_from_slice(b"{\"what\":\"alive\",\"at\":6");
+        assert_eq!(Journal::from_lines(&text).unwrap().quiet_at, 50);
+    }
+
+    #[test]
+    fn a_journal_that_ended_early_has_the_reason() {
+        let mut entries = entries();
+        entries.push(Entry::EndedEarly { at: 60, why: "tc is gone".to_owned() });
+        entries.push(Entry::Ended { at: 61, pid: 2, run: 1, end: End::Killed });
+        let journal = Journal::from_lines(&lines(&entries)).unwrap();
+        assert_eq!((journal.ended_early.as_deref(), journal.quiet_at), (Some("tc is gone"), 60));
+    }
+
+    #[test]
+    fn a_journal_with_an_end_has_nothing_to_say() {
+        let mut entries = entries();
+        entries.extend([Entry::Quiet { at: 60 }, Entry::Finished { at: 70 }]);
+        let journal = Journal::from_lines(&lines(&entries)).unwrap();
+        assert_eq!((journal.ended_early, journal.quiet_at), (None, 60));
+    }
+}

@@ -1,0 +1,90 @@
+//! Listening sockets, watched through epoll, so that the ring holds none of them.
+//!
+//! What is under way on a ring keeps its file open until the kernel has torn the ring down. After a SIGKILL that waits for a
+//! grace period of RCU: some milliseconds, but seconds while a task of low priority that the kernel waits for gets no
+//! processor. An accept on the ring would keep the address in use for so long, and a successor could not start. Epoll
+//! keeps nothing open: the listener goes with the process.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use super::SocketId;
+
+/// So many listeners are looked at in one turn, and so many connections of each are accepted; the rest waits for the next.
+const AT_ONCE: usize = 16;
+const CONNECTIONS_AT_ONCE: usize = 64;
+
+/// The listeners of a driver.
+#[derive(Debug)]
+pub(super) struct Doors {
+    epoll: OwnedFd,
+}
+
+impl Doors {
+    pub(super) fn new() -> io::Result<Doors> {
+        // SAFETY: epoll_create1 takes no pointers.
+        let descriptor = checked(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        // SAFETY: the descriptor was just made, and nobody else owns it.
+        Ok(Doors { epoll: unsafe { OwnedFd::from_raw_fd(descriptor) } })
+    }
+
+    /// What is readable when somebody is at a door.
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.epoll.as_raw_fd()
+    }
+
+    /// Watches a listener from now on, until somebody is there.
+    pub(super) fn add(&self, listener: RawFd, socket: SocketId) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, listener, socket)
+    }
+
+    /// Watches it again.
+    pub(super) fn watch(&self, listener: RawFd, socket: SocketId) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, listener, socket)
+    }
+
+    /// Watches it no longer.
+    pub(super) fn remove(&self, listener: RawFd, socket: SocketId) {
+        // It is there, and what is closed next cannot fail to be removed.
+        let _ = self.control(libc::EPOLL_CTL_DEL, listener, socket);
+    }
+
+    /// The listeners at which somebody is. Each is watched no longer.
+    pub(super) fn ready(&self) -> Vec<SocketId> {
+        let mut events = [const { libc::epoll_event { events: 0, u64: 0 } }; AT_ONCE];
+        // SAFETY: the kernel writes at most so many events into the array, which outlives the call.
+        let count = unsafe { libc::epoll_wait(self.descriptor(), events.as_mut_ptr(), AT_ONCE as libc::c_int, 0) };
+        let count = usize::try_from(count).unwrap_or_default();
+        events[..count].iter().map(|event| SocketId(event.u64 as u32)).collect()
+    }
+
+    fn control(&self, operation: libc::c_int, listener: RawFd, socket: SocketId) -> io::Result<()> {
+        let events = (libc::EPOLLIN | libc::EPOLLONESHOT) as u32;
+        let mut event = libc::epoll_event { events, u64: u64::from(socket.0) };
+        // SAFETY: the kernel reads `event` during the call alone.
+        checked(unsafe { libc::epoll_ctl(self.descriptor(), operation, listener, &raw mut event) })?;
+        Ok(())
+    }
+}
+
+/// Takes whoever waits at a listener that does not block. Ends with the error that stands in the way, if there is one.
+pub(super) fn accept(listener: RawFd, mut each: impl FnMut(OwnedFd)) -> io::Result<()> {
+    for _ in 0..CONNECTIONS_AT_ONCE {
+        // SAFETY: nobody asks for the peer's address, so that the kernel writes nothing.
+        let accepted =
+            unsafe { libc::accept4(listener, std::ptr::null_mut(), std::ptr::null_mut(), libc::SOCK_CLOEXEC) };
+        match checked(accepted) {
+            // SAFETY: the kernel has just made this descriptor for us.
+            Ok(descriptor) => each(unsafe { OwnedFd::from_raw_fd(descriptor) }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            // Gone before it was accepted.
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
