@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use cluster_bench::compare::{self, Case};
+use cluster_bench::case::Case;
+use cluster_bench::compare;
 use cluster_bench::contenders;
 use cluster_bench::open_loop;
 use cluster_bench::receive_strategies;
 use cluster_bench::report;
+use cluster_bench::runner::Place;
 
 /// Benchmarks of the cluster messaging engine.
 #[derive(Debug, Parser)]
@@ -31,6 +33,18 @@ pub enum Command {
     Report(Report),
     /// Measures ways of receiving, waiting and sending over io_uring, without any protocol.
     ReceiveStrategies(ReceiveStrategies),
+    /// One server of a run in processes: what this program starts itself.
+    #[command(hide = true)]
+    Seat(Seat),
+}
+
+#[derive(Debug, Args)]
+pub struct Seat {
+    /// Which server.
+    pub index: usize,
+
+    /// What to do, as JSON.
+    pub errand: String,
 }
 
 #[derive(Debug, Args)]
@@ -51,9 +65,13 @@ pub struct Compare {
     #[arg(long)]
     case: Option<Case>,
 
-    /// Measures only payloads of this many bytes, at least 8 [default: 64, 1024 and 65536].
+    /// Measures only payloads of this many bytes, at least 8 [default: those of each case].
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(8..=1 << 26))]
     size: Option<u64>,
+
+    /// A process for each server, instead of a thread.
+    #[arg(long)]
+    processes: bool,
 
     /// Rounds; within each, every contender runs once [default: 5, or 2 if quick].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
@@ -171,14 +189,16 @@ pub struct ReceiveStrategies {
 impl Compare {
     /// What to compare.
     pub fn options(&self) -> compare::Options {
-        let (rounds, budget_ms) = if self.quick { (2, 100) } else { (5, 700) };
+        let (rounds, budget_ms) = if self.quick { (2, 50) } else { (5, 700) };
         compare::Options {
-            cases: self.case.map_or_else(|| vec![Case::RoundTrip, Case::OneWay], |case| vec![case]),
-            sizes: self.size.map_or_else(|| SIZES.to_vec(), |size| vec![size as usize]),
+            cases: self.case.map_or_else(|| Case::ALL.to_vec(), |case| vec![case]),
+            sizes: self.size.map_or_else(Vec::new, |size| vec![size as usize]),
             only: self.only.clone(),
             rounds: self.rounds.unwrap_or(rounds) as usize,
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
             budget: Duration::from_millis(budget_ms),
+            place: if self.processes { Place::Processes } else { Place::Threads },
+            counting: true,
         }
     }
 }
@@ -193,6 +213,8 @@ impl Ratios {
             rounds: self.rounds as usize,
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
             budget: Duration::from_millis(250),
+            place: Place::Threads,
+            counting: false,
         }
     }
 }
@@ -219,12 +241,14 @@ impl Report {
         report::Options {
             command,
             comparison: compare::Options {
-                cases: vec![Case::RoundTrip, Case::OneWay],
-                sizes: SIZES.to_vec(),
+                cases: Case::ALL.to_vec(),
+                sizes: Vec::new(),
                 only: Vec::new(),
                 rounds: self.rounds.map_or(rounds, |rounds| rounds as usize),
                 seed,
                 budget: Duration::from_millis(budget_ms),
+                place: Place::Threads,
+                counting: true,
             },
             lateness: open_loop::Options {
                 size: 64,
@@ -271,4 +295,3 @@ fn contender(name: &str) -> Result<String, String> {
 
 /// Messages each second in the report: what the engine has promised to hold.
 const RATE: u64 = 1_000_000;
-const SIZES: [usize; 3] = [64, 1024, 64 << 10];

@@ -23,6 +23,9 @@ pub struct Comparison {
     pub seed: u64,
     /// How many rounds.
     pub rounds: usize,
+    /// Whether each server had a process of its own.
+    #[serde(default)]
+    pub processes: bool,
     /// What else ran.
     pub noise: Noise,
     /// What failed, and why.

@@ -9,16 +9,18 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use cluster_bench::compare::{self, Case, Row};
+use cluster_bench::compare::{self, Row};
 use cluster_bench::documents::{Comparison, Document, Lateness, Mix};
 use cluster_bench::history::{self, Entry, Measured};
 use cluster_bench::machine::Machine;
 use cluster_bench::noise::Watch;
 use cluster_bench::open_loop;
+use cluster_bench::processes;
 use cluster_bench::raft_mix;
 use cluster_bench::ratios::{self, Bar, Bars, Held};
 use cluster_bench::receive_strategies;
 use cluster_bench::report;
+use cluster_bench::runner::Place;
 
 use arguments::{Arguments, Command, Compare, OpenLoop, RaftMix, Ratios, Report};
 
@@ -29,6 +31,10 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         Command::OpenLoop(arguments) => open_loop(&arguments),
         Command::RaftMix(arguments) => raft_mix(&arguments),
         Command::Report(arguments) => report(&arguments),
+        Command::Seat(arguments) => {
+            processes::serve(arguments.index, &arguments.errand)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::ReceiveStrategies(arguments) => {
             let report = receive_strategies::run(arguments.options())?;
             write!(io::stdout(), "{}\n{report}", Machine::look())?;
@@ -47,8 +53,8 @@ fn compare(arguments: &Compare) -> Result<ExitCode, Box<dyn Error>> {
     let outcome = compare::run(&options, tell);
     let noise = watch.end();
 
-    for case in [Case::RoundTrip, Case::OneWay] {
-        writeln!(out, "{}", compare::tables(case, &outcome.rows))?;
+    for &case in &options.cases {
+        writeln!(out, "{}\n{}", compare::tables(case, &outcome.rows), compare::costs(case, &outcome.rows))?;
     }
     writeln!(out, "{}\n{noise}", compare::verdicts(&outcome.rows))?;
     for failure in &outcome.failures {
@@ -70,6 +76,7 @@ fn compare(arguments: &Compare) -> Result<ExitCode, Box<dyn Error>> {
             command: command(),
             seed,
             rounds,
+            processes: options.place == Place::Processes,
             noise,
             failures: outcome.failures.clone(),
             rows: outcome.rows,

@@ -6,7 +6,8 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::contenders::{self, Contender, Run};
+use crate::case::Case;
+use crate::contenders::{self, Contender};
 use crate::measure::Load;
 use crate::runner::{self, Failure};
 use crate::statistics::{Ratio, Spread};
@@ -67,7 +68,7 @@ pub struct Point {
 /// Runs all contenders; `progress` is told what is being measured. Failures come back as text.
 pub fn run(options: &Options, mut progress: impl FnMut(&str)) -> (Vec<Row>, Vec<String>) {
     let mut random = fastrand::Rng::with_seed(options.seed);
-    let one_way = |contender: &&Contender| matches!(contender.run, Run::OneWay(_));
+    let one_way = |contender: &&Contender| contender.cases.contains(&Case::OneWay);
     let mut entrants: Vec<&Contender> = contenders::ALL.iter().filter(one_way).collect();
     entrants.retain(|contender| CONTENDERS.contains(&contender.name));
     let mut rows: Vec<(&str, Vec<Histogram<u64>>)> =
@@ -77,9 +78,8 @@ pub fn run(options: &Options, mut progress: impl FnMut(&str)) -> (Vec<Row>, Vec<
     'rounds: for round in 1..=options.rounds {
         random.shuffle(&mut entrants);
         for contender in &entrants {
-            let Run::OneWay(run) = contender.run else { continue };
             progress(&format!("open loop, round {round}: {}", contender.name));
-            match runner::open_loop(run, Load::at_rate(options.size, options.count, options.rate)) {
+            match runner::open_loop(contender, Load::at_rate(options.size, options.count, options.rate)) {
                 Ok(latencies) => {
                     let row = rows.iter_mut().find(|(name, _)| *name == contender.name);
                     row.expect("each entrant has a row").1.push(latencies);

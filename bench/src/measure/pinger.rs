@@ -42,6 +42,11 @@ impl Pinger {
         Self { size, limit, sequence: 0, asked: Instant::now(), start: None, histogram }
     }
 
+    /// How many questions were asked, those that do not count included.
+    pub fn asked(&self) -> u64 {
+        self.sequence
+    }
+
     /// Bytes in each payload.
     pub fn size(&self) -> usize {
         self.size
@@ -76,6 +81,11 @@ impl Pinger {
             self.histogram.saturating_record((now - self.asked).as_nanos() as u64);
         }
         Ok(())
+    }
+
+    /// How long each answer took, in nanoseconds.
+    pub fn histogram(&self) -> &Histogram<u64> {
+        &self.histogram
     }
 
     /// How long the answers took; `None` if none was counted.

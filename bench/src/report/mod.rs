@@ -20,6 +20,7 @@ use std::time::Duration;
 use crate::documents::{Comparison, Document, Lateness, Mix};
 use crate::machine::Machine;
 use crate::noise::Watch;
+use crate::runner::Place;
 use crate::{compare, open_loop, raft_mix};
 
 /// What to measure.
@@ -47,9 +48,10 @@ struct Raw {
 pub fn measure(options: &Options, folder: &Path, mut progress: impl FnMut(&str)) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let (machine, watch) = (Machine::look(), Watch::begin());
-    let compare::Outcome { rows, failures } = compare::run(&options.comparison, &mut progress);
+    let compare::Outcome { rows, failures, histograms: _ } = compare::run(&options.comparison, &mut progress);
     let (command, seed, rounds) = (options.command.clone(), options.comparison.seed, options.comparison.rounds);
-    Comparison { machine, command, seed, rounds, noise: watch.end(), failures, rows }
+    let processes = options.comparison.place == Place::Processes;
+    Comparison { machine, command, seed, rounds, processes, noise: watch.end(), failures, rows }
         .write(&folder.join(COMPARISON))?;
 
     progress("heartbeats beside appends and snapshots");
@@ -96,7 +98,8 @@ pub fn render(reports: &Path, release: &str) -> Result<(), Box<dyn Error>> {
     for (name, text) in [
         (CURVES, curves::draw(&raw.lateness)),
         (BARS, bars::draw(rows, 64)),
-        (THROUGHPUT, throughput::draw(rows)),
+        (THROUGHPUT, throughput::draw_sizes(rows)),
+        (PATTERNS, throughput::draw_patterns(rows)),
         (MULTIPLES, multiples::draw(rows)),
         (PAGE, page::write(release, &raw, page::notes(&earlier))),
     ] {
@@ -124,6 +127,7 @@ const MIX: &str = "raft-mix.json";
 const CURVES: &str = "open-loop.svg";
 const BARS: &str = "round-trip.svg";
 const THROUGHPUT: &str = "one-way.svg";
+const PATTERNS: &str = "patterns.svg";
 const MULTIPLES: &str = "ratios.svg";
 const TREND: &str = "releases.svg";
 

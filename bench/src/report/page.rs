@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use super::scale::short;
 use super::throughput::bytes;
-use super::{BARS, COMPARISON, CURVES, LATENESS, MIX, MULTIPLES, Raw, THROUGHPUT};
-use crate::compare::{self, Case, Row, Verdict};
+use super::{BARS, COMPARISON, CURVES, LATENESS, MIX, MULTIPLES, PATTERNS, Raw, THROUGHPUT};
+use crate::case::Case;
+use crate::compare::{self, Row, Verdict};
 use crate::documents::{Comparison, Lateness, Mix};
 use crate::noise::Noise;
 use crate::open_loop;
@@ -23,6 +24,15 @@ pub(super) fn write(release: &str, raw: &Raw, notes: &str) -> String {
     page +=
         &format!("\n## Round trips\n\n![Round trips]({BARS})\n\n{}", folded(&compare::tables(Case::RoundTrip, rows)));
     page += &format!("\n## One way\n\n![One way]({THROUGHPUT})\n\n{}", folded(&compare::tables(Case::OneWay, rows)));
+    page += &format!("\n## Several servers, and several sizes\n\n![Several servers]({PATTERNS})\n\n{PATTERNS_TEXT}");
+    for case in Case::ALL.into_iter().filter(|case| !matches!(case, Case::RoundTrip | Case::OneWay)) {
+        page += &format!("\n{}", folded(&compare::tables(case, rows)));
+    }
+    page += &format!("\n## What a message costs\n\n{COSTS_TEXT}");
+    for case in Case::ALL {
+        page +=
+            &format!("\n<details><summary>{case}</summary>\n\n{}\n</details>\n", compare::costs(case, rows).markdown());
+    }
     page += &format!(
         "\n## At a fixed rate\n\n{} messages of {} each second, timed from when each was due. The other\n\
          contenders fill a buffer before they send, and cannot be asked for a rate.\n\n\
@@ -95,7 +105,7 @@ fn noise(comparison: &Comparison, lateness: &Lateness, mix: Option<&Mix>) -> Str
         text += "\n**Too much else ran on this machine: these figures prove nothing.**\n";
     }
     text += &format!("\nSeed {}, {} rounds.", comparison.seed, comparison.rounds);
-    for case in [Case::RoundTrip, Case::OneWay] {
+    for case in Case::ALL {
         text += &spread(case, &comparison.rows);
     }
     text + "\n"
@@ -131,5 +141,15 @@ random order; a ratio is the median of the rounds' ratios, with a 95 % bootstrap
 noisy: read ratios within one run, and their spread, never absolutes. Contenders and their settings are in
 [bench](../../bench/README.md#contenders).
 
+";
+const PATTERNS_TEXT: &str = "\
+Messages are counted where they arrive, all receivers together. The slow one of four takes a message in a millisecond, and
+is not counted: what it has no room for is not sent to it.
+";
+const COSTS_TEXT: &str = "\
+All servers together, for each message that arrived: time of the processor in the timed rounds (their median), and counts
+from one more run of the same length. A wait is a thread that gave up its core and was woken (`getrusage`); allocations
+are those of C and C++ too; what the kernel does not let this process count is missing. The last three columns come from
+the engine's own statistics.
 ";
 const NOTES: &str = "<!-- by hand from here on; kept when the page is written again -->";
