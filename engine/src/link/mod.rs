@@ -174,6 +174,9 @@ pub struct Link {
     outgoing: Vec<StreamReader>,
     /// Envelopes that were acknowledged on streams that have ended.
     acknowledged_before: u64,
+    /// How often this link has had something to send, and in how many segments.
+    sends: u64,
+    segments: u64,
     incoming: Vec<InStream>,
     /// What a new stream may send before the peer says more.
     peer_window: u64,
@@ -217,6 +220,8 @@ impl Link {
             heard_greeting: 0,
             outgoing: Vec::new(),
             acknowledged_before: 0,
+            sends: 0,
+            segments: 0,
             incoming: Vec::new(),
             peer_window: 0,
             heard: Time::default(),
@@ -319,6 +324,8 @@ impl Link {
             acknowledged: self.acknowledged_messages(),
             bytes_held: self.outgoing.iter_mut().map(StreamReader::held).sum(),
             bytes_unread: self.incoming.iter().map(InStream::unread).sum(),
+            sends: self.sends,
+            segments: self.segments,
         }
     }
 
