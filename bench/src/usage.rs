@@ -101,7 +101,12 @@ fn watch_system_calls() -> io::Result<Vec<OwnedFd>> {
     let mut counters = Vec::new();
     for thread in fs::read_dir("/proc/self/task")? {
         let Some(thread) = thread?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        counters.push(count_event(event, thread)?);
+        match count_event(event, thread) {
+            Ok(counter) => counters.push(counter),
+            // It has ended meanwhile.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(counters)
 }

@@ -9,6 +9,8 @@ mod cluster;
 mod frame;
 mod memcpy;
 #[cfg(feature = "peers")]
+mod nng;
+#[cfg(feature = "peers")]
 mod rzmq;
 mod spsc;
 mod tcp_blocking;
@@ -62,6 +64,10 @@ pub const ALL: &[Contender] = &[
     Contender::round_trip("rzmq-uring", rzmq::ask, rzmq::answer),
     #[cfg(feature = "peers")]
     Contender::traffic("rzmq-uring", ONE_WAY, rzmq::one_way),
+    #[cfg(feature = "peers")]
+    Contender::round_trip("nng", nng::ask, nng::answer),
+    #[cfg(feature = "peers")]
+    Contender::traffic("nng", ONE_WAY, nng::one_way),
 ];
 
 /// One way of exchanging messages, in the cases that it is suited to.
