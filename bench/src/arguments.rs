@@ -11,6 +11,7 @@ use cluster_bench::open_loop;
 use cluster_bench::receive_strategies;
 use cluster_bench::report;
 use cluster_bench::runner::Place;
+use cluster_bench::scaling;
 
 /// Benchmarks of the cluster messaging engine.
 #[derive(Debug, Parser)]
@@ -29,6 +30,8 @@ pub enum Command {
     OpenLoop(OpenLoop),
     /// Heartbeats beside appends and a snapshot: what a replicated system does.
     RaftMix(RaftMix),
+    /// How throughput grows with servers and with event loops.
+    Scaling(Scaling),
     /// Measures everything for the report of a release, and writes it with charts.
     Report(Report),
     /// Measures ways of receiving, waiting and sending over io_uring, without any protocol.
@@ -148,6 +151,25 @@ pub struct RaftMix {
 }
 
 #[derive(Debug, Args)]
+pub struct Scaling {
+    /// Few servers and two rounds: shows that everything works, not how fast it is.
+    #[arg(long)]
+    quick: bool,
+
+    /// Rounds; within each, every point is measured once [default: 5, or 2 if quick].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: Option<u64>,
+
+    /// Decides the order within the rounds [default: drawn, and printed].
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// Writes machine and points to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub struct Report {
     /// The version; the report goes into a folder of that name.
     #[arg(long, value_name = "VERSION", value_parser = version)]
@@ -232,6 +254,23 @@ impl OpenLoop {
     }
 }
 
+impl Scaling {
+    /// What to measure.
+    pub fn options(&self) -> scaling::Options {
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
+        let options = points(self.quick, seed);
+        scaling::Options { rounds: self.rounds.map_or(options.rounds, |rounds| rounds as usize), ..options }
+    }
+}
+
+fn points(quick: bool, seed: u64) -> scaling::Options {
+    let (servers, rounds, budget_ms): (&[usize], _, _) =
+        if quick { (&[2, 4, 16], 2, 20) } else { (&[2, 3, 4, 6, 8, 12, 16], 5, 400) };
+    let budget = Duration::from_millis(budget_ms);
+    let loops = scaling::loops_of_this_machine();
+    scaling::Options { servers: servers.to_vec(), loops, rounds, seed, budget }
+}
+
 impl Report {
     /// How to measure.
     pub fn options(&self, command: String) -> report::Options {
@@ -258,6 +297,7 @@ impl Report {
                 seed,
             },
             heartbeats: Duration::from_secs(heartbeat_seconds),
+            scaling: points(self.quick, seed),
         }
     }
 }

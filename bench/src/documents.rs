@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::compare;
 use crate::machine::Machine;
 use crate::noise::Noise;
-use crate::{open_loop, raft_mix};
+use crate::{open_loop, raft_mix, scaling};
 
 /// Of a comparison.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -53,6 +53,21 @@ pub struct Lateness {
     pub rows: Vec<open_loop::Row>,
 }
 
+/// Of how throughput grows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Scaling {
+    /// Where and when.
+    pub machine: Machine,
+    /// The seed of the order.
+    pub seed: u64,
+    /// What else ran.
+    pub noise: Noise,
+    /// What failed, and why.
+    pub failures: Vec<String>,
+    /// What came out.
+    pub rows: Vec<scaling::Row>,
+}
+
 /// Of heartbeats beside appends and snapshots.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Mix {
@@ -83,3 +98,4 @@ pub trait Document: Serialize + DeserializeOwned {
 impl Document for Comparison {}
 impl Document for Lateness {}
 impl Document for Mix {}
+impl Document for Scaling {}

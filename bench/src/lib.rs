@@ -8,7 +8,9 @@
 //! - [`usage`] says what a run used: processor, system calls, waits, and by [`allocations`] memory.
 //! - [`ratios`] holds a short comparison against committed bars; [`history`] keeps what came out.
 //! - [`open_loop`] sends at a fixed rate; [`raft_mix`] is what a replicated system does.
-//! - [`documents`] are the files that all of this is kept in; [`report`] is the report of a release, drawn from them.
+//! - [`scaling`] is how throughput grows with servers and with event loops.
+//! - [`documents`] are the files that all of this is kept in; [`report`] is the report of a release, drawn from them; [`histograms`] are kept
+//!   as they were recorded.
 //! - [`noise`] says what else ran meanwhile.
 //! - [`receive_strategies`] is a probe that chose the design of the engine's driver.
 //!
@@ -19,6 +21,7 @@ pub mod case;
 pub mod compare;
 pub mod contenders;
 pub mod documents;
+pub mod histograms;
 pub mod history;
 pub mod machine;
 pub mod measure;
@@ -31,6 +34,7 @@ pub mod ratios;
 pub mod receive_strategies;
 pub mod report;
 pub mod runner;
+pub mod scaling;
 pub mod seat;
 pub mod statistics;
 pub mod table;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use cluster_bench::compare::{self, Row};
-use cluster_bench::documents::{Comparison, Document, Lateness, Mix};
+use cluster_bench::documents::{self, Comparison, Document, Lateness, Mix};
 use cluster_bench::history::{self, Entry, Measured};
 use cluster_bench::machine::Machine;
 use cluster_bench::noise::Watch;
@@ -21,8 +21,9 @@ use cluster_bench::ratios::{self, Bar, Bars, Held};
 use cluster_bench::receive_strategies;
 use cluster_bench::report;
 use cluster_bench::runner::Place;
+use cluster_bench::scaling;
 
-use arguments::{Arguments, Command, Compare, OpenLoop, RaftMix, Ratios, Report};
+use arguments::{Arguments, Command, Compare, OpenLoop, RaftMix, Ratios, Report, Scaling};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     match Arguments::parse().command {
@@ -30,6 +31,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         Command::Ratios(arguments) => ratios(&arguments),
         Command::OpenLoop(arguments) => open_loop(&arguments),
         Command::RaftMix(arguments) => raft_mix(&arguments),
+        Command::Scaling(arguments) => scaling(&arguments),
         Command::Report(arguments) => report(&arguments),
         Command::Seat(arguments) => {
             processes::serve(arguments.index, &arguments.errand)?;
@@ -130,7 +132,7 @@ fn open_loop(arguments: &OpenLoop) -> Result<ExitCode, Box<dyn Error>> {
     let mut out = io::stdout().lock();
     writeln!(out, "{machine}seed {}, {} messages/s of {} bytes\n", options.seed, options.rate, options.size)?;
     let watch = Watch::begin();
-    let (rows, failures) = open_loop::run(&options, tell);
+    let open_loop::Outcome { rows, failures, .. } = open_loop::run(&options, tell);
     let noise = watch.end();
     writeln!(out, "{}\n{noise}", open_loop::table(&rows))?;
     for failure in &failures {
@@ -155,6 +157,23 @@ fn raft_mix(arguments: &RaftMix) -> Result<ExitCode, Box<dyn Error>> {
         Mix { machine, noise, result }.write(path)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn scaling(arguments: &Scaling) -> Result<ExitCode, Box<dyn Error>> {
+    let (machine, options) = (Machine::look(), arguments.options());
+    let mut out = io::stdout().lock();
+    writeln!(out, "{machine}seed {}\n", options.seed)?;
+    let watch = Watch::begin();
+    let (rows, failures) = scaling::run(&options, tell);
+    let noise = watch.end();
+    writeln!(out, "{}\n{noise}", scaling::table(&rows))?;
+    for failure in &failures {
+        writeln!(out, "FAILED: {failure}")?;
+    }
+    if let Some(path) = &arguments.json {
+        documents::Scaling { machine, seed: options.seed, noise, failures: failures.clone(), rows }.write(path)?;
+    }
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn report(arguments: &Report) -> Result<ExitCode, Box<dyn Error>> {

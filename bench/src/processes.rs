@@ -205,7 +205,7 @@ fn part(contender: &Contender, errand: &Errand, mut meeting: Meeting) -> Result<
             Ok(Report { usage: meter.end(), ..Report::default() })
         }
         (Run::Traffic(run), Work::Traffic(traffic)) => {
-            let mut seat = Seat::new(meeting, traffic);
+            let mut seat = Seat::alone(meeting, traffic);
             run(&mut seat)?;
             Ok(Report { arrivals: seat.arrivals()?, usage: meter.end(), engine: seat.engine() })
         }

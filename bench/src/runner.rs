@@ -122,7 +122,7 @@ pub fn traffic(
                 let work = Work::Traffic(traffic);
                 let errand = Errand { contender: name.to_owned(), case, work, counting: how.counting };
                 let first = |meeting| {
-                    let mut seat = Seat::new(meeting, traffic);
+                    let mut seat = Seat::alone(meeting, traffic);
                     run(&mut seat).map(|()| seat)
                 };
                 let (own, reports) = processes::run(children, &errand, first)?;
@@ -160,17 +160,17 @@ pub fn open_loop(contender: &Contender, load: Load) -> Result<Histogram<u64>, Fa
     })
 }
 
-/// So many messages from each sender take a contender about as long as `budget`; finding that warms it up.
+/// So many messages from each sender, of what `sent` makes of that, take a contender about as long as `budget`; finding that warms it up.
 pub fn calibrate(
     contender: &Contender,
     case: Case,
-    size: usize,
+    sent: impl Fn(u64) -> Option<Traffic>,
     budget: Duration,
     place: Place,
 ) -> Result<u64, Failure> {
     let elapsed = |count| {
-        let load = case.traffic(size, count).ok_or_else(|| Failure::Failed("it takes no traffic".to_owned()))?;
-        let (throughput, _) = traffic(contender, case, load, How { place, counting: false })?;
+        let sent = sent(count).ok_or_else(|| Failure::Failed("it takes no traffic".to_owned()))?;
+        let (throughput, _) = traffic(contender, case, sent, How { place, counting: false })?;
         Ok(throughput.elapsed)
     };
     grow_until(budget, elapsed)

@@ -13,6 +13,8 @@ pub struct Seat {
     traffic: Traffic,
     receipts: Receipts,
     engine: Option<EngineCounts>,
+    /// No other server is in this process.
+    alone: bool,
 }
 
 /// What the engine counted at a server, from its `stats`.
@@ -24,7 +26,7 @@ pub struct EngineCounts {
     pub segments: u64,
     /// How often segments were handed to the kernel, several at a time.
     pub sends: u64,
-    /// How often its event loop was woken; of a loop that several servers share, their part.
+    /// How often its event loop was woken; loops that servers share count at the first of them.
     pub wake_ups: u64,
 }
 
@@ -44,7 +46,12 @@ impl Seat {
     /// The place at `meeting` of a server of `traffic`.
     pub fn new(meeting: Meeting, traffic: Traffic) -> Self {
         let receipts = Receipts::of(&traffic, meeting.index());
-        Self { meeting, traffic, receipts, engine: None }
+        Self { meeting, traffic, receipts, engine: None, alone: false }
+    }
+
+    /// The same, in a process of its own.
+    pub fn alone(meeting: Meeting, traffic: Traffic) -> Self {
+        Self { alone: true, ..Self::new(meeting, traffic) }
     }
 
     /// The server's number, from 0.
@@ -65,6 +72,11 @@ impl Seat {
     /// To whom this server sends.
     pub fn recipients(&self) -> Vec<usize> {
         self.traffic.recipients(self.index())
+    }
+
+    /// Whether servers of this process share their loops.
+    pub fn shares_loops(&self) -> bool {
+        !self.alone && (self.traffic.loops.is_some() || self.traffic.servers() > 2)
     }
 
     /// Whether this is the server that hardly reads.

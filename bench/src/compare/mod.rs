@@ -9,10 +9,9 @@ mod verdict;
 
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
 use crate::case::Case;
 use crate::contenders::{self, Contender};
+use crate::histograms::Recorded;
 use crate::measure::Pinger;
 use crate::runner::{self, Counted, Failure, How, Place, Sample};
 
@@ -52,15 +51,6 @@ pub struct Outcome {
     pub failures: Vec<String>,
     /// How long each round trip took in nanoseconds, all rounds together.
     pub histograms: Vec<Recorded>,
-}
-
-/// All that one contender's round trips took.
-#[derive(Debug, Clone)]
-pub struct Recorded {
-    /// What: case, size and contender.
-    pub tag: String,
-    /// How long.
-    pub histogram: Histogram<u64>,
 }
 
 /// Runs the comparison; `progress` is told what is being measured.
@@ -123,7 +113,13 @@ impl Cell<'_> {
             let mut entrant = Entrant { contender, count: 0, samples: Vec::new(), counted: None, failure: None };
             let mut outcome = Ok(());
             if case != Case::RoundTrip {
-                match runner::calibrate(contender, case, size, options.budget, options.place) {
+                match runner::calibrate(
+                    contender,
+                    case,
+                    |count| case.traffic(size, count),
+                    options.budget,
+                    options.place,
+                ) {
                     Ok(count) => entrant.count = count,
                     Err(failure) => outcome = entrant.fail(failure),
                 }
@@ -181,8 +177,7 @@ impl Entrant {
         for other in histograms {
             histogram.add(other).expect("all histograms have the same bounds");
         }
-        let tag = format!("{case} {size} {}", self.contender.name).replace(' ', "-");
-        Some(Recorded { tag, histogram })
+        Some(Recorded::new(&format!("{case} {size} {}", self.contender.name), histogram))
     }
 }
 

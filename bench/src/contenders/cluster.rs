@@ -150,6 +150,7 @@ type Transmit = fn(&mut Outbox, &Task) -> Outcome;
 type Receive = fn(&mut Inbox, &mut Receipts) -> Outcome;
 
 fn exchange(seat: &mut Seat, engine: &Engine, checksum: Checksum, send: Transmit, receive: Receive) -> Outcome {
+    let woken_before = engine.wake_ups();
     let node = server(seat.meeting(), engine, checksum)?;
     let Split { mut inbox, mut outbox, mut handle, .. } = node.split();
     let task = Task {
@@ -182,7 +183,8 @@ fn exchange(seat: &mut Seat, engine: &Engine, checksum: Checksum, send: Transmit
         }
         wait_for_others(&mut inbox, seat.meeting())?;
     }
-    seat.note(counts(&handle));
+    let counts = counts(&handle, seat, engine.wake_ups() - woken_before);
+    seat.note(counts);
     if seat.traffic().slow().is_some() {
         // What the slow one has not read is not to be waited for.
         drop(handle.stop_within(Duration::ZERO));
@@ -301,10 +303,19 @@ fn receive_in_place(inbox: &mut Inbox, receipts: &mut Receipts) -> Outcome {
     }
 }
 
-fn counts(handle: &Handle) -> EngineCounts {
-    let peers = handle.stats();
-    let messages = peers.iter().map(|peer| peer.messages_out).sum();
-    EngineCounts { messages, ..EngineCounts::default() }
+/// Of a server that sends; what others say is only that it arrived. Loops that several servers share are counted by one.
+fn counts(handle: &Handle, seat: &Seat, wake_ups: u64) -> EngineCounts {
+    let wake_ups = if seat.index() == 0 || !seat.shares_loops() { wake_ups } else { 0 };
+    let counts = EngineCounts { wake_ups, ..EngineCounts::default() };
+    if seat.recipients().is_empty() {
+        return counts;
+    }
+    handle.stats().iter().fold(counts, |sum, peer| EngineCounts {
+        messages: sum.messages + peer.messages_out,
+        segments: sum.segments + peer.segments_out,
+        sends: sum.sends + peer.sends_out,
+        ..sum
+    })
 }
 
 fn pid(server: usize) -> u64 {

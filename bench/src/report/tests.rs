@@ -22,6 +22,7 @@ impl Reports {
             comparison().write(&folder.join(COMPARISON)).unwrap();
             lateness().write(&folder.join(LATENESS)).unwrap();
             mix().write(&folder.join(MIX)).unwrap();
+            growing().write(&folder.join(SCALING)).unwrap();
         }
         reports
     }
@@ -90,6 +91,21 @@ fn mix() -> Mix {
     Mix { machine: Machine::look(), noise: QUIET, result }
 }
 
+fn growing() -> Scaling {
+    let on = |axis, at: [usize; 3]| at.map(|at| (axis, at));
+    let points = [on(scaling::Axis::Servers, [2, 4, 16]), on(scaling::Axis::Loops, [1, 2, 3])].concat();
+    let row = |(axis, at): (scaling::Axis, usize)| {
+        scaling::CONTENDERS.iter().map(move |name| scaling::Row {
+            contender: (*name).to_owned(),
+            axis,
+            at,
+            messages_per_second: [1e6, 1.1e6, 0.9e6].map(|rate| rate * at as f64).to_vec(),
+        })
+    };
+    let rows = points.into_iter().flat_map(row).collect();
+    Scaling { machine: Machine::look(), seed: 1, noise: QUIET, failures: Vec::new(), rows }
+}
+
 /// All text of a drawing, which has to be well-formed.
 fn texts(svg: &str) -> Vec<String> {
     let document = roxmltree::Document::parse(svg).unwrap();
@@ -111,7 +127,8 @@ fn every_contender_is_named_in_its_charts() {
     render(&reports.0, "0.1.0").unwrap();
     let chart = |name: &str| texts(&reports.text(&format!("0.1.0/{name}")));
     let (round_trip, one_way, ratios, curves) = (chart(BARS), chart(THROUGHPUT), chart(MULTIPLES), chart(CURVES));
-    let patterns = chart(PATTERNS);
+    let (patterns, growth) = (chart(PATTERNS), chart(GROWTH));
+    assert!(scaling::CONTENDERS.iter().all(|name| growth.iter().any(|text| text == name)));
     for contender in contenders::ALL {
         let own = if contender.cases.contains(&Case::RoundTrip) { &round_trip } else { &one_way };
         let named = |texts: &[String]| texts.iter().any(|text| text == contender.name);
@@ -191,8 +208,9 @@ fn figures_without_results_still_make_a_report() {
     Comparison { rows: Vec::new(), ..comparison() }.write(&folder.join(COMPARISON)).unwrap();
     Lateness { rows: Vec::new(), ..lateness() }.write(&folder.join(LATENESS)).unwrap();
     fs::remove_file(folder.join(MIX)).unwrap();
+    fs::remove_file(folder.join(SCALING)).unwrap();
     render(&reports.0, "0.1.0").unwrap();
-    for name in [BARS, THROUGHPUT, PATTERNS, MULTIPLES, CURVES] {
+    for name in [BARS, THROUGHPUT, PATTERNS, MULTIPLES, CURVES, GROWTH] {
         texts(&reports.text(&format!("0.1.0/{name}")));
     }
     texts(&reports.text(TREND));
