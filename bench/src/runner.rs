@@ -173,16 +173,26 @@ pub fn calibrate(
         let (throughput, _) = traffic(contender, case, sent, How { place, counting: false })?;
         Ok(throughput.elapsed)
     };
-    grow_until(budget, elapsed)
+    let size = sent(FEWEST).map_or(0, |sent| sent.load.size);
+    grow_until(budget, fewest(size), elapsed)
 }
 
-fn grow_until(budget: Duration, elapsed: impl Fn(u64) -> Result<Duration, Failure>) -> Result<u64, Failure> {
-    let mut count = FEWEST;
+/// So many that connecting, which not every server does in the same moment, is no large part of the time.
+fn fewest(size: usize) -> u64 {
+    ((FIRST_BYTES / size.max(1)) as u64).clamp(FEWEST, 2048)
+}
+
+fn grow_until(
+    budget: Duration,
+    first: u64,
+    elapsed: impl Fn(u64) -> Result<Duration, Failure>,
+) -> Result<u64, Failure> {
+    let mut count = first;
     loop {
         let elapsed = elapsed(count)?.max(Duration::from_micros(1));
         let factor = budget.as_secs_f64() / elapsed.as_secs_f64();
         if factor <= 4.0 {
-            return Ok(((count as f64 * factor) as u64).max(FEWEST));
+            return Ok(((count as f64 * factor) as u64).max(first));
         }
         count = (count as f64 * factor.min(16.0) / 2.0) as u64;
     }
@@ -261,6 +271,7 @@ fn under_limit<T: Send + 'static>(
 }
 
 const FEWEST: u64 = 64;
+const FIRST_BYTES: usize = 128 << 10;
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
@@ -297,8 +308,9 @@ mod tests {
 
     #[test]
     fn calibration_ends_near_the_budget() {
-        let count = grow_until(Duration::from_millis(50), |count| Ok(Duration::from_micros(count)));
+        let count = grow_until(Duration::from_millis(50), 64, |count| Ok(Duration::from_micros(count)));
         assert!((25_000..=50_000).contains(&count.unwrap()));
-        assert_eq!(grow_until(Duration::from_nanos(1), |_| Ok(Duration::from_secs(1))).unwrap(), FEWEST);
+        assert_eq!(grow_until(Duration::from_nanos(1), 64, |_| Ok(Duration::from_secs(1))).unwrap(), 64);
+        assert_eq!([64, 1024, 1 << 20].map(fewest), [2048, 128, 64]);
     }
 }
