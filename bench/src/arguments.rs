@@ -276,7 +276,7 @@ impl Report {
     pub fn options(&self, command: String) -> report::Options {
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
         let (rounds, budget_ms, lateness_seconds, heartbeat_seconds) =
-            if self.quick { (2, 100, 1, 3) } else { (9, 700, 3, 30) };
+            if self.quick { (2, 50, 1, 3) } else { (9, 500, 3, 30) };
         report::Options {
             command,
             comparison: compare::Options {
