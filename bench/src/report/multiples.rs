@@ -2,7 +2,7 @@
 
 use super::scale::{Scale, short};
 use super::svg::{Anchor, LETTER, MARGIN, Svg, family, legend};
-use super::throughput::{bytes, title};
+use super::throughput::title;
 use crate::case::Case;
 use crate::compare::{BARS, Bar, Row};
 use crate::statistics::Ratio;
@@ -33,7 +33,7 @@ pub fn draw(rows: &[Row]) -> String {
     let mut y = TOP;
     for (case, size, ratios) in sections {
         let what = match case {
-            Case::RoundTrip => format!("{} {case}, p50 (less is better)", bytes(size)),
+            Case::RoundTrip => format!("{}, p50 (less is better)", title(case, size)),
             _ => format!("{}, messages/s (more is better)", title(case, size)),
         };
         svg.text(MARGIN, y + 16.0, Anchor::Start, "ink", &what);
@@ -80,4 +80,4 @@ const SECTION: f64 = 26.0;
 const TOP: f64 = 60.0;
 const LEFT: f64 = MARGIN + 31.0 * LETTER;
 const RIGHT: f64 = LEFT + 470.0;
-const WIDTH: f64 = RIGHT + 140.0;
+const WIDTH: f64 = RIGHT + 170.0;

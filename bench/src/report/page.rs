@@ -158,7 +158,7 @@ fn ended(text: &str) -> String {
 }
 
 const INTRODUCTION: &str = "\
-Two servers in one process over loopback TCP, no thread bound to a core. Every contender ran once in each round, in
+Servers in threads of one process over loopback TCP, none bound to a core. Every contender ran once in each round, in
 random order; a ratio is the median of the rounds' ratios, with a 95 % bootstrap interval. Machines differ and are
 noisy: read ratios within one run, and their spread, never absolutes. Contenders and their settings are in
 [bench](../../bench/README.md#contenders).

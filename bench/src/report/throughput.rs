@@ -52,10 +52,16 @@ fn draw(rows: &[Row], panels: &[(Case, usize)], heading: &str) -> String {
         let of_size: Vec<&Row> = rows.iter().filter(|row| (row.case, row.size) == (case, size)).collect();
         let ends = of_size.iter().flat_map(|row| [row.key().min(), row.key().max()]);
         let scale = Scale::around(ends, left, left + PANEL - FIGURE);
-        svg.text(left, TOP - 8.0, Anchor::Start, "ink", &format!("{}, messages/s", title(case, size)));
+        svg.text(left, TOP - 8.0, Anchor::Start, "ink", &title(case, size));
+        let mut free = left - FIGURE;
         for mark in scale.marks() {
-            svg.line((scale.at(mark), TOP), (scale.at(mark), bottom), "grid");
-            svg.text(scale.at(mark), bottom + 16.0, Anchor::Middle, "soft", &short(mark));
+            let x = scale.at(mark);
+            svg.line((x, TOP), (x, bottom), "grid");
+            // Where two marks are close, the first has the room.
+            if x >= free {
+                svg.text(x, bottom + 16.0, Anchor::Middle, "soft", &short(mark));
+                free = x + FIGURE;
+            }
         }
         for (index, name) in names.iter().enumerate() {
             let y = TOP + ROW * index as f64 + 10.0;
@@ -76,8 +82,7 @@ fn draw(rows: &[Row], panels: &[(Case, usize)], heading: &str) -> String {
 /// What is sent, to how many.
 pub fn title(case: Case, size: usize) -> String {
     match case {
-        Case::OneWay | Case::RoundTrip => bytes(size),
-        Case::Mixed => "64 B, 1 KiB and 64 KiB mixed".to_owned(),
+        Case::Mixed => format!("64 B to {} mixed", bytes(size)),
         _ => format!("{} {case}", bytes(size)),
     }
 }
