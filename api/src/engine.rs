@@ -44,6 +44,12 @@ impl Engine {
         self.inner.receive_bytes()
     }
 
+    /// How often the engine's loops have waited in the kernel, and were woken: by messages, by those who send them, or by
+    /// the time.
+    pub fn wake_ups(&self) -> u64 {
+        self.inner.wake_ups()
+    }
+
     /// The engine that the servers of this process share: as many loops as there are cores.
     ///
     /// How it idles is settled by the first server that needs it.

@@ -1,50 +1,60 @@
-//! Round trips and one-way traffic of every contender, over loopback TCP.
+//! All cases with every contender that takes part in them, over loopback TCP.
 //!
 //! Criterion asks for a number of iterations and is told how long they took, as the contender's own
 //! checks measured it: connecting and tearing down does not count.
 
 use std::time::Duration;
 
-use cluster_bench::contenders::{self, Run};
-use cluster_bench::measure::{Load, Pinger};
-use cluster_bench::runner;
+use cluster_bench::case::Case;
+use cluster_bench::contenders::{self, Contender};
+use cluster_bench::measure::Pinger;
+use cluster_bench::runner::{self, How, Sample};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-fn round_trip(criterion: &mut Criterion) {
-    let mut group = group(criterion, "round_trip");
-    for size in SIZES {
-        for contender in contenders::ALL {
-            let Run::RoundTrip(run) = contender.run else {
-                continue;
-            };
-            group.bench_function(BenchmarkId::new(contender.name, size), |bencher| {
-                bencher.iter_custom(|count| {
-                    let pinger = Pinger::for_count(size, count);
-                    runner::round_trip(run, pinger).expect("the contender succeeds").total
-                });
-            });
+fn loopback(criterion: &mut Criterion) {
+    for case in Case::ALL {
+        let named = serde_json::to_value(case).expect("a case has a name");
+        let mut group = group(criterion, named.as_str().unwrap_or("case"));
+        for &size in case.sizes() {
+            for contender in contenders::ALL.iter().filter(|contender| contender.cases.contains(&case)) {
+                match case {
+                    Case::RoundTrip => round_trip(&mut group, contender, size),
+                    _ => traffic(&mut group, contender, case, size),
+                }
+            }
         }
     }
 }
 
-fn one_way(criterion: &mut Criterion) {
-    let mut group = group(criterion, "one_way");
-    for size in SIZES {
-        group.throughput(Throughput::ElementsAndBytes { elements: 1, bytes: size as u64 });
-        for contender in contenders::ALL {
-            let Run::OneWay(run) = contender.run else {
-                continue;
-            };
-            group.bench_function(BenchmarkId::new(contender.name, size), |bencher| {
-                bencher.iter_custom(|count| {
-                    // The clock runs from the first message, so that one more is sent.
-                    let load = Load::new(size, count + 1);
-                    runner::one_way(run, load).expect("the contender succeeds").elapsed
-                });
-            });
-        }
-    }
+fn round_trip(group: &mut BenchmarkGroup<'_, WallTime>, contender: &Contender, size: usize) {
+    group.bench_function(BenchmarkId::new(contender.name, size), |bencher| {
+        bencher.iter_custom(|count| {
+            let pinger = Pinger::for_count(size, count);
+            match runner::round_trip(contender, pinger, How::default()).expect("the contender succeeds").0 {
+                Sample::RoundTrip(latencies, _) => latencies.total,
+                Sample::Traffic(_) => unreachable!("a round trip is none"),
+            }
+        });
+    });
+}
+
+/// An iteration is a message from each sender to each of its recipients.
+fn traffic(group: &mut BenchmarkGroup<'_, WallTime>, contender: &Contender, case: Case, size: usize) {
+    let messages = |count| case.traffic(size, count).expect("everything but a round trip is traffic");
+    let one = messages(2);
+    let arriving: usize = (0..one.servers()).map(|server| one.senders(server).len()).sum();
+    group.throughput(Throughput::ElementsAndBytes {
+        elements: arriving as u64,
+        bytes: arriving as u64 * messages(100).load.total_bytes() / 100,
+    });
+    group.bench_function(BenchmarkId::new(contender.name, size), |bencher| {
+        bencher.iter_custom(|count| {
+            // The clock runs from the first message, so that one more is sent.
+            let sent = messages(count + 1);
+            runner::traffic(contender, case, sent, How::default()).expect("the contender succeeds").0.elapsed
+        });
+    });
 }
 
 /// Few samples and little time: the suite is for finding a change, `compare` is for figures.
@@ -56,7 +66,5 @@ fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, Wal
     group
 }
 
-criterion_group!(loopback, round_trip, one_way);
-criterion_main!(loopback);
-
-const SIZES: [usize; 3] = [64, 1024, 64 << 10];
+criterion_group!(benches, loopback);
+criterion_main!(benches);

@@ -4,11 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use cluster_bench::compare::{self, Case};
+use cluster_bench::case::Case;
+use cluster_bench::compare;
 use cluster_bench::contenders;
 use cluster_bench::open_loop;
 use cluster_bench::receive_strategies;
 use cluster_bench::report;
+use cluster_bench::runner::Place;
+use cluster_bench::scaling;
 
 /// Benchmarks of the cluster messaging engine.
 #[derive(Debug, Parser)]
@@ -27,10 +30,24 @@ pub enum Command {
     OpenLoop(OpenLoop),
     /// Heartbeats beside appends and a snapshot: what a replicated system does.
     RaftMix(RaftMix),
+    /// How throughput grows with servers and with event loops.
+    Scaling(Scaling),
     /// Measures everything for the report of a release, and writes it with charts.
     Report(Report),
     /// Measures ways of receiving, waiting and sending over io_uring, without any protocol.
     ReceiveStrategies(ReceiveStrategies),
+    /// One server of a run in processes: what this program starts itself.
+    #[command(hide = true)]
+    Seat(Seat),
+}
+
+#[derive(Debug, Args)]
+pub struct Seat {
+    /// Which server.
+    pub index: usize,
+
+    /// What to do, as JSON.
+    pub errand: String,
 }
 
 #[derive(Debug, Args)]
@@ -51,9 +68,13 @@ pub struct Compare {
     #[arg(long)]
     case: Option<Case>,
 
-    /// Measures only payloads of this many bytes, at least 8 [default: 64, 1024 and 65536].
+    /// Measures only payloads of this many bytes, at least 8 [default: those of each case].
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(8..=1 << 26))]
     size: Option<u64>,
+
+    /// A process for each server, instead of a thread.
+    #[arg(long)]
+    processes: bool,
 
     /// Rounds; within each, every contender runs once [default: 5, or 2 if quick].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
@@ -130,6 +151,25 @@ pub struct RaftMix {
 }
 
 #[derive(Debug, Args)]
+pub struct Scaling {
+    /// Few servers and two rounds: shows that everything works, not how fast it is.
+    #[arg(long)]
+    quick: bool,
+
+    /// Rounds; within each, every point is measured once [default: 5, or 2 if quick].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: Option<u64>,
+
+    /// Decides the order within the rounds [default: drawn, and printed].
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// Writes machine and points to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub struct Report {
     /// The version; the report goes into a folder of that name.
     #[arg(long, value_name = "VERSION", value_parser = version)]
@@ -171,14 +211,16 @@ pub struct ReceiveStrategies {
 impl Compare {
     /// What to compare.
     pub fn options(&self) -> compare::Options {
-        let (rounds, budget_ms) = if self.quick { (2, 100) } else { (5, 700) };
+        let (rounds, budget_ms) = if self.quick { (2, 50) } else { (5, 700) };
         compare::Options {
-            cases: self.case.map_or_else(|| vec![Case::RoundTrip, Case::OneWay], |case| vec![case]),
-            sizes: self.size.map_or_else(|| SIZES.to_vec(), |size| vec![size as usize]),
+            cases: self.case.map_or_else(|| Case::ALL.to_vec(), |case| vec![case]),
+            sizes: self.size.map_or_else(Vec::new, |size| vec![size as usize]),
             only: self.only.clone(),
             rounds: self.rounds.unwrap_or(rounds) as usize,
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
             budget: Duration::from_millis(budget_ms),
+            place: if self.processes { Place::Processes } else { Place::Threads },
+            counting: true,
         }
     }
 }
@@ -193,6 +235,8 @@ impl Ratios {
             rounds: self.rounds as usize,
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
             budget: Duration::from_millis(250),
+            place: Place::Threads,
+            counting: false,
         }
     }
 }
@@ -210,21 +254,40 @@ impl OpenLoop {
     }
 }
 
+impl Scaling {
+    /// What to measure.
+    pub fn options(&self) -> scaling::Options {
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
+        let options = points(self.quick, seed);
+        scaling::Options { rounds: self.rounds.map_or(options.rounds, |rounds| rounds as usize), ..options }
+    }
+}
+
+fn points(quick: bool, seed: u64) -> scaling::Options {
+    let (servers, rounds, budget_ms): (&[usize], _, _) =
+        if quick { (&[2, 4, 16], 2, 20) } else { (&[2, 3, 4, 6, 8, 12, 16], 5, 400) };
+    let budget = Duration::from_millis(budget_ms);
+    let loops = scaling::loops_of_this_machine();
+    scaling::Options { servers: servers.to_vec(), loops, rounds, seed, budget }
+}
+
 impl Report {
     /// How to measure.
     pub fn options(&self, command: String) -> report::Options {
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
         let (rounds, budget_ms, lateness_seconds, heartbeat_seconds) =
-            if self.quick { (2, 100, 1, 3) } else { (9, 700, 3, 30) };
+            if self.quick { (2, 50, 1, 3) } else { (9, 500, 3, 30) };
         report::Options {
             command,
             comparison: compare::Options {
-                cases: vec![Case::RoundTrip, Case::OneWay],
-                sizes: SIZES.to_vec(),
+                cases: Case::ALL.to_vec(),
+                sizes: Vec::new(),
                 only: Vec::new(),
                 rounds: self.rounds.map_or(rounds, |rounds| rounds as usize),
                 seed,
                 budget: Duration::from_millis(budget_ms),
+                place: Place::Threads,
+                counting: true,
             },
             lateness: open_loop::Options {
                 size: 64,
@@ -234,6 +297,7 @@ impl Report {
                 seed,
             },
             heartbeats: Duration::from_secs(heartbeat_seconds),
+            scaling: points(self.quick, seed),
         }
     }
 }
@@ -271,4 +335,3 @@ fn contender(name: &str) -> Result<String, String> {
 
 /// Messages each second in the report: what the engine has promised to hold.
 const RATE: u64 = 1_000_000;
-const SIZES: [usize; 3] = [64, 1024, 64 << 10];

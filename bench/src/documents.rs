@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::compare;
 use crate::machine::Machine;
 use crate::noise::Noise;
-use crate::{open_loop, raft_mix};
+use crate::{open_loop, raft_mix, scaling};
 
 /// Of a comparison.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct Comparison {
     pub seed: u64,
     /// How many rounds.
     pub rounds: usize,
+    /// Whether each server had a process of its own.
+    #[serde(default)]
+    pub processes: bool,
     /// What else ran.
     pub noise: Noise,
     /// What failed, and why.
@@ -48,6 +51,21 @@ pub struct Lateness {
     pub failures: Vec<String>,
     /// What came out.
     pub rows: Vec<open_loop::Row>,
+}
+
+/// Of how throughput grows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Scaling {
+    /// Where and when.
+    pub machine: Machine,
+    /// The seed of the order.
+    pub seed: u64,
+    /// What else ran.
+    pub noise: Noise,
+    /// What failed, and why.
+    pub failures: Vec<String>,
+    /// What came out.
+    pub rows: Vec<scaling::Row>,
 }
 
 /// Of heartbeats beside appends and snapshots.
@@ -80,3 +98,4 @@ pub trait Document: Serialize + DeserializeOwned {
 impl Document for Comparison {}
 impl Document for Lateness {}
 impl Document for Mix {}
+impl Document for Scaling {}

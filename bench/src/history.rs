@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::compare::Case;
+use crate::case::Case;
 use crate::machine::Machine;
 use crate::noise::Noise;
 use crate::statistics::Ratio;

@@ -1,7 +1,10 @@
-//! A TCP connection over the loopback device.
+//! TCP connections over the loopback device.
 
+use std::error::Error;
 use std::io;
 use std::net::{TcpListener, TcpStream};
+
+use crate::meeting::Meeting;
 
 /// The two ends of a new connection, blocking, without Nagle's delay.
 pub fn connection() -> io::Result<(TcpStream, TcpStream)> {
@@ -11,4 +14,18 @@ pub fn connection() -> io::Result<(TcpStream, TcpStream)> {
     near.set_nodelay(true)?;
     far.set_nodelay(true)?;
     Ok((near, far))
+}
+
+/// The connection between the two servers of a meeting, for each of them; set up as above.
+pub fn between(meeting: &mut Meeting) -> Result<TcpStream, Box<dyn Error + Send + Sync>> {
+    let socket = if meeting.index() == 0 {
+        let addresses = meeting.exchange(String::new())?;
+        TcpStream::connect(&addresses[1])?
+    } else {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        meeting.exchange(listener.local_addr()?.to_string())?;
+        listener.accept()?.0
+    };
+    socket.set_nodelay(true)?;
+    Ok(socket)
 }

@@ -9,18 +9,21 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use cluster_bench::compare::{self, Case, Row};
-use cluster_bench::documents::{Comparison, Document, Lateness, Mix};
+use cluster_bench::compare::{self, Row};
+use cluster_bench::documents::{self, Comparison, Document, Lateness, Mix};
 use cluster_bench::history::{self, Entry, Measured};
 use cluster_bench::machine::Machine;
 use cluster_bench::noise::Watch;
 use cluster_bench::open_loop;
+use cluster_bench::processes;
 use cluster_bench::raft_mix;
 use cluster_bench::ratios::{self, Bar, Bars, Held};
 use cluster_bench::receive_strategies;
 use cluster_bench::report;
+use cluster_bench::runner::Place;
+use cluster_bench::scaling;
 
-use arguments::{Arguments, Command, Compare, OpenLoop, RaftMix, Ratios, Report};
+use arguments::{Arguments, Command, Compare, OpenLoop, RaftMix, Ratios, Report, Scaling};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     match Arguments::parse().command {
@@ -28,7 +31,12 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         Command::Ratios(arguments) => ratios(&arguments),
         Command::OpenLoop(arguments) => open_loop(&arguments),
         Command::RaftMix(arguments) => raft_mix(&arguments),
+        Command::Scaling(arguments) => scaling(&arguments),
         Command::Report(arguments) => report(&arguments),
+        Command::Seat(arguments) => {
+            processes::serve(arguments.index, &arguments.errand)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::ReceiveStrategies(arguments) => {
             let report = receive_strategies::run(arguments.options())?;
             write!(io::stdout(), "{}\n{report}", Machine::look())?;
@@ -47,8 +55,8 @@ fn compare(arguments: &Compare) -> Result<ExitCode, Box<dyn Error>> {
     let outcome = compare::run(&options, tell);
     let noise = watch.end();
 
-    for case in [Case::RoundTrip, Case::OneWay] {
-        writeln!(out, "{}", compare::tables(case, &outcome.rows))?;
+    for &case in &options.cases {
+        writeln!(out, "{}\n{}", compare::tables(case, &outcome.rows), compare::costs(case, &outcome.rows))?;
     }
     writeln!(out, "{}\n{noise}", compare::verdicts(&outcome.rows))?;
     for failure in &outcome.failures {
@@ -70,6 +78,7 @@ fn compare(arguments: &Compare) -> Result<ExitCode, Box<dyn Error>> {
             command: command(),
             seed,
             rounds,
+            processes: options.place == Place::Processes,
             noise,
             failures: outcome.failures.clone(),
             rows: outcome.rows,
@@ -123,7 +132,7 @@ fn open_loop(arguments: &OpenLoop) -> Result<ExitCode, Box<dyn Error>> {
     let mut out = io::stdout().lock();
     writeln!(out, "{machine}seed {}, {} messages/s of {} bytes\n", options.seed, options.rate, options.size)?;
     let watch = Watch::begin();
-    let (rows, failures) = open_loop::run(&options, tell);
+    let open_loop::Outcome { rows, failures, .. } = open_loop::run(&options, tell);
     let noise = watch.end();
     writeln!(out, "{}\n{noise}", open_loop::table(&rows))?;
     for failure in &failures {
@@ -148,6 +157,23 @@ fn raft_mix(arguments: &RaftMix) -> Result<ExitCode, Box<dyn Error>> {
         Mix { machine, noise, result }.write(path)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn scaling(arguments: &Scaling) -> Result<ExitCode, Box<dyn Error>> {
+    let (machine, options) = (Machine::look(), arguments.options());
+    let mut out = io::stdout().lock();
+    writeln!(out, "{machine}seed {}\n", options.seed)?;
+    let watch = Watch::begin();
+    let (rows, failures) = scaling::run(&options, tell);
+    let noise = watch.end();
+    writeln!(out, "{}\n{noise}", scaling::table(&rows))?;
+    for failure in &failures {
+        writeln!(out, "FAILED: {failure}")?;
+    }
+    if let Some(path) = &arguments.json {
+        documents::Scaling { machine, seed: options.seed, noise, failures: failures.clone(), rows }.write(path)?;
+    }
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn report(arguments: &Report) -> Result<ExitCode, Box<dyn Error>> {

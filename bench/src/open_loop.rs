@@ -6,7 +6,9 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::contenders::{self, Contender, Run};
+use crate::case::Case;
+use crate::contenders::{self, Contender};
+use crate::histograms::Recorded;
 use crate::measure::Load;
 use crate::runner::{self, Failure};
 use crate::statistics::{Ratio, Spread};
@@ -64,10 +66,21 @@ pub struct Point {
     pub us: f64,
 }
 
-/// Runs all contenders; `progress` is told what is being measured. Failures come back as text.
-pub fn run(options: &Options, mut progress: impl FnMut(&str)) -> (Vec<Row>, Vec<String>) {
+/// What came out.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// A row for each contender that succeeded in every round.
+    pub rows: Vec<Row>,
+    /// What failed, and why.
+    pub failures: Vec<String>,
+    /// How late all messages were.
+    pub histograms: Vec<Recorded>,
+}
+
+/// Runs all contenders; `progress` is told what is being measured.
+pub fn run(options: &Options, mut progress: impl FnMut(&str)) -> Outcome {
     let mut random = fastrand::Rng::with_seed(options.seed);
-    let one_way = |contender: &&Contender| matches!(contender.run, Run::OneWay(_));
+    let one_way = |contender: &&Contender| contender.cases.contains(&Case::OneWay);
     let mut entrants: Vec<&Contender> = contenders::ALL.iter().filter(one_way).collect();
     entrants.retain(|contender| CONTENDERS.contains(&contender.name));
     let mut rows: Vec<(&str, Vec<Histogram<u64>>)> =
@@ -77,9 +90,8 @@ pub fn run(options: &Options, mut progress: impl FnMut(&str)) -> (Vec<Row>, Vec<
     'rounds: for round in 1..=options.rounds {
         random.shuffle(&mut entrants);
         for contender in &entrants {
-            let Run::OneWay(run) = contender.run else { continue };
             progress(&format!("open loop, round {round}: {}", contender.name));
-            match runner::open_loop(run, Load::at_rate(options.size, options.count, options.rate)) {
+            match runner::open_loop(contender, Load::at_rate(options.size, options.count, options.rate)) {
                 Ok(latencies) => {
                     let row = rows.iter_mut().find(|(name, _)| *name == contender.name);
                     row.expect("each entrant has a row").1.push(latencies);
@@ -96,16 +108,18 @@ pub fn run(options: &Options, mut progress: impl FnMut(&str)) -> (Vec<Row>, Vec<
     }
     rows.retain(|(_, rounds)| complete > 0 && rounds.len() >= complete);
     rows.iter_mut().for_each(|(_, rounds)| rounds.truncate(complete));
-    (rows.into_iter().map(|(name, rounds)| Row::of(name, &rounds)).collect(), failures)
+    let mut outcome = Outcome { failures, ..Outcome::default() };
+    for (name, rounds) in rows {
+        outcome.rows.push(Row::of(name, &rounds));
+        outcome.histograms.push(Recorded::new(&format!("open loop {} {name}", options.size), together(&rounds)));
+    }
+    outcome
 }
 
 impl Row {
     /// Sums up a histogram for each round, in nanoseconds; there is at least one.
     pub fn of(contender: &str, rounds: &[Histogram<u64>]) -> Self {
-        let mut all = Histogram::<u64>::new_from(&rounds[0]);
-        for round in rounds {
-            all.add(round).expect("all histograms have the same bounds");
-        }
+        let all = together(rounds);
         let point = |quantile: f64, ns: u64| Point { percentile: quantile * 100.0, us: ns as f64 / 1e3 };
         let steps = all.iter_quantiles(STEPS_PER_HALVING);
         let curve = steps.map(|step| point(step.quantile(), step.value_iterated_to())).collect();
@@ -116,6 +130,14 @@ impl Row {
     pub fn spread(&self, quantity: fn(&Tail) -> f64) -> Spread {
         Spread::of(self.rounds.iter().map(quantity).collect())
     }
+}
+
+fn together(rounds: &[Histogram<u64>]) -> Histogram<u64> {
+    let mut all = Histogram::<u64>::new_from(&rounds[0]);
+    for round in rounds {
+        all.add(round).expect("all histograms have the same bounds");
+    }
+    all
 }
 
 impl Tail {

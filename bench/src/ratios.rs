@@ -11,7 +11,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::{self, Bound, Case, Options, Row};
+use crate::case::Case;
+use crate::compare::{self, Bound, Options, Row};
 use crate::history::Measured;
 use crate::statistics::Ratio;
 use crate::table::Table;
@@ -150,6 +151,8 @@ const TOLERANCE: f64 = 0.15;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::statistics::Spread;
 
@@ -166,7 +169,8 @@ mod tests {
 
     fn row(contender: &'static str, samples: [f64; 5]) -> Row {
         let figures = vec![("messages_per_second", Spread::of(samples.to_vec()))];
-        Row { case: Case::OneWay, size: 64, contender: contender.to_owned(), rounds: samples.len(), figures }
+        let (contender, counts) = (contender.to_owned(), BTreeMap::new());
+        Row { case: Case::OneWay, size: 64, contender, rounds: samples.len(), figures, counts }
     }
 
     fn passed(ours: [f64; 5]) -> Vec<bool> {

@@ -1,4 +1,4 @@
-//! Runs one contender once, under a time limit.
+//! Runs one contender once, under a time limit, in threads or in processes.
 
 use std::fmt;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -7,17 +7,51 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::contenders::{Contender, Outcome, Run};
-use crate::measure::{Checker, Latencies, Load, Pinger, Throughput};
-use crate::processor;
+use crate::case::Case;
+use crate::contenders::{Contender, Outcome, RoundTrip, Run};
+use crate::measure::{Arrivals, Checker, Latencies, Load, Pinger, Throughput, Traffic};
+use crate::meeting::{self, Host, Left, Meeting};
+use crate::processes::{self, Children, Errand, Work};
+use crate::seat::{EngineCounts, Seat};
+use crate::usage::{Meter, Usage};
+
+/// Where servers run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Each in a thread of this process.
+    #[default]
+    Threads,
+    /// The first one here, each other in a process of its own.
+    Processes,
+}
 
 /// What one run gave.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Sample {
-    /// Of round trips.
-    RoundTrip(Latencies),
-    /// Of one-way traffic.
-    OneWay(Throughput),
+    /// Of round trips, with how long each took in nanoseconds.
+    RoundTrip(Latencies, Histogram<u64>),
+    /// Of traffic.
+    Traffic(Throughput),
+}
+
+/// What a run gave besides its time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Counted {
+    /// Messages that arrived; a round trip is one.
+    pub messages: u64,
+    /// What all servers used.
+    pub usage: Usage,
+    /// What the engine counted, where it was one.
+    pub engine: Option<EngineCounts>,
+}
+
+/// What to run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct How {
+    /// Where.
+    pub place: Place,
+    /// Whether to count what slows down; the times of such a run say nothing.
+    pub counting: bool,
 }
 
 /// Why there is no sample.
@@ -41,102 +75,242 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 /// Runs round trips with `pinger`.
-pub fn round_trip(run: fn(&mut Pinger) -> Outcome, mut pinger: Pinger) -> Result<Latencies, Failure> {
-    under_limit(move || {
-        run(&mut pinger).map_err(|error| error.to_string())?;
-        pinger.latencies().ok_or_else(|| "not one round trip was completed".to_owned())
+pub fn round_trip(contender: &Contender, mut pinger: Pinger, how: How) -> Result<(Sample, Counted), Failure> {
+    let (name, run) = (contender.name, contender.run);
+    under_limit(move |children| {
+        let meter = Meter::begin(how.counting);
+        let mut elsewhere = Vec::new();
+        match (run, how.place) {
+            (Run::RoundTripWithin(run), _) => run(&mut pinger).map_err(|error| error.to_string())?,
+            (Run::RoundTrip(ends), Place::Threads) => ask_thread(ends, &mut pinger)?,
+            (Run::RoundTrip(ends), Place::Processes) => {
+                let work = Work::Answer { size: pinger.size() };
+                let errand = Errand { contender: name.to_owned(), case: Case::RoundTrip, work, counting: how.counting };
+                let ask = |mut meeting: Meeting| (ends.ask)(&mut meeting, &mut pinger);
+                elsewhere = processes::run(children, &errand, ask)?.1;
+            }
+            _ => return Err("it makes no round trips".to_owned()),
+        }
+        let usage = elsewhere.iter().map(|report| report.usage).fold(meter.end(), |sum, usage| sum + usage);
+        let latencies = pinger.latencies().ok_or_else(|| "not one round trip was completed".to_owned())?;
+        let counted = Counted { messages: pinger.asked(), usage, engine: None };
+        Ok((Sample::RoundTrip(latencies, pinger.histogram().clone()), counted))
     })
 }
 
-/// Runs one-way traffic of `load`.
-pub fn one_way(run: fn(&mut Checker) -> Outcome, load: Load) -> Result<Throughput, Failure> {
-    under_limit(move || {
-        let mut checker = Checker::new(load);
-        let before = processor::used();
-        run(&mut checker).map_err(|error| error.to_string())?;
-        let processor = processor::used() - before;
-        let result = checker.throughput().ok_or_else(|| format!("{} messages lost", checker.remaining()))?;
-        Ok(Throughput { processor, ..result })
+/// Runs `traffic`.
+pub fn traffic(
+    contender: &Contender,
+    case: Case,
+    traffic: Traffic,
+    how: How,
+) -> Result<(Throughput, Counted), Failure> {
+    let (name, run) = (contender.name, contender.run);
+    under_limit(move |children| {
+        let meter = Meter::begin(how.counting);
+        let (mut arrivals, mut engine): (Vec<Arrivals>, Option<EngineCounts>) = (Vec::new(), None);
+        let mut elsewhere = Vec::new();
+        let mut keep = |seat: &Seat| -> Result<(), String> {
+            arrivals.extend(seat.arrivals()?);
+            engine = engine.into_iter().chain(seat.engine()).reduce(EngineCounts::and);
+            Ok(())
+        };
+        match (run, how.place) {
+            (Run::OneWayWithin(run), _) => arrivals.push(one_way_within(run, traffic.load)?.0),
+            (Run::Traffic(run), Place::Threads) => in_threads(run, traffic)?.iter().try_for_each(keep)?,
+            (Run::Traffic(run), Place::Processes) => {
+                let work = Work::Traffic(traffic);
+                let errand = Errand { contender: name.to_owned(), case, work, counting: how.counting };
+                let first = |meeting| {
+                    let mut seat = Seat::alone(meeting, traffic);
+                    run(&mut seat).map(|()| seat)
+                };
+                let (own, reports) = processes::run(children, &errand, first)?;
+                keep(&own)?;
+                elsewhere = reports;
+            }
+            _ => return Err("it takes no traffic".to_owned()),
+        }
+        let mut usage = meter.end();
+        for report in elsewhere {
+            usage += report.usage;
+            arrivals.extend(report.arrivals);
+            engine = engine.into_iter().chain(report.engine).reduce(EngineCounts::and);
+        }
+        let throughput = Throughput::of(&arrivals, usage.processor);
+        Ok((throughput, Counted { messages: throughput.messages, usage, engine }))
     })
 }
 
-/// Runs one-way traffic at the rate that `load` has, and answers how late each message was, in nanoseconds.
-pub fn open_loop(run: fn(&mut Checker) -> Outcome, load: Load) -> Result<Histogram<u64>, Failure> {
-    under_limit(move || {
-        let mut checker = Checker::new(load);
-        run(&mut checker).map_err(|error| error.to_string())?;
-        checker.latencies().cloned().ok_or_else(|| format!("{} messages lost", checker.remaining()))
+/// Runs one-way traffic in this process at the rate that `load` has, and answers how late each message was, in nanoseconds.
+pub fn open_loop(contender: &Contender, load: Load) -> Result<Histogram<u64>, Failure> {
+    let run = contender.run;
+    under_limit(move |_| {
+        let late = |checker: &Checker| {
+            checker.latencies().cloned().ok_or_else(|| format!("{} messages lost", checker.remaining()))
+        };
+        match run {
+            Run::OneWayWithin(run) => late(&one_way_within(run, load)?.1),
+            Run::Traffic(run) => {
+                let mut seats = in_threads(run, Traffic::one_way(load))?;
+                late(seats[1].checker().map_err(|error| error.to_string())?)
+            }
+            _ => Err("it takes no traffic".to_owned()),
+        }
     })
 }
 
-/// A load that takes a contender about as long as `budget`; finding it warms it up.
-pub fn calibrate(run: fn(&mut Checker) -> Outcome, size: usize, budget: Duration) -> Result<Load, Failure> {
-    let mut load = Load::new(size, 64);
+/// So many messages from each sender, of what `sent` makes of that, take a contender about as long as `budget`; finding that warms it up.
+pub fn calibrate(
+    contender: &Contender,
+    case: Case,
+    sent: impl Fn(u64) -> Option<Traffic>,
+    budget: Duration,
+    place: Place,
+) -> Result<u64, Failure> {
+    let elapsed = |count| {
+        let sent = sent(count).ok_or_else(|| Failure::Failed("it takes no traffic".to_owned()))?;
+        let (throughput, _) = traffic(contender, case, sent, How { place, counting: false })?;
+        Ok(throughput.elapsed)
+    };
+    let size = sent(FEWEST).map_or(0, |sent| sent.load.size);
+    grow_until(budget, fewest(size), elapsed)
+}
+
+/// So many that connecting, which not every server does in the same moment, is no large part of the time.
+fn fewest(size: usize) -> u64 {
+    ((FIRST_BYTES / size.max(1)) as u64).clamp(FEWEST, 2048)
+}
+
+fn grow_until(
+    budget: Duration,
+    first: u64,
+    elapsed: impl Fn(u64) -> Result<Duration, Failure>,
+) -> Result<u64, Failure> {
+    let mut count = first;
     loop {
-        let elapsed = one_way(run, load)?.elapsed.max(Duration::from_micros(1));
+        let elapsed = elapsed(count)?.max(Duration::from_micros(1));
         let factor = budget.as_secs_f64() / elapsed.as_secs_f64();
         if factor <= 4.0 {
-            load.count = (load.count as f64 * factor) as u64;
-            load.count = load.count.max(64);
-            return Ok(load);
+            return Ok(((count as f64 * factor) as u64).max(first));
         }
-        load.count = (load.count as f64 * factor.min(16.0) / 2.0) as u64;
+        count = (count as f64 * factor.min(16.0) / 2.0) as u64;
     }
 }
 
-/// Runs a contender once: round trips for as long as `budget`, or one way as `load` says.
-pub fn run(contender: &Contender, size: usize, budget: Duration) -> Result<Sample, Failure> {
-    match contender.run {
-        Run::RoundTrip(run) => round_trip(run, Pinger::for_time(size, budget)).map(Sample::RoundTrip),
-        Run::OneWay(run) => one_way(run, calibrate(run, size, budget)?).map(Sample::OneWay),
+fn ask_thread(ends: RoundTrip, pinger: &mut Pinger) -> Result<(), String> {
+    let size = pinger.size();
+    let (host, mut places) = meeting::within(2);
+    let (Some(mut far), Some(mut near)) = (places.pop(), places.pop()) else { return Err("nobody meets".to_owned()) };
+    thread::scope(|scope| {
+        let echo = scope.spawn(|| host.close_unless(|| (ends.answer)(&mut far, size)));
+        let asked = host.close_unless(|| (ends.ask)(&mut near, pinger));
+        let answered = echo.join().expect("the echo does not panic");
+        worst([asked, answered])
+    })
+}
+
+fn in_threads(run: fn(&mut Seat) -> Outcome, traffic: Traffic) -> Result<Vec<Seat>, String> {
+    let (host, places) = meeting::within(traffic.servers());
+    let mut seats: Vec<Seat> = places.into_iter().map(|place| Seat::new(place, traffic)).collect();
+    thread::scope(|scope| {
+        let servers = seats.iter_mut().map(|seat| scope.spawn(|| host.close_unless(|| run(seat))));
+        let servers: Vec<_> = servers.collect();
+        worst(servers.into_iter().map(|server| server.join().expect("no server panics")))
+    })?;
+    Ok(seats)
+}
+
+fn one_way_within(run: fn(&mut Checker) -> Outcome, load: Load) -> Result<(Arrivals, Checker), String> {
+    let mut checker = Checker::new(load);
+    run(&mut checker).map_err(|error| error.to_string())?;
+    let arrivals = checker.arrivals().ok_or_else(|| format!("{} messages lost", checker.remaining()))?;
+    Ok((arrivals, checker))
+}
+
+impl Host {
+    /// Does what a server does; if that fails, the others are told.
+    fn close_unless(&self, server: impl FnOnce() -> Outcome) -> Outcome {
+        /// Closes when dropped, as by a panic.
+        struct Closing<'a>(Option<&'a Host>);
+        impl Drop for Closing<'_> {
+            fn drop(&mut self) {
+                self.0.inspect(|host| host.close());
+            }
+        }
+        let mut closing = Closing(Some(self));
+        server()?;
+        closing.0 = None;
+        Ok(())
     }
 }
 
-/// Runs `work` in a thread of its own and waits for its result, though not for ever.
-fn under_limit<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, Failure> {
+/// The failure that the others follow from, if there is one.
+fn worst(outcomes: impl IntoIterator<Item = Outcome>) -> Result<(), String> {
+    let failures = outcomes.into_iter().filter_map(Result::err);
+    let worst = failures.min_by_key(|failure| failure.is::<Left>());
+    worst.map_or(Ok(()), |failure| Err(failure.to_string()))
+}
+
+/// Runs `work` in a thread of its own and waits for its result, though not for ever; processes that it starts end with it.
+fn under_limit<T: Send + 'static>(
+    work: impl FnOnce(&Children) -> Result<T, String> + Send + 'static,
+) -> Result<T, Failure> {
     let (give, take) = mpsc::channel();
+    let children = Children::default();
+    let own = children.clone();
     // The receiver is gone only when it has given up.
-    thread::spawn(move || drop(give.send(work())));
-    match take.recv_timeout(LIMIT) {
+    thread::spawn(move || drop(give.send(work(&own))));
+    let result = take.recv_timeout(LIMIT);
+    children.end();
+    match result {
         Ok(result) => result.map_err(Failure::Failed),
         Err(RecvTimeoutError::Disconnected) => Err(Failure::Failed("it panicked".to_owned())),
         Err(RecvTimeoutError::Timeout) => Err(Failure::Hung),
     }
 }
 
+const FEWEST: u64 = 64;
+const FIRST_BYTES: usize = 128 << 10;
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const fn contender(run: fn(&mut Seat) -> Outcome) -> Contender {
+        Contender::new("someone", &[Case::OneWay], Run::Traffic(run))
+    }
+
+    fn failure(run: fn(&mut Seat) -> Outcome) -> String {
+        let load = Traffic::one_way(Load::new(64, 10));
+        traffic(&contender(run), Case::OneWay, load, How::default()).unwrap_err().to_string()
+    }
+
     #[test]
     fn a_contender_that_loses_messages_fails() {
-        let result = one_way(|_| Ok(()), Load::new(64, 10));
-        assert_eq!(result.unwrap_err().to_string(), "10 messages lost");
+        assert_eq!(failure(|_| Ok(())), "10 messages lost");
     }
 
     #[test]
     fn a_contender_that_panics_fails() {
-        let result = one_way(|_| panic!("on purpose"), Load::new(64, 10));
-        assert_eq!(result.unwrap_err().to_string(), "it panicked");
+        assert_eq!(failure(|_| panic!("on purpose")), "it panicked");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_server_that_has_failed() {
+        let failure = failure(|seat| match seat.index() {
+            0 => Err("out of luck".into()),
+            _ => seat.meet(String::new()).map(drop).map_err(Into::into),
+        });
+        assert_eq!(failure, "out of luck");
     }
 
     #[test]
     fn calibration_ends_near_the_budget() {
-        fn sleeper(checker: &mut Checker) -> Outcome {
-            let load = checker.load();
-            let mut payload = vec![0; load.size];
-            for sequence in 0..load.count {
-                load.stamp(sequence, &mut payload);
-                checker.take(&payload)?;
-                if sequence % 100 == 99 {
-                    thread::sleep(Duration::from_micros(100));
-                }
-            }
-            Ok(())
-        }
-        let load = calibrate(sleeper, 64, Duration::from_millis(50)).unwrap();
-        assert!((5_000..100_000).contains(&load.count), "{load:?}");
+        let count = grow_until(Duration::from_millis(50), 64, |count| Ok(Duration::from_micros(count)));
+        assert!((25_000..=50_000).contains(&count.unwrap()));
+        assert_eq!(grow_until(Duration::from_nanos(1), 64, |_| Ok(Duration::from_secs(1))).unwrap(), 64);
+        assert_eq!([64, 1024, 1 << 20].map(fewest), [2048, 128, 64]);
     }
 }

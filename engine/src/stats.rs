@@ -38,6 +38,11 @@ pub struct PeerStats {
     /// Bytes that came from it and were not taken out of the inbox, frame headers included. At most `inbox_bytes` for each of
     /// its outboxes and lanes, or one envelope.
     pub bytes_unread: u64,
+    /// How often something was handed to the kernel for it. Zero once this server has stopped.
+    pub sends_out: u64,
+    /// Segments that were handed over so, acknowledgements and heartbeats included: `segments_out / sends_out` of them at
+    /// once, with `messages_out / segments_out` envelopes in each. Zero once this server has stopped.
+    pub segments_out: u64,
 }
 
 /// What a link's shard knows of it.
@@ -47,6 +52,8 @@ pub(crate) struct LinkAccount {
     pub(crate) acknowledged: u64,
     pub(crate) bytes_held: u64,
     pub(crate) bytes_unread: u64,
+    pub(crate) sends: u64,
+    pub(crate) segments: u64,
 }
 
 impl LinkAccount {
@@ -57,6 +64,8 @@ impl LinkAccount {
             acknowledged: self.acknowledged + other.acknowledged,
             bytes_held: self.bytes_held + other.bytes_held,
             bytes_unread: self.bytes_unread + other.bytes_unread,
+            sends: self.sends + other.sends,
+            segments: self.segments + other.segments,
         }
     }
 }

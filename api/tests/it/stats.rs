@@ -26,6 +26,7 @@ fn messages_and_bytes_are_counted_by_peer() {
         sent.bytes_out = bytes;
         assert_eq!(row.acknowledged + row.in_flight, messages);
         (sent.acknowledged, sent.in_flight, sent.bytes_held) = (row.acknowledged, row.in_flight, row.bytes_held);
+        (sent.sends_out, sent.segments_out) = (row.sends_out, row.segments_out);
         assert_eq!(*row, sent);
     }
     for (node, (messages, bytes)) in [&mut two, &mut three].into_iter().zip(expected) {
@@ -100,4 +101,27 @@ fn receive_buffers_are_let_go_of() {
     assert!(engine.receive_bytes() <= 4 * 256 * 1024, "{}", engine.receive_bytes());
     drop((one, two));
     eventually("the end", || (engine.receive_bytes() == 0).then_some(()));
+}
+
+#[test]
+fn batches_and_wake_ups_are_counted() {
+    let [mut one, mut two] = Cluster::new([1, 2]).start_each([1, 2]);
+    for _ in 0..100 {
+        send(one.outbox(), Envelope::to(2).body("batched"));
+    }
+    one.outbox().flush(PATIENCE).unwrap();
+    let row = one.stats()[0];
+    assert!(row.sends_out > 0 && row.sends_out <= row.segments_out, "{row:?}");
+    receive(two.inbox());
+    // The reader has sent nothing but what confirms that it has received.
+    let confirmed = two.stats()[0];
+    assert!(confirmed.messages_out == 0 && confirmed.segments_out > 0, "{confirmed:?}");
+
+    let engine = Engine::dedicated(1, Idle { spin_us: 0, yield_us: 0, park: true }).unwrap();
+    let mut cluster = Cluster::new([1, 2]);
+    let (mut one, two) = (cluster.start_on(1, &engine), cluster.start(2));
+    let before = engine.wake_ups();
+    send(one.outbox(), Envelope::to(2).body("wake up"));
+    eventually("a wake-up", || (engine.wake_ups() > before).then_some(()));
+    drop(two);
 }

@@ -4,6 +4,7 @@
 //! nothing else.
 
 mod baseline;
+mod history;
 mod instructions;
 mod structure;
 
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use baseline::Baseline;
+use history::Entry;
 use structure::allocations::CountingAllocator;
 use structure::workloads::Workload;
 
@@ -31,7 +33,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Counts, and fails if anything has grown above its baseline.
-    Check(Selection),
+    Check(Check),
     /// Counts, and writes the baselines; the difference is for the commit to show.
     Update(Selection),
     /// Runs one workload and says nothing: what `check` runs under strace.
@@ -42,6 +44,16 @@ enum Command {
         #[arg(long)]
         messages: u64,
     },
+}
+
+#[derive(Debug, clap::Args)]
+struct Check {
+    #[command(flatten)]
+    selection: Selection,
+
+    /// Appends a line of JSON for each layer to this file.
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -86,13 +98,17 @@ impl Layer {
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     match Arguments::parse().command {
-        Command::Check(selection) => {
+        Command::Check(Check { selection, history }) => {
             let mut passed = true;
             for layer in Layer::selected(&selection) {
                 let baseline = Baseline::read(&selection.baselines.join(layer.file()))?;
-                let comparison = baseline.compare(&layer.count()?);
+                let now = layer.count()?;
+                let comparison = baseline.compare(&now);
                 write!(io::stdout(), "{comparison}")?;
                 passed &= comparison.passed();
+                if let Some(path) = &history {
+                    history::append(path, &Entry::of(&now, comparison.passed()))?;
+                }
             }
             Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }

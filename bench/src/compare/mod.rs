@@ -9,12 +9,16 @@ mod verdict;
 
 use std::time::Duration;
 
-use crate::contenders::{self, Contender, Run};
-use crate::measure::{Load, Pinger};
-use crate::runner::{self, Failure, Sample};
+use crate::case::Case;
+use crate::contenders::{self, Contender};
+use crate::histograms::Recorded;
+use crate::measure::Pinger;
+use crate::runner::{self, Counted, Failure, How, Place, Sample};
 
-pub use report::{tables, verdicts};
-pub use row::{Case, Row};
+pub use report::{costs, tables, verdicts};
+pub use row::{
+    ALLOCATIONS, LOOP_WAKE_UPS, MESSAGES_PER_SEGMENT, PROCESSOR, Row, SEGMENTS_PER_SEND, SYSTEM_CALLS, WAITS, counts,
+};
 pub use verdict::{BARS, Bar, Bound, Verdict};
 
 /// What to compare.
@@ -22,7 +26,7 @@ pub use verdict::{BARS, Bar, Bound, Verdict};
 pub struct Options {
     /// The cases.
     pub cases: Vec<Case>,
-    /// Payload sizes in bytes.
+    /// Payload sizes in bytes; empty for those of each case.
     pub sizes: Vec<usize>,
     /// Names of contenders; empty for all.
     pub only: Vec<String>,
@@ -32,6 +36,10 @@ pub struct Options {
     pub seed: u64,
     /// Time for one contender within one round.
     pub budget: Duration,
+    /// Where servers run.
+    pub place: Place,
+    /// Whether each contender runs once more, to count system calls and allocations.
+    pub counting: bool,
 }
 
 /// What came out.
@@ -41,6 +49,8 @@ pub struct Outcome {
     pub rows: Vec<Row>,
     /// What failed: case, size, contender and reason.
     pub failures: Vec<String>,
+    /// How long each round trip took in nanoseconds, all rounds together.
+    pub histograms: Vec<Recorded>,
 }
 
 /// Runs the comparison; `progress` is told what is being measured.
@@ -48,21 +58,21 @@ pub fn run(options: &Options, mut progress: impl FnMut(&str)) -> Outcome {
     let mut outcome = Outcome::default();
     let mut random = fastrand::Rng::with_seed(options.seed);
     for &case in &options.cases {
-        for &size in &options.sizes {
-            let selected = contenders::ALL
-                .iter()
-                .filter(|contender| case_of(contender) == case && is_selected(contender, &options.only));
-            let mut cell = Cell { options, size, entrants: Vec::new() };
-            let measured = cell.calibrate(selected, &mut progress).and_then(|()| cell.run(&mut random));
+        for &size in if options.sizes.is_empty() { case.sizes() } else { &options.sizes } {
+            let mut cell = Cell { options, case, size, entrants: Vec::new() };
+            let measured = cell.calibrate(&mut progress).and_then(|()| cell.run(&mut random));
             cell.entrants.sort_by_key(|entrant| entrant.contender.name);
             for entrant in cell.entrants {
                 let name = entrant.contender.name;
-                match entrant.failure {
+                match &entrant.failure {
                     Some(reason) => {
                         outcome.failures.push(format!("{case}, {size} bytes, {name}: {reason}"));
                     }
                     None if measured.is_ok() => {
-                        outcome.rows.push(Row::of(case, size, name, &entrant.samples));
+                        let row = Row::of(case, size, name, &entrant.samples);
+                        let counts = entrant.counted.as_ref().map(counts).unwrap_or_default();
+                        outcome.rows.push(Row { counts, ..row });
+                        outcome.histograms.extend(entrant.recorded(case, size));
                     }
                     None => {}
                 }
@@ -78,15 +88,17 @@ pub fn run(options: &Options, mut progress: impl FnMut(&str)) -> Outcome {
 /// One case with one size.
 struct Cell<'a> {
     options: &'a Options,
+    case: Case,
     size: usize,
     entrants: Vec<Entrant>,
 }
 
 struct Entrant {
     contender: &'static Contender,
-    /// What it sends in a round; the count means nothing for round trips.
-    load: Load,
-    samples: Vec<Sample>,
+    /// How much a server sends in a round; it means nothing for round trips.
+    count: u64,
+    samples: Vec<(Sample, Counted)>,
+    counted: Option<Counted>,
     failure: Option<String>,
 }
 
@@ -94,19 +106,21 @@ struct Entrant {
 struct Stuck;
 
 impl Cell<'_> {
-    fn calibrate(
-        &mut self,
-        contenders: impl Iterator<Item = &'static Contender>,
-        progress: &mut impl FnMut(&str),
-    ) -> Result<(), Stuck> {
-        for contender in contenders {
-            progress(&format!("{}, {} bytes: {}", case_of(contender), self.size, contender.name));
-            let load = Load::new(self.size, 0);
-            let mut entrant = Entrant { contender, load, samples: Vec::new(), failure: None };
+    fn calibrate(&mut self, progress: &mut impl FnMut(&str)) -> Result<(), Stuck> {
+        let Self { options, case, size, .. } = *self;
+        for contender in contenders::ALL.iter().filter(|contender| options.selects(contender, case)) {
+            progress(&format!("{case}, {size} bytes: {}", contender.name));
+            let mut entrant = Entrant { contender, count: 0, samples: Vec::new(), counted: None, failure: None };
             let mut outcome = Ok(());
-            if let Run::OneWay(run) = contender.run {
-                match runner::calibrate(run, self.size, self.options.budget) {
-                    Ok(load) => entrant.load = load,
+            if case != Case::RoundTrip {
+                match runner::calibrate(
+                    contender,
+                    case,
+                    |count| case.traffic(size, count),
+                    options.budget,
+                    options.place,
+                ) {
+                    Ok(count) => entrant.count = count,
                     Err(failure) => outcome = entrant.fail(failure),
                 }
             }
@@ -117,13 +131,21 @@ impl Cell<'_> {
     }
 
     fn run(&mut self, random: &mut fastrand::Rng) -> Result<(), Stuck> {
+        let timed = How { place: self.options.place, counting: false };
         for _ in 0..self.options.rounds {
             random.shuffle(&mut self.entrants);
             for entrant in self.entrants.iter_mut().filter(|entrant| entrant.failure.is_none()) {
-                match entrant.measure(self.options.budget) {
+                match entrant.measure(self.case, self.size, self.options.budget, timed) {
                     Ok(sample) => entrant.samples.push(sample),
                     Err(failure) => entrant.fail(failure)?,
                 }
+            }
+        }
+        let counting = How { counting: true, ..timed };
+        for entrant in self.entrants.iter_mut().filter(|entrant| entrant.failure.is_none() && self.options.counting) {
+            match entrant.measure(self.case, self.size, self.options.budget, counting) {
+                Ok((_, counted)) => entrant.counted = Some(counted),
+                Err(failure) => entrant.fail(failure)?,
             }
         }
         Ok(())
@@ -131,13 +153,13 @@ impl Cell<'_> {
 }
 
 impl Entrant {
-    fn measure(&self, budget: Duration) -> Result<Sample, Failure> {
-        match self.contender.run {
-            Run::RoundTrip(run) => {
-                let pinger = Pinger::for_time(self.load.size, budget);
-                runner::round_trip(run, pinger).map(Sample::RoundTrip)
+    fn measure(&self, case: Case, size: usize, budget: Duration, how: How) -> Result<(Sample, Counted), Failure> {
+        match case.traffic(size, self.count) {
+            None => runner::round_trip(self.contender, Pinger::for_time(size, budget), how),
+            Some(traffic) => {
+                let (throughput, counted) = runner::traffic(self.contender, case, traffic, how)?;
+                Ok((Sample::Traffic(throughput), counted))
             }
-            Run::OneWay(run) => runner::one_way(run, self.load).map(Sample::OneWay),
         }
     }
 
@@ -145,15 +167,24 @@ impl Entrant {
         self.failure = Some(failure.to_string());
         if matches!(failure, Failure::Hung) { Err(Stuck) } else { Ok(()) }
     }
-}
 
-fn case_of(contender: &Contender) -> Case {
-    match contender.run {
-        Run::RoundTrip(_) => Case::RoundTrip,
-        Run::OneWay(_) => Case::OneWay,
+    fn recorded(&self, case: Case, size: usize) -> Option<Recorded> {
+        let mut histograms = self.samples.iter().filter_map(|(sample, _)| match sample {
+            Sample::RoundTrip(_, histogram) => Some(histogram),
+            Sample::Traffic(_) => None,
+        });
+        let mut histogram = histograms.next()?.clone();
+        for other in histograms {
+            histogram.add(other).expect("all histograms have the same bounds");
+        }
+        Some(Recorded::new(&format!("{case} {size} {}", self.contender.name), histogram))
     }
 }
 
-fn is_selected(contender: &Contender, only: &[String]) -> bool {
-    only.is_empty() || only.iter().any(|name| name == contender.name)
+impl Options {
+    fn selects(&self, contender: &Contender, case: Case) -> bool {
+        let named = self.only.is_empty() || self.only.iter().any(|name| name == contender.name);
+        let placed = self.place == Place::Threads || contender.has_processes();
+        named && placed && contender.cases.contains(&case)
+    }
 }

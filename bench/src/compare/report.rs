@@ -1,36 +1,24 @@
 //! Results as people read them.
 
-use super::row::{Case, Row};
+use super::row::{
+    ALLOCATIONS, LOOP_WAKE_UPS, MESSAGES_PER_SEGMENT, PROCESSOR, Row, SEGMENTS_PER_SEND, SYSTEM_CALLS, WAITS,
+};
 use super::verdict::{BARS, Verdict};
+use crate::case::Case;
 use crate::statistics::Spread;
 use crate::table::Table;
 
 /// A table of all rows of one case, with each contender's ratio to ZeroMQ and to the TCP floor
 /// that it should be held against.
 pub fn tables(case: Case, rows: &[Row]) -> Table {
+    let name = case.to_string();
     let mut table = match case {
-        Case::RoundTrip => Table::new([
-            "round trip",
-            "bytes",
-            "p50 µs",
-            "min..max",
-            "p99 µs",
-            "p99.9 µs",
-            "/ zmq (95 %)",
-            "/ floor",
-            "floor",
-        ]),
-        Case::OneWay => Table::new([
-            "one way",
-            "bytes",
-            "messages/s",
-            "min..max",
-            "GB/s",
-            "CPU ns",
-            "/ zmq (95 %)",
-            "/ floor",
-            "floor",
-        ]),
+        Case::RoundTrip => {
+            Table::new([&name, "bytes", "p50 µs", "min..max", "p99 µs", "p99.9 µs", "/ zmq (95 %)", "/ floor", "floor"])
+        }
+        _ => {
+            Table::new([&name, "bytes", "messages/s", "min..max", "GB/s", "CPU ns", "/ zmq (95 %)", "/ floor", "floor"])
+        }
     };
     let mut sorted: Vec<&Row> = rows.iter().filter(|row| row.case == case).collect();
     let best_first = if case == Case::RoundTrip { 1.0 } else { -1.0 };
@@ -77,6 +65,50 @@ pub fn verdicts(rows: &[Row]) -> Table {
     table
 }
 
+/// A table of what a message costs in one case: time of the processor, and what was counted.
+pub fn costs(case: Case, rows: &[Row]) -> Table {
+    let mut table = Table::new([
+        "for each message",
+        "bytes",
+        "CPU ns",
+        "system calls",
+        "waits",
+        "allocations",
+        "loop wake-ups",
+        "messages/segment",
+        "segments/send",
+    ]);
+    let mut sorted: Vec<&Row> = rows.iter().filter(|row| row.case == case).collect();
+    let processor = |row: &Row| row.figure(PROCESSOR).map_or(0.0, Spread::median);
+    sorted.sort_by(|left, right| left.size.cmp(&right.size).then(processor(left).total_cmp(&processor(right))));
+    for row in sorted {
+        let count = |name: &str| row.counts.get(name).map_or_else(String::new, |count| digits(*count));
+        table.row([
+            row.contender.clone(),
+            row.size.to_string(),
+            format!("{:.0}", processor(row)),
+            count(SYSTEM_CALLS),
+            count(WAITS),
+            count(ALLOCATIONS),
+            count(LOOP_WAKE_UPS),
+            count(MESSAGES_PER_SEGMENT),
+            count(SEGMENTS_PER_SEND),
+        ]);
+    }
+    table
+}
+
+/// Three digits that say something; zero where there is less than a ten-thousandth.
+fn digits(count: f64) -> String {
+    match count {
+        count if count >= 99.5 => format!("{count:.0}"),
+        count if count >= 9.95 => format!("{count:.1}"),
+        count if count >= 0.1 => format!("{count:.2}"),
+        count if count >= 0.00005 => format!("{count:.4}"),
+        _ => "0".to_owned(),
+    }
+}
+
 /// The four figures of a row, as the table's columns want them.
 fn cells(row: &Row) -> [String; 4] {
     let figures: Vec<&Spread> = row.figures.iter().map(|(_, spread)| spread).collect();
@@ -87,7 +119,7 @@ fn cells(row: &Row) -> [String; 4] {
             format!("{:.1}", figures[1].median()),
             format!("{:.1}", figures[2].median()),
         ],
-        Case::OneWay => [
+        _ => [
             thousands(figures[0].median()),
             format!("{}..{}", thousands(figures[0].min()), thousands(figures[0].max())),
             format!("{:.2}", figures[1].median() / 1e9),
@@ -99,9 +131,9 @@ fn cells(row: &Row) -> [String; 4] {
 /// What the kernel's TCP does with the same waiting strategy.
 fn floor(row: &Row) -> &'static str {
     match row.case {
-        Case::OneWay => "tcp-framed",
         Case::RoundTrip if row.contender.contains("spinning") => "tcp-spinning",
         Case::RoundTrip => "tcp-blocking",
+        _ => "tcp-framed",
     }
 }
 
@@ -121,6 +153,12 @@ fn thousands(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_counts_have_more_digits() {
+        let shown = [0.0, 0.00312, 0.5, 12.34, 812.0].map(digits);
+        assert_eq!(shown, ["0", "0.0031", "0.50", "12.3", "812"]);
+    }
 
     #[test]
     fn digits_are_grouped() {

@@ -1,35 +1,15 @@
 //! One line of a result: a contender in one case with one size.
 
-use std::fmt;
+use std::collections::BTreeMap;
 
-use clap::ValueEnum;
 use serde::de::Error;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::runner::Sample;
+use crate::case::Case;
+use crate::runner::{Counted, Sample};
 use crate::statistics::{Ratio, Spread};
-
-/// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum Case {
-    /// A payload goes to another thread and comes back.
-    RoundTrip,
-    /// Payloads go to another thread, as fast as they can.
-    OneWay,
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::RoundTrip => "round trip",
-            Self::OneWay => "one way",
-        })
-    }
-}
 
 /// The result of one contender.
 #[derive(Debug, Clone)]
@@ -44,16 +24,24 @@ pub struct Row {
     pub rounds: usize,
     /// Name, with its unit, and samples of each quantity. The first is what ratios are made of.
     pub figures: Vec<(&'static str, Spread)>,
+    /// What was counted in a run of its own, for each message where the name says nothing else; see [`counts`].
+    pub counts: BTreeMap<String, f64>,
 }
 
 impl Row {
     /// Sums up samples of one case, one for each round; there is at least one.
-    pub fn of(case: Case, size: usize, contender: &str, samples: &[Sample]) -> Self {
+    pub fn of(case: Case, size: usize, contender: &str, samples: &[(Sample, Counted)]) -> Self {
         let figure = |(index, &name): (usize, &&'static str)| {
             (name, Spread::of(samples.iter().map(|sample| quantities(sample)[index]).collect()))
         };
         let figures = names(case).iter().enumerate().map(figure).collect();
-        Self { case, size, contender: contender.to_owned(), rounds: samples.len(), figures }
+        let (contender, counts) = (contender.to_owned(), BTreeMap::new());
+        Self { case, size, contender, rounds: samples.len(), figures, counts }
+    }
+
+    /// The samples of a quantity.
+    pub fn figure(&self, name: &str) -> Option<&Spread> {
+        self.figures.iter().find(|(figure, _)| *figure == name).map(|(_, spread)| spread)
     }
 
     /// This contender's figure as a multiple of the one of `against`, if that was measured in the same run.
@@ -81,6 +69,9 @@ impl Serialize for Row {
             map.serialize_entry(&format!("{name}_max"), &spread.max())?;
             map.serialize_entry(&format!("{name}_rounds"), spread.in_order())?;
         }
+        if !self.counts.is_empty() {
+            map.serialize_entry("counts", &self.counts)?;
+        }
         map.end()
     }
 }
@@ -94,10 +85,12 @@ impl<'de> Deserialize<'de> for Row {
             size: usize,
             contender: String,
             rounds: usize,
+            #[serde(default)]
+            counts: BTreeMap<String, f64>,
             #[serde(flatten)]
             figures: Map<String, Value>,
         }
-        let Written { case, size, contender, rounds, mut figures } = Written::deserialize(deserializer)?;
+        let Written { case, size, contender, rounds, counts, mut figures } = Written::deserialize(deserializer)?;
         let figure = |&name: &&'static str| {
             let samples = figures.remove(&format!("{name}_rounds")).unwrap_or_default();
             let samples: Vec<f64> =
@@ -106,40 +99,80 @@ impl<'de> Deserialize<'de> for Row {
         };
         let figures = names(case).iter().map(figure).collect::<Result<_, String>>();
         let figures = figures.map_err(|error| Error::custom(format!("{case}, {size} bytes, {contender}: {error}")))?;
-        Ok(Self { case, size, contender, rounds, figures })
+        Ok(Self { case, size, contender, rounds, figures, counts })
     }
 }
 
 fn names(case: Case) -> &'static [&'static str] {
     match case {
-        Case::RoundTrip => &["p50_us", "p99_us", "p999_us"],
-        Case::OneWay => &["messages_per_second", "bytes_per_second", "processor_ns_per_message"],
+        Case::RoundTrip => &["p50_us", "p99_us", "p999_us", PROCESSOR],
+        _ => &["messages_per_second", "bytes_per_second", PROCESSOR],
     }
 }
 
-fn quantities(sample: &Sample) -> Vec<f64> {
+fn quantities((sample, counted): &(Sample, Counted)) -> Vec<f64> {
     match sample {
-        Sample::RoundTrip(latencies) => vec![latencies.p50_us, latencies.p99_us, latencies.p999_us],
-        Sample::OneWay(result) => vec![result.messages_per_second(), result.bytes_per_second(), result.processor_ns()],
+        Sample::RoundTrip(latencies, _) => {
+            let processor = counted.usage.processor.as_nanos() as f64 / counted.messages as f64;
+            vec![latencies.p50_us, latencies.p99_us, latencies.p999_us, processor]
+        }
+        Sample::Traffic(result) => vec![result.messages_per_second(), result.bytes_per_second(), result.processor_ns()],
     }
 }
+
+/// What a run counted, by name, for each message that arrived.
+pub fn counts(counted: &Counted) -> BTreeMap<String, f64> {
+    let messages = counted.messages.max(1) as f64;
+    let each = |count: u64| count as f64 / messages;
+    let usage = &counted.usage;
+    let mut counts = BTreeMap::new();
+    let mut keep = |name: &str, count: Option<f64>| {
+        if let Some(count) = count.filter(|count| count.is_finite()) {
+            counts.insert(name.to_owned(), count);
+        }
+    };
+    keep(SYSTEM_CALLS, usage.system_calls.map(each));
+    keep(ALLOCATIONS, usage.allocations.map(each));
+    keep(WAITS, Some(each(usage.switches)));
+    if let Some(engine) = counted.engine {
+        keep(LOOP_WAKE_UPS, Some(each(engine.wake_ups)));
+        keep(SEGMENTS_PER_SEND, Some(engine.segments as f64 / engine.sends as f64));
+        keep(MESSAGES_PER_SEGMENT, Some(engine.messages as f64 / engine.segments as f64));
+    }
+    counts
+}
+
+/// Processor time of all servers for each message, in nanoseconds.
+pub const PROCESSOR: &str = "processor_ns_per_message";
+/// System calls of all servers for each message.
+pub const SYSTEM_CALLS: &str = "system_calls";
+/// How often memory was asked for, for each message.
+pub const ALLOCATIONS: &str = "allocations";
+/// How often a thread gave up its core and was woken later, for each message.
+pub const WAITS: &str = "waits";
+/// How often an event loop of the engine was woken, for each message.
+pub const LOOP_WAKE_UPS: &str = "loop_wake_ups";
+/// How many segments the engine handed to the kernel at once, on average.
+pub const SEGMENTS_PER_SEND: &str = "segments_per_send";
+/// How many messages one of the engine's segments carried, on average.
+pub const MESSAGES_PER_SEGMENT: &str = "messages_per_segment";
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::measure::{Load, Throughput};
+    use crate::measure::Throughput;
+    use crate::seat::EngineCounts;
+    use crate::usage::Usage;
 
     #[test]
     fn a_row_carries_median_and_spread() {
-        let load = Load::new(64, 1001);
+        let counted = Counted { messages: 1001, usage: Usage::default(), engine: None };
         let samples = [1, 2, 4].map(|seconds| {
-            Sample::OneWay(Throughput {
-                load,
-                elapsed: Duration::from_secs(seconds),
-                processor: Duration::from_micros(1001),
-            })
+            let elapsed = Duration::from_secs(seconds);
+            let processor = Duration::from_micros(1001);
+            (Sample::Traffic(Throughput { messages: 1001, bytes: 64_064, elapsed, processor }), counted)
         });
         let row = Row::of(Case::OneWay, 64, "someone", &samples);
         assert_eq!(row.key().median(), 500.0);
@@ -155,6 +188,25 @@ mod tests {
         );
         let read: Row = serde_json::from_value(serde_json::to_value(&row).unwrap()).unwrap();
         assert_eq!(serde_json::to_string(&read).unwrap(), serde_json::to_string(&row).unwrap());
+    }
+
+    #[test]
+    fn counts_are_for_each_message_and_absent_where_nobody_counted() {
+        let engine = EngineCounts { messages: 100, segments: 20, sends: 5, wake_ups: 2 };
+        let usage = Usage { switches: 50, system_calls: Some(10), allocations: None, ..Usage::default() };
+        let mut counted = Counted { messages: 100, usage, engine: Some(engine) };
+        let names = counts(&counted);
+        let shown: Vec<(&str, f64)> = names.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+        let expected = [
+            (LOOP_WAKE_UPS, 0.02),
+            (MESSAGES_PER_SEGMENT, 5.0),
+            (SEGMENTS_PER_SEND, 4.0),
+            (SYSTEM_CALLS, 0.1),
+            (WAITS, 0.5),
+        ];
+        assert_eq!(shown, expected);
+        counted.engine = Some(EngineCounts::default());
+        assert!(!counts(&counted).contains_key(SEGMENTS_PER_SEND), "nothing by nothing is no figure");
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::row::{Case, Row};
+use super::row::Row;
+use crate::case::Case;
 use crate::statistics::Ratio;
 
 /// A promise: one contender's figure as a multiple of another's.
@@ -113,16 +114,27 @@ pub const BARS: &[Bar] = &[
     one_way("1 KiB one way, fast path", 1024, "cluster-dedicated-fast", "tcp-framed", 0.85),
     one_way("64 KiB one way, checksum of the header", 64 << 10, "cluster-dedicated-fast-header", "tcp-framed", 0.95),
     one_way("64 KiB one way, checksum with payload", 64 << 10, "cluster-dedicated-fast", "tcp-framed", 0.8),
+    Bar {
+        what: "64 B to 16 servers, fast path",
+        case: Case::Broadcast16,
+        size: 64,
+        contender: "cluster-dedicated-fast",
+        against: "zmq",
+        bound: Bound::AtLeast(8.0),
+    },
 ];
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::statistics::Spread;
 
     fn row(contender: &'static str, medians: &[f64]) -> Row {
         let figures = vec![("p50_us", Spread::of(medians.to_vec()))];
-        Row { case: Case::RoundTrip, size: 64, contender: contender.to_owned(), rounds: medians.len(), figures }
+        let (contender, counts) = (contender.to_owned(), BTreeMap::new());
+        Row { case: Case::RoundTrip, size: 64, contender, rounds: medians.len(), figures, counts }
     }
 
     #[test]

@@ -1,169 +1,335 @@
 //! This project's engine, through the public interface, as a user would set it up.
 //!
-//! Each of the two servers has an engine of its own, as two processes would. `parked` sleeps at once when there is nothing
-//! to do, `spinning` never does; one way runs with the default, which yields a little before it sleeps. `owned` sends and receives envelopes of their own; `fast` encodes in place (`claim`) and
-//! reads where the bytes were received (`drain`). `header` leaves the payload to TCP's checksum.
+//! Of two servers each has an engine of its own, as two processes would; more than two in one process share one with a loop
+//! for each core, as `cluster::start` does it. `parked` sleeps at once when there is nothing to do, `spinning` never does;
+//! traffic runs with the default, which yields a little before it sleeps. `owned` sends and receives envelopes of their own;
+//! `fast` encodes in place (`claim`) and reads where the bytes were received (`drain`). `header` leaves the payload to TCP's
+//! checksum.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use cluster::{Builder, Checksum, Config, Engine, Envelope, Idle, Node, Server};
+use cluster::{
+    BROADCAST, Builder, Checksum, Config, Engine, Envelope, Handle, Idle, Inbox, Node, Outbox, RecvTimeoutError,
+    SendError, Server, Split, Unavailable,
+};
 
 use super::Outcome;
-use crate::measure::{Checker, Load, Pinger};
+use crate::measure::{Corrupt, Load, Pattern, Pinger, Receipts, Rising, Sink, Traffic};
+use crate::meeting::Meeting;
+use crate::seat::{EngineCounts, Seat};
 
 /// Round trip, the calling threads drive the loops and park.
-pub fn inline_parked(pinger: &mut Pinger) -> Outcome {
-    round_trip(pinger, inline, PARK)
+pub fn ask_inline_parked(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
+    ask(meeting, pinger, Engine::inline(PARK)?)
+}
+
+/// The other end.
+pub fn answer_inline_parked(meeting: &mut Meeting, _: usize) -> Outcome {
+    answer(meeting, Engine::inline(PARK)?)
 }
 
 /// Round trip, the calling threads drive the loops and spin.
-pub fn inline_spinning(pinger: &mut Pinger) -> Outcome {
-    round_trip(pinger, inline, SPIN)
+pub fn ask_inline_spinning(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
+    ask(meeting, pinger, Engine::inline(SPIN)?)
+}
+
+/// The other end.
+pub fn answer_inline_spinning(meeting: &mut Meeting, _: usize) -> Outcome {
+    answer(meeting, Engine::inline(SPIN)?)
 }
 
 /// Round trip, a loop thread for each server, all threads park.
-pub fn dedicated_parked(pinger: &mut Pinger) -> Outcome {
-    round_trip(pinger, dedicated, PARK)
+pub fn ask_dedicated_parked(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
+    ask(meeting, pinger, Engine::dedicated(1, PARK)?)
+}
+
+/// The other end.
+pub fn answer_dedicated_parked(meeting: &mut Meeting, _: usize) -> Outcome {
+    answer(meeting, Engine::dedicated(1, PARK)?)
 }
 
 /// Round trip, a loop thread for each server, no thread sleeps.
-pub fn dedicated_spinning(pinger: &mut Pinger) -> Outcome {
-    round_trip(pinger, dedicated, YIELD)
+pub fn ask_dedicated_spinning(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
+    ask(meeting, pinger, Engine::dedicated(1, YIELD)?)
 }
 
-/// One way, owned envelopes, a loop thread for each server.
-pub fn dedicated_owned(checker: &mut Checker) -> Outcome {
-    one_way(checker, dedicated, Checksum::Payload, send_owned, receive_owned)
+/// The other end.
+pub fn answer_dedicated_spinning(meeting: &mut Meeting, _: usize) -> Outcome {
+    answer(meeting, Engine::dedicated(1, YIELD)?)
 }
 
-/// One way, in place, a loop thread for each server.
-pub fn dedicated_fast(checker: &mut Checker) -> Outcome {
-    one_way(checker, dedicated, Checksum::Payload, send_in_place, receive_in_place)
+/// Traffic as owned envelopes, loops with threads of their own.
+pub fn dedicated_owned(seat: &mut Seat) -> Outcome {
+    let engine = dedicated(seat.traffic())?;
+    exchange(seat, &engine, Checksum::Payload, send_owned, receive_owned)
 }
 
-/// One way, in place, header checksums only, a loop thread for each server.
-pub fn dedicated_fast_header(checker: &mut Checker) -> Outcome {
-    one_way(checker, dedicated, Checksum::Header, send_in_place, receive_in_place)
+/// Traffic in place, loops with threads of their own.
+pub fn dedicated_fast(seat: &mut Seat) -> Outcome {
+    let engine = dedicated(seat.traffic())?;
+    exchange(seat, &engine, Checksum::Payload, send_in_place, receive_in_place)
+}
+
+/// Traffic in place, header checksums only, loops with threads of their own.
+pub fn dedicated_fast_header(seat: &mut Seat) -> Outcome {
+    let engine = dedicated(seat.traffic())?;
+    exchange(seat, &engine, Checksum::Header, send_in_place, receive_in_place)
 }
 
 /// One way, in place, the calling threads drive the loops.
-pub fn inline_fast(checker: &mut Checker) -> Outcome {
-    one_way(checker, inline, Checksum::Payload, send_in_place, receive_in_place)
+pub fn inline_fast(seat: &mut Seat) -> Outcome {
+    exchange(seat, &Engine::inline(Idle::default())?, Checksum::Payload, send_in_place, receive_in_place)
 }
 
 /// One way, in place, header checksums only, the calling threads drive the loops.
-pub fn inline_fast_header(checker: &mut Checker) -> Outcome {
-    one_way(checker, inline, Checksum::Header, send_in_place, receive_in_place)
+pub fn inline_fast_header(seat: &mut Seat) -> Outcome {
+    exchange(seat, &Engine::inline(Idle::default())?, Checksum::Header, send_in_place, receive_in_place)
 }
 
-type MakeEngine = fn(Idle) -> Result<Engine, cluster::Unavailable>;
-
-fn inline(idle: Idle) -> Result<Engine, cluster::Unavailable> {
-    Engine::inline(idle)
-}
-
-fn dedicated(idle: Idle) -> Result<Engine, cluster::Unavailable> {
-    Engine::dedicated(1, idle)
-}
-
-/// Two servers, 1 and 2, on engines of their own.
-fn pair(
-    engine: MakeEngine,
-    idle: Idle,
-    checksum: Checksum,
-) -> Result<(Node, Node), Box<dyn std::error::Error + Send + Sync>> {
-    let (near, far) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
-    let addresses = [(1, near.local_addr()?.to_string()), (2, far.local_addr()?.to_string())];
-    let config = Config::new(addresses)?.with_checksum(checksum);
-    let near = Builder::new(1, &config).engine(&engine(idle)?).listener(near).start()?;
-    let far = Builder::new(2, &config).engine(&engine(idle)?).listener(far).start()?;
-    Ok((near, far))
-}
-
-fn round_trip(pinger: &mut Pinger, engine: MakeEngine, idle: Idle) -> Outcome {
-    let (mut near, mut far) = pair(engine, idle, Checksum::Payload)?;
-    thread::scope(|scope| {
-        let echo = scope.spawn(move || -> Outcome {
-            loop {
-                let envelope = far.inbox().recv()?;
-                if envelope.msg.is_empty() {
-                    return Ok(());
-                }
-                far.outbox().send(Envelope::to(envelope.pid).id(envelope.msg_id).body(envelope.msg))?;
-            }
-        });
-        let mut payload = vec![0; pinger.size()];
-        while pinger.ask(&mut payload) {
-            near.outbox().send(Envelope::to(2).body(&payload[..]))?;
-            pinger.answered(&near.inbox().recv()?.msg)?;
+fn dedicated(traffic: &Traffic) -> Result<Engine, Unavailable> {
+    if let Some(loops) = traffic.loops {
+        let mut engines = WITH_LOOPS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = engines.get(&loops) {
+            return Ok(engine.clone());
         }
-        near.outbox().send(Envelope::to(2))?;
-        near.stop()?;
-        echo.join().expect("the echo does not panic")
-    })
+        let engine = Engine::dedicated(loops, Idle::default())?;
+        engines.insert(loops, engine.clone());
+        return Ok(engine);
+    }
+    if traffic.servers() == 2 { Engine::dedicated(1, Idle::default()) } else { Engine::shared(Idle::default()) }
 }
 
-fn one_way(
-    checker: &mut Checker,
-    engine: MakeEngine,
+/// A server, which has the pid after its number, and knows the others.
+fn server(
+    meeting: &mut Meeting,
+    engine: &Engine,
     checksum: Checksum,
-    send: fn(&mut Node, Load) -> Outcome,
-    receive: fn(&mut Node, &mut Checker) -> Outcome,
-) -> Outcome {
-    let (mut near, mut far) = pair(engine, Idle::default(), checksum)?;
-    let load = checker.load();
-    thread::scope(|scope| {
-        let sender = scope.spawn(move || -> Outcome {
-            send(&mut near, load)?;
-            near.inbox().recv()?;
-            Ok(())
-        });
-        receive(&mut far, checker)?;
-        far.outbox().send(Envelope::to(1).body("all there"))?;
-        far.stop()?;
-        sender.join().expect("the sender does not panic")
-    })
+) -> Result<Node, Box<dyn std::error::Error + Send + Sync>> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let addresses = meeting.exchange(listener.local_addr()?.to_string())?;
+    let config = Config::new((1..).zip(addresses))?.with_checksum(checksum);
+    Ok(Builder::new(pid(meeting.index()), &config).engine(engine).listener(listener).start()?)
 }
 
-fn send_owned(node: &mut Node, load: Load) -> Outcome {
+fn ask(meeting: &mut Meeting, pinger: &mut Pinger, engine: Engine) -> Outcome {
+    let mut near = server(meeting, &engine, Checksum::Payload)?;
+    let mut payload = vec![0; pinger.size()];
+    while pinger.ask(&mut payload) {
+        near.outbox().send(Envelope::to(2).body(&payload[..]))?;
+        pinger.answered(&near.inbox().recv()?.msg)?;
+    }
+    near.outbox().send(Envelope::to(2))?;
+    Ok(near.stop()?)
+}
+
+fn answer(meeting: &mut Meeting, engine: Engine) -> Outcome {
+    let mut far = server(meeting, &engine, Checksum::Payload)?;
+    loop {
+        let envelope = far.inbox().recv()?;
+        if envelope.msg.is_empty() {
+            return Ok(());
+        }
+        far.outbox().send(Envelope::to(envelope.pid).id(envelope.msg_id).body(envelope.msg))?;
+    }
+}
+
+/// What a sender needs to know.
+struct Task {
+    load: Load,
+    recipients: Vec<usize>,
+    broadcast: bool,
+    /// The last recipient hardly reads, and is not waited for.
+    has_slow: bool,
+}
+
+type Transmit = fn(&mut Outbox, &Task) -> Outcome;
+type Receive = fn(&mut Inbox, &mut Receipts) -> Outcome;
+
+fn exchange(seat: &mut Seat, engine: &Engine, checksum: Checksum, send: Transmit, receive: Receive) -> Outcome {
+    let woken_before = engine.wake_ups();
+    let node = server(seat.meeting(), engine, checksum)?;
+    let Split { mut inbox, mut outbox, mut handle, .. } = node.split();
+    let task = Task {
+        load: seat.load(),
+        recipients: seat.recipients(),
+        broadcast: matches!(seat.traffic().pattern, Pattern::Broadcast { .. } | Pattern::AllToAll { .. }),
+        has_slow: seat.traffic().slow().is_some(),
+    };
+    let transmit = |outbox: &mut Outbox| -> Outcome {
+        if task.recipients.is_empty() {
+            return Ok(());
+        }
+        send(outbox, &task)?;
+        if !task.has_slow {
+            outbox.flush(PATIENCE)?;
+        }
+        Ok(())
+    };
+    if seat.is_slow() {
+        dawdle(&mut inbox, seat.meeting())?;
+    } else {
+        match (seat.recipients().is_empty(), seat.receipts().is_complete()) {
+            (false, true) => transmit(&mut outbox)?,
+            (true, _) => receive(&mut inbox, seat.receipts())?,
+            (false, false) => thread::scope(|scope| -> Outcome {
+                let sender = scope.spawn(|| transmit(&mut outbox));
+                receive(&mut inbox, seat.receipts())?;
+                sender.join().expect("the sender does not panic")
+            })?,
+        }
+        wait_for_others(&mut inbox, seat.meeting())?;
+    }
+    let counts = counts(&handle, seat, engine.wake_ups() - woken_before);
+    seat.note(counts);
+    if seat.traffic().slow().is_some() {
+        // What the slow one has not read is not to be waited for.
+        drop(handle.stop_within(Duration::ZERO));
+        return Ok(());
+    }
+    Ok(handle.stop()?)
+}
+
+/// Nobody leaves before all have received everything; until then loops without a thread have to be turned.
+fn wait_for_others(inbox: &mut Inbox, meeting: &mut Meeting) -> Outcome {
+    meeting.arrive();
+    while !meeting.is_over()? {
+        match inbox.recv_timeout(Duration::from_millis(1)) {
+            Ok(envelope) => return Err(format!("a message of {} bytes too many", envelope.msg.len()).into()),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Takes a message in a millisecond until the others have had enough.
+fn dawdle(inbox: &mut Inbox, meeting: &mut Meeting) -> Outcome {
+    meeting.arrive();
+    let mut rising = Rising::default();
+    while !meeting.is_over()? {
+        if let Ok(envelope) = inbox.try_recv() {
+            rising.take(&envelope.msg)?;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+fn send_owned(outbox: &mut Outbox, task: &Task) -> Outcome {
+    let Task { load, recipients, .. } = task;
     let mut payload = vec![0; load.size];
     for sequence in 0..load.count {
-        load.stamp(sequence, &mut payload);
-        node.outbox().send(Envelope::to(2).body(&payload[..]))?;
-    }
-    Ok(())
-}
-
-fn receive_owned(node: &mut Node, checker: &mut Checker) -> Outcome {
-    while !checker.is_complete() {
-        checker.take(&node.inbox().recv()?.msg)?;
-    }
-    Ok(())
-}
-
-fn send_in_place(node: &mut Node, load: Load) -> Outcome {
-    for sequence in 0..load.count {
-        node.outbox().claim(2, load.size)?.write(|payload| load.stamp(sequence, payload))?;
-    }
-    Ok(())
-}
-
-fn receive_in_place(node: &mut Node, checker: &mut Checker) -> Outcome {
-    let mut wrong = None;
-    while !checker.is_complete() {
-        node.inbox().drain_wait(None, |envelope| {
-            if let Err(error) = checker.take(envelope.msg) {
-                wrong.get_or_insert(error);
+        let payload = &mut payload[..load.bytes(sequence)];
+        load.stamp(sequence, payload);
+        if task.broadcast {
+            outbox.send(Envelope::to(BROADCAST).body(&*payload))?;
+            continue;
+        }
+        for (index, &recipient) in recipients.iter().enumerate() {
+            let envelope = Envelope::to(pid(recipient)).body(&*payload);
+            if task.has_slow && index + 1 == recipients.len() {
+                unless_full(outbox.try_send(envelope))?;
+            } else {
+                outbox.send(envelope)?;
             }
-        });
-        if let Some(wrong) = wrong {
-            return Err(wrong.into());
         }
     }
     Ok(())
 }
 
+fn send_in_place(outbox: &mut Outbox, task: &Task) -> Outcome {
+    let Task { load, recipients, .. } = task;
+    for sequence in 0..load.count {
+        let bytes = load.bytes(sequence);
+        for (index, &recipient) in recipients.iter().enumerate() {
+            let write = |payload: &mut [u8]| load.stamp(sequence, payload);
+            if task.has_slow && index + 1 == recipients.len() {
+                match outbox.try_claim(pid(recipient), bytes) {
+                    Ok(claim) => claim.write(write)?,
+                    Err(full) => unless_full(Err(full))?,
+                }
+            } else {
+                outbox.claim(pid(recipient), bytes)?.write(write)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The slow one is not waited for.
+fn unless_full(sent: Result<(), SendError>) -> Result<(), SendError> {
+    match sent {
+        Err(SendError::Full { .. }) => Ok(()),
+        sent => sent,
+    }
+}
+
+fn receive_owned(inbox: &mut Inbox, receipts: &mut Receipts) -> Outcome {
+    fn all(inbox: &mut Inbox, sink: &mut impl Sink) -> Outcome {
+        while !sink.is_complete() {
+            let envelope = inbox.recv()?;
+            sink.take_from(index(envelope.pid), &envelope.msg)?;
+        }
+        Ok(())
+    }
+    match receipts.only() {
+        Some(stream) => all(inbox, stream),
+        None => all(inbox, receipts),
+    }
+}
+
+fn receive_in_place(inbox: &mut Inbox, receipts: &mut Receipts) -> Outcome {
+    fn all(inbox: &mut Inbox, sink: &mut impl Sink) -> Outcome {
+        let mut wrong: Option<Corrupt> = None;
+        while !sink.is_complete() {
+            inbox.drain_wait(None, |envelope| {
+                if let Err(error) = sink.take_from(index(envelope.pid), envelope.msg) {
+                    wrong.get_or_insert(error);
+                }
+            });
+            if let Some(wrong) = wrong {
+                return Err(wrong.into());
+            }
+        }
+        Ok(())
+    }
+    match receipts.only() {
+        Some(stream) => all(inbox, stream),
+        None => all(inbox, receipts),
+    }
+}
+
+/// Of a server that sends; what others say is only that it arrived. Loops that several servers share are counted by one.
+fn counts(handle: &Handle, seat: &Seat, wake_ups: u64) -> EngineCounts {
+    let wake_ups = if seat.index() == 0 || !seat.shares_loops() { wake_ups } else { 0 };
+    let counts = EngineCounts { wake_ups, ..EngineCounts::default() };
+    if seat.recipients().is_empty() {
+        return counts;
+    }
+    handle.stats().iter().fold(counts, |sum, peer| EngineCounts {
+        messages: sum.messages + peer.messages_out,
+        segments: sum.segments + peer.segments_out,
+        sends: sum.sends + peer.sends_out,
+        ..sum
+    })
+}
+
+fn pid(server: usize) -> u64 {
+    server as u64 + 1
+}
+
+fn index(pid: u64) -> usize {
+    (pid as usize).wrapping_sub(1)
+}
+
+/// Engines that several servers of this process share, by their number of loops; idle ones cost nothing.
+static WITH_LOOPS: Mutex<BTreeMap<usize, Engine>> = Mutex::new(BTreeMap::new());
+
+const PATIENCE: Duration = Duration::from_secs(20);
 const PARK: Idle = Idle { spin_us: 0, yield_us: 0, park: true };
 const SPIN: Idle = Idle { spin_us: 0, yield_us: 0, park: false };
 /// Four threads that never let go of two cores would wait for each other; these give way to one another.

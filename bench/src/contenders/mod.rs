@@ -1,14 +1,15 @@
 //! Everything that takes part in a comparison: one file for each way of exchanging messages, and
 //! one line for each contender in [`ALL`].
 //!
-//! A contender moves messages between two threads of this process over real loopback TCP. It makes
-//! its own connection and its second thread; what to send, how often, and whether the right thing
-//! came back is decided by the [`Pinger`] or the [`Checker`] that it is given. No thread is bound
-//! to a core.
+//! A contender moves messages between servers over real loopback TCP. It is called once for each server, in a thread or in
+//! a process of its own: what to send, how often, and whether the right thing came is decided by the [`Pinger`] or the
+//! [`Seat`] that it is given, where the others are is told at a [`Meeting`]. No thread is bound to a core.
 
 mod cluster;
 mod frame;
 mod memcpy;
+#[cfg(feature = "peers")]
+mod nng;
 #[cfg(feature = "peers")]
 mod rzmq;
 mod spsc;
@@ -22,74 +23,120 @@ mod zmq;
 
 use std::error::Error;
 
+use crate::case::Case;
 use crate::measure::{Checker, Pinger};
+use crate::meeting::Meeting;
+use crate::seat::Seat;
 
 /// All contenders. Adding one is a line here. Those whose libraries would slow every build down are behind the feature
 /// `peers`.
 pub const ALL: &[Contender] = &[
-    Contender::round_trip("cluster-inline-parked", cluster::inline_parked),
-    Contender::round_trip("cluster-inline-spinning", cluster::inline_spinning),
-    Contender::round_trip("cluster-dedicated-parked", cluster::dedicated_parked),
-    Contender::round_trip("cluster-dedicated-spinning", cluster::dedicated_spinning),
-    Contender::one_way("cluster-dedicated-owned", cluster::dedicated_owned),
-    Contender::one_way("cluster-dedicated-fast", cluster::dedicated_fast),
-    Contender::one_way("cluster-dedicated-fast-header", cluster::dedicated_fast_header),
-    Contender::one_way("cluster-inline-fast", cluster::inline_fast),
-    Contender::one_way("cluster-inline-fast-header", cluster::inline_fast_header),
-    Contender::round_trip("tcp-blocking", tcp_blocking::round_trip),
-    Contender::round_trip("tcp-spinning", tcp_spinning::round_trip),
-    Contender::round_trip("tokio-uring", tokio_uring::round_trip),
-    Contender::round_trip("zmq", zmq::round_trip),
-    Contender::one_way("tcp-framed", tcp_framed::one_way),
-    Contender::one_way("tokio-uring", tokio_uring::one_way),
-    Contender::one_way("zmq", zmq::one_way),
-    Contender::round_trip("zmq-plain", zmq::round_trip_plain),
-    Contender::one_way("zmq-plain", zmq::one_way_plain),
-    Contender::round_trip("spsc-spinning", spsc::round_trip),
-    Contender::one_way("spsc-spinning", spsc::one_way),
-    Contender::one_way("memcpy", memcpy::one_way),
+    Contender::round_trip("cluster-inline-parked", cluster::ask_inline_parked, cluster::answer_inline_parked),
+    Contender::round_trip("cluster-inline-spinning", cluster::ask_inline_spinning, cluster::answer_inline_spinning),
+    Contender::round_trip("cluster-dedicated-parked", cluster::ask_dedicated_parked, cluster::answer_dedicated_parked),
+    Contender::round_trip(
+        "cluster-dedicated-spinning",
+        cluster::ask_dedicated_spinning,
+        cluster::answer_dedicated_spinning,
+    ),
+    Contender::traffic("cluster-dedicated-owned", TRAFFIC, cluster::dedicated_owned),
+    Contender::traffic("cluster-dedicated-fast", TRAFFIC, cluster::dedicated_fast),
+    Contender::traffic("cluster-dedicated-fast-header", ONE_WAY, cluster::dedicated_fast_header),
+    Contender::traffic("cluster-inline-fast", ONE_WAY, cluster::inline_fast),
+    Contender::traffic("cluster-inline-fast-header", ONE_WAY, cluster::inline_fast_header),
+    Contender::round_trip("tcp-blocking", tcp_blocking::ask, tcp_blocking::answer),
+    Contender::round_trip("tcp-spinning", tcp_spinning::ask, tcp_spinning::answer),
+    Contender::round_trip("tokio-uring", tokio_uring::ask, tokio_uring::answer),
+    Contender::round_trip("zmq", zmq::ask, zmq::answer),
+    Contender::traffic("tcp-framed", FLOOR, tcp_framed::traffic),
+    Contender::traffic("tokio-uring", ONE_WAY, tokio_uring::one_way),
+    Contender::traffic("zmq", TRAFFIC, zmq::traffic),
+    Contender::round_trip("zmq-plain", zmq::ask_plain, zmq::answer_plain),
+    Contender::traffic("zmq-plain", TRAFFIC, zmq::traffic_plain),
+    Contender::new("spsc-spinning", &[Case::RoundTrip], Run::RoundTripWithin(spsc::round_trip)),
+    Contender::new("spsc-spinning", ONE_WAY, Run::OneWayWithin(spsc::one_way)),
+    Contender::new("memcpy", ONE_WAY, Run::OneWayWithin(memcpy::one_way)),
     #[cfg(feature = "peers")]
-    Contender::round_trip("tokio-framed", tokio_framed::round_trip),
+    Contender::round_trip("tokio-framed", tokio_framed::ask, tokio_framed::answer),
     #[cfg(feature = "peers")]
-    Contender::one_way("tokio-framed", tokio_framed::one_way),
+    Contender::traffic("tokio-framed", ONE_WAY, tokio_framed::one_way),
     #[cfg(feature = "peers")]
-    Contender::round_trip("rzmq-uring", rzmq::round_trip),
+    Contender::round_trip("rzmq-uring", rzmq::ask, rzmq::answer),
     #[cfg(feature = "peers")]
-    Contender::one_way("rzmq-uring", rzmq::one_way),
+    Contender::traffic("rzmq-uring", ONE_WAY, rzmq::one_way),
+    #[cfg(feature = "peers")]
+    Contender::round_trip("nng", nng::ask, nng::answer),
+    #[cfg(feature = "peers")]
+    Contender::traffic("nng", ONE_WAY, nng::one_way),
 ];
 
-/// One way of exchanging messages, in one case.
+/// One way of exchanging messages, in the cases that it is suited to.
 #[derive(Debug, Clone, Copy)]
 pub struct Contender {
     /// Its name in tables and files.
     pub name: &'static str,
+    /// What it takes part in.
+    pub cases: &'static [Case],
     /// What it does.
     pub run: Run,
 }
 
-/// What a contender does, and the function that does it.
+/// What a contender does, and the functions that do it.
 #[derive(Debug, Clone, Copy)]
 pub enum Run {
-    /// Sends payloads to a second thread and gets each of them back: while [`Pinger::ask`] fills a
-    /// payload, exchange it and give what came back to [`Pinger::answered`].
-    RoundTrip(fn(&mut Pinger) -> Outcome),
-    /// Sends payloads from a second thread, those of [`Checker::load`], and gives each that
-    /// arrives to [`Checker::take`] until it [`is complete`](Checker::is_complete). Then a
-    /// confirmation goes back, so that nothing is under way when the function returns.
-    OneWay(fn(&mut Checker) -> Outcome),
+    /// Questions and answers between two servers.
+    RoundTrip(RoundTrip),
+    /// Messages among servers; called for each of them. Sends [`Seat::load`] to all recipients, and gives what arrives to
+    /// [`Seat::receipts`] until they are complete. Returns when nothing of it is under way any more.
+    Traffic(fn(&mut Seat) -> Outcome),
+    /// Questions and answers in one process, by a function that makes both ends.
+    RoundTripWithin(fn(&mut Pinger) -> Outcome),
+    /// Messages to another thread of this process, by a function that makes both ends.
+    OneWayWithin(fn(&mut Checker) -> Outcome),
+}
+
+/// The two ends of questions and answers.
+#[derive(Debug, Clone, Copy)]
+pub struct RoundTrip {
+    /// Server 0: while [`Pinger::ask`] fills a payload, sends it and gives what comes back to [`Pinger::answered`].
+    pub ask: fn(&mut Meeting, &mut Pinger) -> Outcome,
+    /// Server 1: sends payloads of so many bytes back until the other one ends.
+    pub answer: fn(&mut Meeting, usize) -> Outcome,
 }
 
 /// `Err` when the contender could not do what it should.
 pub type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
 impl Contender {
-    /// A contender for round trips.
-    pub const fn round_trip(name: &'static str, run: fn(&mut Pinger) -> Outcome) -> Self {
-        Self { name, run: Run::RoundTrip(run) }
+    /// A contender in several cases.
+    pub const fn new(name: &'static str, cases: &'static [Case], run: Run) -> Self {
+        Self { name, cases, run }
     }
 
-    /// A contender for one-way throughput.
-    pub const fn one_way(name: &'static str, run: fn(&mut Checker) -> Outcome) -> Self {
-        Self { name, run: Run::OneWay(run) }
+    const fn round_trip(
+        name: &'static str,
+        ask: fn(&mut Meeting, &mut Pinger) -> Outcome,
+        answer: fn(&mut Meeting, usize) -> Outcome,
+    ) -> Self {
+        Self::new(name, &[Case::RoundTrip], Run::RoundTrip(RoundTrip { ask, answer }))
+    }
+
+    const fn traffic(name: &'static str, cases: &'static [Case], run: fn(&mut Seat) -> Outcome) -> Self {
+        Self::new(name, cases, Run::Traffic(run))
+    }
+
+    /// The contender of that name in a case.
+    pub fn find(name: &str, case: Case) -> Option<&'static Self> {
+        ALL.iter().find(|contender| contender.name == name && contender.cases.contains(&case))
+    }
+
+    /// Whether its servers can be processes.
+    pub fn has_processes(&self) -> bool {
+        matches!(self.run, Run::RoundTrip(_) | Run::Traffic(_))
     }
 }
+
+const ONE_WAY: &[Case] = &[Case::OneWay];
+const FLOOR: &[Case] = &[Case::OneWay, Case::Mixed, Case::Broadcast4, Case::Broadcast16, Case::AllToAll];
+const TRAFFIC: &[Case] =
+    &[Case::OneWay, Case::Mixed, Case::Broadcast4, Case::Broadcast16, Case::AllToAll, Case::SlowConsumer];

@@ -1,11 +1,11 @@
-//! rzmq, a ZeroMQ in Rust, with its io_uring backend: PUSH and PULL sockets as the tuned libzmq has them, on one runtime
-//! with two threads.
+//! rzmq, a ZeroMQ in Rust, with its io_uring backend: PUSH and PULL sockets as the tuned libzmq has them, on a runtime
+//! with a thread for each server.
 //!
 //! The backend is started once for the process and sleeps between runs. Multishot receives are on, as its documentation
 //! recommends for throughput; zero-copy sends, which it recommends for long messages, are off.
 
+use std::error::Error;
 use std::net::TcpListener;
-use std::thread;
 
 use ::rzmq::socket::options::{IO_URING_RCVMULTISHOT, IO_URING_SESSION_ENABLED, RCVHWM, SNDHWM};
 use ::rzmq::uring::{UringConfig, initialize_uring_backend};
@@ -13,89 +13,95 @@ use ::rzmq::{Context, Msg, Socket, SocketType, ZmqError};
 use tokio::runtime::{Builder, Runtime};
 
 use super::Outcome;
-use crate::measure::{Checker, Pinger};
+use crate::measure::Pinger;
+use crate::meeting::Meeting;
+use crate::seat::Seat;
 
 /// One server: where it receives, and where it sends to the other one.
 struct Side {
+    runtime: Runtime,
+    context: Context,
     inbox: Socket,
     outbox: Socket,
 }
 
-pub fn round_trip(pinger: &mut Pinger) -> Outcome {
-    let (runtime, context, [near, far]) = sides()?;
-    let result = thread::scope(|scope| -> Outcome {
-        let echo = scope.spawn(|| runtime.block_on(echo(&far)));
-        runtime.block_on(async {
-            let mut payload = vec![0; pinger.size()];
-            while pinger.ask(&mut payload) {
-                near.outbox.send(Msg::from_vec(payload.clone())).await?;
-                pinger.answered(near.inbox.recv().await?.data().unwrap_or_default())?;
-            }
-            near.outbox.send(Msg::new()).await?;
-            Outcome::Ok(())
-        })?;
-        Ok(echo.join().expect("the echo does not panic")?)
-    });
-    runtime.block_on(context.term())?;
-    result
-}
-
-async fn echo(side: &Side) -> Result<(), ZmqError> {
-    loop {
-        let message = side.inbox.recv().await?;
-        if message.size() == 0 {
-            return Ok(());
+/// Asks.
+pub fn ask(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
+    let side = Side::new(meeting)?;
+    side.runtime.block_on(async {
+        let mut payload = vec![0; pinger.size()];
+        while pinger.ask(&mut payload) {
+            side.outbox.send(Msg::from_vec(payload.clone())).await?;
+            pinger.answered(side.inbox.recv().await?.data().unwrap_or_default())?;
         }
-        side.outbox.send(message).await?;
-    }
+        side.outbox.send(Msg::new()).await?;
+        Outcome::Ok(())
+    })?;
+    side.end(meeting)
 }
 
-pub fn one_way(checker: &mut Checker) -> Outcome {
-    let (runtime, context, [near, far]) = sides()?;
-    let load = checker.load();
-    let result = thread::scope(|scope| -> Outcome {
-        let sender = scope.spawn(|| {
-            runtime.block_on(async {
-                for sequence in 0..load.count {
-                    let mut payload = vec![0; load.size];
-                    load.stamp(sequence, &mut payload);
-                    near.outbox.send(Msg::from_vec(payload)).await?;
-                }
-                near.inbox.recv().await.map(drop)
-            })
-        });
-        runtime.block_on(async {
-            while !checker.is_complete() {
-                checker.take(far.inbox.recv().await?.data().unwrap_or_default())?;
+/// Answers.
+pub fn answer(meeting: &mut Meeting, _: usize) -> Outcome {
+    let side = Side::new(meeting)?;
+    side.runtime.block_on(async {
+        loop {
+            let message = side.inbox.recv().await?;
+            if message.size() == 0 {
+                return Ok::<(), ZmqError>(());
             }
-            far.outbox.send(Msg::from_static(b"all there")).await?;
+            side.outbox.send(message).await?;
+        }
+    })?;
+    side.end(meeting)
+}
+
+/// Sends, or receives.
+pub fn one_way(seat: &mut Seat) -> Outcome {
+    let side = Side::new(seat.meeting())?;
+    if seat.index() == 0 {
+        let load = seat.load();
+        side.runtime.block_on(async {
+            for sequence in 0..load.count {
+                let mut payload = vec![0; load.size];
+                load.stamp(sequence, &mut payload);
+                side.outbox.send(Msg::from_vec(payload)).await?;
+            }
+            Ok::<(), ZmqError>(())
+        })?;
+    } else {
+        let checker = seat.checker()?;
+        side.runtime.block_on(async {
+            while !checker.is_complete() {
+                checker.take(side.inbox.recv().await?.data().unwrap_or_default())?;
+            }
             Outcome::Ok(())
         })?;
-        Ok(sender.join().expect("the sender does not panic")?)
-    });
-    runtime.block_on(context.term())?;
-    result
+    }
+    side.end(seat.meeting())
 }
 
-fn sides() -> Result<(Runtime, Context, [Side; 2]), Box<dyn std::error::Error + Send + Sync>> {
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let sides = runtime.block_on(async {
+impl Side {
+    fn new(meeting: &mut Meeting) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         // The second time it says that it is there already.
         let config = UringConfig { default_recv_multishot: true, ..UringConfig::default() };
-        match initialize_uring_backend(config) {
+        match runtime.block_on(async { initialize_uring_backend(config) }) {
             Ok(()) | Err(ZmqError::InvalidState(_)) => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
         let context = Context::new()?;
-        let [near, far] = [free_endpoint()?, free_endpoint()?];
-        let inboxes = [bound(&context, &near).await?, bound(&context, &far).await?];
-        let outboxes = [connected(&context, &far).await?, connected(&context, &near).await?];
-        let [near, far] = inboxes;
-        let [to_far, to_near] = outboxes;
-        Ok((context, [Side { inbox: near, outbox: to_far }, Side { inbox: far, outbox: to_near }]))
-    });
-    let (context, sides) = sides?;
-    Ok((runtime, context, sides))
+        let own = free_endpoint()?;
+        let inbox = runtime.block_on(bound(&context, &own))?;
+        let endpoints = meeting.exchange(own)?;
+        let outbox = runtime.block_on(connected(&context, &endpoints[1 - meeting.index()]))?;
+        Ok(Self { runtime, context, inbox, outbox })
+    }
+
+    /// Nobody leaves before the other one has received everything.
+    fn end(self, meeting: &mut Meeting) -> Outcome {
+        meeting.exchange(String::new())?;
+        Ok(self.runtime.block_on(self.context.term())?)
+    }
 }
 
 async fn bound(context: &Context, endpoint: &str) -> Result<Socket, ZmqError> {

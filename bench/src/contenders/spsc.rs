@@ -84,7 +84,8 @@ fn read(consumer: &mut Consumer<u8>, mut bytes: &mut [u8]) -> bool {
     while !bytes.is_empty() {
         let there = consumer.slots().min(bytes.len());
         if there == 0 {
-            if consumer.is_abandoned() {
+            // What was written last stands there still.
+            if consumer.is_abandoned() && consumer.is_empty() {
                 return false;
             }
             spin_loop();

@@ -5,51 +5,93 @@
 //! write buffer. The sizes are the best of 64 to 512 KiB for writes and 128 KiB to 1 MiB for reads;
 //! for 64-byte payloads most lie within 10 % of each other. One `writev` for each payload of 64 KiB
 //! was slower than copying four of them into one write.
+//!
+//! Where several servers receive, there is a connection to each, and a write buffer is encoded once and written to all of
+//! them; who receives from several has a thread for each.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 use super::Outcome;
 use super::frame::{HEADER_BYTES, header, stream_ended, walk};
-use crate::loopback::connection;
 use crate::measure::{Checker, Load};
+use crate::seat::Seat;
 
-pub fn one_way(checker: &mut Checker) -> Outcome {
-    let (mut near, mut far) = connection()?;
-    let load = checker.load();
+/// All traffic but that with a slow consumer, for which something would have to queue.
+pub fn traffic(seat: &mut Seat) -> Outcome {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let addresses = seat.meet(listener.local_addr()?.to_string())?;
+    let (index, load, recipients) = (seat.index(), seat.load(), seat.recipients());
+    let mut outgoing = Vec::new();
+    for recipient in recipients {
+        let mut socket = TcpStream::connect(&addresses[recipient])?;
+        socket.set_nodelay(true)?;
+        socket.write_all(&[index as u8])?;
+        outgoing.push(socket);
+    }
+    let mut incoming = Vec::new();
+    for (sender, checker) in seat.receipts().streams() {
+        incoming.push((sender, checker));
+    }
+    let mut sockets = Vec::new();
+    for _ in &incoming {
+        let mut socket = listener.accept()?.0;
+        let mut sender = [0];
+        socket.read_exact(&mut sender)?;
+        sockets.push((usize::from(sender[0]), socket));
+    }
+    let mut transmit = move || -> io::Result<()> {
+        if load.size < LARGE_BYTES || load.mixed {
+            send_encoded(&mut outgoing, load)?;
+        } else {
+            send_vectored(&mut outgoing, load)?;
+        }
+        // All there: the other side closes the connection.
+        outgoing.iter_mut().try_for_each(|socket| socket.read_exact(&mut [0]))
+    };
     thread::scope(|scope| {
-        let sender = scope.spawn(move || {
-            if load.size < LARGE_BYTES {
-                send_encoded(&mut near, load)?;
-            } else {
-                send_vectored(&mut near, load)?;
+        let mut receivers = Vec::new();
+        for (sender, checker) in incoming {
+            let place = sockets.iter().position(|(from, _)| *from == sender).ok_or_else(stream_ended)?;
+            let mut socket = sockets.swap_remove(place).1;
+            receivers.push(move || -> Outcome {
+                receive(&mut socket, checker)?;
+                Ok(socket.write_all(&[0])?)
+            });
+        }
+        // The last of these runs here: a server that only sends or only receives from one needs no second thread.
+        let here = receivers.pop();
+        let receivers: Vec<_> = receivers.into_iter().map(|receive| scope.spawn(receive)).collect();
+        match here {
+            None => transmit()?,
+            Some(mut receive) => {
+                let sender = scope.spawn(transmit);
+                receive()?;
+                sender.join().expect("the sender does not panic")?;
             }
-            near.read_exact(&mut [0])
-        });
-        receive(&mut far, checker)?;
-        far.write_all(&[0])?;
-        Ok(sender.join().expect("the sender does not panic")?)
+        }
+        receivers.into_iter().try_for_each(|receiver| receiver.join().expect("no receiver panics"))
     })
 }
 
-fn send_encoded(socket: &mut TcpStream, load: Load) -> io::Result<()> {
-    let frame = HEADER_BYTES + load.size;
+fn send_encoded(sockets: &mut [TcpStream], load: Load) -> io::Result<()> {
     let mut payload = vec![0; load.size];
     let mut buffer = Vec::with_capacity(WRITE_BYTES);
     for sequence in 0..load.count {
-        if buffer.len() + frame > WRITE_BYTES {
-            socket.write_all(&buffer)?;
+        let payload = &mut payload[..load.bytes(sequence)];
+        if buffer.len() + HEADER_BYTES + payload.len() > WRITE_BYTES {
+            sockets.iter_mut().try_for_each(|socket| socket.write_all(&buffer))?;
             buffer.clear();
         }
-        load.stamp(sequence, &mut payload);
-        buffer.extend_from_slice(&header(load.size, sequence));
-        buffer.extend_from_slice(&payload);
+        load.stamp(sequence, payload);
+        buffer.extend_from_slice(&header(payload.len(), sequence));
+        buffer.extend_from_slice(payload);
     }
-    socket.write_all(&buffer)
+    sockets.iter_mut().try_for_each(|socket| socket.write_all(&buffer))
 }
 
-fn send_vectored(socket: &mut TcpStream, load: Load) -> io::Result<()> {
+fn send_vectored(sockets: &mut [TcpStream], load: Load) -> io::Result<()> {
     let mut frames = vec![([0; HEADER_BYTES], vec![0; load.size]); (WRITE_BYTES / load.size).max(1)];
     let mut sequence = 0;
     while sequence < load.count {
@@ -59,13 +101,15 @@ fn send_vectored(socket: &mut TcpStream, load: Load) -> io::Result<()> {
             load.stamp(sequence, payload);
             sequence += 1;
         }
-        let parts = frames[..batch].iter();
-        let mut parts: Vec<IoSlice> =
-            parts.flat_map(|(head, payload)| [IoSlice::new(head), IoSlice::new(payload)]).collect();
-        let mut parts = &mut parts[..];
-        while !parts.is_empty() {
-            let count = socket.write_vectored(parts)?;
-            IoSlice::advance_slices(&mut parts, count);
+        for socket in &mut *sockets {
+            let parts = frames[..batch].iter();
+            let mut parts: Vec<IoSlice> =
+                parts.flat_map(|(head, payload)| [IoSlice::new(head), IoSlice::new(payload)]).collect();
+            let mut parts = &mut parts[..];
+            while !parts.is_empty() {
+                let count = socket.write_vectored(parts)?;
+                IoSlice::advance_slices(&mut parts, count);
+            }
         }
     }
     Ok(())
@@ -73,7 +117,7 @@ fn send_vectored(socket: &mut TcpStream, load: Load) -> io::Result<()> {
 
 fn receive(socket: &mut TcpStream, checker: &mut Checker) -> Outcome {
     let size = checker.load().size;
-    let usual = if size < LARGE_BYTES { READ_BYTES } else { LARGE_READ_BYTES };
+    let usual = if size < LARGE_BYTES || checker.load().mixed { READ_BYTES } else { LARGE_READ_BYTES };
     let mut buffer = vec![0; usual.max(2 * (HEADER_BYTES + size))];
     let mut filled = 0;
     while !checker.is_complete() {

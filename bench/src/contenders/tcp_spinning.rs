@@ -3,34 +3,34 @@
 use std::hint::spin_loop;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::thread;
 
 use super::Outcome;
 use super::frame::{HEADER_BYTES, header, stream_ended};
-use crate::loopback::connection;
+use crate::loopback::between;
 use crate::measure::Pinger;
+use crate::meeting::Meeting;
 
-pub fn round_trip(pinger: &mut Pinger) -> Outcome {
-    let (mut near, mut far) = connection()?;
-    near.set_nonblocking(true)?;
-    far.set_nonblocking(true)?;
+/// Asks.
+pub fn ask(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
+    let mut socket = between(meeting)?;
+    socket.set_nonblocking(true)?;
     let mut message = vec![0; HEADER_BYTES + pinger.size()];
     message[..HEADER_BYTES].copy_from_slice(&header(pinger.size(), 0));
-    let mut echoed = message.clone();
-    thread::scope(|scope| {
-        scope.spawn(
-            move || {
-                while read_spinning(&mut far, &mut echoed).is_ok() && write_spinning(&mut far, &echoed).is_ok() {}
-            },
-        );
-        while pinger.ask(&mut message[HEADER_BYTES..]) {
-            write_spinning(&mut near, &message)?;
-            read_spinning(&mut near, &mut message)?;
-            pinger.answered(&message[HEADER_BYTES..])?;
-        }
-        drop(near);
-        Ok(())
-    })
+    while pinger.ask(&mut message[HEADER_BYTES..]) {
+        write_spinning(&mut socket, &message)?;
+        read_spinning(&mut socket, &mut message)?;
+        pinger.answered(&message[HEADER_BYTES..])?;
+    }
+    Ok(())
+}
+
+/// Answers, until the other end closes the connection.
+pub fn answer(meeting: &mut Meeting, size: usize) -> Outcome {
+    let mut socket = between(meeting)?;
+    socket.set_nonblocking(true)?;
+    let mut message = vec![0; HEADER_BYTES + size];
+    while read_spinning(&mut socket, &mut message).is_ok() && write_spinning(&mut socket, &message).is_ok() {}
+    Ok(())
 }
 
 fn read_spinning(socket: &mut TcpStream, mut missing: &mut [u8]) -> io::Result<()> {

@@ -4,7 +4,6 @@
 use std::future::Future;
 use std::io;
 use std::net::TcpStream as StdStream;
-use std::thread;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -13,18 +12,21 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use super::Outcome;
 use super::frame::stream_ended;
-use crate::loopback::connection;
+use crate::loopback::between;
 use crate::measure::{Checker, Load, Pinger};
+use crate::meeting::Meeting;
+use crate::seat::Seat;
 
 type Connection = Framed<TcpStream, LengthDelimitedCodec>;
 
-pub fn round_trip(pinger: &mut Pinger) -> Outcome {
-    let (near, far) = connection()?;
-    thread::scope(|scope| {
-        let echo = scope.spawn(move || run(far, echo));
-        run(near, async |connection| ping(connection, pinger).await)?;
-        echo.join().expect("the echo does not panic")
-    })
+/// Asks.
+pub fn ask(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
+    run(between(meeting)?, async |connection| ping(connection, pinger).await)
+}
+
+/// Answers.
+pub fn answer(meeting: &mut Meeting, _: usize) -> Outcome {
+    run(between(meeting)?, echo)
 }
 
 async fn ping(mut connection: Connection, pinger: &mut Pinger) -> Outcome {
@@ -44,14 +46,14 @@ async fn echo(mut connection: Connection) -> Outcome {
     Ok(())
 }
 
-pub fn one_way(checker: &mut Checker) -> Outcome {
-    let (near, far) = connection()?;
-    let load = checker.load();
-    thread::scope(|scope| {
-        let sender = scope.spawn(move || run(near, |connection| send(connection, load)));
-        run(far, async |connection| receive(connection, checker).await)?;
-        sender.join().expect("the sender does not panic")
-    })
+/// Sends, or receives.
+pub fn one_way(seat: &mut Seat) -> Outcome {
+    let (socket, load) = (between(seat.meeting())?, seat.load());
+    if seat.index() == 0 {
+        return run(socket, |connection| send(connection, load));
+    }
+    let checker = seat.checker()?;
+    run(socket, async |connection| receive(connection, checker).await)
 }
 
 async fn send(mut connection: Connection, load: Load) -> Outcome {

@@ -7,25 +7,26 @@
 use std::future::Future;
 use std::io;
 use std::net::TcpStream as StdStream;
-use std::thread;
 
 use ::tokio_uring::buf::BoundedBuf;
 use ::tokio_uring::net::TcpStream;
 
 use super::Outcome;
 use super::frame::{HEADER_BYTES, header, stream_ended, walk};
-use crate::loopback::connection;
+use crate::loopback::between;
 use crate::measure::{Checker, Load, Pinger};
+use crate::meeting::Meeting;
+use crate::seat::Seat;
 
-pub fn round_trip(pinger: &mut Pinger) -> Outcome {
-    let (near, far) = connection()?;
+/// Asks.
+pub fn ask(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
     let message = framed(pinger.size());
-    let echoed = message.clone();
-    thread::scope(|scope| {
-        let echo = scope.spawn(move || run(far, |socket| echo(socket, echoed)));
-        run(near, async |socket: TcpStream| ping(socket, message, pinger).await)?;
-        echo.join().expect("the echo does not panic")
-    })
+    run(between(meeting)?, async |socket: TcpStream| ping(socket, message, pinger).await)
+}
+
+/// Answers, until the other end closes the connection.
+pub fn answer(meeting: &mut Meeting, size: usize) -> Outcome {
+    run(between(meeting)?, |socket| echo(socket, framed(size)))
 }
 
 async fn ping(socket: TcpStream, mut message: Vec<u8>, pinger: &mut Pinger) -> Outcome {
@@ -47,14 +48,14 @@ async fn echo(socket: TcpStream, mut message: Vec<u8>) -> Outcome {
     Ok(())
 }
 
-pub fn one_way(checker: &mut Checker) -> Outcome {
-    let (near, far) = connection()?;
-    let load = checker.load();
-    thread::scope(|scope| {
-        let sender = scope.spawn(move || run(near, |socket| send(socket, load)));
-        run(far, async |socket: TcpStream| receive(socket, checker).await)?;
-        sender.join().expect("the sender does not panic")
-    })
+/// Sends, or receives.
+pub fn one_way(seat: &mut Seat) -> Outcome {
+    let (socket, load) = (between(seat.meeting())?, seat.load());
+    if seat.index() == 0 {
+        return run(socket, |socket| send(socket, load));
+    }
+    let checker = seat.checker()?;
+    run(socket, async |socket: TcpStream| receive(socket, checker).await)
 }
 
 async fn send(socket: TcpStream, load: Load) -> Outcome {

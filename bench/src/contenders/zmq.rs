@@ -1,7 +1,7 @@
 //! The ZeroMQ version of the Server interface; see the package `peers/zmq`.
 //!
-//! Tuned: high-water marks of 100 000 messages, socket buffers of 4 MiB, two I/O threads that both
-//! servers share. A high-water mark counts messages, so for large ones it is lowered to what fits
+//! Tuned: high-water marks of 100 000 messages, socket buffers of 4 MiB, two I/O threads that the
+//! servers of a process share. A high-water mark counts messages, so for large ones it is lowered to what fits
 //! [`QUEUED_BYTES`], so that gigabytes never wait in memory; throughput is the same either way.
 //! A context for each server was measured too, and made no clear difference.
 //!
@@ -9,101 +9,200 @@
 //! mark of 1000, the kernel's socket buffers, a context with one I/O thread for each server. What they encode with (gob) is
 //! left out; it would only make them slower.
 
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use cluster_bench_zmq::{Context, Envelope, Error, Tuning, ZmqServer};
+use cluster_bench_zmq::{Context, Envelope, Error, Inbox, Outbox, Tuning, ZmqServer};
 
 use super::Outcome;
-use crate::measure::{Checker, Pinger};
+use crate::measure::{Load, Pattern, Pinger, Receipts, Rising, Sink};
+use crate::meeting::Meeting;
+use crate::seat::Seat;
 
 /// Round trip, tuned.
-pub fn round_trip(pinger: &mut Pinger) -> Outcome {
-    ping(pinger, tuned(pinger.size())?)
+pub fn ask(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
+    let tuning = tuned(pinger.size());
+    ping(pinger, server(meeting, &shared(None)?, tuning)?)
+}
+
+/// The other end.
+pub fn answer(meeting: &mut Meeting, size: usize) -> Outcome {
+    echo(server(meeting, &shared(None)?, tuned(size))?)
 }
 
 /// Round trip, no option set.
-pub fn round_trip_plain(pinger: &mut Pinger) -> Outcome {
-    ping(pinger, plain()?)
+pub fn ask_plain(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
+    ping(pinger, server(meeting, &Context::new(1)?, Tuning::DEFAULT)?)
 }
 
-/// One way, tuned.
-pub fn one_way(checker: &mut Checker) -> Outcome {
-    transfer(checker, tuned(checker.load().size)?)
+/// The other end.
+pub fn answer_plain(meeting: &mut Meeting, _: usize) -> Outcome {
+    echo(server(meeting, &Context::new(1)?, Tuning::DEFAULT)?)
 }
 
-/// One way, no option set.
-pub fn one_way_plain(checker: &mut Checker) -> Outcome {
-    transfer(checker, plain()?)
+/// Traffic, tuned.
+pub fn traffic(seat: &mut Seat) -> Outcome {
+    let context = shared(seat.traffic().loops)?;
+    let tuning = tuned(seat.load().size);
+    exchange(seat, &context, tuning)
 }
 
-type Pair = (ZmqServer, ZmqServer);
+/// Traffic, no option set.
+pub fn traffic_plain(seat: &mut Seat) -> Outcome {
+    exchange(seat, &Context::new(1)?, Tuning::DEFAULT)
+}
 
-fn ping(pinger: &mut Pinger, (mut near, mut far): Pair) -> Outcome {
+fn ping(pinger: &mut Pinger, mut near: ZmqServer) -> Outcome {
     let mut payload = vec![0; pinger.size()];
     let mut envelope = Envelope::empty();
-    thread::scope(|scope| {
-        let echo = scope.spawn(move || -> Result<(), Error> {
-            let mut envelope = Envelope::empty();
-            loop {
-                far.recv(&mut envelope)?;
-                if envelope.payload().is_empty() {
-                    return Ok(());
-                }
-                far.send(NEAR, envelope.id().unwrap_or(0), envelope.payload())?;
-            }
-        });
-        while pinger.ask(&mut payload) {
-            near.send(FAR, 1, &payload)?;
-            near.recv(&mut envelope)?;
-            pinger.answered(envelope.payload())?;
-        }
-        near.send(FAR, 0, &[])?;
-        Ok(echo.join().expect("the echo does not panic")?)
-    })
+    while pinger.ask(&mut payload) {
+        near.send(pid(1), 1, &payload)?;
+        near.recv(&mut envelope)?;
+        pinger.answered(envelope.payload())?;
+    }
+    Ok(near.send(pid(1), 0, &[])?)
 }
 
-fn transfer(checker: &mut Checker, (mut near, mut far): Pair) -> Outcome {
-    let load = checker.load();
-    thread::scope(|scope| {
-        let sender = scope.spawn(move || -> Result<(), Error> {
-            let mut payload = vec![0; load.size];
-            for sequence in 0..load.count {
-                load.stamp(sequence, &mut payload);
-                near.send(FAR, sequence as i64, &payload)?;
-            }
-            near.recv(&mut Envelope::empty())
-        });
+fn echo(mut far: ZmqServer) -> Outcome {
+    let mut envelope = Envelope::empty();
+    loop {
+        far.recv(&mut envelope)?;
+        if envelope.payload().is_empty() {
+            return Ok(());
+        }
+        far.send(pid(0), envelope.id().unwrap_or(0), envelope.payload())?;
+    }
+}
+
+fn exchange(seat: &mut Seat, context: &Context, tuning: Tuning) -> Outcome {
+    let (mut inbox, mut outbox) = server(seat.meeting(), context, tuning)?.split();
+    let (load, recipients, pattern) = (seat.load(), seat.recipients(), seat.traffic().pattern);
+    let mut transmit = || match pattern {
+        _ if recipients.is_empty() => Ok(()),
+        Pattern::OneWay => send(&mut outbox, load, pid(recipients[0])),
+        Pattern::Broadcast { .. } | Pattern::AllToAll { .. } => broadcast(&mut outbox, load),
+        Pattern::SlowConsumer { .. } => send_to_each(&mut outbox, load, &recipients),
+    };
+    if seat.is_slow() {
+        return dawdle(&mut inbox, seat.meeting());
+    }
+    match (recipients.is_empty(), seat.receipts().is_complete()) {
+        (false, true) => transmit()?,
+        (true, _) => receive(&mut inbox, seat.receipts())?,
+        (false, false) => thread::scope(|scope| -> Outcome {
+            let sender = scope.spawn(transmit);
+            receive(&mut inbox, seat.receipts())?;
+            Ok(sender.join().expect("the sender does not panic")?)
+        })?,
+    }
+    // Nobody closes a socket before all have received everything.
+    seat.meet(String::new())?;
+    if let Pattern::SlowConsumer { .. } = pattern {
+        outbox.forget()?;
+    }
+    Ok(())
+}
+
+fn send(outbox: &mut Outbox, load: Load, to: u64) -> Result<(), Error> {
+    let mut payload = vec![0; load.size];
+    for sequence in 0..load.count {
+        let payload = &mut payload[..load.bytes(sequence)];
+        load.stamp(sequence, payload);
+        outbox.send(to, sequence as i64, payload)?;
+    }
+    Ok(())
+}
+
+fn broadcast(outbox: &mut Outbox, load: Load) -> Result<(), Error> {
+    let mut payload = vec![0; load.size];
+    for sequence in 0..load.count {
+        load.stamp(sequence, &mut payload);
+        outbox.broadcast(sequence as i64, &payload)?;
+    }
+    Ok(())
+}
+
+fn send_to_each(outbox: &mut Outbox, load: Load, recipients: &[usize]) -> Result<(), Error> {
+    let mut payload = vec![0; load.size];
+    let (slow, others) = recipients.split_last().expect("somebody is slow");
+    for sequence in 0..load.count {
+        load.stamp(sequence, &mut payload);
+        for &recipient in others {
+            outbox.send(pid(recipient), sequence as i64, &payload)?;
+        }
+        outbox.try_send(pid(*slow), sequence as i64, &payload)?;
+    }
+    Ok(())
+}
+
+fn receive(inbox: &mut Inbox, receipts: &mut Receipts) -> Outcome {
+    fn all(inbox: &mut Inbox, sink: &mut impl Sink) -> Outcome {
         let mut envelope = Envelope::empty();
-        while !checker.is_complete() {
-            far.recv(&mut envelope)?;
-            checker.take(envelope.payload())?;
+        while !sink.is_complete() {
+            inbox.recv(&mut envelope)?;
+            let sender = envelope.pid().unwrap_or(0) as usize;
+            sink.take_from(sender.wrapping_sub(1), envelope.payload())?;
         }
-        far.send(NEAR, 0, &[])?;
-        Ok(sender.join().expect("the sender does not panic")?)
-    })
+        Ok(())
+    }
+    match receipts.only() {
+        Some(stream) => all(inbox, stream),
+        None => all(inbox, receipts),
+    }
 }
 
-fn tuned(size: usize) -> Result<Pair, Error> {
-    let context = Context::new(IO_THREADS)?;
+/// Takes a message in a millisecond until the others have had enough.
+fn dawdle(inbox: &mut Inbox, meeting: &mut Meeting) -> Outcome {
+    meeting.arrive();
+    let (mut rising, mut envelope) = (Rising::default(), Envelope::empty());
+    while !meeting.is_over()? {
+        if inbox.try_recv(&mut envelope)? {
+            rising.take(envelope.payload())?;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+fn tuned(size: usize) -> Tuning {
     let queued = (QUEUED_BYTES / size.max(1)).clamp(1, QUEUED_MESSAGES) as u32;
-    servers(&context, &context, Tuning::fast(queued))
+    Tuning::fast(queued)
 }
 
-fn plain() -> Result<Pair, Error> {
-    servers(&Context::new(1)?, &Context::new(1)?, Tuning::DEFAULT)
+/// The context that the servers of this process share, with so many I/O threads.
+fn shared(threads: Option<usize>) -> Result<Context, Error> {
+    static CONTEXTS: OnceLock<Mutex<BTreeMap<usize, Context>>> = OnceLock::new();
+    let threads = threads.unwrap_or(IO_THREADS);
+    let mut contexts = CONTEXTS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(context) = contexts.get(&threads) {
+        return Ok(context.clone());
+    }
+    let context = Context::new(threads as u8)?;
+    contexts.insert(threads, context.clone());
+    Ok(context)
 }
 
-/// Two servers that are each other's peers.
-fn servers(near: &Context, far: &Context, tuning: Tuning) -> Result<Pair, Error> {
-    let mut near = ZmqServer::bind(near, NEAR, tuning)?;
-    let mut far = ZmqServer::bind(far, FAR, tuning)?;
-    near.add_peer(FAR, &far.endpoint()?)?;
-    far.add_peer(NEAR, &near.endpoint()?)?;
-    Ok((near, far))
+/// A server, which has the pid after its number, and knows the others.
+fn server(
+    meeting: &mut Meeting,
+    context: &Context,
+    tuning: Tuning,
+) -> Result<ZmqServer, Box<dyn StdError + Send + Sync>> {
+    let mut server = ZmqServer::bind(context, pid(meeting.index()), tuning)?;
+    let endpoints = meeting.exchange(server.endpoint()?)?;
+    for (index, endpoint) in endpoints.iter().enumerate().filter(|(index, _)| *index != meeting.index()) {
+        server.add_peer(pid(index), endpoint)?;
+    }
+    Ok(server)
 }
 
-const NEAR: u64 = 100;
-const FAR: u64 = 200;
-const IO_THREADS: u8 = 2;
+fn pid(server: usize) -> u64 {
+    server as u64 + 1
+}
+
+const IO_THREADS: usize = 2;
 const QUEUED_MESSAGES: usize = 100_000;
 const QUEUED_BYTES: usize = 256 << 20;

@@ -1,32 +1,58 @@
 //! One-way throughput, taken where the messages arrive.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use super::pinger::LONGEST_NS;
-use super::{Corrupt, Schedule, check, stamp};
+use super::{Corrupt, Schedule, check, now_ns, stamp};
 
 /// What a sender sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
-    /// Bytes in each payload, at least 8.
+    /// Bytes in each payload, at least 8; if they are mixed, in the largest.
     pub size: usize,
+    /// Of a hundred payloads one has all these bytes, nine have 1 KiB, and ninety 64 bytes.
+    pub mixed: bool,
     /// How many payloads, at least 2.
     pub count: u64,
-    /// When each is to be sent; `None`: as soon as there is room.
+    /// When each is to be sent; `None`: as soon as there is room. Only for servers in one process.
+    #[serde(skip)]
     pub schedule: Option<Schedule>,
 }
 
 impl Load {
     /// `count` payloads of `size` bytes, as fast as they go.
     pub fn new(size: usize, count: u64) -> Self {
-        Self { size, count, schedule: None }
+        Self { size, mixed: false, count, schedule: None }
     }
 
     /// The same, at a fixed rate.
     pub fn at_rate(size: usize, count: u64, rate: u64) -> Self {
         Self { schedule: Some(Schedule::new(rate)), ..Self::new(size, count) }
+    }
+
+    /// Bytes in the payload of this number.
+    #[inline]
+    pub fn bytes(&self, sequence: u64) -> usize {
+        if !self.mixed {
+            return self.size;
+        }
+        match sequence % 100 {
+            50 => self.size,
+            place if place % 10 == 5 && place != 55 => 1 << 10,
+            _ => 64,
+        }
+    }
+
+    /// Bytes in all payloads.
+    pub fn total_bytes(&self) -> u64 {
+        if !self.mixed {
+            return self.count * self.size as u64;
+        }
+        let first = |count: u64| (0..count).map(|sequence| self.bytes(sequence) as u64).sum::<u64>();
+        self.count / 100 * first(100) + first(self.count % 100)
     }
 
     /// Writes the number of a message, which counts from 0, into its payload; waits until it is due.
@@ -44,7 +70,8 @@ impl Load {
 pub struct Checker {
     load: Load,
     next: u64,
-    period: Option<(Instant, Instant)>,
+    /// When the first one came and when the last one did.
+    period: Option<(u64, u64)>,
     /// From when each was due to when it was here, if there is a schedule.
     latencies: Option<Histogram<u64>>,
 }
@@ -78,15 +105,19 @@ impl Checker {
     /// Takes the next message.
     #[inline]
     pub fn take(&mut self, payload: &[u8]) -> Result<(), Corrupt> {
-        check(payload, self.load.size, self.next)?;
+        check(payload, self.load.bytes(self.next), self.next)?;
         if let (Some(schedule), Some(latencies)) = (self.load.schedule, &mut self.latencies)
             && self.next >= self.load.count / 10
         {
             latencies.saturating_record(schedule.since_due(self.next).as_nanos() as u64);
         }
         self.next += 1;
-        if self.next == 1 || self.next == self.load.count {
-            let now = Instant::now();
+        if self.next == 1 || self.next >= self.load.count {
+            if self.next > self.load.count {
+                self.next = self.load.count;
+                return Err(Corrupt::Sequence { expected: self.next - 1, found: self.next });
+            }
+            let now = now_ns();
             self.period.get_or_insert((now, now)).1 = now;
         }
         Ok(())
@@ -98,37 +129,64 @@ impl Checker {
     }
 
     /// The result; `None` until it [`is_complete`](Self::is_complete).
-    pub fn throughput(&self) -> Option<Throughput> {
-        let (first, last) = self.period.filter(|_| self.is_complete())?;
-        Some(Throughput { load: self.load, elapsed: last - first, processor: Duration::ZERO })
+    pub fn arrivals(&self) -> Option<Arrivals> {
+        let (first_ns, last_ns) = self.period.filter(|_| self.is_complete())?;
+        Some(Arrivals { messages: self.load.count, bytes: self.load.total_bytes(), first_ns, last_ns })
     }
+}
+
+/// A stream of verified messages, by the clock that all processes of a machine share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrivals {
+    /// How many.
+    pub messages: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+    /// When the first one came.
+    pub first_ns: u64,
+    /// When the last one came.
+    pub last_ns: u64,
 }
 
 /// How long verified messages took to arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Throughput {
-    /// What arrived.
-    pub load: Load,
+    /// How many arrived, at all servers together.
+    pub messages: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
     /// From the first message to the last.
     pub elapsed: Duration,
-    /// What both ends together used of the processor, connecting included; zero where nobody looked.
+    /// What all servers together used of the processor, connecting included.
     pub processor: Duration,
 }
 
 impl Throughput {
-    /// Messages after the first one, by the time they took.
-    pub fn messages_per_second(&self) -> f64 {
-        (self.load.count - 1) as f64 / self.elapsed.as_secs_f64().max(1e-9)
+    /// Of streams that went side by side; there is at least one.
+    pub fn of(streams: &[Arrivals], processor: Duration) -> Self {
+        let first = streams.iter().map(|stream| stream.first_ns).min().unwrap_or(0);
+        let last = streams.iter().map(|stream| stream.last_ns).max().unwrap_or(0);
+        Self {
+            messages: streams.iter().map(|stream| stream.messages).sum(),
+            bytes: streams.iter().map(|stream| stream.bytes).sum(),
+            elapsed: Duration::from_nanos(last - first),
+            processor,
+        }
     }
 
-    /// Processor time of both ends for each message, in nanoseconds.
+    /// Messages after the first one, by the time they took.
+    pub fn messages_per_second(&self) -> f64 {
+        self.messages.saturating_sub(1) as f64 / self.elapsed.as_secs_f64().max(1e-9)
+    }
+
+    /// Processor time of all servers for each message that arrived, in nanoseconds.
     pub fn processor_ns(&self) -> f64 {
-        self.processor.as_nanos() as f64 / self.load.count as f64
+        self.processor.as_nanos() as f64 / self.messages as f64
     }
 
     /// Bytes of payload.
     pub fn bytes_per_second(&self) -> f64 {
-        self.messages_per_second() * self.load.size as f64
+        self.messages_per_second() * self.bytes as f64 / self.messages as f64
     }
 }
 
@@ -142,11 +200,11 @@ mod tests {
         let mut checker = Checker::new(load);
         let mut payload = [0; 8];
         for sequence in 0..3 {
-            assert_eq!(checker.throughput(), None);
+            assert_eq!(checker.arrivals(), None);
             load.stamp(sequence, &mut payload);
             checker.take(&payload).unwrap();
         }
-        assert!(checker.is_complete() && checker.throughput().is_some());
+        assert!(checker.is_complete() && checker.arrivals().is_some());
         assert_eq!(checker.take(&payload), Err(Corrupt::Sequence { expected: 3, found: 2 }), "a message too many");
     }
 
@@ -161,10 +219,29 @@ mod tests {
 
     #[test]
     fn rates_follow_from_count_and_time() {
-        let load = Load::new(64, 1001);
-        let result = Throughput { load, elapsed: Duration::from_millis(10), processor: Duration::from_micros(2002) };
+        let result = Throughput {
+            messages: 1001,
+            bytes: 64_064,
+            elapsed: Duration::from_millis(10),
+            processor: Duration::from_micros(2002),
+        };
         assert_eq!(result.messages_per_second(), 100_000.0);
         assert_eq!(result.bytes_per_second(), 6_400_000.0);
         assert_eq!(result.processor_ns(), 2000.0);
+    }
+
+    #[test]
+    fn streams_side_by_side_count_from_the_first_message_of_any_to_the_last_of_any() {
+        let stream = |first_ns, last_ns| Arrivals { messages: 5, bytes: 40, first_ns, last_ns };
+        let both = Throughput::of(&[stream(100, 1100), stream(200, 1900)], Duration::ZERO);
+        assert_eq!((both.messages, both.bytes, both.elapsed), (10, 80, Duration::from_nanos(1800)));
+    }
+
+    #[test]
+    fn mixed_payloads_have_three_sizes() {
+        let load = Load { mixed: true, ..Load::new(64 << 10, 250) };
+        let count = |bytes| (0..100).filter(|&sequence| load.bytes(sequence) == bytes).count();
+        assert_eq!((count(64), count(1 << 10), count(64 << 10)), (90, 9, 1));
+        assert_eq!(load.total_bytes(), (0..250).map(|sequence| load.bytes(sequence) as u64).sum::<u64>());
     }
 }

@@ -2,11 +2,15 @@
 
 mod checker;
 mod pinger;
+mod receipts;
 mod schedule;
+mod traffic;
 
-pub use checker::{Checker, Load, Throughput};
+pub use checker::{Arrivals, Checker, Load, Throughput};
 pub use pinger::{Latencies, Pinger};
+pub use receipts::{Receipts, Rising, Sink};
 pub use schedule::Schedule;
+pub use traffic::{Pattern, Traffic};
 
 /// What a receiver found wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +29,11 @@ pub enum Corrupt {
         /// What came.
         found: u64,
     },
+    /// It comes from a server that has nothing to send here.
+    Stranger {
+        /// Which.
+        sender: usize,
+    },
 }
 
 impl std::fmt::Display for Corrupt {
@@ -36,6 +45,7 @@ impl std::fmt::Display for Corrupt {
             Self::Sequence { expected, found } => {
                 write!(f, "message {found} came instead of {expected}")
             }
+            Self::Stranger { sender } => write!(f, "a message came from server {sender}, who sends none"),
         }
     }
 }
@@ -51,13 +61,27 @@ fn stamp(sequence: u64, payload: &mut [u8]) {
 /// Whether `payload` is the message of that number, whole.
 #[inline]
 fn check(payload: &[u8], size: usize, sequence: u64) -> Result<(), Corrupt> {
-    let found = match payload.first_chunk() {
-        Some(bytes) if payload.len() == size => u64::from_le_bytes(*bytes),
+    let found = match number(payload) {
+        Some(found) if payload.len() == size => found,
         _ => {
             return Err(Corrupt::Length { expected: size, found: payload.len() });
         }
     };
     if found == sequence { Ok(()) } else { Err(Corrupt::Sequence { expected: sequence, found }) }
+}
+
+/// The number that a message carries, if it is long enough for one.
+#[inline]
+fn number(payload: &[u8]) -> Option<u64> {
+    payload.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+}
+
+/// The kernel's monotonic clock, which all processes of a machine share.
+pub fn now_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel fills in a valid place; this clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 #[cfg(test)]

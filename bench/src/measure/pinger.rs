@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use super::{Corrupt, check, stamp};
 
 /// Asks until its time is up, and keeps how long each answer took. The first fifth of the time
-/// warms up and does not count.
+/// warms up and does not count, nor does the first exchange, which may have to connect.
 #[derive(Debug)]
 pub struct Pinger {
     size: usize,
@@ -25,7 +25,7 @@ enum Limit {
 }
 
 impl Pinger {
-    /// Payloads of `size` bytes (at least 8) for as long as `budget`, counted from the first.
+    /// Payloads of `size` bytes (at least 8) for as long as `budget`, counted from the second.
     pub fn for_time(size: usize, budget: Duration) -> Self {
         Self::new(size, Limit::Time(budget))
     }
@@ -42,6 +42,11 @@ impl Pinger {
         Self { size, limit, sequence: 0, asked: Instant::now(), start: None, histogram }
     }
 
+    /// How many questions were asked, those that do not count included.
+    pub fn asked(&self) -> u64 {
+        self.sequence
+    }
+
     /// Bytes in each payload.
     pub fn size(&self) -> usize {
         self.size
@@ -51,9 +56,9 @@ impl Pinger {
     #[inline]
     pub fn ask(&mut self, payload: &mut [u8]) -> bool {
         self.asked = Instant::now();
-        let start = *self.start.get_or_insert(self.asked);
         let more = match self.limit {
-            Limit::Time(budget) => self.asked - start < budget,
+            Limit::Time(_) if self.sequence == 0 => true,
+            Limit::Time(budget) => self.asked - *self.start.get_or_insert(self.asked) < budget,
             Limit::Count { total, .. } => self.sequence < total,
         };
         if more {
@@ -76,6 +81,11 @@ impl Pinger {
             self.histogram.saturating_record((now - self.asked).as_nanos() as u64);
         }
         Ok(())
+    }
+
+    /// How long each answer took, in nanoseconds.
+    pub fn histogram(&self) -> &Histogram<u64> {
+        &self.histogram
     }
 
     /// How long the answers took; `None` if none was counted.
@@ -120,6 +130,20 @@ mod tests {
         }
         assert_eq!((asked, pinger.histogram.len()), (22, 20));
         assert!(pinger.latencies().is_some());
+    }
+
+    #[test]
+    fn the_first_exchange_takes_no_time_off() {
+        let mut pinger = Pinger::for_time(8, Duration::from_millis(20));
+        let mut payload = [0; 8];
+        assert!(pinger.ask(&mut payload));
+        std::thread::sleep(Duration::from_millis(40));
+        pinger.answered(&payload).unwrap();
+        assert!(pinger.latencies().is_none());
+        while pinger.ask(&mut payload) {
+            pinger.answered(&payload).unwrap();
+        }
+        assert!(pinger.latencies().is_some_and(|latencies| latencies.p999_us < 40_000.0));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use super::scale::short;
 use super::svg::{Anchor, LETTER, MARGIN, Svg, family, legend};
-use crate::compare::{Case, Row};
+use crate::case::Case;
+use crate::compare::Row;
 
 /// Draws all contenders' round trips of `size` bytes, the fastest first.
 pub fn draw(rows: &[Row], size: usize) -> String {

@@ -1,7 +1,7 @@
 //! How late messages come at a fixed rate: a percentile curve for each contender.
 
 use super::scale::{Scale, duration, short};
-use super::svg::{Anchor, LETTER, MARGIN, Svg, family, legend};
+use super::svg::{Anchor, LETTER, MARGIN, Svg, apart, family, legend};
 use crate::documents::Lateness;
 use crate::open_loop::Row;
 
@@ -38,7 +38,7 @@ pub fn draw(lateness: &Lateness) -> String {
         svg.curve(&placed, &style(&row.contender));
         names.push((end, &row.contender));
     }
-    apart(&mut names);
+    apart(&mut names, BOTTOM);
     for (y, name) in names {
         svg.line((RIGHT + 6.0, y), (RIGHT + 24.0, y), &style(name));
         svg.text(RIGHT + 30.0, y + 4.0, Anchor::Start, "ink", name);
@@ -60,38 +60,11 @@ fn style(contender: &str) -> String {
     format!("line {}{}", family(contender), if second { " second" } else { "" })
 }
 
-/// Moves names up or down until none covers another.
-fn apart(names: &mut [(f64, &str)]) {
-    names.sort_by(|left, right| left.0.total_cmp(&right.0));
-    for index in 1..names.len() {
-        names[index].0 = names[index].0.max(names[index - 1].0 + LINE);
-    }
-    let mut limit = BOTTOM;
-    for name in names.iter_mut().rev() {
-        name.0 = name.0.min(limit);
-        limit = name.0 - LINE;
-    }
-}
-
 /// One message in a million: what is rarer was seen too few times.
 const RAREST: f64 = 1e6;
-const LINE: f64 = 15.0;
 const LEFT: f64 = 72.0;
 const RIGHT: f64 = 610.0;
 const TOP: f64 = 64.0;
 const BOTTOM: f64 = 350.0;
 const WIDTH: f64 = RIGHT + 40.0 + 24.0 * LETTER;
 const HEIGHT: f64 = BOTTOM + 72.0;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_do_not_cover_each_other() {
-        let mut names = [(BOTTOM, "a"), (BOTTOM - 1.0, "b"), (BOTTOM - 2.0, "c"), (TOP, "d")];
-        apart(&mut names);
-        assert!(names.windows(2).all(|pair| pair[1].0 - pair[0].0 >= LINE));
-        assert!(names.iter().all(|(y, _)| (TOP..=BOTTOM).contains(y)));
-    }
-}

@@ -4,6 +4,7 @@
 
 mod bars;
 mod curves;
+mod growth;
 mod index;
 mod multiples;
 mod page;
@@ -17,10 +18,11 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::documents::{Comparison, Document, Lateness, Mix};
+use crate::documents::{Comparison, Document, Lateness, Mix, Scaling};
 use crate::machine::Machine;
 use crate::noise::Watch;
-use crate::{compare, open_loop, raft_mix};
+use crate::runner::Place;
+use crate::{compare, histograms, open_loop, raft_mix, scaling};
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -31,6 +33,8 @@ pub struct Options {
     pub comparison: compare::Options,
     /// Those that can send at a fixed rate.
     pub lateness: open_loop::Options,
+    /// How throughput grows.
+    pub scaling: scaling::Options,
     /// How long heartbeats are sent, alone and beside the rest.
     pub heartbeats: Duration,
 }
@@ -41,15 +45,19 @@ struct Raw {
     comparison: Comparison,
     lateness: Lateness,
     mix: Option<Mix>,
+    scaling: Option<Scaling>,
+    /// Beside the others, for other tools.
+    has_histograms: bool,
 }
 
 /// Measures, and writes the raw figures into `folder`, each as soon as it is there.
 pub fn measure(options: &Options, folder: &Path, mut progress: impl FnMut(&str)) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let (machine, watch) = (Machine::look(), Watch::begin());
-    let compare::Outcome { rows, failures } = compare::run(&options.comparison, &mut progress);
+    let compare::Outcome { rows, failures, mut histograms } = compare::run(&options.comparison, &mut progress);
     let (command, seed, rounds) = (options.command.clone(), options.comparison.seed, options.comparison.rounds);
-    Comparison { machine, command, seed, rounds, noise: watch.end(), failures, rows }
+    let processes = options.comparison.place == Place::Processes;
+    Comparison { machine, command, seed, rounds, processes, noise: watch.end(), failures, rows }
         .write(&folder.join(COMPARISON))?;
 
     progress("heartbeats beside appends and snapshots");
@@ -63,9 +71,17 @@ pub fn measure(options: &Options, folder: &Path, mut progress: impl FnMut(&str))
         }
     }
 
+    progress("scaling");
+    let (machine, watch) = (Machine::look(), Watch::begin());
+    let (rows, failures) = scaling::run(&options.scaling, &mut progress);
+    let seed = options.scaling.seed;
+    Scaling { machine, seed, noise: watch.end(), failures, rows }.write(&folder.join(SCALING))?;
+
     // The last, because who hangs here would disturb what comes after it.
     let (machine, watch) = (Machine::look(), Watch::begin());
-    let (rows, failures) = open_loop::run(&options.lateness, &mut progress);
+    let open_loop::Outcome { rows, failures, histograms: late } = open_loop::run(&options.lateness, &mut progress);
+    histograms.extend(late);
+    histograms::write(&folder.join(HISTOGRAMS), &histograms)?;
     let open_loop::Options { rate, size, seed, .. } = options.lateness;
     Lateness { machine, seed, noise: watch.end(), rate, size, failures, rows }.write(&folder.join(LATENESS))
 }
@@ -76,9 +92,9 @@ pub fn adopt(from: &Path, folder: &Path) -> Result<(), Box<dyn Error>> {
     if from.canonicalize()? == folder.canonicalize()? {
         return Ok(());
     }
-    for name in [COMPARISON, LATENESS, MIX] {
+    for name in [COMPARISON, LATENESS, MIX, SCALING, HISTOGRAMS] {
         let path = from.join(name);
-        if name != MIX || path.exists() {
+        if [COMPARISON, LATENESS].contains(&name) || path.exists() {
             fs::copy(&path, folder.join(name)).map_err(|error| format!("{}: {error}", path.display()))?;
         }
     }
@@ -95,8 +111,10 @@ pub fn render(reports: &Path, release: &str) -> Result<(), Box<dyn Error>> {
     let earlier = fs::read_to_string(&page).unwrap_or_default();
     for (name, text) in [
         (CURVES, curves::draw(&raw.lateness)),
+        (GROWTH, growth::draw(raw.scaling.as_ref().map_or(&[], |scaling| &scaling.rows))),
         (BARS, bars::draw(rows, 64)),
-        (THROUGHPUT, throughput::draw(rows)),
+        (THROUGHPUT, throughput::draw_sizes(rows)),
+        (PATTERNS, throughput::draw_patterns(rows)),
         (MULTIPLES, multiples::draw(rows)),
         (PAGE, page::write(release, &raw, page::notes(&earlier))),
     ] {
@@ -108,11 +126,13 @@ pub fn render(reports: &Path, release: &str) -> Result<(), Box<dyn Error>> {
 
 impl Raw {
     fn read(folder: &Path) -> Result<Self, Box<dyn Error>> {
-        let mix = folder.join(MIX);
+        let (mix, scaling) = (folder.join(MIX), folder.join(SCALING));
         Ok(Self {
             comparison: Comparison::read(&folder.join(COMPARISON))?,
             lateness: Lateness::read(&folder.join(LATENESS))?,
             mix: if mix.exists() { Some(Mix::read(&mix)?) } else { None },
+            scaling: if scaling.exists() { Some(Scaling::read(&scaling)?) } else { None },
+            has_histograms: folder.join(HISTOGRAMS).exists(),
         })
     }
 }
@@ -121,9 +141,13 @@ const PAGE: &str = "README.md";
 const COMPARISON: &str = "compare.json";
 const LATENESS: &str = "open-loop.json";
 const MIX: &str = "raft-mix.json";
+const SCALING: &str = "scaling.json";
+const HISTOGRAMS: &str = "histograms.hlog";
+const GROWTH: &str = "scaling.svg";
 const CURVES: &str = "open-loop.svg";
 const BARS: &str = "round-trip.svg";
 const THROUGHPUT: &str = "one-way.svg";
+const PATTERNS: &str = "patterns.svg";
 const MULTIPLES: &str = "ratios.svg";
 const TREND: &str = "releases.svg";
 

@@ -2,15 +2,19 @@
 
 use super::scale::{Scale, short};
 use super::svg::{Anchor, LETTER, MARGIN, Svg, family, legend};
-use super::throughput::bytes;
-use crate::compare::{BARS, Bar, Case, Row};
+use super::throughput::title;
+use crate::case::Case;
+use crate::compare::{BARS, Bar, Row};
 use crate::statistics::Ratio;
 
 /// Draws the ratios of all contenders at 64 bytes, and of the engine alone where the payload is larger. What the engine
 /// has promised is a mark of its own.
 pub fn draw(rows: &[Row]) -> String {
-    let sections = [(Case::RoundTrip, 64), (Case::OneWay, 64), (Case::OneWay, 1 << 10), (Case::OneWay, 64 << 10)];
+    let sections = [(Case::RoundTrip, &[64][..])].into_iter();
+    let sections = sections.chain(Case::ALL[1..].iter().map(|case| (*case, case.sizes())));
+    let sections = sections.flat_map(|(case, sizes)| sizes.iter().map(move |size| (case, *size)));
     let sections = sections.map(|(case, size)| (case, size, ratios(rows, case, size)));
+    let sections: Vec<_> = sections.filter(|(.., ratios)| !ratios.is_empty()).collect();
     let lines: usize = sections.iter().map(|(.., ratios)| ratios.len()).sum();
     let bottom = TOP + ROW * lines as f64 + SECTION * sections.len() as f64;
     let mut svg = Svg::new(
@@ -28,11 +32,11 @@ pub fn draw(rows: &[Row]) -> String {
     }
     let mut y = TOP;
     for (case, size, ratios) in sections {
-        let (what, better) = match case {
-            Case::RoundTrip => ("round trip, p50", "less is better"),
-            Case::OneWay => ("one way, messages/s", "more is better"),
+        let what = match case {
+            Case::RoundTrip => format!("{}, p50 (less is better)", title(case, size)),
+            _ => format!("{}, messages/s (more is better)", title(case, size)),
         };
-        svg.text(MARGIN, y + 16.0, Anchor::Start, "ink", &format!("{} {what} ({better})", bytes(size)));
+        svg.text(MARGIN, y + 16.0, Anchor::Start, "ink", &what);
         y += SECTION;
         for (name, ratio) in ratios {
             let (middle, family) = (y + ROW / 2.0, family(name));
@@ -55,13 +59,13 @@ fn ratios(rows: &[Row], case: Case, size: usize) -> Vec<(&str, Ratio)> {
     let shown = |row: &&Row| {
         (row.case, row.size) == (case, size)
             && row.contender != "zmq"
-            && (size == 64 || row.contender.starts_with("cluster-"))
+            && (size == 64 || case == Case::Mixed || row.contender.starts_with("cluster-"))
     };
     let of = rows.iter().filter(shown).filter_map(|row| Some((row.contender.as_str(), row.ratio("zmq", rows)?)));
     let mut ratios: Vec<(&str, Ratio)> = of.collect();
     ratios.sort_by(|(_, left), (_, right)| match case {
         Case::RoundTrip => left.median.total_cmp(&right.median),
-        Case::OneWay => right.median.total_cmp(&left.median),
+        _ => right.median.total_cmp(&left.median),
     });
     ratios
 }
@@ -76,4 +80,4 @@ const SECTION: f64 = 26.0;
 const TOP: f64 = 60.0;
 const LEFT: f64 = MARGIN + 31.0 * LETTER;
 const RIGHT: f64 = LEFT + 470.0;
-const WIDTH: f64 = RIGHT + 140.0;
+const WIDTH: f64 = RIGHT + 170.0;

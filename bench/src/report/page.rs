@@ -4,16 +4,20 @@ use std::fmt::Write;
 
 use super::scale::short;
 use super::throughput::bytes;
-use super::{BARS, COMPARISON, CURVES, LATENESS, MIX, MULTIPLES, Raw, THROUGHPUT};
-use crate::compare::{self, Case, Row, Verdict};
-use crate::documents::{Comparison, Lateness, Mix};
+use super::{
+    BARS, COMPARISON, CURVES, GROWTH, HISTOGRAMS, LATENESS, MIX, MULTIPLES, PATTERNS, Raw, SCALING, THROUGHPUT,
+};
+use crate::case::Case;
+use crate::compare::{self, Row, Verdict};
+use crate::documents::{Mix, Scaling};
 use crate::noise::Noise;
 use crate::open_loop;
+use crate::scaling;
 use crate::table::Table;
 
 /// Writes the page. `notes` are by hand and end it.
 pub(super) fn write(release: &str, raw: &Raw, notes: &str) -> String {
-    let Raw { comparison, lateness, mix } = raw;
+    let Raw { comparison, lateness, mix, scaling, has_histograms } = raw;
     let rows = &comparison.rows;
     let mut page = format!("# Performance of {release}\n\n");
     page += INTRODUCTION;
@@ -23,6 +27,15 @@ pub(super) fn write(release: &str, raw: &Raw, notes: &str) -> String {
     page +=
         &format!("\n## Round trips\n\n![Round trips]({BARS})\n\n{}", folded(&compare::tables(Case::RoundTrip, rows)));
     page += &format!("\n## One way\n\n![One way]({THROUGHPUT})\n\n{}", folded(&compare::tables(Case::OneWay, rows)));
+    page += &format!("\n## Several servers, and several sizes\n\n![Several servers]({PATTERNS})\n\n{PATTERNS_TEXT}");
+    for case in Case::ALL.into_iter().filter(|case| !matches!(case, Case::RoundTrip | Case::OneWay)) {
+        page += &format!("\n{}", folded(&compare::tables(case, rows)));
+    }
+    page += &format!("\n## What a message costs\n\n{COSTS_TEXT}");
+    for case in Case::ALL {
+        page +=
+            &format!("\n<details><summary>{case}</summary>\n\n{}\n</details>\n", compare::costs(case, rows).markdown());
+    }
     page += &format!(
         "\n## At a fixed rate\n\n{} messages of {} each second, timed from when each was due. The other\n\
          contenders fill a buffer before they send, and cannot be asked for a rate.\n\n\
@@ -31,6 +44,13 @@ pub(super) fn write(release: &str, raw: &Raw, notes: &str) -> String {
         bytes(lateness.size),
         open_loop::table(&lateness.rows).markdown()
     );
+    page += "\n## How throughput grows\n\n";
+    page += &match scaling {
+        Some(scaling) => {
+            format!("{GROWTH_TEXT}![Scaling]({GROWTH})\n\n{}", folded(&scaling::table(&scaling.rows)))
+        }
+        None => format!("Not measured: [an empty chart]({GROWTH}).\n"),
+    };
     page += "\n## Heartbeats beside appends and snapshots\n\n";
     page += &match mix {
         Some(mix) => format!("```text\n{}```\n", ended(&mix.result.to_string())),
@@ -38,12 +58,22 @@ pub(super) fn write(release: &str, raw: &Raw, notes: &str) -> String {
     };
     page += &format!("\n## How it was measured\n\n```sh\n{}\n```\n\n", comparison.command);
     page += &format!("```text\n{}```\n\n", ended(&comparison.machine.to_string()));
-    page += &noise(comparison, lateness, mix.as_ref());
-    for failure in comparison.failures.iter().chain(&lateness.failures) {
+    page += &noise(raw);
+    let failures = scaling.iter().flat_map(|scaling| &scaling.failures);
+    for failure in comparison.failures.iter().chain(&lateness.failures).chain(failures) {
         page += &format!("\n- **FAILED**: {failure}");
     }
     page += &format!("\n\nRaw figures: [comparison]({COMPARISON}), [percentile curves]({LATENESS})");
-    page += &if mix.is_some() { format!(", [heartbeats]({MIX}).\n\n") } else { ".\n\n".to_owned() };
+    for (there, name, file) in [
+        (mix.is_some(), "heartbeats", MIX),
+        (scaling.is_some(), "scaling", SCALING),
+        (*has_histograms, "histograms in HdrHistogram's format", HISTOGRAMS),
+    ] {
+        if there {
+            page += &format!(", [{name}]({file})");
+        }
+    }
+    page += ".\n\n";
     format!("{page}{NOTES}\n{notes}")
 }
 
@@ -75,7 +105,7 @@ fn bars(rows: &[Row]) -> String {
 }
 
 /// What else ran, and how far the rounds lie apart.
-fn noise(comparison: &Comparison, lateness: &Lateness, mix: Option<&Mix>) -> String {
+fn noise(Raw { comparison, lateness, mix, scaling, .. }: &Raw) -> String {
     let mut table = Table::new(["noise", "load average before", "others' processor time", "other machines'"]);
     let mut row = |what: &str, load: f64, noise: &Noise| {
         let percent = |share: f64| format!("{:.1} %", share * 100.0);
@@ -83,19 +113,21 @@ fn noise(comparison: &Comparison, lateness: &Lateness, mix: Option<&Mix>) -> Str
     };
     row("comparison", comparison.machine.load_average, &comparison.noise);
     row("fixed rate", lateness.machine.load_average, &lateness.noise);
-    if let Some(mix) = mix {
-        row("heartbeats", mix.machine.load_average, &mix.noise);
+    let mut loud = comparison.noise.is_loud() || lateness.noise.is_loud();
+    if let Some(Mix { machine, noise, .. }) = mix {
+        row("heartbeats", machine.load_average, noise);
+        loud |= noise.is_loud();
+    }
+    if let Some(Scaling { machine, noise, .. }) = scaling {
+        row("scaling", machine.load_average, noise);
+        loud |= noise.is_loud();
     }
     let mut text = table.markdown();
-    if [Some(comparison.noise), Some(lateness.noise), mix.map(|mix| mix.noise)]
-        .into_iter()
-        .flatten()
-        .any(|noise| noise.is_loud())
-    {
+    if loud {
         text += "\n**Too much else ran on this machine: these figures prove nothing.**\n";
     }
     text += &format!("\nSeed {}, {} rounds.", comparison.seed, comparison.rounds);
-    for case in [Case::RoundTrip, Case::OneWay] {
+    for case in Case::ALL {
         text += &spread(case, &comparison.rows);
     }
     text + "\n"
@@ -126,10 +158,25 @@ fn ended(text: &str) -> String {
 }
 
 const INTRODUCTION: &str = "\
-Two servers in one process over loopback TCP, no thread bound to a core. Every contender ran once in each round, in
+Servers in threads of one process over loopback TCP, none bound to a core. Every contender ran once in each round, in
 random order; a ratio is the median of the rounds' ratios, with a 95 % bootstrap interval. Machines differ and are
 noisy: read ratios within one run, and their spread, never absolutes. Contenders and their settings are in
 [bench](../../bench/README.md#contenders).
 
+";
+const PATTERNS_TEXT: &str = "\
+Messages are counted where they arrive, all receivers together. The slow one of four takes a message in a millisecond, and
+is not counted: what it has no room for is not sent to it.
+";
+const GROWTH_TEXT: &str = "\
+All to all in one process, 64 bytes, messages counted where they arrive: on the left servers that share an event loop for
+each core, on the right eight servers that share so many loops. Of ZeroMQ, the I/O threads of a context stand for loops.
+
+";
+const COSTS_TEXT: &str = "\
+All servers together, for each message that arrived: time of the processor in the timed rounds (their median), and counts
+from one more run of the same length. A wait is a thread that gave up its core and was woken (`getrusage`); allocations
+are those of C and C++ too; what the kernel does not let this process count is missing. The last three columns come from
+the engine's own statistics.
 ";
 const NOTES: &str = "<!-- by hand from here on; kept when the page is written again -->";

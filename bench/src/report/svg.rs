@@ -99,11 +99,24 @@ pub fn family(contender: &str) -> &'static str {
 /// Says what the colours mean, in one line from `x` on.
 pub fn legend(svg: &mut Svg, mut x: f64, y: f64) {
     for (class, text) in
-        [("ours", "cluster"), ("zmq", "ZeroMQ"), ("other", "other Rust ways"), ("floor", "floors: kernel TCP, memory")]
+        [("ours", "cluster"), ("zmq", "ZeroMQ"), ("other", "others"), ("floor", "floors: kernel TCP, memory")]
     {
         svg.bar((x, y - 9.0), 10.0, 10.0, &format!("{class} fill"));
         svg.text(x + 15.0, y, Anchor::Start, "soft", text);
         x += 34.0 + text.chars().count() as f64 * LETTER;
+    }
+}
+
+/// Moves names up or down until none covers another, and none is below `bottom`.
+pub fn apart(names: &mut [(f64, &str)], bottom: f64) {
+    names.sort_by(|left, right| left.0.total_cmp(&right.0));
+    for index in 1..names.len() {
+        names[index].0 = names[index].0.max(names[index - 1].0 + LINE);
+    }
+    let mut limit = bottom;
+    for name in names.iter_mut().rev() {
+        name.0 = name.0.min(limit);
+        limit = name.0 - LINE;
     }
 }
 
@@ -115,6 +128,9 @@ fn escape(text: &str) -> String {
 pub const MARGIN: f64 = 16.0;
 /// How wide a letter is, on average.
 pub const LETTER: f64 = 6.3;
+
+/// How far apart two lines of text are at least.
+const LINE: f64 = 15.0;
 
 const STYLE: &str = "\
 text { font-family: system-ui, 'DejaVu Sans', Verdana, sans-serif; font-size: 11px; }
@@ -146,3 +162,17 @@ text { font-family: system-ui, 'DejaVu Sans', Verdana, sans-serif; font-size: 11
 .floor { stroke: #9198a1; } .floor.fill { fill: #9198a1; }
 }
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_do_not_cover_each_other() {
+        let (top, bottom) = (64.0, 350.0);
+        let mut names = [(bottom, "a"), (bottom - 1.0, "b"), (bottom - 2.0, "c"), (top, "d")];
+        apart(&mut names, bottom);
+        assert!(names.windows(2).all(|pair| pair[1].0 - pair[0].0 >= LINE));
+        assert!(names.iter().all(|(y, _)| (top..=bottom).contains(y)));
+    }
+}

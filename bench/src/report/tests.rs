@@ -2,8 +2,9 @@ use std::env;
 use std::process;
 
 use super::*;
-use crate::compare::{Case, Row};
-use crate::contenders::{self, Run};
+use crate::case::Case;
+use crate::compare::Row;
+use crate::contenders;
 use crate::noise::Noise;
 use crate::open_loop::{Point, Tail};
 use crate::raft_mix::{Heartbeats, Outcome};
@@ -21,6 +22,7 @@ impl Reports {
             comparison().write(&folder.join(COMPARISON)).unwrap();
             lateness().write(&folder.join(LATENESS)).unwrap();
             mix().write(&folder.join(MIX)).unwrap();
+            growing().write(&folder.join(SCALING)).unwrap();
         }
         reports
     }
@@ -39,34 +41,38 @@ impl Drop for Reports {
 const ODD: &str = "someone <&> \"else\"";
 const QUIET: Noise = Noise { others: 0.02, stolen: 0.0 };
 
-/// Every contender, with figures far apart, and one whose name XML has to escape.
+/// Every contender in all its cases, with figures far apart, and one whose name XML has to escape.
 fn comparison() -> Comparison {
     let mut rows = Vec::new();
-    for size in [64, 1 << 10, 64 << 10] {
-        for (index, contender) in contenders::ALL.iter().enumerate() {
+    let cells = Case::ALL.into_iter().flat_map(|case| case.sizes().iter().map(move |&size| (case, size)));
+    for (case, size) in cells {
+        let entrants = contenders::ALL.iter().filter(|contender| contender.cases.contains(&case));
+        for (index, contender) in entrants.enumerate() {
             let base = 1.5_f64.powi(index as i32);
             let rounds = |factor: f64| Spread::of([1.0, 1.1, 0.9].map(|round| base * factor * round).to_vec());
-            let (case, figures) = match contender.run {
-                Run::RoundTrip(_) => {
-                    (Case::RoundTrip, vec![("p50_us", rounds(1.0)), ("p99_us", rounds(2.0)), ("p999_us", rounds(4.0))])
-                }
-                Run::OneWay(_) => (
-                    Case::OneWay,
-                    vec![
-                        ("messages_per_second", rounds(1e6 / size as f64)),
-                        ("bytes_per_second", rounds(1e6)),
-                        ("processor_ns_per_message", rounds(100.0)),
-                    ],
-                ),
+            let figures = match case {
+                Case::RoundTrip => vec![
+                    ("p50_us", rounds(1.0)),
+                    ("p99_us", rounds(2.0)),
+                    ("p999_us", rounds(4.0)),
+                    (compare::PROCESSOR, rounds(100.0)),
+                ],
+                _ => vec![
+                    ("messages_per_second", rounds(1e6 / size as f64)),
+                    ("bytes_per_second", rounds(1e6)),
+                    (compare::PROCESSOR, rounds(100.0)),
+                ],
             };
-            rows.push(Row { case, size, contender: contender.name.to_owned(), rounds: 3, figures });
+            let counts = [(compare::SYSTEM_CALLS, 0.01), (compare::WAITS, 0.002)];
+            let counts = counts.into_iter().map(|(name, count)| (name.to_owned(), count * base)).collect();
+            rows.push(Row { case, size, contender: contender.name.to_owned(), rounds: 3, figures, counts });
         }
     }
     let odd: Vec<Row> = rows.iter().filter(|row| row.contender == "zmq").cloned().collect();
     rows.extend(odd.into_iter().map(|row| Row { contender: ODD.to_owned(), ..row }));
     let command = "cluster-bench report".to_owned();
     let failures = vec!["one way, 64 bytes, someone: 10 messages lost".to_owned()];
-    Comparison { machine: Machine::look(), command, seed: 1, rounds: 3, noise: QUIET, failures, rows }
+    Comparison { machine: Machine::look(), command, seed: 1, rounds: 3, processes: false, noise: QUIET, failures, rows }
 }
 
 fn lateness() -> Lateness {
@@ -83,6 +89,21 @@ fn mix() -> Mix {
     let beats = Heartbeats { count: 100, p50_us: 80.0, p99_us: 120.0, p999_us: 200.0, max_us: 300.0 };
     let result = Outcome { idle: beats, loaded: beats, appends: 7, snapshots: 3 };
     Mix { machine: Machine::look(), noise: QUIET, result }
+}
+
+fn growing() -> Scaling {
+    let on = |axis, at: [usize; 3]| at.map(|at| (axis, at));
+    let points = [on(scaling::Axis::Servers, [2, 4, 16]), on(scaling::Axis::Loops, [1, 2, 3])].concat();
+    let row = |(axis, at): (scaling::Axis, usize)| {
+        scaling::CONTENDERS.iter().map(move |name| scaling::Row {
+            contender: (*name).to_owned(),
+            axis,
+            at,
+            messages_per_second: [1e6, 1.1e6, 0.9e6].map(|rate| rate * at as f64).to_vec(),
+        })
+    };
+    let rows = points.into_iter().flat_map(row).collect();
+    Scaling { machine: Machine::look(), seed: 1, noise: QUIET, failures: Vec::new(), rows }
 }
 
 /// All text of a drawing, which has to be well-formed.
@@ -106,9 +127,12 @@ fn every_contender_is_named_in_its_charts() {
     render(&reports.0, "0.1.0").unwrap();
     let chart = |name: &str| texts(&reports.text(&format!("0.1.0/{name}")));
     let (round_trip, one_way, ratios, curves) = (chart(BARS), chart(THROUGHPUT), chart(MULTIPLES), chart(CURVES));
+    let (patterns, growth) = (chart(PATTERNS), chart(GROWTH));
+    assert!(scaling::CONTENDERS.iter().all(|name| growth.iter().any(|text| text == name)));
     for contender in contenders::ALL {
-        let own = if matches!(contender.run, Run::RoundTrip(_)) { &round_trip } else { &one_way };
+        let own = if contender.cases.contains(&Case::RoundTrip) { &round_trip } else { &one_way };
         let named = |texts: &[String]| texts.iter().any(|text| text == contender.name);
+        assert!(contender.cases.len() < 2 || named(&patterns), "{} is not among the patterns", contender.name);
         assert!(named(own), "{} is not in the chart of its case", contender.name);
         assert!(contender.name == "zmq" || named(&ratios), "{} is not among the ratios", contender.name);
     }
@@ -184,8 +208,9 @@ fn figures_without_results_still_make_a_report() {
     Comparison { rows: Vec::new(), ..comparison() }.write(&folder.join(COMPARISON)).unwrap();
     Lateness { rows: Vec::new(), ..lateness() }.write(&folder.join(LATENESS)).unwrap();
     fs::remove_file(folder.join(MIX)).unwrap();
+    fs::remove_file(folder.join(SCALING)).unwrap();
     render(&reports.0, "0.1.0").unwrap();
-    for name in [BARS, THROUGHPUT, MULTIPLES, CURVES] {
+    for name in [BARS, THROUGHPUT, PATTERNS, MULTIPLES, CURVES, GROWTH] {
         texts(&reports.text(&format!("0.1.0/{name}")));
     }
     texts(&reports.text(TREND));

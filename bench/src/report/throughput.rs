@@ -1,17 +1,34 @@
-//! One-way traffic: messages each second, a panel for each size.
+//! Traffic: messages each second, a panel for each size or case.
 
 use super::scale::{Scale, short};
 use super::svg::{Anchor, LETTER, MARGIN, Svg, family, legend};
-use crate::compare::{Case, Row};
+use crate::case::Case;
+use crate::compare::Row;
 
-/// Draws all contenders at all sizes, in the order of the smallest size, the fastest first.
-pub fn draw(rows: &[Row]) -> String {
-    let rows: Vec<&Row> = rows.iter().filter(|row| row.case == Case::OneWay).collect();
-    let mut sizes: Vec<usize> = rows.iter().map(|row| row.size).collect();
+/// Draws all contenders one way, a panel for each size.
+pub fn draw_sizes(rows: &[Row]) -> String {
+    let mut sizes: Vec<usize> = rows.iter().filter(|row| row.case == Case::OneWay).map(|row| row.size).collect();
     sizes.sort_unstable();
     sizes.dedup();
-    let mut sorted = rows.clone();
-    sorted.sort_by(|left, right| left.size.cmp(&right.size).then(right.key().median().total_cmp(&left.key().median())));
+    let panels: Vec<(Case, usize)> = sizes.into_iter().map(|size| (Case::OneWay, size)).collect();
+    draw(rows, &panels, "One way, by size of the payload")
+}
+
+/// Draws all contenders in what is more than one way, a panel for each case.
+pub fn draw_patterns(rows: &[Row]) -> String {
+    let cases = Case::ALL.into_iter().filter(|case| !matches!(case, Case::RoundTrip | Case::OneWay));
+    let panels = cases.flat_map(|case| case.sizes().iter().map(move |size| (case, *size)));
+    let panels = panels.filter(|panel| rows.iter().any(|row| (row.case, row.size) == *panel)).collect::<Vec<_>>();
+    draw(rows, &panels, "Several servers, and several sizes")
+}
+
+/// Draws a panel for each case and size, in the order of the first, the fastest first.
+fn draw(rows: &[Row], panels: &[(Case, usize)], heading: &str) -> String {
+    let place = |row: &&Row| panels.iter().position(|panel| *panel == (row.case, row.size));
+    let mut sorted: Vec<&Row> = rows.iter().filter(|row| place(row).is_some()).collect();
+    sorted.sort_by(|left, right| {
+        place(left).cmp(&place(right)).then(right.key().median().total_cmp(&left.key().median()))
+    });
     let mut names: Vec<&str> = Vec::new();
     for row in sorted {
         if !names.contains(&row.contender.as_str()) {
@@ -20,30 +37,36 @@ pub fn draw(rows: &[Row]) -> String {
     }
 
     let bottom = TOP + ROW * names.len() as f64;
-    let width = LEFT + (PANEL + GAP) * sizes.len().max(1) as f64;
+    let width = LEFT + (PANEL + GAP) * panels.len().max(1) as f64;
     let mut svg = Svg::new(
         width,
         bottom + 64.0,
-        "One way, by size of the payload",
+        heading,
         "messages each second, logarithmic; median and range of the rounds; more is better",
     );
     for (index, name) in names.iter().enumerate() {
         svg.text(LEFT - 10.0, TOP + ROW * index as f64 + 14.0, Anchor::End, "ink", name);
     }
-    for (panel, size) in sizes.iter().enumerate() {
+    for (panel, &(case, size)) in panels.iter().enumerate() {
         let left = LEFT + (PANEL + GAP) * panel as f64;
-        let of_size: Vec<&Row> = rows.iter().filter(|row| row.size == *size).copied().collect();
+        let of_size: Vec<&Row> = rows.iter().filter(|row| (row.case, row.size) == (case, size)).collect();
         let ends = of_size.iter().flat_map(|row| [row.key().min(), row.key().max()]);
         let scale = Scale::around(ends, left, left + PANEL - FIGURE);
-        svg.text(left, TOP - 8.0, Anchor::Start, "ink", &format!("{}, messages/s", bytes(*size)));
+        svg.text(left, TOP - 8.0, Anchor::Start, "ink", &title(case, size));
+        let mut free = left - FIGURE;
         for mark in scale.marks() {
-            svg.line((scale.at(mark), TOP), (scale.at(mark), bottom), "grid");
-            svg.text(scale.at(mark), bottom + 16.0, Anchor::Middle, "soft", &short(mark));
+            let x = scale.at(mark);
+            svg.line((x, TOP), (x, bottom), "grid");
+            // Where two marks are close, the first has the room.
+            if x >= free {
+                svg.text(x, bottom + 16.0, Anchor::Middle, "soft", &short(mark));
+                free = x + FIGURE;
+            }
         }
         for (index, name) in names.iter().enumerate() {
             let y = TOP + ROW * index as f64 + 10.0;
             let Some(row) = of_size.iter().find(|row| row.contender == *name) else {
-                svg.text(left, y + 4.0, Anchor::Start, "soft", "no result");
+                svg.text(left, y + 4.0, Anchor::Start, "soft", "–");
                 continue;
             };
             let (spread, family) = (row.key(), family(name));
@@ -54,6 +77,14 @@ pub fn draw(rows: &[Row]) -> String {
     }
     legend(&mut svg, MARGIN, bottom + 46.0);
     svg.finish()
+}
+
+/// What is sent, to how many.
+pub fn title(case: Case, size: usize) -> String {
+    match case {
+        Case::Mixed => format!("64 B to {} mixed", bytes(size)),
+        _ => format!("{} {case}", bytes(size)),
+    }
 }
 
 /// `64 B`, `1 KiB`.

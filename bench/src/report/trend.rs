@@ -3,7 +3,8 @@
 use super::index::Release;
 use super::scale::{Scale, short};
 use super::svg::{Anchor, LETTER, MARGIN, Svg};
-use crate::compare::{BARS, Bar, Case, Verdict};
+use crate::case::Case;
+use crate::compare::{BARS, Bar, Verdict};
 use crate::statistics::Ratio;
 
 /// The promises that are followed over releases: those against ZeroMQ.

@@ -119,6 +119,11 @@ impl Engine {
         self.loops.iter().map(|each| each.pool.bytes_in_use()).sum()
     }
 
+    /// How often the loops have waited in the kernel, and were woken.
+    pub fn wake_ups(&self) -> u64 {
+        self.loops.iter().map(|each| each.drive.mailbox().wake_ups()).sum()
+    }
+
     /// How the engine's loops idle.
     pub fn idle(&self) -> IdleStrategy {
         self.idle

@@ -76,8 +76,9 @@ impl Tenancy {
             let none_yet = (!self.outboxes.is_stopped()).then(LinkAccount::default);
             let account = links.reduce(LinkAccount::and).or(none_yet);
             row.settle(account.map(|account| account.acknowledged));
-            let LinkAccount { bytes_held, bytes_unread, .. } = account.unwrap_or_default();
+            let LinkAccount { bytes_held, bytes_unread, sends, segments, .. } = account.unwrap_or_default();
             (row.bytes_held, row.bytes_unread) = (bytes_held, bytes_unread);
+            (row.sends_out, row.segments_out) = (sends, segments);
         }
         rows
     }

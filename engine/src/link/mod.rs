@@ -179,6 +179,9 @@ pub struct Link {
     outgoing: Vec<StreamReader>,
     /// Envelopes that were acknowledged on streams that have ended.
     acknowledged_before: u64,
+    /// How often this link has had something to send, and in how many segments.
+    sends: u64,
+    segments: u64,
     incoming: Vec<InStream>,
     leftovers: Leftovers,
     /// What is kept of the peer's last incarnation until the one that has dialed us shows that it is there.
@@ -225,6 +228,8 @@ impl Link {
             heard_greeting: 0,
             outgoing: Vec::new(),
             acknowledged_before: 0,
+            sends: 0,
+            segments: 0,
             incoming: Vec::new(),
             leftovers: Leftovers::default(),
             former: None,
@@ -332,6 +337,8 @@ impl Link {
             acknowledged: self.acknowledged_messages(),
             bytes_held: self.outgoing.iter_mut().map(StreamReader::held).sum(),
             bytes_unread: self.unread(),
+            sends: self.sends,
+            segments: self.segments,
         }
     }
 

@@ -40,6 +40,8 @@ impl Link {
             batch.push_owned(header, Vec::new());
         }
         if !batch.is_empty() {
+            self.sends += 1;
+            self.segments += batch.segments() as u64;
             self.spoke = now;
         }
     }

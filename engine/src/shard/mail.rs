@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -81,6 +82,8 @@ pub(crate) struct Mailbox {
     commands: SegQueue<Command>,
     ready: SegQueue<Ready>,
     bell: Arc<Bell>,
+    /// Written by the shard alone.
+    wake_ups: AtomicU64,
 }
 
 impl std::fmt::Debug for Command {
@@ -91,7 +94,7 @@ impl std::fmt::Debug for Command {
 
 impl Mailbox {
     pub(crate) fn new(bell: Arc<Bell>) -> Mailbox {
-        Mailbox { commands: SegQueue::new(), ready: SegQueue::new(), bell }
+        Mailbox { commands: SegQueue::new(), ready: SegQueue::new(), bell, wake_ups: AtomicU64::new(0) }
     }
 
     pub(crate) fn command(&self, command: Command) {
@@ -131,6 +134,12 @@ impl Mailbox {
 
     pub(crate) fn wake_up(&self) {
         self.bell.wake_up();
+        self.wake_ups.store(self.wake_ups() + 1, Ordering::Relaxed);
+    }
+
+    /// How often the shard has waited and was woken.
+    pub(crate) fn wake_ups(&self) -> u64 {
+        self.wake_ups.load(Ordering::Relaxed)
     }
 }
 

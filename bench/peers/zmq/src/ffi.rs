@@ -38,6 +38,7 @@ unsafe extern "C" {
     pub fn zmq_msg_recv(message: *mut RawMessage, socket: *mut c_void, flags: c_int) -> c_int;
 }
 
+pub const ZMQ_DONTWAIT: c_int = 1;
 pub const ZMQ_IO_THREADS: c_int = 1;
 pub const ZMQ_PULL: c_int = 7;
 pub const ZMQ_PUSH: c_int = 8;

@@ -8,7 +8,7 @@ mod ffi;
 mod server;
 mod socket;
 
-pub use server::{Envelope, ZmqServer};
+pub use server::{Envelope, Inbox, Outbox, ZmqServer};
 pub use socket::{Context, Error, Message, Pull, Push, Tuning};
 
 /// The version of the linked library, such as `4.3.5`.

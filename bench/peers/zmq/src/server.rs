@@ -10,11 +10,19 @@ use crate::socket::{Context, Error, Message, Pull, Push, Tuning};
 /// An envelope is one message, whose first 16 bytes are the sender's pid and the message's id. Two
 /// parts would say the same, but cost libzmq a second trip through its queues.
 pub struct ZmqServer {
-    pid: u64,
     context: Context,
-    inbox: Pull,
-    peers: BTreeMap<u64, Push>,
+    inbox: Inbox,
+    outbox: Outbox,
     tuning: Tuning,
+}
+
+/// What others have pushed to a server.
+pub struct Inbox(Pull);
+
+/// A connection to each peer.
+pub struct Outbox {
+    pid: u64,
+    peers: BTreeMap<u64, Push>,
 }
 
 impl ZmqServer {
@@ -22,36 +30,67 @@ impl ZmqServer {
     pub fn bind(context: &Context, pid: u64, tuning: Tuning) -> Result<Self, Error> {
         let inbox = Pull::bind(context, "tcp://127.0.0.1:*", tuning)?;
         inbox.set_timeout(RECEIVE_LIMIT)?;
-        Ok(Self { pid, context: context.clone(), inbox, peers: BTreeMap::new(), tuning })
+        let outbox = Outbox { pid, peers: BTreeMap::new() };
+        Ok(Self { context: context.clone(), inbox: Inbox(inbox), outbox, tuning })
     }
 
     /// This server's number.
     pub fn pid(&self) -> u64 {
-        self.pid
+        self.outbox.pid
     }
 
     /// Where peers connect to.
     pub fn endpoint(&self) -> Result<String, Error> {
-        self.inbox.endpoint()
+        self.inbox.0.endpoint()
     }
 
     /// Connects to the peer that is bound at `endpoint`.
     pub fn add_peer(&mut self, pid: u64, endpoint: &str) -> Result<(), Error> {
-        self.peers.insert(pid, Push::connect(&self.context, endpoint, self.tuning)?);
+        self.outbox.peers.insert(pid, Push::connect(&self.context, endpoint, self.tuning)?);
         Ok(())
     }
 
     /// The numbers of all peers, in order.
     pub fn peers(&self) -> impl Iterator<Item = u64> {
-        self.peers.keys().copied()
+        self.outbox.peers.keys().copied()
     }
 
+    /// Gives out inbox and outbox, for a thread each.
+    pub fn split(self) -> (Inbox, Outbox) {
+        (self.inbox, self.outbox)
+    }
+
+    /// See [`Outbox::send`].
+    pub fn send(&mut self, to: u64, id: i64, payload: &[u8]) -> Result<(), Error> {
+        self.outbox.send(to, id, payload)
+    }
+
+    /// See [`Outbox::broadcast`].
+    pub fn broadcast(&mut self, id: i64, payload: &[u8]) -> Result<(), Error> {
+        self.outbox.broadcast(id, payload)
+    }
+
+    /// See [`Inbox::recv`].
+    pub fn recv(&mut self, envelope: &mut Envelope) -> Result<(), Error> {
+        self.inbox.recv(envelope)
+    }
+}
+
+impl Outbox {
     /// Queues an envelope for one peer; waits while too many are queued. An unknown peer is not an
     /// error in this interface: the envelope is gone, as it is with the libraries it stands for.
     pub fn send(&mut self, to: u64, id: i64, payload: &[u8]) -> Result<(), Error> {
         match self.peers.get_mut(&to) {
             Some(peer) => peer.send(envelope(self.pid, id, payload)?),
             None => Ok(()),
+        }
+    }
+
+    /// Queues an envelope for one peer; answers `false`, and it is gone, if too many are queued.
+    pub fn try_send(&mut self, to: u64, id: i64, payload: &[u8]) -> Result<bool, Error> {
+        match self.peers.get_mut(&to) {
+            Some(peer) => peer.try_send(envelope(self.pid, id, payload)?),
+            None => Ok(false),
         }
     }
 
@@ -63,11 +102,25 @@ impl ZmqServer {
         }
         Ok(())
     }
+}
 
+impl Outbox {
+    /// What is still queued is not sent any more; closing does not wait for it.
+    pub fn forget(&mut self) -> Result<(), Error> {
+        self.peers.values().try_for_each(Push::forget)
+    }
+}
+
+impl Inbox {
     /// Waits for the next envelope, and puts it in the place of `envelope`. Nothing for 20 seconds
     /// is an error. The payload stays where libzmq received it.
     pub fn recv(&mut self, envelope: &mut Envelope) -> Result<(), Error> {
-        self.inbox.recv(&mut envelope.0)
+        self.0.recv(&mut envelope.0)
+    }
+
+    /// The same without waiting; answers whether there was one.
+    pub fn try_recv(&mut self, envelope: &mut Envelope) -> Result<bool, Error> {
+        self.0.try_recv(&mut envelope.0)
     }
 }
 

@@ -156,6 +156,12 @@ impl Pull {
         // SAFETY: both are open; libzmq releases what the message held before.
         check(unsafe { ffi::zmq_msg_recv(&mut message.0, self.0.raw.as_ptr(), 0) })
     }
+
+    /// The same without waiting; answers whether there was one.
+    pub fn try_recv(&mut self, message: &mut Message) -> Result<bool, Error> {
+        // SAFETY: as above.
+        at_once(unsafe { ffi::zmq_msg_recv(&mut message.0, self.0.raw.as_ptr(), ffi::ZMQ_DONTWAIT) })
+    }
 }
 
 /// The sending end of a pipeline, connected to an address.
@@ -175,10 +181,21 @@ impl Push {
         Ok(Self(socket))
     }
 
+    /// What is still queued when this is closed is not sent.
+    pub fn forget(&self) -> Result<(), Error> {
+        self.0.set(ffi::ZMQ_LINGER, 0)
+    }
+
     /// Hands `message` to libzmq, and waits while too many are queued.
     pub fn send(&mut self, mut message: Message) -> Result<(), Error> {
         // SAFETY: both are open; afterwards the message is empty, and dropping it is harmless.
         check(unsafe { ffi::zmq_msg_send(&mut message.0, self.0.raw.as_ptr(), 0) })
+    }
+
+    /// The same without waiting; answers `false` if too many are queued.
+    pub fn try_send(&mut self, mut message: Message) -> Result<bool, Error> {
+        // SAFETY: as above; a message that is not taken stays as it is, and is dropped here.
+        at_once(unsafe { ffi::zmq_msg_send(&mut message.0, self.0.raw.as_ptr(), ffi::ZMQ_DONTWAIT) })
     }
 }
 
@@ -242,6 +259,14 @@ impl Drop for Message {
 
 fn check(answer: c_int) -> Result<(), Error> {
     if answer < 0 { Err(Error::last()) } else { Ok(()) }
+}
+
+/// Whether it could be done without waiting.
+fn at_once(answer: c_int) -> Result<bool, Error> {
+    match check(answer) {
+        Err(error) if error.is_timeout() => Ok(false),
+        result => result.map(|()| true),
+    }
 }
 
 /// A peer that takes nothing for so long is an error in a benchmark.

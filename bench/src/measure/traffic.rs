@@ -1,0 +1,102 @@
+//! Who sends how much to whom.
+
+use serde::{Deserialize, Serialize};
+
+use super::Load;
+
+/// What goes between the servers of a run, which are numbered from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Who sends to whom.
+    pub pattern: Pattern,
+    /// What each sender sends to each of its recipients.
+    pub load: Load,
+    /// So many event loops, or threads of a library, are shared by the servers of one process; `None`: as contenders see fit.
+    pub loops: Option<usize>,
+}
+
+/// Who sends to whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pattern {
+    /// Server 0 to server 1.
+    OneWay,
+    /// Server 0 to all others.
+    Broadcast {
+        /// How many others.
+        receivers: usize,
+    },
+    /// Each to all others.
+    AllToAll {
+        /// How many servers.
+        servers: usize,
+    },
+    /// Server 0 to all others, of which the last hardly reads: what it has no room for is not sent to it.
+    SlowConsumer {
+        /// How many others, at least two.
+        receivers: usize,
+    },
+}
+
+impl Traffic {
+    /// From server 0 to server 1.
+    pub fn one_way(load: Load) -> Self {
+        Self { pattern: Pattern::OneWay, load, loops: None }
+    }
+
+    /// How many servers.
+    pub fn servers(&self) -> usize {
+        match self.pattern {
+            Pattern::OneWay => 2,
+            Pattern::Broadcast { receivers } | Pattern::SlowConsumer { receivers } => 1 + receivers,
+            Pattern::AllToAll { servers } => servers,
+        }
+    }
+
+    /// To whom this server sends.
+    pub fn recipients(&self, server: usize) -> Vec<usize> {
+        match self.pattern {
+            Pattern::AllToAll { servers } => (0..servers).filter(|&other| other != server).collect(),
+            _ if server == 0 => (1..self.servers()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whose messages this server receives all of. The slow one has nobody.
+    pub fn senders(&self, server: usize) -> Vec<usize> {
+        let mut senders: Vec<usize> =
+            (0..self.servers()).filter(|&other| self.recipients(other).contains(&server)).collect();
+        senders.retain(|_| self.slow() != Some(server));
+        senders
+    }
+
+    /// The server that hardly reads, if there is one.
+    pub fn slow(&self) -> Option<usize> {
+        matches!(self.pattern, Pattern::SlowConsumer { .. }).then(|| self.servers() - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn traffic(pattern: Pattern) -> Traffic {
+        Traffic { pattern, ..Traffic::one_way(Load::new(64, 2)) }
+    }
+
+    #[test]
+    fn who_sends_to_whom() {
+        let broadcast = traffic(Pattern::Broadcast { receivers: 3 });
+        assert_eq!((broadcast.servers(), broadcast.recipients(0)), (4, vec![1, 2, 3]));
+        assert_eq!((broadcast.recipients(2), broadcast.senders(2)), (vec![], vec![0]));
+        let all = traffic(Pattern::AllToAll { servers: 3 });
+        assert_eq!((all.recipients(1), all.senders(1)), (vec![0, 2], vec![0, 2]));
+    }
+
+    #[test]
+    fn nothing_is_expected_of_the_slow_one() {
+        let slow = traffic(Pattern::SlowConsumer { receivers: 3 });
+        assert_eq!((slow.slow(), slow.recipients(0)), (Some(3), vec![1, 2, 3]));
+        assert_eq!((slow.senders(2), slow.senders(3)), (vec![0], vec![]));
+    }
+}

@@ -1,0 +1,249 @@
+//! Servers as processes of their own: this program once more, told what to do by its arguments, where the others are by its
+//! standard input, and telling both that and what came out by its standard output, in lines of JSON.
+
+use std::env;
+use std::error::Error;
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::{self, Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::case::Case;
+use crate::contenders::{Contender, Run};
+use crate::measure::{Arrivals, Traffic};
+use crate::meeting::{self, Host, Left, Meeting, Outlet};
+use crate::seat::{EngineCounts, Seat};
+use crate::usage::{Meter, Usage};
+
+/// What a process is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Errand {
+    /// Who.
+    pub contender: String,
+    /// What.
+    pub case: Case,
+    /// Its part in that.
+    pub work: Work,
+    /// Whether to count what slows down.
+    pub counting: bool,
+}
+
+/// A server's part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// To answer questions of so many bytes.
+    Answer {
+        /// So many.
+        size: usize,
+    },
+    /// To take part in traffic.
+    Traffic(Traffic),
+}
+
+impl Work {
+    fn servers(self) -> usize {
+        match self {
+            Self::Answer { .. } => 2,
+            Self::Traffic(traffic) => traffic.servers(),
+        }
+    }
+}
+
+/// What came out at a server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// What arrived.
+    pub arrivals: Vec<Arrivals>,
+    /// What its process used.
+    pub usage: Usage,
+    /// What the engine counted.
+    pub engine: Option<EngineCounts>,
+}
+
+/// A line that a process writes.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Said {
+    /// To the other servers.
+    ToAll(String),
+    /// The last one, if all went well.
+    Done(Report),
+    /// The last one, if it did not.
+    Failed(String),
+}
+
+/// Processes that were started and are ended with this, whatever they do.
+#[derive(Debug, Clone, Default)]
+pub struct Children(Arc<Mutex<Vec<Child>>>);
+
+impl Children {
+    /// Ends those that have not ended by themselves.
+    pub fn end(&self) {
+        for mut child in self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // Who has ended already cannot be ended again.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    fn start(&self, index: usize, errand: &Errand) -> Result<(Outlet, ChildStdout), Box<dyn Error>> {
+        let mut child = Command::new(env::current_exe()?)
+            .args([SUBCOMMAND, &index.to_string(), &serde_json::to_string(errand)?])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(child);
+        let (mut input, output) = pipes.ok_or("a process without pipes")?;
+        let outlet = move |all: &[String]| {
+            // A process that has ended says so at its output.
+            let _ =
+                serde_json::to_writer(&mut input, all).map_err(io::Error::from).and_then(|()| input.write_all(b"\n"));
+        };
+        Ok((Box::new(outlet), output))
+    }
+}
+
+/// Runs server 0 by `first` in this thread, and all others in processes, which `children` keeps. Answers what came out at
+/// each.
+pub fn run<T>(
+    children: &Children,
+    errand: &Errand,
+    first: impl FnOnce(Meeting) -> Result<T, Box<dyn Error + Send + Sync>>,
+) -> Result<(T, Vec<Report>), String> {
+    let (own, hear) = meeting::outlet();
+    let (mut outlets, mut outputs) = (vec![own], Vec::new());
+    for index in 1..errand.work.servers() {
+        let (outlet, output) = children.start(index, errand).map_err(|error| error.to_string())?;
+        outlets.push(outlet);
+        outputs.push(output);
+    }
+    let host = Host::new(outlets);
+    let listeners: Vec<_> = (1..)
+        .zip(outputs)
+        .map(|(index, output)| {
+            let host = host.clone();
+            thread::spawn(move || {
+                let report = listen(index, output, &host);
+                if report.is_err() {
+                    host.close();
+                }
+                report
+            })
+        })
+        .collect();
+    let place = Meeting::new(
+        0,
+        {
+            let host = host.clone();
+            move |what| host.tell(0, what)
+        },
+        hear,
+    );
+    let result = first(place).map_err(|error| error.to_string());
+    if result.is_err() {
+        host.close();
+    }
+    let reports = listeners.into_iter().map(|listener| listener.join().unwrap_or_else(|_| Err("a panic".to_owned())));
+    let reports: Vec<Result<Report, String>> = reports.collect();
+    let error = reports.iter().filter_map(|report| report.as_ref().err());
+    // Who only left because of another's failure says nothing.
+    if let Some(error) = result.as_ref().err().into_iter().chain(error).min_by_key(|error| **error == Left.to_string())
+    {
+        return Err(error.clone());
+    }
+    Ok((result?, reports.into_iter().collect::<Result<_, _>>()?))
+}
+
+fn listen(index: usize, output: ChildStdout, host: &Host) -> Result<Report, String> {
+    for line in BufReader::new(output).lines() {
+        let line = line.map_err(|error| error.to_string())?;
+        match serde_json::from_str(&line).map_err(|error| format!("a process said {line:?}: {error}"))? {
+            Said::ToAll(what) => host.tell(index, what),
+            Said::Done(report) => return Ok(report),
+            Said::Failed(reason) => return Err(reason),
+        }
+    }
+    Err(Left.to_string())
+}
+
+/// What a process does that was started as above: server `index` of the errand.
+pub fn serve(index: usize, errand: &str) -> Result<(), Box<dyn Error>> {
+    let errand: Errand = serde_json::from_str(errand)?;
+    let contender = Contender::find(&errand.contender, errand.case).ok_or("there is no such contender")?;
+    thread::spawn(|| {
+        thread::sleep(LIMIT);
+        process::exit(1);
+    });
+    let (give, hear) = channel();
+    thread::spawn(move || {
+        for line in io::stdin().lines() {
+            let Some(all) = line.ok().and_then(|line| serde_json::from_str(&line).ok()) else { break };
+            let _ = give.send(all);
+        }
+        // Nobody waits for this process any more.
+        process::exit(1);
+    });
+    let meeting = Meeting::new(index, |what| say(&Said::ToAll(what)), hear);
+    match part(contender, &errand, meeting) {
+        Ok(report) => say(&Said::Done(report)),
+        Err(error) => say(&Said::Failed(error.to_string())),
+    }
+    Ok(())
+}
+
+fn part(contender: &Contender, errand: &Errand, mut meeting: Meeting) -> Result<Report, Box<dyn Error + Send + Sync>> {
+    let meter = Meter::begin(errand.counting);
+    match (contender.run, errand.work) {
+        (Run::RoundTrip(ends), Work::Answer { size }) => {
+            (ends.answer)(&mut meeting, size)?;
+            Ok(Report { usage: meter.end(), ..Report::default() })
+        }
+        (Run::Traffic(run), Work::Traffic(traffic)) => {
+            let mut seat = Seat::alone(meeting, traffic);
+            run(&mut seat)?;
+            Ok(Report { arrivals: seat.arrivals()?, usage: meter.end(), engine: seat.engine() })
+        }
+        _ => Err("this is not what it does".into()),
+    }
+}
+
+fn say(what: &Said) {
+    let mut line = serde_json::to_string(what).expect("all of it can be written as JSON");
+    line.push('\n');
+    // If nobody listens, standard input ends too.
+    let _ = io::stdout().lock().write_all(line.as_bytes());
+}
+
+/// The subcommand of this program that calls [`serve`].
+pub const SUBCOMMAND: &str = "seat";
+const LIMIT: Duration = Duration::from_secs(90);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_says_is_read_as_it_is_written() {
+        let arrivals = vec![Arrivals { messages: 3, bytes: 24, first_ns: 1, last_ns: 9 }];
+        let report = Report { arrivals, engine: Some(EngineCounts::default()), ..Report::default() };
+        for said in [Said::ToAll("127.0.0.1:1".to_owned()), Said::Done(report), Said::Failed("so".to_owned())] {
+            let line = serde_json::to_string(&said).unwrap();
+            assert!(!line.contains('\n'));
+            assert_eq!(serde_json::from_str::<Said>(&line).unwrap(), said);
+        }
+    }
+
+    #[test]
+    fn an_errand_fits_into_an_argument() {
+        let work = Work::Traffic(Case::Broadcast16.traffic(64, 1000).unwrap());
+        let errand = Errand { contender: "zmq".to_owned(), case: Case::Broadcast16, work, counting: false };
+        let argument = serde_json::to_string(&errand).unwrap();
+        assert_eq!(serde_json::from_str::<Errand>(&argument).unwrap(), errand);
+    }
+}

@@ -1,0 +1,199 @@
+//! What this process has used: the processor, wake-ups, system calls, allocations.
+
+use std::fs;
+use std::io;
+use std::ops::{Add, AddAssign};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::allocations;
+
+/// What was used between two moments, by all threads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// User and system time.
+    pub processor: Duration,
+    /// How often a thread gave up its core to wait, and was woken.
+    pub switches: u64,
+    /// Counted only where somebody asked for it, and the kernel allows it.
+    pub system_calls: Option<u64>,
+    /// How often memory was asked for, by C and C++ too; counted only where somebody asked for it.
+    pub allocations: Option<u64>,
+}
+
+impl Add for Usage {
+    type Output = Self;
+
+    /// What is counted by one only is not known of both.
+    fn add(self, other: Self) -> Self {
+        let both = |one: Option<u64>, two: Option<u64>| Some(one? + two?);
+        Self {
+            processor: self.processor + other.processor,
+            switches: self.switches + other.switches,
+            system_calls: both(self.system_calls, other.system_calls),
+            allocations: both(self.allocations, other.allocations),
+        }
+    }
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+/// Measures from when it is made.
+#[derive(Debug)]
+pub struct Meter {
+    processor: Duration,
+    switches: u64,
+    /// Present where counts are wanted.
+    counters: Option<Counters>,
+}
+
+#[derive(Debug)]
+struct Counters {
+    system_calls: io::Result<Vec<OwnedFd>>,
+    allocations: u64,
+}
+
+impl Meter {
+    /// Begins. What `counting` adds slows down what is measured: times taken meanwhile say nothing.
+    pub fn begin(counting: bool) -> Self {
+        let counters = counting.then(|| {
+            let allocations = allocations::begin();
+            Counters { system_calls: watch_system_calls(), allocations }
+        });
+        let (processor, switches) = rusage();
+        Self { processor, switches, counters }
+    }
+
+    /// What was used since.
+    pub fn end(self) -> Usage {
+        let (processor, switches) = rusage();
+        let counters = self.counters.as_ref();
+        Usage {
+            processor: processor - self.processor,
+            switches: switches - self.switches,
+            system_calls: counters.and_then(|counters| read(counters.system_calls.as_ref().ok()?).ok()),
+            allocations: counters.and_then(|counters| Some(allocations::end()? - counters.allocations)),
+        }
+    }
+}
+
+/// User and system time of all threads, and how often they waited, so far.
+fn rusage() -> (Duration, u64) {
+    // SAFETY: all zero is a valid rusage, and the kernel fills it in.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
+        usage
+    };
+    let duration = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    (duration(usage.ru_utime) + duration(usage.ru_stime), usage.ru_nvcsw as u64)
+}
+
+/// A counter for each thread, which counts those it starts as well.
+fn watch_system_calls() -> io::Result<Vec<OwnedFd>> {
+    let event: u64 = fs::read_to_string(ENTRY_OF_CALLS)?.trim().parse().map_err(io::Error::other)?;
+    let mut counters = Vec::new();
+    for thread in fs::read_dir("/proc/self/task")? {
+        let Some(thread) = thread?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        match count_event(event, thread) {
+            Ok(counter) => counters.push(counter),
+            // It has ended meanwhile.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(counters)
+}
+
+/// Counts a tracepoint of the kernel in a thread and in all that it starts.
+fn count_event(event: u64, thread: libc::pid_t) -> io::Result<OwnedFd> {
+    /// The first version of `perf_event_attr`, which is all that is needed.
+    #[repr(C)]
+    struct Attributes {
+        kind: u32,
+        size: u32,
+        config: u64,
+        sample_period: u64,
+        sample_type: u64,
+        read_format: u64,
+        flags: u64,
+        wakeup_events: u32,
+        breakpoint_type: u32,
+        breakpoint_address: u64,
+    }
+    let attributes = Attributes {
+        kind: TRACEPOINT,
+        size: size_of::<Attributes>() as u32,
+        config: event,
+        sample_period: 0,
+        sample_type: 0,
+        read_format: 0,
+        flags: INHERIT,
+        wakeup_events: 0,
+        breakpoint_type: 0,
+        breakpoint_address: 0,
+    };
+    let (any_core, no_group) = (-1, -1);
+    // SAFETY: the kernel reads as many bytes of the attributes as they say they have.
+    let counter = unsafe {
+        libc::syscall(libc::SYS_perf_event_open, &raw const attributes, thread, any_core, no_group, CLOSE_ON_EXEC)
+    };
+    let counter = i32::try_from(counter).ok().filter(|counter| *counter >= 0).ok_or_else(io::Error::last_os_error)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(counter) })
+}
+
+fn read(counters: &[OwnedFd]) -> io::Result<u64> {
+    let mut sum = 0;
+    for counter in counters {
+        let mut count = 0_u64;
+        // SAFETY: the kernel writes at most eight bytes, which is what the place has.
+        let bytes = unsafe { libc::read(counter.as_raw_fd(), (&raw mut count).cast(), size_of::<u64>()) };
+        if bytes != size_of::<u64>() as isize {
+            return Err(io::Error::last_os_error());
+        }
+        sum += count;
+    }
+    Ok(sum)
+}
+
+const ENTRY_OF_CALLS: &str = "/sys/kernel/tracing/events/raw_syscalls/sys_enter/id";
+const TRACEPOINT: u32 = 2;
+const INHERIT: u64 = 1 << 1;
+const CLOSE_ON_EXEC: libc::c_ulong = 1 << 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_takes_time() {
+        let meter = Meter::begin(false);
+        let before = rusage().0;
+        let begin = std::time::Instant::now();
+        while rusage().0 == before && begin.elapsed() < Duration::from_secs(10) {}
+        let used = meter.end();
+        assert!(used.processor > Duration::ZERO && used.system_calls.is_none());
+    }
+
+    #[test]
+    fn system_calls_of_new_threads_count_where_the_kernel_allows_it() {
+        let meter = Meter::begin(true);
+        let calls = || (0..100).for_each(|_| drop(fs::metadata("/")));
+        std::thread::scope(|scope| drop(scope.spawn(calls)));
+        assert!(meter.end().system_calls.is_none_or(|calls| calls >= 100));
+    }
+
+    #[test]
+    fn what_one_did_not_count_is_not_known_of_both() {
+        let counted = Usage { switches: 1, system_calls: Some(5), ..Usage::default() };
+        assert_eq!((counted + counted).system_calls, Some(10));
+        assert_eq!((counted + Usage { system_calls: None, ..counted }).system_calls, None);
+    }
+}
