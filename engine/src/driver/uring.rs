@@ -267,7 +267,7 @@ impl Driver for Uring {
         self.bell.clone()
     }
 
-    fn listen(&mut self, listener: Listener) -> io::Result<SocketId> {
+    fn listen(&mut self, listener: Listener, _memory: bool) -> io::Result<SocketId> {
         let listener = match listener {
             Listener::Socket(listener) => listener,
             Listener::At(address) => TcpListener::bind(address)?,
@@ -281,7 +281,7 @@ impl Driver for Uring {
         self.accept(listener);
     }
 
-    fn connect(&mut self, address: SocketAddr) -> io::Result<SocketId> {
+    fn connect(&mut self, address: SocketAddr, _memory: bool) -> io::Result<SocketId> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         let descriptor = OwnedFd::from(socket);
         set_up_connection(&descriptor)?;

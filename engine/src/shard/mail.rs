@@ -49,6 +49,8 @@ pub(crate) struct Seed {
     pub(crate) inbox: InboxSender,
     pub(crate) events: Arc<EventQueue>,
     pub(crate) stats: Arc<StatsTable>,
+    /// Whether it and other servers of the engine reach each other through memory.
+    pub(crate) memory: bool,
 }
 
 /// What could not be delivered to one peer before a stop.

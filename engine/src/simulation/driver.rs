@@ -43,7 +43,7 @@ impl Driver for SimulatedDriver {
         self.bell.clone()
     }
 
-    fn listen(&mut self, listener: Listener) -> io::Result<SocketId> {
+    fn listen(&mut self, listener: Listener, _memory: bool) -> io::Result<SocketId> {
         match listener {
             Listener::At(address) => self.network.borrow_mut().listen(self.process, address),
             Listener::Socket(_) => Err(io::Error::from(io::ErrorKind::Unsupported)),
@@ -54,7 +54,7 @@ impl Driver for SimulatedDriver {
         self.network.borrow_mut().resume_accept(self.process, listener);
     }
 
-    fn connect(&mut self, address: SocketAddr) -> io::Result<SocketId> {
+    fn connect(&mut self, address: SocketAddr, _memory: bool) -> io::Result<SocketId> {
         self.network.borrow_mut().connect(self.process, address)
     }
 

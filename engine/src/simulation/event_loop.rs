@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::driver::{SimulatedDriver, SimulatedWait};
 use super::network::Network;
 use super::timetable::Happening;
-use crate::driver::Wait;
+use crate::driver::{Dock, Driver, Exchange, Wait};
 use crate::engine::Drive;
-use crate::shard::{Idle, Mailbox, Ready, Round, Shard};
+use crate::shard::{Idle, Mailbox, Ready, Round, Shard, chunk_pool};
 use crate::testing::Random;
 use crate::time::{Clock, Time};
 
@@ -21,7 +21,7 @@ const TURN_NANOS: u64 = 5_000;
 pub(super) struct EventLoop {
     pub(super) process: usize,
     pub(super) drive: Drive,
-    pub(super) shard: Shard<SimulatedDriver>,
+    pub(super) shard: Shard<Dock<SimulatedDriver>>,
     network: Rc<RefCell<Network>>,
     mailbox: Arc<Mailbox>,
     state: State,
@@ -41,7 +41,9 @@ enum State {
 impl EventLoop {
     pub(super) fn new(network: &Rc<RefCell<Network>>, machine: usize) -> EventLoop {
         let process = network.borrow_mut().start_process(machine);
-        let shard = Shard::new(SimulatedDriver::new(network.clone(), process));
+        let driver = SimulatedDriver::new(network.clone(), process);
+        let (pool, exchange) = (chunk_pool(), Exchange::new([driver.bell()]));
+        let shard = Shard::new(Dock::new(driver, exchange, 0, pool.clone()), pool);
         let mailbox = shard.mailbox().clone();
         let mut event_loop = EventLoop {
             process,
@@ -105,7 +107,7 @@ impl EventLoop {
         let idle = if self.worked && random.one_in(4) { Idle::Return } else { Idle::Park(None) };
         let mut round = self.shard.begin(idle);
         let wait = round.entry.take().map_or(Wait::No, |entry| entry.0);
-        if !round.waits {
+        if !round.waits || wait == Wait::No {
             self.state = State::Due(Some(round));
             return self.turn_soon();
         }
