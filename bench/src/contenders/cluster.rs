@@ -1,6 +1,7 @@
 //! This project's engine, through the public interface, as a user would set it up.
 //!
-//! Each of the two servers has an engine of its own, as two processes would. `parked` sleeps at once when there is nothing
+//! Each of the two servers has an engine of its own, as two processes would; `memory`: they share one, and no socket is
+//! between them. `parked` sleeps at once when there is nothing
 //! to do, `spinning` never does; one way runs with the default, which yields a little before it sleeps. `owned` sends and receives envelopes of their own; `fast` encodes in place (`claim`) and
 //! reads where the bytes were received (`drain`). `header` leaves the payload to TCP's checksum.
 
@@ -57,32 +58,60 @@ pub fn inline_fast_header(checker: &mut Checker) -> Outcome {
     one_way(checker, inline, Checksum::Header, send_in_place, receive_in_place)
 }
 
-type MakeEngine = fn(Idle) -> Result<Engine, cluster::Unavailable>;
-
-fn inline(idle: Idle) -> Result<Engine, cluster::Unavailable> {
-    Engine::inline(idle)
+/// Round trip through memory, a loop thread for each server, all threads park.
+pub fn memory_parked(pinger: &mut Pinger) -> Outcome {
+    round_trip(pinger, together, PARK)
 }
 
-fn dedicated(idle: Idle) -> Result<Engine, cluster::Unavailable> {
-    Engine::dedicated(1, idle)
+/// Round trip through memory, a loop thread for each server, no thread sleeps.
+pub fn memory_spinning(pinger: &mut Pinger) -> Outcome {
+    round_trip(pinger, together, YIELD)
 }
 
-/// Two servers, 1 and 2, on engines of their own.
+/// One way through memory, owned envelopes, a loop thread for each server.
+pub fn memory_owned(checker: &mut Checker) -> Outcome {
+    one_way(checker, together, Checksum::Payload, send_owned, receive_owned)
+}
+
+/// One way through memory, in place, a loop thread for each server.
+pub fn memory_fast(checker: &mut Checker) -> Outcome {
+    one_way(checker, together, Checksum::Payload, send_in_place, receive_in_place)
+}
+
+/// Engines for two servers.
+type MakeEngines = fn(Idle) -> Result<[Engine; 2], cluster::Unavailable>;
+
+fn inline(idle: Idle) -> Result<[Engine; 2], cluster::Unavailable> {
+    Ok([Engine::inline(idle)?, Engine::inline(idle)?])
+}
+
+fn dedicated(idle: Idle) -> Result<[Engine; 2], cluster::Unavailable> {
+    Ok([Engine::dedicated(1, idle)?, Engine::dedicated(1, idle)?])
+}
+
+/// The same engine for both, with a loop for each.
+fn together(idle: Idle) -> Result<[Engine; 2], cluster::Unavailable> {
+    let engine = Engine::dedicated(std::env::var("SHARDS").map_or(2, |s| s.parse().unwrap()), idle)?;
+    Ok([engine.clone(), engine])
+}
+
+/// Two servers, 1 and 2.
 fn pair(
-    engine: MakeEngine,
+    engines: MakeEngines,
     idle: Idle,
     checksum: Checksum,
 ) -> Result<(Node, Node), Box<dyn std::error::Error + Send + Sync>> {
     let (near, far) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
     let addresses = [(1, near.local_addr()?.to_string()), (2, far.local_addr()?.to_string())];
     let config = Config::new(addresses)?.with_checksum(checksum);
-    let near = Builder::new(1, &config).engine(&engine(idle)?).listener(near).start()?;
-    let far = Builder::new(2, &config).engine(&engine(idle)?).listener(far).start()?;
+    let [one, two] = engines(idle)?;
+    let near = Builder::new(1, &config).engine(&one).listener(near).start()?;
+    let far = Builder::new(2, &config).engine(&two).listener(far).start()?;
     Ok((near, far))
 }
 
-fn round_trip(pinger: &mut Pinger, engine: MakeEngine, idle: Idle) -> Outcome {
-    let (mut near, mut far) = pair(engine, idle, Checksum::Payload)?;
+fn round_trip(pinger: &mut Pinger, engines: MakeEngines, idle: Idle) -> Outcome {
+    let (mut near, mut far) = pair(engines, idle, Checksum::Payload)?;
     thread::scope(|scope| {
         let echo = scope.spawn(move || -> Outcome {
             loop {
@@ -106,12 +135,12 @@ fn round_trip(pinger: &mut Pinger, engine: MakeEngine, idle: Idle) -> Outcome {
 
 fn one_way(
     checker: &mut Checker,
-    engine: MakeEngine,
+    engines: MakeEngines,
     checksum: Checksum,
     send: fn(&mut Node, Load) -> Outcome,
     receive: fn(&mut Node, &mut Checker) -> Outcome,
 ) -> Outcome {
-    let (mut near, mut far) = pair(engine, Idle::default(), checksum)?;
+    let (mut near, mut far) = pair(engines, Idle::default(), checksum)?;
     let load = checker.load();
     thread::scope(|scope| {
         let sender = scope.spawn(move || -> Outcome {

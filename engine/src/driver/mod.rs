@@ -22,7 +22,7 @@ pub use bell::Bell;
 pub use chunk::{ChunkPool, ReceiveBuffer, Slice};
 pub use features::{Feature, FeatureReport, Unavailable, probe};
 pub use limits::raise_descriptor_limit;
-pub use memory::{Dock, Exchange};
+pub use memory::{Berth, Dock, Exchange};
 pub use uring::Uring;
 
 use crate::link::Batch;
@@ -63,8 +63,8 @@ pub trait Driver {
     /// The bell that ends a wait.
     fn bell(&self) -> Arc<Bell>;
 
-    /// Accepts connections on `listener` until it is closed; `memory`: also those that come through memory.
-    fn listen(&mut self, listener: Listener, memory: bool) -> io::Result<SocketId>;
+    /// Accepts connections on `listener` until it is closed; with a berth, also those that come through memory.
+    fn listen(&mut self, listener: Listener, berth: Option<Berth>) -> io::Result<SocketId>;
 
     /// Goes on accepting after a [`Completion::AcceptFailed`].
     fn resume_accept(&mut self, listener: SocketId);

@@ -44,7 +44,7 @@ fn turn_until<T>(driver: &mut Uring, mut wanted: impl FnMut(Completion) -> Optio
 fn connect(driver: &mut Uring) -> [SocketId; 3] {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let listener = driver.listen(Listener::Socket(listener), false).unwrap();
+    let listener = driver.listen(Listener::Socket(listener), None).unwrap();
     let dialing = driver.connect(address, false).unwrap();
     let (mut connected, mut accepted) = (false, None);
     turn_until(driver, |completion| {

@@ -18,7 +18,7 @@ use slab::Slab;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::kernel::{self, RingHandle, UringEntry};
-use super::{Bell, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait, features};
+use super::{Bell, Berth, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait, features};
 use crate::link::{Batch, Piece};
 use crate::stream::Part;
 use crate::time::{Clock, Time};
@@ -267,7 +267,7 @@ impl Driver for Uring {
         self.bell.clone()
     }
 
-    fn listen(&mut self, listener: Listener, _memory: bool) -> io::Result<SocketId> {
+    fn listen(&mut self, listener: Listener, _berth: Option<Berth>) -> io::Result<SocketId> {
         let listener = match listener {
             Listener::Socket(listener) => listener,
             Listener::At(address) => TcpListener::bind(address)?,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use crate::driver::{ChunkPool, Dock, Driver, Exchange, Listener, Unavailable, Uring, raise_descriptor_limit};
+use crate::driver::{Berth, ChunkPool, Dock, Driver, Exchange, Listener, Unavailable, Uring, raise_descriptor_limit};
 use crate::events::EventQueue;
 use crate::inbox::{self, Receiver};
 use crate::link::{Local, Pid};
@@ -65,6 +65,7 @@ pub struct Attached {
 /// Event loops. When the last server and the last handle are gone, the threads end.
 pub struct Engine {
     loops: Vec<Loop>,
+    exchange: Arc<Exchange>,
     next: AtomicUsize,
     numbers: AtomicU32,
     idle: IdleStrategy,
@@ -102,7 +103,7 @@ impl Engine {
             };
             loops.push(Loop { drive, pool, thread });
         }
-        Ok(Arc::new(Engine { loops, next: AtomicUsize::new(0), numbers: AtomicU32::new(0), idle }))
+        Ok(Arc::new(Engine { loops, exchange, next: AtomicUsize::new(0), numbers: AtomicU32::new(0), idle }))
     }
 
     /// Lets a server live on this engine.
@@ -111,9 +112,12 @@ impl Engine {
         let drive = self.loops[index].drive.clone();
         let node = self.numbers.fetch_add(1, Ordering::Relaxed);
         let Tenant { local, listener, peers, ring_bytes, memory } = tenant;
+        // Before anybody can know that it is there: who dials it from now on finds it in memory.
+        let address = if memory { listener.local_addr().ok() } else { None };
+        let berth = address.map(|address| self.exchange.announce(address, index));
         let listener = Listener::Socket(listener);
         let Seated { receiver, sender, events, outboxes } =
-            seat(&drive, node, local, listener, peers, ring_bytes, memory);
+            seat(&drive, node, local, listener, peers, ring_bytes, berth);
         let tenancy = Tenancy::new(drive, outboxes, self.clone());
         Attached { receiver, sender, events, tenancy }
     }
@@ -146,7 +150,7 @@ pub(crate) fn seat(
     listener: Listener,
     peers: Vec<(Pid, Vec<SocketAddr>)>,
     ring_bytes: usize,
-    memory: bool,
+    berth: Option<Berth>,
 ) -> Seated {
     let roster = Roster::new(peers.iter().map(|(pid, _)| *pid));
     let stats = StatsTable::new();
@@ -164,7 +168,7 @@ pub(crate) fn seat(
         stopped: AtomicBool::new(false),
         grace: Arc::default(),
     });
-    let seed = Seed { node, local: Arc::new(local), peers, inbox, events: events.clone(), stats, memory };
+    let seed = Seed { node, local: Arc::new(local), peers, inbox, events: events.clone(), stats, berth };
     drive.mailbox().command(Command::Start { seed: Box::new(seed), listener });
     let sender = Sender::new(outboxes.clone(), drive.clone());
     Seated { receiver, sender, events: Events::new(events, drive.clone()), outboxes }

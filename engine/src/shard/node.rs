@@ -65,7 +65,7 @@ impl Node {
             listener,
             links,
             by_pid,
-            memory: seed.memory,
+            memory: seed.berth.is_some(),
             inbox: seed.inbox,
             events: seed.events,
             stats: seed.stats,

@@ -28,7 +28,7 @@ impl<D: Driver> Shard<D> {
         match command {
             Command::Start { seed, listener } => {
                 let id = seed.node;
-                let listener = self.driver.listen(listener, seed.memory);
+                let listener = self.driver.listen(listener, seed.berth);
                 if let Err(error) = &listener {
                     seed.events.push(Event::AcceptFailed { error: error.to_string() });
                 }

@@ -22,6 +22,8 @@ pub(super) struct EventLoop {
     pub(super) process: usize,
     pub(super) drive: Drive,
     pub(super) shard: Shard<Dock<SimulatedDriver>>,
+    /// Where those who live here find each other.
+    pub(super) exchange: Arc<Exchange>,
     network: Rc<RefCell<Network>>,
     mailbox: Arc<Mailbox>,
     state: State,
@@ -43,12 +45,13 @@ impl EventLoop {
         let process = network.borrow_mut().start_process(machine);
         let driver = SimulatedDriver::new(network.clone(), process);
         let (pool, exchange) = (chunk_pool(), Exchange::new([driver.bell()]));
-        let shard = Shard::new(Dock::new(driver, exchange, 0, pool.clone()), pool);
+        let shard = Shard::new(Dock::new(driver, exchange.clone(), 0, pool.clone()), pool);
         let mailbox = shard.mailbox().clone();
         let mut event_loop = EventLoop {
             process,
             drive: Drive::without_loop(mailbox.clone(), Clock::start(), None),
             shard,
+            exchange,
             network: network.clone(),
             mailbox,
             state: State::Due(None),

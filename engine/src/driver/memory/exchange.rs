@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crossbeam_queue::SegQueue;
 
-use crate::driver::{Bell, Slice, SocketId};
+use crate::driver::{Bell, Slice};
 
 /// What the docks of an engine share.
 ///
@@ -30,11 +30,11 @@ struct Port {
 
 /// A server that can be reached through memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Berth {
+pub struct Berth {
     /// Its shard.
     pub(super) port: u32,
-    /// The socket on which it listens as well.
-    pub(super) listener: SocketId,
+    /// Where it listens.
+    pub(super) address: SocketAddr,
     /// No other berth of the engine ever has the same.
     pub(super) number: u64,
 }
@@ -88,16 +88,19 @@ impl Exchange {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Makes a server known by its address.
-    pub(super) fn listen(&self, address: SocketAddr, berth: Berth) {
+    /// Makes a server known that is about to listen at an address, on the shard with this place. It can be dialed from now
+    /// on, and is reached when its shard has been told to [listen](crate::driver::Driver::listen).
+    pub fn announce(&self, address: SocketAddr, port: usize) -> Berth {
+        let berth = Berth { port: port as u32, address, number: self.number() };
         self.listeners.write().unwrap_or_else(PoisonError::into_inner).insert(address, berth);
+        berth
     }
 
     /// A server is not to be reached any more.
-    pub(super) fn forget(&self, address: SocketAddr, berth: Berth) {
+    pub(super) fn forget(&self, berth: Berth) {
         let mut listeners = self.listeners.write().unwrap_or_else(PoisonError::into_inner);
-        if listeners.get(&address) == Some(&berth) {
-            listeners.remove(&address);
+        if listeners.get(&berth.address) == Some(&berth) {
+            listeners.remove(&berth.address);
         }
     }
 

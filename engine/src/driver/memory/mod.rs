@@ -23,8 +23,8 @@ use std::sync::Arc;
 use slab::Slab;
 
 use self::end::{End, Send, piece_behind};
-pub use self::exchange::Exchange;
-use self::exchange::{Berth, Letter, News, Place};
+pub use self::exchange::{Berth, Exchange};
+use self::exchange::{Letter, News, Place};
 use super::{Bell, ChunkPool, Completion, Driver, Listener, ReceiveBuffer, SocketId, Wait};
 use crate::link::Batch;
 use crate::time::Time;
@@ -40,7 +40,11 @@ pub struct Dock<D: Driver> {
     port: u32,
     pool: Arc<ChunkPool>,
     /// Who can be reached here, by the socket on which it listens as well.
-    berths: BTreeMap<SocketId, (SocketAddr, Berth)>,
+    berths: BTreeMap<SocketId, Berth>,
+    /// The same the other way round.
+    listeners: BTreeMap<u64, SocketId>,
+    /// Dials to servers that were announced, and do not listen yet.
+    early: Vec<(Berth, Place)>,
     ends: Slab<End>,
     /// What has completed without a letter.
     done: VecDeque<Completion>,
@@ -57,6 +61,8 @@ impl<D: Driver> Dock<D> {
             port: port as u32,
             pool,
             berths: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            early: Vec::new(),
             ends: Slab::new(),
             done: VecDeque::new(),
             closed: Vec::new(),
@@ -77,16 +83,22 @@ impl<D: Driver> Dock<D> {
     fn open(&mut self, letter: Letter, completions: &mut VecDeque<Completion>) {
         match letter {
             Letter::Dial { berth, from } => {
-                let listens = self.berths.get(&berth.listener).is_some_and(|(_, here)| *here == berth);
-                let accepted = listens.then(|| {
-                    let (socket, place) = self.insert(Some(from));
-                    completions.push_back(Completion::Accepted { listener: berth.listener, socket });
-                    place
-                });
-                self.exchange.post(from.port, Letter::To(from, News::Answered(accepted)));
+                if let Some(listener) = self.listeners.get(&berth.number).copied() {
+                    completions.push_back(self.accept(listener, from));
+                } else if self.exchange.find(berth.address) == Some(berth) {
+                    self.early.push((berth, from));
+                } else {
+                    self.exchange.post(from.port, Letter::To(from, News::Answered(None)));
+                }
             }
             Letter::To(place, news) => self.tell(place, news, completions),
         }
+    }
+
+    fn accept(&mut self, listener: SocketId, from: Place) -> Completion {
+        let (socket, place) = self.insert(Some(from));
+        self.exchange.post(from.port, Letter::To(from, News::Answered(Some(place))));
+        Completion::Accepted { listener, socket }
     }
 
     fn tell(&mut self, place: Place, news: News, completions: &mut VecDeque<Completion>) {
@@ -166,20 +178,28 @@ impl<D: Driver> Driver for Dock<D> {
         self.inner.bell()
     }
 
-    fn listen(&mut self, listener: Listener, memory: bool) -> io::Result<SocketId> {
-        let address = match &listener {
-            Listener::Socket(socket) => socket.local_addr().ok(),
-            Listener::At(address) => Some(*address),
-        };
-        let socket = outside(self.inner.listen(listener, memory)?);
-        if let Some(address) = address
-            && memory
-        {
-            let berth = Berth { port: self.port, listener: socket, number: self.exchange.number() };
-            self.berths.insert(socket, (address, berth));
-            self.exchange.listen(address, berth);
+    fn listen(&mut self, listener: Listener, berth: Option<Berth>) -> io::Result<SocketId> {
+        let listens = self.inner.listen(listener, None).map(outside);
+        let Some(berth) = berth else { return listens };
+        let early = self.early.extract_if(.., |(dialed, _)| *dialed == berth).map(|(_, from)| from);
+        let early: Vec<Place> = early.collect();
+        match listens {
+            Ok(socket) => {
+                self.berths.insert(socket, berth);
+                self.listeners.insert(berth.number, socket);
+                for from in early {
+                    let accepted = self.accept(socket, from);
+                    self.done.push_back(accepted);
+                }
+            }
+            Err(_) => {
+                self.exchange.forget(berth);
+                for from in early {
+                    self.exchange.post(from.port, Letter::To(from, News::Answered(None)));
+                }
+            }
         }
-        Ok(socket)
+        listens
     }
 
     fn resume_accept(&mut self, listener: SocketId) {
@@ -235,8 +255,9 @@ impl<D: Driver> Driver for Dock<D> {
 
     fn close(&mut self, socket: SocketId) {
         if !is_in_memory(socket) {
-            if let Some((address, berth)) = self.berths.remove(&socket) {
-                self.exchange.forget(address, berth);
+            if let Some(berth) = self.berths.remove(&socket) {
+                self.listeners.remove(&berth.number);
+                self.exchange.forget(berth);
             }
             return self.inner.close(inside(socket));
         }
@@ -275,8 +296,8 @@ impl<D: Driver> Driver for Dock<D> {
 impl<D: Driver> Drop for Dock<D> {
     /// A loop that ends, or has failed, takes its ends along.
     fn drop(&mut self) {
-        for (address, berth) in self.berths.values() {
-            self.exchange.forget(*address, *berth);
+        for berth in self.berths.values() {
+            self.exchange.forget(*berth);
         }
         for (_, end) in &self.ends {
             if !end.closing {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::end::WINDOW_BYTES;
-use super::{Dock, Exchange};
+use super::{Berth, Dock, Exchange};
 use crate::driver::{Bell, ChunkPool, Completion, Driver, Entry, Listener, ReceiveBuffer, Slice, SocketId, Wait};
 use crate::link::Batch;
 use crate::time::Time;
@@ -36,7 +36,7 @@ impl Driver for Nowhere {
         self.bell.clone()
     }
 
-    fn listen(&mut self, _: Listener, _: bool) -> io::Result<SocketId> {
+    fn listen(&mut self, _: Listener, _: Option<Berth>) -> io::Result<SocketId> {
         self.sockets += 1;
         Ok(SocketId(self.sockets - 1))
     }
@@ -116,7 +116,7 @@ fn nothing(dock: &mut Dock<Nowhere>) {
 /// A connection from the first dock to the last: dialing end, accepting end.
 fn connect(docks: &mut Docks) -> [SocketId; 2] {
     let last = docks.len() - 1;
-    let listener = docks[last].listen(Listener::At(address(1)), true).unwrap();
+    let listener = listen(&mut docks[last], 1);
     let near = docks[0].connect(address(1), true).unwrap();
     let Completion::Accepted { listener: at, socket: far } = one_of(&mut docks[last], "accepted") else { panic!() };
     assert_eq!(at, listener);
@@ -124,6 +124,11 @@ fn connect(docks: &mut Docks) -> [SocketId; 2] {
     result.unwrap();
     assert_eq!(socket, near);
     [near, far]
+}
+
+fn listen(dock: &mut Dock<Nowhere>, port: u16) -> SocketId {
+    let berth = dock.exchange.announce(address(port), dock.port as usize);
+    dock.listen(Listener::At(address(port)), Some(berth)).unwrap()
 }
 
 /// One completion; with one dock, that of the dial comes with it.
@@ -364,8 +369,8 @@ fn a_dial_finds_only_who_listens_and_wants_to_be_found() {
         let error = docks[0].connect(address(port), memory).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NetworkUnreachable, "asked the inner driver");
     };
-    docks[1].listen(Listener::At(address(2)), false).unwrap();
-    let listener = docks[1].listen(Listener::At(address(3)), true).unwrap();
+    docks[1].listen(Listener::At(address(2)), None).unwrap();
+    let listener = listen(&mut docks[1], 3);
     unreachable(&mut docks, 1, true);
     unreachable(&mut docks, 2, true);
     unreachable(&mut docks, 3, false);
@@ -376,13 +381,26 @@ fn a_dial_finds_only_who_listens_and_wants_to_be_found() {
     assert!(matches!(one(&mut docks[1]), Completion::Closed { socket } if socket == listener));
     assert!(matches!(one(&mut docks[0]), Completion::Connected { socket, result: Err(_) } if socket == dial));
     unreachable(&mut docks, 3, true);
-    docks[1].listen(Listener::At(address(3)), true).unwrap();
+    listen(&mut docks[1], 3);
     let given_up = docks[0].connect(address(3), true).unwrap();
     docks[0].close(given_up);
     assert!(matches!(one(&mut docks[0]), Completion::Closed { .. }));
     let Completion::Accepted { socket, .. } = one(&mut docks[1]) else { panic!() };
     nothing(&mut docks[0]);
     assert!(matches!(one(&mut docks[1]), Completion::Ended { socket: ended } if ended == socket));
+}
+
+/// A server can be dialed as soon as it was announced: its shard may be slow to hear of it.
+#[test]
+fn a_dial_waits_for_who_is_about_to_listen() {
+    let mut docks = docks(2);
+    let berth = docks[1].exchange.announce(address(1), 1);
+    let near = docks[0].connect(address(1), true).unwrap();
+    nothing(&mut docks[1]);
+    nothing(&mut docks[0]);
+    let listener = docks[1].listen(Listener::At(address(1)), Some(berth)).unwrap();
+    assert!(matches!(one(&mut docks[1]), Completion::Accepted { listener: at, .. } if at == listener));
+    assert!(matches!(one(&mut docks[0]), Completion::Connected { socket, result: Ok(()) } if socket == near));
 }
 
 #[test]
