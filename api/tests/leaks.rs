@@ -130,16 +130,19 @@ fn a_server_whose_neighbour_comes_and_goes_keeps_its_size() {
 #[test]
 fn two_hundred_neighbours_need_no_connections() {
     let _alone = ALONE.lock();
-    let config = config("crowd", 200, Neighbours::Memory).with_outbox_bytes(Config::MIN_OUTBOX_BYTES);
+    // With as many links as these have, four heartbeats a second for each would be most of the work.
+    let config = config("crowd", 200, Neighbours::Memory)
+        .with_outbox_bytes(Config::MIN_OUTBOX_BYTES)
+        .with_heartbeat_interval_ms(4_000)
+        .with_peer_timeout_ms(20_000);
     let before = descriptors();
     let begin = Instant::now();
     let mut servers: Vec<Node> =
         config.servers.iter().map(|member| cluster::start(member.pid, &config).unwrap()).collect();
     exchange(&mut servers, 7);
-    exchange(&mut servers, 8);
     let (took, more) = (begin.elapsed(), descriptors() - before);
     let loops = engine_threads().len();
-    eprintln!("200 servers, all to all, twice, in {took:?}: {more} descriptors, {} KiB resident", resident_kib());
+    eprintln!("200 servers, all to all, in {took:?}: {more} descriptors, {} KiB resident", resident_kib());
     assert!(more <= 200 + 2 * loops, "{more} descriptors for {loops} loops");
     drop(servers);
     eventually("the end of the engine's threads", || engine_threads().is_empty());
