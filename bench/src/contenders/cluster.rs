@@ -91,7 +91,7 @@ fn dedicated(idle: Idle) -> Result<[Engine; 2], cluster::Unavailable> {
 
 /// The same engine for both, with a loop for each.
 fn together(idle: Idle) -> Result<[Engine; 2], cluster::Unavailable> {
-    let engine = Engine::dedicated(std::env::var("SHARDS").map_or(2, |s| s.parse().unwrap()), idle)?;
+    let engine = Engine::dedicated(2, idle)?;
     Ok([engine.clone(), engine])
 }
 
