@@ -22,7 +22,7 @@ pub use bell::Bell;
 pub use chunk::{ChunkPool, ReceiveBuffer, Slice};
 pub use features::{Feature, FeatureReport, Unavailable, probe};
 pub use limits::raise_descriptor_limit;
-pub use memory::{Berth, Dock, Exchange};
+pub use memory::{Berth, Dock, Exchange, WINDOW_BYTES};
 pub use uring::Uring;
 
 use crate::link::Batch;

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use crate::driver::{Berth, ChunkPool, Dock, Driver, Exchange, Listener, Unavailable, Uring, raise_descriptor_limit};
+use crate::driver::{
+    Berth, ChunkPool, Dock, Driver, Exchange, Listener, Unavailable, Uring, WINDOW_BYTES, raise_descriptor_limit,
+};
 use crate::events::EventQueue;
 use crate::inbox::{self, Receiver};
 use crate::link::{Local, Pid};
@@ -91,7 +93,8 @@ impl Engine {
         let exchange = Exchange::new(drivers.iter().map(Driver::bell));
         for (number, driver) in drivers.into_iter().enumerate() {
             let pool = chunk_pool();
-            let shard = Shard::new(Dock::new(driver, exchange.clone(), number, pool.clone()), pool.clone());
+            let dock = Dock::new(driver, exchange.clone(), number, pool.clone(), WINDOW_BYTES);
+            let shard = Shard::new(dock, pool.clone());
             let (drive, thread) = match threading {
                 Threading::Inline => (Drive::inline(shard, idle, clock), None),
                 Threading::Dedicated { .. } => {

@@ -45,7 +45,8 @@ impl EventLoop {
         let process = network.borrow_mut().start_process(machine);
         let driver = SimulatedDriver::new(network.clone(), process);
         let (pool, exchange) = (chunk_pool(), Exchange::new([driver.bell()]));
-        let shard = Shard::new(Dock::new(driver, exchange.clone(), 0, pool.clone()), pool);
+        let window = network.borrow().weather.buffer_bytes;
+        let shard = Shard::new(Dock::new(driver, exchange.clone(), 0, pool.clone(), window), pool);
         let mailbox = shard.mailbox().clone();
         let mut event_loop = EventLoop {
             process,

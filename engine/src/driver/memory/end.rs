@@ -10,11 +10,6 @@ use crate::driver::{ChunkPool, ReceiveBuffer};
 use crate::link::{Batch, Piece};
 use crate::stream::Part;
 
-/// No segment is begun when so much is under way in its direction: what a socket's buffer would hold.
-pub(super) const WINDOW_BYTES: u64 = 512 * 1024;
-/// So often the sender asks how far the other side is. Each answer may wake this side.
-const ASKING_BYTES: u64 = WINDOW_BYTES / 4;
-
 /// One end of a connection.
 pub(super) struct End {
     /// See [`Place`].
@@ -46,9 +41,10 @@ pub(super) struct Send {
 /// What was sent.
 ///
 /// `taken <= sent`, and `sent - taken` is less than a window and a segment. Of these, all but the last `unasked` will be
-/// answered for; as those are always fewer than [`ASKING_BYTES`], an end that waits for room is told when there is some.
-#[derive(Default)]
+/// answered for; as those are always fewer than a quarter of the window, an end that waits for room is told when there is some.
 struct Outgoing {
+    /// No segment is begun when so much is under way. With each quarter of it the sender asks how far the other side is.
+    window: u64,
     /// Where it stands: what was sent is constant, and read by the other side in place; what is to be sent goes behind it.
     chunk: Option<ReceiveBuffer>,
     sent: u64,
@@ -58,7 +54,7 @@ struct Outgoing {
 }
 
 impl End {
-    pub(super) fn new(number: u64, peer: Option<Place>) -> End {
+    pub(super) fn new(number: u64, peer: Option<Place>, window: u64) -> End {
         End {
             number,
             peer,
@@ -68,7 +64,7 @@ impl End {
             finishing: false,
             send: None,
             received: 0,
-            outgoing: Outgoing::default(),
+            outgoing: Outgoing { window, chunk: None, sent: 0, taken: 0, unasked: 0 },
         }
     }
 
@@ -133,7 +129,7 @@ impl End {
 
 impl Outgoing {
     fn has_room(&self) -> bool {
-        self.sent - self.taken < WINDOW_BYTES
+        self.sent - self.taken < self.window
     }
 
     /// What stands in the chunk from `begin` on is the other end's.
@@ -143,7 +139,7 @@ impl Outgoing {
             return;
         }
         self.unasked += bytes as u64;
-        let ask = self.unasked >= ASKING_BYTES;
+        let ask = self.unasked >= self.window / 4;
         if ask {
             self.unasked = 0;
         }

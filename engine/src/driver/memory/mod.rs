@@ -29,6 +29,8 @@ use super::{Bell, ChunkPool, Completion, Driver, Listener, ReceiveBuffer, Socket
 use crate::link::Batch;
 use crate::time::Time;
 
+/// So much may be under way in one direction of a connection: what a socket's buffer would hold.
+pub const WINDOW_BYTES: usize = 512 * 1024;
 /// A turn reads so many letters at most.
 const LETTERS: usize = 1024;
 
@@ -39,6 +41,7 @@ pub struct Dock<D: Driver> {
     /// This shard's place in the exchange.
     port: u32,
     pool: Arc<ChunkPool>,
+    window: u64,
     /// Who can be reached here, by the socket on which it listens as well.
     berths: BTreeMap<SocketId, Berth>,
     /// The same the other way round.
@@ -53,13 +56,15 @@ pub struct Dock<D: Driver> {
 }
 
 impl<D: Driver> Dock<D> {
-    /// A dock for the shard that has this place in the exchange. What it sends stands in chunks of `pool`.
-    pub fn new(inner: D, exchange: Arc<Exchange>, port: usize, pool: Arc<ChunkPool>) -> Dock<D> {
+    /// A dock for the shard that has this place in the exchange. What it sends stands in chunks of `pool`; when `window` bytes
+    /// of a connection are under way, it waits.
+    pub fn new(inner: D, exchange: Arc<Exchange>, port: usize, pool: Arc<ChunkPool>, window: usize) -> Dock<D> {
         Dock {
             inner,
             exchange,
             port: port as u32,
             pool,
+            window: window as u64,
             berths: BTreeMap::new(),
             listeners: BTreeMap::new(),
             early: Vec::new(),
@@ -71,7 +76,7 @@ impl<D: Driver> Dock<D> {
 
     fn insert(&mut self, peer: Option<Place>) -> (SocketId, Place) {
         let number = self.exchange.number();
-        let slot = self.ends.insert(End::new(number, peer)) as u32;
+        let slot = self.ends.insert(End::new(number, peer, self.window)) as u32;
         (in_memory(slot), Place { port: self.port, slot, number })
     }
 

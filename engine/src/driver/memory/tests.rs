@@ -5,8 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::end::WINDOW_BYTES;
-use super::{Berth, Dock, Exchange};
+use super::{Berth, Dock, Exchange, WINDOW_BYTES};
 use crate::driver::{Bell, ChunkPool, Completion, Driver, Entry, Listener, ReceiveBuffer, Slice, SocketId, Wait};
 use crate::link::Batch;
 use crate::time::Time;
@@ -85,7 +84,9 @@ fn docks(count: usize) -> Docks {
     let drivers: Vec<Nowhere> = drivers.collect();
     let exchange = Exchange::new(drivers.iter().map(Driver::bell));
     let drivers = drivers.into_iter().enumerate();
-    drivers.map(|(port, driver)| Dock::new(driver, exchange.clone(), port, ChunkPool::new(256 * 1024, 4))).collect()
+    drivers
+        .map(|(port, driver)| Dock::new(driver, exchange.clone(), port, ChunkPool::new(256 * 1024, 4), WINDOW_BYTES))
+        .collect()
 }
 
 fn address(port: u16) -> SocketAddr {
@@ -230,7 +231,7 @@ fn a_sender_waits_for_one_that_does_not_turn() {
         }
     };
     assert!(rest < 3 * (SEGMENT_HEADER_BYTES + payload.len()));
-    assert!((WINDOW_BYTES as usize..WINDOW_BYTES as usize + 2 * 60_000).contains(&sent), "{sent} are under way");
+    assert!((WINDOW_BYTES..WINDOW_BYTES + 2 * 60_000).contains(&sent), "{sent} are under way");
     nothing(&mut docks[0]);
 
     let mut arrived = 0;
