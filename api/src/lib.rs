@@ -54,7 +54,7 @@ pub use cluster_engine::{
     BROADCAST, Body, DownReason, DropReason, Event, Feature, FeatureReport, Lane, Payload, PeerStats, Pid,
     RefusalReason, Unavailable, Undelivered, probe,
 };
-pub use config::{Catalog, Checksum, Config, ConfigError, Connect, Idle, Member, Threading};
+pub use config::{Catalog, Checksum, Config, ConfigError, Connect, Idle, Member, Neighbours, Threading};
 pub use engine::Engine;
 pub use envelope::{Draft, Envelope, EnvelopeRef, Recipients};
 pub use events::Events;

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use cluster_engine::{Local, Pid, Tenant, Unavailable};
 
-use crate::{Checksum, Config, ConfigError, Connect, Engine, Events, Handle, Inbox, Node, Outbox, Threading};
+use crate::{
+    Checksum, Config, ConfigError, Connect, Engine, Events, Handle, Inbox, Neighbours, Node, Outbox, Threading,
+};
 
 /// Starts the server `pid` of `config`.
 ///
@@ -94,8 +96,9 @@ impl<'a> Builder<'a> {
             eager: config.connect == Connect::Eager,
         };
         let pids = peers.iter().map(|(pid, _)| *pid).collect();
+        let memory = config.neighbours == Neighbours::Memory;
         let ring_bytes = usize::try_from(config.outbox_bytes).unwrap_or(usize::MAX);
-        let attached = engine.inner.attach(Tenant { local, listener, peers, ring_bytes });
+        let attached = engine.inner.attach(Tenant { local, listener, peers, ring_bytes, memory });
         let drive = attached.tenancy.drive().clone();
         Ok(Node::new(
             Inbox::new(attached.receiver, drive),

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cluster::{Builder, Config, Envelope, Node, Pid, Server, Threading};
+use cluster::{Builder, Config, Envelope, Neighbours, Node, Pid, Server, Threading};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// This watches for a while: it measures use over time.
@@ -26,11 +26,12 @@ fn used() -> (Duration, u64) {
     (duration(usage.ru_utime) + duration(usage.ru_stime), usage.ru_nvcsw as u64)
 }
 
-fn start(threading: Threading) -> [Node; 2] {
+fn start(threading: Threading, neighbours: Neighbours) -> [Node; 2] {
     let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let members: Vec<(Pid, String)> =
         (1..).zip(&listeners).map(|(pid, listener)| (pid, listener.local_addr().unwrap().to_string())).collect();
-    let config = Config::new(members).unwrap().with_cluster("idle").with_threading(threading);
+    let config =
+        Config::new(members).unwrap().with_cluster("idle").with_threading(threading).with_neighbours(neighbours);
     let mut pids = [1, 2].into_iter();
     listeners.map(|listener| Builder::new(pids.next().unwrap(), &config).listener(listener).start().unwrap())
 }
@@ -51,10 +52,14 @@ fn watch(what: &str, heartbeats: u64) {
 #[test]
 fn parked_servers_use_no_processor() {
     let _alone = ALONE.lock();
-    for threading in [Threading::Dedicated { shards: 1 }, Threading::Shared] {
-        let [mut one, mut two] = start(threading);
+    for (threading, neighbours) in [
+        (Threading::Dedicated { shards: 1 }, Neighbours::Tcp),
+        (Threading::Shared, Neighbours::Tcp),
+        (Threading::Shared, Neighbours::Memory),
+    ] {
+        let [mut one, mut two] = start(threading, neighbours);
         // Never connected.
-        watch(&format!("{threading:?}, not connected"), 0);
+        watch(&format!("{threading:?}, {neighbours:?}, not connected"), 0);
         one.outbox().send(Envelope::to(2).body("hello")).unwrap();
         two.inbox().recv_timeout(PATIENCE).unwrap();
         for id in 0..20_000 {
@@ -63,14 +68,14 @@ fn parked_servers_use_no_processor() {
         for id in 0..20_000 {
             assert_eq!(one.inbox().recv_timeout(PATIENCE).unwrap().msg_id, id);
         }
-        watch(&format!("{threading:?}, connected"), WATCHED.as_millis() as u64 / 250);
+        watch(&format!("{threading:?}, {neighbours:?}, connected"), WATCHED.as_millis() as u64 / 250);
     }
 }
 
 #[test]
 fn applications_that_wait_use_no_processor() {
     let _alone = ALONE.lock();
-    let [mut one, two] = start(Threading::Dedicated { shards: 1 });
+    let [mut one, two] = start(Threading::Dedicated { shards: 1 }, Neighbours::Tcp);
     let cluster::Split { mut inbox, mut outbox, mut events, mut handle } = two.split();
     outbox.send(Envelope::to(1).body("hello")).unwrap();
     one.inbox().recv_timeout(PATIENCE).unwrap();

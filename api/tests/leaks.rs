@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use cluster::{BROADCAST, Config, Envelope, Node, Pid, Server};
+use cluster::{BROADCAST, Config, Envelope, Neighbours, Node, Pid, Server};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -42,7 +42,7 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// Fixed addresses, below the ports that the kernel gives away by itself.
-fn config(name: &str, servers: u64) -> Config {
+fn config(name: &str, servers: u64, neighbours: Neighbours) -> Config {
     let mut port = 10_000 + (std::process::id() % 400) as u16 * 20;
     let members: Vec<(Pid, String)> = (0..servers)
         .map(|pid| {
@@ -53,7 +53,7 @@ fn config(name: &str, servers: u64) -> Config {
             (pid, format!("127.0.0.1:{}", port - 1))
         })
         .collect();
-    Config::new(members).unwrap().with_cluster(name)
+    Config::new(members).unwrap().with_cluster(name).with_neighbours(neighbours)
 }
 
 fn exchange(servers: &mut [Node], round: i64) {
@@ -70,10 +70,19 @@ fn exchange(servers: &mut [Node], round: i64) {
 }
 
 #[test]
-fn fourteen_servers_start_and_stop_sixty_four_times() {
+fn fourteen_servers_start_and_stop_thirty_two_times() {
+    fourteen_servers(Neighbours::Tcp);
+}
+
+#[test]
+fn fourteen_neighbours_start_and_stop_thirty_two_times() {
+    fourteen_servers(Neighbours::Memory);
+}
+
+fn fourteen_servers(neighbours: Neighbours) {
     let _alone = ALONE.lock();
-    const ROUNDS: i64 = 64;
-    let config = config("fourteen", 14);
+    const ROUNDS: i64 = 32;
+    let config = config("fourteen", 14, neighbours);
     let before = descriptors();
     let mut settled = 0;
     let mut stops = Vec::new();
@@ -109,8 +118,40 @@ fn fourteen_servers_start_and_stop_sixty_four_times() {
 
 #[test]
 fn a_server_whose_peer_comes_and_goes_keeps_its_size() {
+    comes_and_goes(Neighbours::Tcp);
+}
+
+#[test]
+fn a_server_whose_neighbour_comes_and_goes_keeps_its_size() {
+    comes_and_goes(Neighbours::Memory);
+}
+
+/// Each has a listener, and all pairs are connected, which would take 39,800 descriptors.
+#[test]
+fn two_hundred_neighbours_need_no_connections() {
     let _alone = ALONE.lock();
-    let config = config("comes-and-goes", 2);
+    // With as many links as these have, four heartbeats a second for each would be most of the work.
+    let config = config("crowd", 200, Neighbours::Memory)
+        .with_outbox_bytes(Config::MIN_OUTBOX_BYTES)
+        .with_heartbeat_interval_ms(4_000)
+        .with_peer_timeout_ms(20_000);
+    let before = descriptors();
+    let begin = Instant::now();
+    let mut servers: Vec<Node> =
+        config.servers.iter().map(|member| cluster::start(member.pid, &config).unwrap()).collect();
+    exchange(&mut servers, 7);
+    let (took, more) = (begin.elapsed(), descriptors() - before);
+    let loops = engine_threads().len();
+    eprintln!("200 servers, all to all, in {took:?}: {more} descriptors, {} KiB resident", resident_kib());
+    assert!(more <= 200 + 2 * loops, "{more} descriptors for {loops} loops");
+    drop(servers);
+    eventually("the end of the engine's threads", || engine_threads().is_empty());
+    assert_eq!(descriptors(), before);
+}
+
+fn comes_and_goes(neighbours: Neighbours) {
+    let _alone = ALONE.lock();
+    let config = config("comes-and-goes", 2, neighbours);
     let mut one = cluster::start(0, &config).unwrap();
     let mut before = 0;
     let mut settled = 0;

@@ -41,6 +41,30 @@ pub enum Checksum {
     Payload,
 }
 
+/// How servers that live on the same engine reach each other.
+///
+/// Unless it is told otherwise, an engine is what all servers of a process share: see [`Threading`]. Through memory there is
+/// no socket between two of them, no descriptor and no system call; what is promised is the same. A server that is found at
+/// another address than the one it listens at, behind a proxy say, is reached through that.
+///
+/// ```
+/// use cluster::{Config, Neighbours};
+///
+/// // For a test that is about the network.
+/// let config = Config::new([(100, "127.0.0.1:8001")])?.with_neighbours(Neighbours::Tcp);
+/// assert_eq!(config.neighbours, Neighbours::Tcp);
+/// # Ok::<(), cluster::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Neighbours {
+    /// Through memory, where both want to. The default.
+    #[default]
+    Memory,
+    /// Over TCP, like all others.
+    Tcp,
+}
+
 /// Which threads move a server's envelopes.
 ///
 /// ```

@@ -30,6 +30,6 @@ mod suggest;
 mod tests;
 
 pub use catalog::Catalog;
-pub use choices::{Checksum, Connect, Idle, Threading};
+pub use choices::{Checksum, Connect, Idle, Neighbours, Threading};
 pub use error::ConfigError;
 pub use settings::{Config, Member};

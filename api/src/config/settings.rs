@@ -1,6 +1,6 @@
 //! The configuration as a value: its settings, their defaults, and how a program sets them.
 
-use super::choices::{Checksum, Connect, Idle, Threading};
+use super::choices::{Checksum, Connect, Idle, Neighbours, Threading};
 use super::error::ConfigError;
 use super::{address, rules};
 use crate::Pid;
@@ -46,6 +46,8 @@ pub struct Config {
     pub connect: Connect,
     /// What the checksum covers. Default: headers and payload.
     pub checksum: Checksum,
+    /// How servers on the same engine reach each other. Default: through memory.
+    pub neighbours: Neighbours,
     /// Which threads do the work. Default: those of the engine that all servers of this process share.
     pub threading: Threading,
     /// What an event loop does when there is nothing to do. Default: park.
@@ -191,6 +193,7 @@ impl Config {
             peer_timeout_ms: 1250,
             connect: Connect::default(),
             checksum: Checksum::default(),
+            neighbours: Neighbours::default(),
             threading: Threading::default(),
             idle: Idle::default(),
         }
@@ -204,7 +207,7 @@ macro_rules! setters {
             $(#[doc = $doc])*
             ///
             /// ```
-            /// # use cluster::{Checksum, Connect, Idle, Threading};
+            /// # use cluster::{Checksum, Connect, Idle, Neighbours, Threading};
             #[doc = concat!("let config = cluster::Config::new([(100, \"127.0.0.1:8001\")])?.", stringify!($name), "(", $example, ");")]
             #[doc = concat!("assert_eq!(config.", stringify!($field), ", ", $example, ");")]
             /// # Ok::<(), cluster::ConfigError>(())
@@ -235,6 +238,8 @@ setters! {
     with_connect, connect: Connect, "Connect::Eager";
     /// With a checksum that covers this much.
     with_checksum, checksum: Checksum, "Checksum::Header";
+    /// With servers on the same engine that reach each other like this.
+    with_neighbours, neighbours: Neighbours, "Neighbours::Tcp";
     /// With these threads.
     with_threading, threading: Threading, "Threading::Inline";
     /// With event loops that wait like this.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::{fs, io};
 
-use cluster::{BROADCAST, Catalog, Checksum, Config, Connect, Idle, Member, Pid, Threading};
+use cluster::{BROADCAST, Catalog, Checksum, Config, Connect, Idle, Member, Neighbours, Pid, Threading};
 
 #[test]
 fn every_format_becomes_the_same_configuration() {
@@ -24,6 +24,7 @@ fn every_format_becomes_the_same_configuration() {
         .with_peer_timeout_ms(200)
         .with_connect(Connect::Eager)
         .with_checksum(Checksum::Header)
+        .with_neighbours(Neighbours::Tcp)
         .with_threading(Threading::Dedicated { shards: 2 })
         .with_idle(Idle { spin_us: 20, yield_us: 50, park: false });
     let expected = [
@@ -100,6 +101,7 @@ fn the_native_format_looks_like_this() {
   "peer_timeout_ms": 1250,
   "connect": "on_demand",
   "checksum": "payload",
+  "neighbours": "memory",
   "threading": "shared",
   "idle": {"spin_us": 0, "yield_us": 50, "park": true}
 }

@@ -1,14 +1,14 @@
 //! What every server does, whatever it runs on: the contract of [`Server`], stated once.
 //!
-//! Each test is generic over a [`Factory`] and runs on the real node with dedicated threads and inline, and on the mock under
-//! real and under virtual time.
+//! Each test is generic over a [`Factory`] and runs on the real node with dedicated threads and inline, over TCP and through
+//! memory, and on the mock under real and under virtual time.
 
 use std::time::Duration;
 
 use cluster::mock::{self, Time};
 use cluster::{
-    BROADCAST, Builder, Config, DownReason, Engine, Envelope, Event, Idle, Node, RecvTimeoutError, SendError, Server,
-    StartError, TryRecvError,
+    BROADCAST, Builder, Config, DownReason, Engine, Envelope, Event, Idle, Neighbours, Node, RecvTimeoutError,
+    SendError, Server, StartError, TryRecvError,
 };
 
 use crate::support::{Cluster, PATIENCE, await_event, message, receive, send};
@@ -47,6 +47,27 @@ impl Factory for Inline {
 
     fn new(pids: &[u64], change: fn(Config) -> Config) -> Inline {
         Inline(Cluster::fixed(pids.iter().copied()).with(change), Engine::inline(Idle::default()).unwrap())
+    }
+
+    fn start(&mut self, pid: u64) -> Result<Node, StartError> {
+        Builder::new(pid, &self.0.config).engine(&self.1).start()
+    }
+}
+
+/// The real node beside others on the same engine, which it reaches through memory. The engine has so many loops; with none,
+/// the test drives it.
+struct Memory<const LOOPS: usize>(Cluster, Engine);
+
+impl<const LOOPS: usize> Factory for Memory<LOOPS> {
+    type Server = Node;
+
+    fn new(pids: &[u64], change: fn(Config) -> Config) -> Memory<LOOPS> {
+        let engine = match LOOPS {
+            0 => Engine::inline(Idle::default()),
+            _ => Engine::dedicated(LOOPS, Idle::default()),
+        };
+        let memory = |config: Config| config.with_neighbours(Neighbours::Memory);
+        Memory(Cluster::fixed(pids.iter().copied()).with(memory).with(change), engine.unwrap())
     }
 
     fn start(&mut self, pid: u64) -> Result<Node, StartError> {
@@ -330,5 +351,8 @@ macro_rules! on {
 
 on!(dedicated, Dedicated);
 on!(inline, Inline);
+on!(memory_inline, Memory<0>);
+on!(memory_on_one_loop, Memory<1>);
+on!(memory_on_two_loops, Memory<2>);
 on!(mock_in_real_time, Mock<false>);
 on!(mock_in_virtual_time, Mock<true>);

@@ -10,6 +10,7 @@ mod hostile;
 mod inline;
 mod membership;
 mod mock;
+mod neighbours;
 mod outcomes;
 mod perishable;
 mod pressure;

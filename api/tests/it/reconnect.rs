@@ -4,12 +4,12 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cluster::{Builder, Config, DownReason, Envelope, Event, Node, Server};
+use cluster::{Builder, Config, DownReason, Envelope, Event, Neighbours, Node, Server};
 
 use crate::proxy::Proxy;
 use crate::support::{
-    Cluster, Rng, assert_alive, assert_same, await_event, eventually, fixed_address, message, receive, send,
-    unique_name,
+    Cluster, Rng, assert_alive, assert_same, await_event, connections, eventually, fixed_address, message, receive,
+    send, unique_name,
 };
 
 #[test]
@@ -217,25 +217,13 @@ fn cuts_and_messages_of_all_sizes() {
     });
 }
 
-/// The connections between the servers that listen on these ports, as the kernel lists them.
-fn connections(ports: [u16; 2]) -> usize {
-    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
-    let established = table.lines().skip(1).filter(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let port = fields[1].rsplit(':').next().and_then(|port| u16::from_str_radix(port, 16).ok());
-        // The accepted end has the listener's port; the dialed one has one of its own.
-        fields[3] == "01" && port.is_some_and(|port| ports.contains(&port))
-    });
-    established.count()
-}
-
 #[test]
 fn two_first_sends_at_once_make_one_link() {
     let mut times = Vec::new();
     for round in 0..100 {
         let begin = Instant::now();
-        let mut cluster = Cluster::new([1, 2]);
-        let ports = [1, 2].map(|pid| cluster.address(pid).rsplit(':').next().unwrap().parse().unwrap());
+        let mut cluster = Cluster::new([1, 2]).with(|config| config.with_neighbours(Neighbours::Tcp));
+        let ports = cluster.ports();
         let mut nodes = cluster.start_each([1, 2]);
         let barrier = Barrier::new(2);
         thread::scope(|scope| {
@@ -253,7 +241,7 @@ fn two_first_sends_at_once_make_one_link() {
             }
         });
         times.push(begin.elapsed());
-        eventually("one connection", || (connections(ports) == 1).then_some(()));
+        eventually("one connection", || (connections(&ports) == 1).then_some(()));
         for node in &mut nodes {
             let events: Vec<Event> = std::iter::from_fn(|| node.events().try_next()).collect();
             assert!(matches!(events[..], [Event::Up { .. }]), "round {round}: {} saw {events:?}", node.pid());

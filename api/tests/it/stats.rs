@@ -1,6 +1,6 @@
 //! What is counted.
 
-use cluster::{BROADCAST, Engine, Envelope, Idle, PeerStats, Server};
+use cluster::{BROADCAST, Engine, Envelope, Idle, Neighbours, PeerStats, Server};
 
 use crate::support::{Cluster, PATIENCE, eventually, receive, send};
 
@@ -86,7 +86,7 @@ fn what_is_kept_for_a_peer_and_what_waits_of_it_is_told_in_bytes() {
 fn receive_buffers_are_let_go_of() {
     let engine = Engine::dedicated(1, Idle::default()).unwrap();
     assert_eq!(engine.receive_bytes(), 0);
-    let mut cluster = Cluster::new([1, 2]);
+    let mut cluster = Cluster::new([1, 2]).with(|config| config.with_neighbours(Neighbours::Tcp));
     let (mut one, mut two) = (cluster.start_on(1, &engine), cluster.start_on(2, &engine));
     for _ in 0..40 {
         send(one.outbox(), Envelope::to(2).body(vec![7; 64_000]));

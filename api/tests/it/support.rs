@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cluster::{Builder, Config, Engine, Envelope, Event, Events, Inbox, Node, Outbox, Pid, Server};
+use cluster::{Builder, Config, Engine, Envelope, Event, Events, Inbox, Neighbours, Node, Outbox, Pid, Server};
 
 /// How long a test waits for anything. Reached only by a test that fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,13 +45,13 @@ impl Cluster {
                 (pid, address)
             })
             .collect();
-        Cluster { config: Config::new(members).unwrap().with_cluster(unique_name()), listeners }
+        Cluster { config: config(members), listeners }
     }
 
     /// Servers on ports that nobody else will get, so that they can be started late, and started again.
     pub fn fixed(pids: impl IntoIterator<Item = Pid>) -> Cluster {
         let members: Vec<(Pid, String)> = pids.into_iter().map(|pid| (pid, fixed_address())).collect();
-        Cluster { config: Config::new(members).unwrap().with_cluster(unique_name()), listeners: HashMap::new() }
+        Cluster { config: config(members), listeners: HashMap::new() }
     }
 
     /// Changes the configuration.
@@ -82,6 +82,34 @@ impl Cluster {
     pub fn address(&self, pid: Pid) -> String {
         self.config.address_of(pid).unwrap().to_owned()
     }
+
+    /// The ports of all servers.
+    pub fn ports(&self) -> Vec<u16> {
+        let port = |address: &str| address.rsplit(':').next().unwrap().parse().unwrap();
+        self.config.servers.iter().map(|member| port(&member.address)).collect()
+    }
+}
+
+/// These servers in a cluster of their own, over TCP: that is the longer way, and what most tests are about. With
+/// `NEIGHBOURS=memory` in the environment, through memory.
+fn config(members: Vec<(Pid, String)>) -> Config {
+    let neighbours = match std::env::var("NEIGHBOURS").as_deref() {
+        Ok("memory") => Neighbours::Memory,
+        _ => Neighbours::Tcp,
+    };
+    Config::new(members).unwrap().with_cluster(unique_name()).with_neighbours(neighbours)
+}
+
+/// The connections between the servers that listen on these ports, as the kernel lists them.
+pub fn connections(ports: &[u16]) -> usize {
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let established = table.lines().skip(1).filter(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let port = fields[1].rsplit(':').next().and_then(|port| u16::from_str_radix(port, 16).ok());
+        // The accepted end has the listener's port; the dialed one has one of its own.
+        fields[3] == "01" && port.is_some_and(|port| ports.contains(&port))
+    });
+    established.count()
 }
 
 /// Two connected servers, 1 and 2.

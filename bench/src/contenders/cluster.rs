@@ -1,7 +1,7 @@
 //! This project's engine, through the public interface, as a user would set it up.
 //!
 //! Of two servers each has an engine of its own, as two processes would; more than two in one process share one with a loop
-//! for each core, as `cluster::start` does it. `parked` sleeps at once when there is nothing to do, `spinning` never does;
+//! for each core, as `cluster::start` does it, and talk over TCP all the same. `parked` sleeps at once when there is nothing to do, `spinning` never does;
 //! traffic runs with the default, which yields a little before it sleeps. `owned` sends and receives envelopes of their own;
 //! `fast` encodes in place (`claim`) and reads where the bytes were received (`drain`). `header` leaves the payload to TCP's
 //! checksum.
@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use cluster::{
-    BROADCAST, Builder, Checksum, Config, Engine, Envelope, Handle, Idle, Inbox, Node, Outbox, RecvTimeoutError,
+    BROADCAST, Builder, Checksum, Config, Engine, Envelope, Handle, Idle, Inbox, Neighbours, Node, Outbox, RecvTimeoutError,
     SendError, Server, Split, Unavailable,
 };
 
@@ -111,7 +111,7 @@ fn server(
 ) -> Result<Node, Box<dyn std::error::Error + Send + Sync>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let addresses = meeting.exchange(listener.local_addr()?.to_string())?;
-    let config = Config::new((1..).zip(addresses))?.with_checksum(checksum);
+    let config = Config::new((1..).zip(addresses))?.with_checksum(checksum).with_neighbours(Neighbours::Tcp);
     Ok(Builder::new(pid(meeting.index()), &config).engine(engine).listener(listener).start()?)
 }
 

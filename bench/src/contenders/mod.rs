@@ -8,6 +8,7 @@
 mod cluster;
 mod frame;
 mod memcpy;
+mod memory;
 #[cfg(feature = "peers")]
 mod nng;
 #[cfg(feature = "peers")]
@@ -42,6 +43,10 @@ pub const ALL: &[Contender] = &[
     Contender::traffic("cluster-dedicated-owned", TRAFFIC, cluster::dedicated_owned),
     Contender::traffic("cluster-dedicated-fast", TRAFFIC, cluster::dedicated_fast),
     Contender::traffic("cluster-dedicated-fast-header", ONE_WAY, cluster::dedicated_fast_header),
+    Contender::new("cluster-memory-parked", &[Case::RoundTrip], Run::RoundTripWithin(memory::parked)),
+    Contender::new("cluster-memory-spinning", &[Case::RoundTrip], Run::RoundTripWithin(memory::spinning)),
+    Contender::new("cluster-memory-owned", ONE_WAY, Run::OneWayWithin(memory::owned)),
+    Contender::new("cluster-memory-fast", ONE_WAY, Run::OneWayWithin(memory::fast)),
     Contender::traffic("cluster-inline-fast", ONE_WAY, cluster::inline_fast),
     Contender::traffic("cluster-inline-fast-header", ONE_WAY, cluster::inline_fast_header),
     Contender::round_trip("tcp-blocking", tcp_blocking::ask, tcp_blocking::answer),

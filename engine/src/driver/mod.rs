@@ -9,6 +9,7 @@ mod doors;
 mod features;
 mod kernel;
 mod limits;
+mod memory;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub use bell::Bell;
 pub use chunk::{ChunkPool, ReceiveBuffer, Slice};
 pub use features::{Feature, FeatureReport, Unavailable, probe};
 pub use limits::raise_descriptor_limit;
+pub use memory::{Berth, Dock, Exchange, WINDOW_BYTES};
 pub use uring::Uring;
 
 use crate::link::Batch;
@@ -63,16 +65,17 @@ pub trait Driver {
     /// The bell that ends a wait.
     fn bell(&self) -> Arc<Bell>;
 
-    /// Accepts connections on `listener` until it is closed.
-    fn listen(&mut self, listener: Listener) -> io::Result<SocketId>;
+    /// Accepts connections on `listener` until it is closed; with a berth, also those that come through memory.
+    fn listen(&mut self, listener: Listener, berth: Option<Berth>) -> io::Result<SocketId>;
 
     /// Goes on accepting after a [`Completion::AcceptFailed`].
     fn resume_accept(&mut self, listener: SocketId);
 
-    /// Dials `address`.
-    fn connect(&mut self, address: SocketAddr) -> io::Result<SocketId>;
+    /// Dials `address`; `memory`: through memory, if it can be reached that way.
+    fn connect(&mut self, address: SocketAddr, memory: bool) -> io::Result<SocketId>;
 
-    /// Receives into what is free of `buffer`.
+    /// Receives into what is free of `buffer`. A connection in memory needs no buffer and no asking: what comes is
+    /// [handed over](Completion::Handed).
     fn receive(&mut self, socket: SocketId, buffer: ReceiveBuffer);
 
     /// Sends `batch` without its first `skip` bytes.
@@ -140,6 +143,18 @@ pub enum Completion {
         /// The buffer.
         buffer: ReceiveBuffer,
     },
+    /// The other end of a connection in memory has sent something.
+    Handed {
+        /// The connection.
+        socket: SocketId,
+        /// Whole segments.
+        bytes: Slice,
+    },
+    /// The other end of a connection in memory sends nothing more.
+    Ended {
+        /// The connection.
+        socket: SocketId,
+    },
     /// A send has ended: all of the batch was taken by the kernel, or the connection is broken.
     Sent {
         /// The connection.
@@ -154,4 +169,20 @@ pub enum Completion {
         /// Which.
         socket: SocketId,
     },
+}
+
+impl Completion {
+    /// Whose it is; of an accepted connection, its own.
+    fn socket_mut(&mut self) -> &mut SocketId {
+        match self {
+            Completion::AcceptFailed { listener, .. } => listener,
+            Completion::Accepted { socket, .. }
+            | Completion::Connected { socket, .. }
+            | Completion::Received { socket, .. }
+            | Completion::Handed { socket, .. }
+            | Completion::Ended { socket }
+            | Completion::Sent { socket, .. }
+            | Completion::Closed { socket } => socket,
+        }
+    }
 }

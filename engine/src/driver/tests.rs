@@ -46,8 +46,8 @@ fn turn_until<T>(driver: &mut Uring, mut wanted: impl FnMut(Completion) -> Optio
 fn connect(driver: &mut Uring) -> [SocketId; 3] {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let listener = driver.listen(Listener::Socket(listener)).unwrap();
-    let dialing = driver.connect(address).unwrap();
+    let listener = driver.listen(Listener::Socket(listener), None).unwrap();
+    let dialing = driver.connect(address, false).unwrap();
     let (mut connected, mut accepted) = (false, None);
     turn_until(driver, |completion| {
         match completion {
@@ -111,14 +111,14 @@ fn a_number_is_not_used_again_before_everybody_knows_that_its_socket_is_gone() {
         });
         let closed: Vec<SocketId> = closed.collect();
         for _ in 0..3 {
-            let dialed = driver.connect(address).unwrap();
+            let dialed = driver.connect(address, false).unwrap();
             assert!(!closed.contains(&dialed), "{dialed:?} is still being told");
         }
         gone.retain(|socket| !closed.contains(socket));
     }
     // And then it is: numbers do not grow for ever.
     driver.reap(&mut VecDeque::new()).unwrap();
-    let again = [driver.connect(address).unwrap(), driver.connect(address).unwrap()];
+    let again = [driver.connect(address, false).unwrap(), driver.connect(address, false).unwrap()];
     assert!(again.contains(&near) && again.contains(&far), "{again:?}");
 }
 
@@ -283,7 +283,7 @@ fn an_address_is_free_when_the_listeners_descriptor_is_closed() {
     let mut driver = Uring::new(*CLOCK).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, descriptor) = (listener.local_addr().unwrap(), listener.as_raw_fd());
-    driver.listen(Listener::Socket(listener)).unwrap();
+    driver.listen(Listener::Socket(listener), None).unwrap();
     for _ in 0..3 {
         let entered = driver.begin(Wait::Until(now() + Duration::from_millis(1))).map(Entry::enter);
         entered.transpose().unwrap();
@@ -303,7 +303,7 @@ fn whoever_waits_at_a_door_is_let_in() {
     let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
     // There before anybody looks, and more than are let in at once.
     let early: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(addresses[0]).unwrap()).collect();
-    let listeners = listeners.map(|listener| driver.listen(Listener::Socket(listener)).unwrap());
+    let listeners = listeners.map(|listener| driver.listen(Listener::Socket(listener), None).unwrap());
     let mut let_in = [0; 3];
     let mut sockets = Vec::new();
     let mut turn_until_in = |driver: &mut Uring, wanted: [u32; 3]| {

@@ -19,7 +19,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use super::doors::{self, Doors};
 use super::kernel::{self, RingHandle, UringEntry};
 use super::sockets::Sockets;
-use super::{Bell, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait, features};
+use super::{Bell, Berth, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait, features};
 use crate::link::{Batch, Piece};
 use crate::stream::Part;
 use crate::time::{Clock, Time};
@@ -278,7 +278,7 @@ impl Driver for Uring {
         self.bell.clone()
     }
 
-    fn listen(&mut self, listener: Listener) -> io::Result<SocketId> {
+    fn listen(&mut self, listener: Listener, _berth: Option<Berth>) -> io::Result<SocketId> {
         let listener = match listener {
             Listener::Socket(listener) => listener,
             Listener::At(address) => TcpListener::bind(address)?,
@@ -301,7 +301,7 @@ impl Driver for Uring {
         }
     }
 
-    fn connect(&mut self, address: SocketAddr) -> io::Result<SocketId> {
+    fn connect(&mut self, address: SocketAddr, _memory: bool) -> io::Result<SocketId> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         let descriptor = OwnedFd::from(socket);
         set_up_connection(&descriptor)?;

@@ -7,13 +7,16 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::{IdleStrategy, Step};
-use crate::driver::{Entry, Uring};
+use crate::driver::{Dock, Entry, Uring};
 use crate::mock::Clockwork;
 use crate::shard::{Idle, LinkKey, Mailbox, Ready, Shard};
 use crate::time::{Clock, Time};
 
+/// An event loop over io_uring, whose servers also reach each other through memory.
+pub(super) type Loop = Shard<Dock<Uring>>;
+
 /// A loop's state. Its thread has it, except while it waits in the kernel; it is gone when the thread has ended.
-type Shared = Mutex<Option<Shard<Uring>>>;
+type Shared = Mutex<Option<Loop>>;
 
 /// The life of a dedicated loop.
 fn run(shared: &Shared, idle: IdleStrategy, failed: &Failure) {
@@ -84,7 +87,7 @@ fn turn(shared: &Shared, idle: Idle) -> io::Result<Turn> {
     })
 }
 
-fn lock(shared: &Shared) -> MutexGuard<'_, Option<Shard<Uring>>> {
+fn lock(shared: &Shared) -> MutexGuard<'_, Option<Loop>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -158,7 +161,7 @@ pub struct Drive {
 impl Drive {
     /// Starts a thread with this name that runs the loop.
     pub(super) fn start(
-        shard: Shard<Uring>,
+        shard: Loop,
         idle: IdleStrategy,
         clock: Clock,
         name: String,
@@ -170,18 +173,18 @@ impl Drive {
     }
 
     /// A loop that is run by whoever uses it.
-    pub(super) fn inline(shard: Shard<Uring>, idle: IdleStrategy, clock: Clock) -> Drive {
+    pub(super) fn inline(shard: Loop, idle: IdleStrategy, clock: Clock) -> Drive {
         let inline = Inline { owner: AtomicUsize::new(0), stand_in: None };
         Drive::new(shard, Some(Arc::new(inline)), idle, clock)
     }
 
-    fn new(shard: Shard<Uring>, inline: Option<Arc<Inline>>, idle: IdleStrategy, clock: Clock) -> Drive {
+    fn new(shard: Loop, inline: Option<Arc<Inline>>, idle: IdleStrategy, clock: Clock) -> Drive {
         let mailbox = shard.mailbox().clone();
         Drive { mailbox, shard: Arc::new(Mutex::new(Some(shard))), inline, failed: Arc::default(), idle, clock }
     }
 
     /// Looks at the shard from outside, between its turns; `None` when the loop has ended.
-    pub(super) fn with_shard<T>(&self, look: impl FnOnce(&mut Shard<Uring>) -> T) -> Option<T> {
+    pub(super) fn with_shard<T>(&self, look: impl FnOnce(&mut Loop) -> T) -> Option<T> {
         lock(&self.shard).as_mut().map(look)
     }
 

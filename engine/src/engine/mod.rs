@@ -10,13 +10,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use crate::driver::{ChunkPool, Listener, Unavailable, Uring, raise_descriptor_limit};
+use crate::driver::{
+    Berth, ChunkPool, Dock, Driver, Exchange, Listener, Unavailable, Uring, WINDOW_BYTES, raise_descriptor_limit,
+};
 use crate::events::EventQueue;
 use crate::inbox::{self, Receiver};
 use crate::link::{Local, Pid};
 use crate::outbox::{OutboxShared, Sender};
 use crate::roster::Roster;
-use crate::shard::{Command, Seed, Shard};
+use crate::shard::{Command, Seed, Shard, chunk_pool};
 use crate::stats::StatsTable;
 use crate::time::Clock;
 
@@ -46,6 +48,8 @@ pub struct Tenant {
     pub peers: Vec<(Pid, Vec<SocketAddr>)>,
     /// The bytes of each stream's ring.
     pub ring_bytes: usize,
+    /// Whether it and other servers of the engine reach each other through memory, where both want to.
+    pub memory: bool,
 }
 
 /// A server's ends in an engine.
@@ -63,6 +67,7 @@ pub struct Attached {
 /// Event loops. When the last server and the last handle are gone, the threads end.
 pub struct Engine {
     loops: Vec<Loop>,
+    exchange: Arc<Exchange>,
     next: AtomicUsize,
     numbers: AtomicU32,
     idle: IdleStrategy,
@@ -84,9 +89,12 @@ impl Engine {
             Threading::Dedicated { shards } => shards.max(1),
             Threading::Inline => 1,
         };
-        for number in 0..count {
-            let shard = Shard::new(Uring::new(clock)?);
-            let pool = shard.pool().clone();
+        let drivers = (0..count).map(|_| Uring::new(clock)).collect::<Result<Vec<Uring>, Unavailable>>()?;
+        let exchange = Exchange::new(drivers.iter().map(Driver::bell));
+        for (number, driver) in drivers.into_iter().enumerate() {
+            let pool = chunk_pool();
+            let dock = Dock::new(driver, exchange.clone(), number, pool.clone(), WINDOW_BYTES);
+            let shard = Shard::new(dock, pool.clone());
             let (drive, thread) = match threading {
                 Threading::Inline => (Drive::inline(shard, idle, clock), None),
                 Threading::Dedicated { .. } => {
@@ -98,7 +106,7 @@ impl Engine {
             };
             loops.push(Loop { drive, pool, thread });
         }
-        Ok(Arc::new(Engine { loops, next: AtomicUsize::new(0), numbers: AtomicU32::new(0), idle }))
+        Ok(Arc::new(Engine { loops, exchange, next: AtomicUsize::new(0), numbers: AtomicU32::new(0), idle }))
     }
 
     /// Lets a server live on this engine.
@@ -106,9 +114,13 @@ impl Engine {
         let index = self.next.fetch_add(1, Ordering::Relaxed) % self.loops.len();
         let drive = self.loops[index].drive.clone();
         let node = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let Tenant { local, listener, peers, ring_bytes } = tenant;
+        let Tenant { local, listener, peers, ring_bytes, memory } = tenant;
+        // Before anybody can know that it is there: who dials it from now on finds it in memory.
+        let address = if memory { listener.local_addr().ok() } else { None };
+        let berth = address.map(|address| self.exchange.announce(address, index));
         let listener = Listener::Socket(listener);
-        let Seated { receiver, sender, events, outboxes } = seat(&drive, node, local, listener, peers, ring_bytes);
+        let Seated { receiver, sender, events, outboxes } =
+            seat(&drive, node, local, listener, peers, ring_bytes, berth);
         let tenancy = Tenancy::new(drive, outboxes, self.clone());
         Attached { receiver, sender, events, tenancy }
     }
@@ -146,6 +158,7 @@ pub(crate) fn seat(
     listener: Listener,
     peers: Vec<(Pid, Vec<SocketAddr>)>,
     ring_bytes: usize,
+    berth: Option<Berth>,
 ) -> Seated {
     let roster = Roster::new(peers.iter().map(|(pid, _)| *pid));
     let stats = StatsTable::new();
@@ -163,7 +176,7 @@ pub(crate) fn seat(
         stopped: AtomicBool::new(false),
         grace: Arc::default(),
     });
-    let seed = Seed { node, local: Arc::new(local), peers, inbox, events: events.clone(), stats };
+    let seed = Seed { node, local: Arc::new(local), peers, inbox, events: events.clone(), stats, berth };
     drive.mailbox().command(Command::Start { seed: Box::new(seed), listener });
     let sender = Sender::new(outboxes.clone(), drive.clone());
     Seated { receiver, sender, events: Events::new(events, drive.clone()), outboxes }

@@ -46,12 +46,14 @@ impl Connection {
         Connection { role, node, sending: false, next: None, deadline, parsed: 0 }
     }
 
-    /// The next whole segment: its header, and where its payload stands in the buffer.
-    pub(super) fn next_segment(
-        &mut self,
-        buffer: &ReceiveBuffer,
-    ) -> Result<Option<(SegmentHeader, Range<usize>)>, SegmentError> {
-        let bytes = &buffer.bytes()[self.parsed..];
+    /// Nothing of what comes now was taken yet.
+    pub(super) fn begin(&mut self) {
+        self.parsed = 0;
+    }
+
+    /// The next whole segment: its header, and where its payload stands in the bytes.
+    pub(super) fn next_segment(&mut self, bytes: &[u8]) -> Result<Option<(SegmentHeader, Range<usize>)>, SegmentError> {
+        let bytes = &bytes[self.parsed..];
         let Some(header) = SegmentHeader::parse(bytes)? else { return Ok(None) };
         let length = header.segment_bytes();
         if bytes.len() < length {

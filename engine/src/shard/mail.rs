@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_queue::SegQueue;
 
 use super::LinkKey;
-use crate::driver::{Bell, Listener};
+use crate::driver::{Bell, Berth, Listener};
 use crate::events::EventQueue;
 use crate::inbox::InboxSender;
 use crate::link::{Local, Pid, Violation};
@@ -50,6 +50,8 @@ pub(crate) struct Seed {
     pub(crate) inbox: InboxSender,
     pub(crate) events: Arc<EventQueue>,
     pub(crate) stats: Arc<StatsTable>,
+    /// Where other servers of the engine reach it through memory, if they and it want to.
+    pub(crate) berth: Option<Berth>,
 }
 
 /// What could not be delivered to one peer before a stop.

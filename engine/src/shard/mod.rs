@@ -36,6 +36,11 @@ const DIRECT_BYTES: usize = 16 * 1024;
 /// When a turn comes so late after the one before, our own process did not run, and silence of others proves nothing.
 const OVERSLEPT: Duration = Duration::from_millis(100);
 
+/// The receive buffers of a shard.
+pub(crate) fn chunk_pool() -> Arc<ChunkPool> {
+    ChunkPool::new(CHUNK_BYTES, SPARE_CHUNKS)
+}
+
 /// A link in its shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LinkKey {
@@ -88,7 +93,8 @@ pub(crate) struct Shard<D: Driver> {
 }
 
 impl<D: Driver> Shard<D> {
-    pub(crate) fn new(driver: D) -> Shard<D> {
+    /// A loop over `driver` whose receive buffers are of `pool`.
+    pub(crate) fn new(driver: D, pool: Arc<ChunkPool>) -> Shard<D> {
         let now = driver.now();
         let mailbox = Arc::new(Mailbox::new(driver.bell()));
         Shard {
@@ -97,7 +103,7 @@ impl<D: Driver> Shard<D> {
             nodes: BTreeMap::new(),
             connections: Vec::new(),
             timers: Timers::default(),
-            pool: ChunkPool::new(CHUNK_BYTES, SPARE_CHUNKS),
+            pool,
             dirty: VecDeque::new(),
             polled: Vec::new(),
             spare: Vec::new(),
@@ -112,10 +118,6 @@ impl<D: Driver> Shard<D> {
 
     pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
         &self.mailbox
-    }
-
-    pub(crate) fn pool(&self) -> &Arc<ChunkPool> {
-        &self.pool
     }
 
     /// Whether the engine has ended and every server of this shard with it.

@@ -21,6 +21,8 @@ pub(super) struct Node {
     pub(super) listener: Option<SocketId>,
     pub(super) links: Vec<LinkSlot>,
     pub(super) by_pid: HashMap<Pid, u32>,
+    /// Whether it and other servers of the engine reach each other through memory.
+    pub(super) memory: bool,
     pub(super) inbox: InboxSender,
     pub(super) events: Arc<EventQueue>,
     stats: Arc<StatsTable>,
@@ -63,6 +65,7 @@ impl Node {
             listener,
             links,
             by_pid,
+            memory: seed.berth.is_some(),
             inbox: seed.inbox,
             events: seed.events,
             stats: seed.stats,

@@ -1,6 +1,7 @@
 //! What happens to connections, and what that means to links and servers.
 
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::connection::{Connection, Role};
@@ -8,7 +9,7 @@ use super::mail::Command;
 use super::node::{Node, Stopping};
 use super::timers::Timer;
 use super::{LinkKey, Shard};
-use crate::driver::{Completion, Driver, ReceiveBuffer, SocketId};
+use crate::driver::{Completion, Driver, ReceiveBuffer, Slice, SocketId};
 use crate::events::Event;
 use crate::link::{Batch, DownReason, Verdict, Want};
 use crate::stats::LinkAccount;
@@ -27,7 +28,7 @@ impl<D: Driver> Shard<D> {
         match command {
             Command::Start { seed, listener } => {
                 let id = seed.node;
-                let listener = self.driver.listen(listener);
+                let listener = self.driver.listen(listener, seed.berth);
                 if let Err(error) = &listener {
                     seed.events.push(Event::AcceptFailed { error: error.to_string() });
                 }
@@ -121,6 +122,8 @@ impl<D: Driver> Shard<D> {
                 Ok(_) => self.received(socket, buffer, now),
                 Err(_) => self.disconnected(socket, now),
             },
+            Completion::Handed { socket, bytes } => self.handed(socket, &bytes, now),
+            Completion::Ended { socket } => self.disconnected(socket, now),
             Completion::Sent { socket, result, batch } => self.sent(socket, result, batch, now),
             Completion::Closed { socket } => {
                 if let Some(connection) = self.connections.get_mut(socket.0 as usize).and_then(Option::take)
@@ -159,7 +162,7 @@ impl<D: Driver> Shard<D> {
                 let dialed = match slot.next_address() {
                     _ if leaving => Err(io::Error::from(io::ErrorKind::Interrupted)),
                     _ if slot.blocked => Err(io::Error::from(io::ErrorKind::TimedOut)),
-                    Some(address) => self.driver.connect(address),
+                    Some(address) => self.driver.connect(address, node.memory),
                     None => Err(io::Error::from(io::ErrorKind::AddrNotAvailable)),
                 };
                 match dialed {
@@ -197,34 +200,50 @@ impl<D: Driver> Shard<D> {
             let buffer = connection.discard(buffer, &self.pool);
             return self.driver.receive(socket, buffer);
         }
+        if !self.take_apart(socket, buffer.bytes(), |payload| buffer.share(payload), now) {
+            return;
+        }
+        let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return };
+        let buffer = connection.make_room(buffer, &self.pool);
+        self.has_heard(socket, now);
+        if self.connection(socket).is_some() {
+            self.driver.receive(socket, buffer);
+        }
+    }
+
+    /// Segments of a peer on the same engine, which stand where it has put them.
+    fn handed(&mut self, socket: SocketId, bytes: &Slice, now: Time) {
+        let Some(connection) = self.connection(socket) else { return };
+        connection.begin();
+        if let Role::Link(key) = connection.role
+            && self.is_blocked(key)
+        {
+            return;
+        }
+        if self.take_apart(socket, bytes, |payload| bytes.part(payload), now) {
+            self.has_heard(socket, now);
+        }
+    }
+
+    /// Handles the segments that `bytes` holds from where the connection was taken apart; `share` makes a payload the
+    /// inbox's. Returns whether the connection goes on.
+    fn take_apart(&mut self, socket: SocketId, bytes: &[u8], share: impl Fn(Range<usize>) -> Slice, now: Time) -> bool {
         loop {
-            let Some(connection) = self.connection(socket) else { return };
-            let (role, segment) = (connection.role, connection.next_segment(&buffer));
+            let Some(connection) = self.connection(socket) else { return false };
+            let (role, segment) = (connection.role, connection.next_segment(bytes));
             let (header, payload) = match segment {
                 Ok(Some(segment)) => segment,
-                Ok(None) => break,
-                Err(error) => return self.misspoken(socket, role, error, now),
+                Ok(None) => return true,
+                Err(error) => {
+                    self.misspoken(socket, role, error, now);
+                    return false;
+                }
             };
-            let bytes = &buffer.bytes()[payload.clone()];
+            let bytes = &bytes[payload.clone()];
             match role {
                 Role::Link(key) => {
-                    let Some(node) = self.nodes.get_mut(&key.node) else { return self.driver.close(socket) };
-                    let Some(slot) = node.links.get_mut(key.link as usize) else { return self.driver.close(socket) };
-                    match slot.link.receive(&header, bytes, now) {
-                        Ok(Some(delivery)) => {
-                            node.deliver(key, delivery, || buffer.share(payload));
-                            if self.touched.last() != Some(&key.node) {
-                                self.touched.push(key.node);
-                            }
-                        }
-                        Ok(None) => {}
-                        Err(violation) => return self.violated(key, &violation.to_string(), now),
-                    }
-                    node.tell(key.link);
-                    if slot_left(node, key) {
-                        self.mark(key);
-                        self.flush(now);
-                        return;
+                    if !self.heard(socket, key, &header, bytes, || share(payload), now) {
+                        return false;
                     }
                 }
                 Role::Greeting(key) => self.answered(socket, key, &header, bytes, now),
@@ -232,15 +251,53 @@ impl<D: Driver> Shard<D> {
                 Role::Dialing(_) | Role::Ending => {}
             }
         }
-        let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return };
-        let role = connection.role;
-        let buffer = connection.make_room(buffer, &self.pool);
-        if let Role::Link(key) = role {
+    }
+
+    /// A link's segment has come. Returns whether the link still has its connection.
+    fn heard(
+        &mut self,
+        socket: SocketId,
+        key: LinkKey,
+        header: &SegmentHeader,
+        payload: &[u8],
+        share: impl FnOnce() -> Slice,
+        now: Time,
+    ) -> bool {
+        let Some(node) = self.nodes.get_mut(&key.node) else {
+            self.driver.close(socket);
+            return false;
+        };
+        let Some(slot) = node.links.get_mut(key.link as usize) else {
+            self.driver.close(socket);
+            return false;
+        };
+        match slot.link.receive(header, payload, now) {
+            Ok(Some(delivery)) => {
+                node.deliver(key, delivery, share);
+                if self.touched.last() != Some(&key.node) {
+                    self.touched.push(key.node);
+                }
+            }
+            Ok(None) => {}
+            Err(violation) => {
+                self.violated(key, &violation.to_string(), now);
+                return false;
+            }
+        }
+        node.tell(key.link);
+        if slot_left(node, key) {
+            self.mark(key);
+            self.flush(now);
+            return false;
+        }
+        true
+    }
+
+    /// What has come was looked at.
+    fn has_heard(&mut self, socket: SocketId, now: Time) {
+        if let Some(Role::Link(key)) = self.connection(socket).map(|connection| connection.role) {
             self.mark(key);
             self.look_at_stop(key.node, now);
-        }
-        if self.connection(socket).is_some() {
-            self.driver.receive(socket, buffer);
         }
     }
 

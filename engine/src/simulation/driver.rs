@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::network::Network;
-use crate::driver::{Bell, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait};
+use crate::driver::{Bell, Berth, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait};
 use crate::link::Batch;
 use crate::time::Time;
 
@@ -43,7 +43,7 @@ impl Driver for SimulatedDriver {
         self.bell.clone()
     }
 
-    fn listen(&mut self, listener: Listener) -> io::Result<SocketId> {
+    fn listen(&mut self, listener: Listener, _berth: Option<Berth>) -> io::Result<SocketId> {
         match listener {
             Listener::At(address) => self.network.borrow_mut().listen(self.process, address),
             Listener::Socket(_) => Err(io::Error::from(io::ErrorKind::Unsupported)),
@@ -54,7 +54,7 @@ impl Driver for SimulatedDriver {
         self.network.borrow_mut().resume_accept(self.process, listener);
     }
 
-    fn connect(&mut self, address: SocketAddr) -> io::Result<SocketId> {
+    fn connect(&mut self, address: SocketAddr, _memory: bool) -> io::Result<SocketId> {
         self.network.borrow_mut().connect(self.process, address)
     }
 

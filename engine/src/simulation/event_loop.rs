@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::driver::{SimulatedDriver, SimulatedWait};
 use super::network::Network;
 use super::timetable::Happening;
-use crate::driver::Wait;
+use crate::driver::{Dock, Driver, Exchange, Wait};
 use crate::engine::Drive;
-use crate::shard::{Idle, Mailbox, Ready, Round, Shard};
+use crate::shard::{Idle, Mailbox, Ready, Round, Shard, chunk_pool};
 use crate::testing::Random;
 use crate::time::{Clock, Time};
 
@@ -21,7 +21,9 @@ const TURN_NANOS: u64 = 5_000;
 pub(super) struct EventLoop {
     pub(super) process: usize,
     pub(super) drive: Drive,
-    pub(super) shard: Shard<SimulatedDriver>,
+    pub(super) shard: Shard<Dock<SimulatedDriver>>,
+    /// Where those who live here find each other.
+    pub(super) exchange: Arc<Exchange>,
     network: Rc<RefCell<Network>>,
     mailbox: Arc<Mailbox>,
     state: State,
@@ -41,12 +43,16 @@ enum State {
 impl EventLoop {
     pub(super) fn new(network: &Rc<RefCell<Network>>, machine: usize) -> EventLoop {
         let process = network.borrow_mut().start_process(machine);
-        let shard = Shard::new(SimulatedDriver::new(network.clone(), process));
+        let driver = SimulatedDriver::new(network.clone(), process);
+        let (pool, exchange) = (chunk_pool(), Exchange::new([driver.bell()]));
+        let window = network.borrow().weather.buffer_bytes;
+        let shard = Shard::new(Dock::new(driver, exchange.clone(), 0, pool.clone(), window), pool);
         let mailbox = shard.mailbox().clone();
         let mut event_loop = EventLoop {
             process,
             drive: Drive::without_loop(mailbox.clone(), Clock::start(), None),
             shard,
+            exchange,
             network: network.clone(),
             mailbox,
             state: State::Due(None),
@@ -105,7 +111,7 @@ impl EventLoop {
         let idle = if self.worked && random.one_in(4) { Idle::Return } else { Idle::Park(None) };
         let mut round = self.shard.begin(idle);
         let wait = round.entry.take().map_or(Wait::No, |entry| entry.0);
-        if !round.waits {
+        if !round.waits || wait == Wait::No {
             self.state = State::Due(Some(round));
             return self.turn_soon();
         }

@@ -28,6 +28,8 @@ pub(super) struct Plan {
     pub(super) pace_nanos: u64,
     /// The mean pause between faults.
     pub(super) fault_pause_ms: u64,
+    /// Servers of one machine reach each other through memory.
+    pub(super) memory: bool,
 }
 
 impl Plan {
@@ -54,6 +56,7 @@ impl Plan {
             quota: 8 << random.below(5),
             pace_nanos: delay_nanos.clamp(500_000, 20_000_000) << random.below(3),
             fault_pause_ms: 20 << random.below(6),
+            memory: random.one_in(2),
         }
     }
 }

@@ -114,7 +114,8 @@ impl World {
         let listener = Listener::At(address_of(machine, server));
         let node = self.nodes;
         self.nodes += 1;
-        let seated = seat(&event_loop.drive, node, local, listener, peers, self.plan.ring_bytes);
+        let berth = self.plan.memory.then(|| event_loop.exchange.announce(address_of(machine, server), 0));
+        let seated = seat(&event_loop.drive, node, local, listener, peers, self.plan.ring_bytes, berth);
         let quota = 1 + self.random.below(self.plan.quota);
         let mut started = Server::new(me, node, seated, &network, if self.calm { 1 } else { quota });
         if !self.calm && self.random.one_in(2) {

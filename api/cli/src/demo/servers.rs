@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process;
 use std::time::{Duration, Instant, SystemTime};
 
-use cluster::{Builder, Config, Connect, Event, Events, Handle, Inbox, Outbox, Pid, Split};
+use cluster::{Builder, Config, Connect, Event, Events, Handle, Inbox, Neighbours, Outbox, Pid, Split};
 
 use super::Plan;
 use super::progress::Progress;
@@ -35,7 +35,9 @@ pub fn start(plan: &Plan, buffers: &Buffers) -> Result<Vec<Started>, Failure> {
     }
     let links = (plan.servers * (plan.servers - 1)) as u64;
     let heartbeat = (links * 1000 / HEARTBEATS_PER_SECOND).max(250);
+    // The demonstration is of the network.
     let config = Config::new(members)?
+        .with_neighbours(Neighbours::Tcp)
         .with_cluster(name())
         .with_connect(Connect::Eager)
         .with_heartbeat_interval_ms(heartbeat)

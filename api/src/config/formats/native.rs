@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Draft, listed};
-use crate::config::choices::{Checksum, Connect, Threading};
+use crate::config::choices::{Checksum, Connect, Neighbours, Threading};
 use crate::config::fields::{Field, Fields};
 use crate::config::json::{Node, Value};
 use crate::config::settings::Config;
@@ -40,6 +40,10 @@ impl Config {
             Checksum::Header => "\"header\"",
             Checksum::Payload => "\"payload\"",
         };
+        let neighbours = match self.neighbours {
+            Neighbours::Memory => "\"memory\"",
+            Neighbours::Tcp => "\"tcp\"",
+        };
         let idle = &self.idle;
         let idle =
             format!("{{\"spin_us\": {}, \"yield_us\": {}, \"park\": {}}}", idle.spin_us, idle.yield_us, idle.park);
@@ -60,6 +64,7 @@ impl Config {
         line("peer_timeout_ms", &self.peer_timeout_ms);
         line("connect", &connect);
         line("checksum", &checksum);
+        line("neighbours", &neighbours);
         line("threading", &threading);
         line("idle", &idle);
         json.push_str("\n}\n");
@@ -92,6 +97,9 @@ fn setting(field: Field<'_, '_>, draft: &mut Draft<'_>) -> Result<(), Fault> {
         "peer_timeout_ms" => config.peer_timeout_ms = field.whole()?,
         "connect" => config.connect = choice(field, &[("on_demand", Connect::OnDemand), ("eager", Connect::Eager)])?,
         "checksum" => config.checksum = choice(field, &[("header", Checksum::Header), ("payload", Checksum::Payload)])?,
+        "neighbours" => {
+            config.neighbours = choice(field, &[("memory", Neighbours::Memory), ("tcp", Neighbours::Tcp)])?;
+        }
         "threading" => return threading(field, draft),
         "idle" => return idle(field, draft),
         _ => {}
@@ -153,7 +161,7 @@ fn string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-pub(super) const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 13] = [
     "cluster",
     "servers",
     "inbox_bytes",
@@ -164,6 +172,7 @@ pub(super) const KEYS: [&str; 12] = [
     "peer_timeout_ms",
     "connect",
     "checksum",
+    "neighbours",
     "threading",
     "idle",
 ];

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cluster::{BROADCAST, Checksum, Config, ConfigError, Connect, Idle, Threading};
+use cluster::{BROADCAST, Checksum, Config, ConfigError, Connect, Idle, Neighbours, Threading};
 use proptest::prelude::*;
 
 use super::{files, folder};
@@ -105,9 +105,12 @@ fn valid_config() -> impl Strategy<Value = Config> {
     });
     let connect = prop_oneof![Just(Connect::OnDemand), Just(Connect::Eager)];
     let checksum = prop_oneof![Just(Checksum::Header), Just(Checksum::Payload)];
+    let neighbours = prop_oneof![Just(Neighbours::Memory), Just(Neighbours::Tcp)];
     let name = "[!-~\u{c0}-\u{ff}日本]{1,20}";
-    (servers, name, sizes, times, threading, idle, connect, checksum).prop_map(
-        |(servers, name, (inbox, outbox, envelope, first), (interval, timeout), threading, idle, connect, checksum)| {
+    let ways = (connect, checksum, neighbours);
+    (servers, name, sizes, times, threading, idle, ways).prop_map(
+        |(servers, name, (inbox, outbox, envelope, first), (interval, timeout), threading, idle, ways)| {
+            let (connect, checksum, neighbours) = ways;
             Config::new(servers)
                 .unwrap()
                 .with_cluster(name)
@@ -119,6 +122,7 @@ fn valid_config() -> impl Strategy<Value = Config> {
                 .with_peer_timeout_ms(timeout)
                 .with_connect(connect)
                 .with_checksum(checksum)
+                .with_neighbours(neighbours)
                 .with_threading(threading)
                 .with_idle(idle)
         },

@@ -1,0 +1,132 @@
+//! Where the shards of an engine find each other: who listens at which address, and a queue of letters for each.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crossbeam_queue::SegQueue;
+
+use crate::driver::{Bell, Slice};
+
+/// What the docks of an engine share.
+///
+/// Everything between two shards is a letter: pushed to the queue of the one that it concerns, whose bell is rung then. So a
+/// letter is found by the same rule as a command (see [`Bell`]): the shard that wants to wait says so first, and then looks
+/// at its queue once more.
+#[derive(Debug)]
+pub struct Exchange {
+    ports: Vec<Port>,
+    listeners: RwLock<HashMap<SocketAddr, Berth>>,
+    numbers: AtomicU64,
+}
+
+/// A shard's queue.
+#[derive(Debug)]
+struct Port {
+    letters: SegQueue<Letter>,
+    bell: Arc<Bell>,
+}
+
+/// A server that can be reached through memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Berth {
+    /// Its shard.
+    pub(super) port: u32,
+    /// Where it listens.
+    pub(super) address: SocketAddr,
+    /// No other berth of the engine ever has the same.
+    pub(super) number: u64,
+}
+
+/// An end of a connection. It means no other end, ever: a letter to one that is closed finds nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) port: u32,
+    pub(super) slot: u32,
+    pub(super) number: u64,
+}
+
+/// What one shard tells another, or itself.
+#[derive(Debug)]
+pub(super) enum Letter {
+    /// Somebody dials a server here.
+    Dial {
+        /// Whom.
+        berth: Berth,
+        /// Who.
+        from: Place,
+    },
+    /// Something concerns an end.
+    To(Place, News),
+}
+
+/// What an end is told by the other.
+#[derive(Debug)]
+pub(super) enum News {
+    /// The dial has reached that end, or nobody.
+    Answered(Option<Place>),
+    /// Whole segments. The sender wants to know when they are taken, if `ask`.
+    Bytes { bytes: Slice, ask: bool },
+    /// So many bytes were taken since the connection was made.
+    Taken(u64),
+    /// Nothing more will come.
+    Finished,
+    /// Nothing more will come, and nothing more is taken.
+    Closed,
+}
+
+impl Exchange {
+    /// An exchange for the shards that are woken by these bells. A shard is known by its place in the list.
+    pub fn new(bells: impl IntoIterator<Item = Arc<Bell>>) -> Arc<Exchange> {
+        let ports = bells.into_iter().map(|bell| Port { letters: SegQueue::new(), bell }).collect();
+        Arc::new(Exchange { ports, listeners: RwLock::default(), numbers: AtomicU64::new(0) })
+    }
+
+    /// A number that was not given before.
+    pub(super) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Makes a server known that is about to listen at an address, on the shard with this place. It can be dialed from now
+    /// on, and is reached when its shard has been told to [listen](crate::driver::Driver::listen).
+    pub fn announce(&self, address: SocketAddr, port: usize) -> Berth {
+        let berth = Berth { port: port as u32, address, number: self.number() };
+        self.listeners.write().unwrap_or_else(PoisonError::into_inner).insert(address, berth);
+        berth
+    }
+
+    /// A server is not to be reached any more.
+    pub(super) fn forget(&self, berth: Berth) {
+        let mut listeners = self.listeners.write().unwrap_or_else(PoisonError::into_inner);
+        if listeners.get(&berth.address) == Some(&berth) {
+            listeners.remove(&berth.address);
+        }
+    }
+
+    /// The server that listens at an address, if it lives on this engine and wants to be reached through memory.
+    pub(super) fn find(&self, address: SocketAddr) -> Option<Berth> {
+        self.listeners.read().unwrap_or_else(PoisonError::into_inner).get(&address).copied()
+    }
+
+    /// Puts a letter into a shard's queue, and wakes the shard if it sleeps.
+    pub(super) fn post(&self, port: u32, letter: Letter) {
+        if let Some(port) = self.ports.get(port as usize) {
+            port.letters.push(letter);
+            port.bell.ring();
+        }
+    }
+
+    /// Whether there are letters for a shard.
+    #[inline]
+    pub(super) fn has_letters(&self, port: u32) -> bool {
+        self.ports.get(port as usize).is_some_and(|port| !port.letters.is_empty())
+    }
+
+    /// The next letter. An empty queue is left alone: to be told so by its `pop` costs a full fence.
+    #[inline]
+    pub(super) fn next_letter(&self, port: u32) -> Option<Letter> {
+        let letters = &self.ports.get(port as usize)?.letters;
+        if letters.is_empty() { None } else { letters.pop() }
+    }
+}

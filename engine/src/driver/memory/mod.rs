@@ -1,0 +1,350 @@
+//! Connections in memory, between servers that live on the same engine.
+//!
+//! A [`Dock`] is a driver around a driver. A dial to an address at which a server of the same engine listens makes two ends
+//! in memory; everything else is the inner driver's. To the shard they are sockets like all others, and the protocol above
+//! them is the same; but what one end sends is handed to the other as it stands, once it was copied out of the sender's
+//! ring, and neither needs a descriptor or a system call.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | exchange | what the shards of an engine share: addresses and queues |
+//! | end | one end of a connection: what it sends, and how much of that is under way |
+
+mod end;
+mod exchange;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use self::end::{End, Send, piece_behind};
+pub use self::exchange::{Berth, Exchange};
+use self::exchange::{Letter, News, Place};
+use super::{Bell, ChunkPool, Completion, Driver, Listener, ReceiveBuffer, SocketId, Wait};
+use crate::link::Batch;
+use crate::time::Time;
+
+/// So much may be under way in one direction of a connection: what a socket's buffer would hold.
+pub const WINDOW_BYTES: usize = 512 * 1024;
+/// A turn reads so many letters at most.
+const LETTERS: usize = 1024;
+
+/// A driver whose sockets may also be ends of connections in memory: those with odd numbers.
+pub struct Dock<D: Driver> {
+    inner: D,
+    exchange: Arc<Exchange>,
+    /// This shard's place in the exchange.
+    port: u32,
+    pool: Arc<ChunkPool>,
+    window: u64,
+    /// Who can be reached here, by the socket on which it listens as well.
+    berths: BTreeMap<SocketId, Berth>,
+    /// The same the other way round.
+    listeners: BTreeMap<u64, SocketId>,
+    /// Dials to servers that were announced, and do not listen yet.
+    early: Vec<(Berth, Place)>,
+    ends: Slab<End>,
+    /// What has completed without a letter.
+    done: VecDeque<Completion>,
+    /// Ends that are closed, and whose numbers can be given away once the shard was told.
+    closed: Vec<SocketId>,
+}
+
+impl<D: Driver> Dock<D> {
+    /// A dock for the shard that has this place in the exchange. What it sends stands in chunks of `pool`; when `window` bytes
+    /// of a connection are under way, it waits.
+    pub fn new(inner: D, exchange: Arc<Exchange>, port: usize, pool: Arc<ChunkPool>, window: usize) -> Dock<D> {
+        Dock {
+            inner,
+            exchange,
+            port: port as u32,
+            pool,
+            window: window as u64,
+            berths: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            early: Vec::new(),
+            ends: Slab::new(),
+            done: VecDeque::new(),
+            closed: Vec::new(),
+        }
+    }
+
+    fn insert(&mut self, peer: Option<Place>) -> (SocketId, Place) {
+        let number = self.exchange.number();
+        let slot = self.ends.insert(End::new(number, peer, self.window)) as u32;
+        (in_memory(slot), Place { port: self.port, slot, number })
+    }
+
+    /// The end that a letter is for; none if it is closed.
+    fn end_at(&mut self, place: Place) -> Option<&mut End> {
+        self.ends.get_mut(place.slot as usize).filter(|end| end.number == place.number && !end.closing)
+    }
+
+    fn open(&mut self, letter: Letter, completions: &mut VecDeque<Completion>) {
+        match letter {
+            Letter::Dial { berth, from } => {
+                if let Some(listener) = self.listeners.get(&berth.number).copied() {
+                    completions.push_back(self.accept(listener, from));
+                } else if self.exchange.find(berth.address) == Some(berth) {
+                    self.early.push((berth, from));
+                } else {
+                    self.exchange.post(from.port, Letter::To(from, News::Answered(None)));
+                }
+            }
+            Letter::To(place, news) => self.tell(place, news, completions),
+        }
+    }
+
+    fn accept(&mut self, listener: SocketId, from: Place) -> Completion {
+        let (socket, place) = self.insert(Some(from));
+        self.exchange.post(from.port, Letter::To(from, News::Answered(Some(place))));
+        Completion::Accepted { listener, socket }
+    }
+
+    fn tell(&mut self, place: Place, news: News, completions: &mut VecDeque<Completion>) {
+        let socket = in_memory(place.slot);
+        let Some(end) = self.end_at(place) else {
+            // Who dialed has closed meanwhile, and could not say so to an end that it did not know.
+            if let News::Answered(Some(peer)) = news {
+                self.exchange.post(peer.port, Letter::To(peer, News::Closed));
+            }
+            return;
+        };
+        match news {
+            News::Answered(peer) => {
+                end.peer = peer;
+                let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+                completions.push_back(Completion::Connected { socket, result: peer.map(drop).ok_or_else(refused) });
+            }
+            News::Bytes { bytes, ask } => {
+                end.received += bytes.len() as u64;
+                let (peer, received) = (end.peer, end.received);
+                completions.push_back(Completion::Handed { socket, bytes });
+                if let Some(peer) = peer
+                    && ask
+                {
+                    self.exchange.post(peer.port, Letter::To(peer, News::Taken(received)));
+                }
+            }
+            News::Taken(bytes) => {
+                if end.taken(bytes) {
+                    self.go_on(socket, completions);
+                }
+            }
+            News::Finished => {
+                if !std::mem::replace(&mut end.ended, true) {
+                    completions.push_back(Completion::Ended { socket });
+                }
+            }
+            News::Closed => {
+                end.broken = true;
+                if !std::mem::replace(&mut end.ended, true) {
+                    completions.push_back(Completion::Ended { socket });
+                }
+                self.go_on(socket, completions);
+            }
+        }
+    }
+
+    /// Goes on with a send.
+    fn go_on(&mut self, socket: SocketId, completions: &mut VecDeque<Completion>) {
+        let Some(end) = self.ends.get_mut(slot(socket)) else { return };
+        let Some(Send { batch, piece }) = end.send.take() else { return };
+        let peer = end.peer;
+        let post = |news| post(&self.exchange, peer, news);
+        match end.transfer(&batch, piece, &self.pool, post) {
+            Ok((_, piece)) if piece < batch.pieces().len() => end.send = Some(Send { batch, piece }),
+            outcome => {
+                if end.finishing && outcome.is_ok() {
+                    post(News::Finished);
+                }
+                completions.push_back(Completion::Sent { socket, result: outcome.map(drop), batch });
+            }
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        !self.done.is_empty() || !self.closed.is_empty() || self.exchange.has_letters(self.port)
+    }
+}
+
+impl<D: Driver> Driver for Dock<D> {
+    #[inline]
+    fn now(&self) -> Time {
+        self.inner.now()
+    }
+
+    fn bell(&self) -> Arc<Bell> {
+        self.inner.bell()
+    }
+
+    fn listen(&mut self, listener: Listener, berth: Option<Berth>) -> io::Result<SocketId> {
+        let listens = self.inner.listen(listener, None).map(outside);
+        let Some(berth) = berth else { return listens };
+        let early = self.early.extract_if(.., |(dialed, _)| *dialed == berth).map(|(_, from)| from);
+        let early: Vec<Place> = early.collect();
+        match listens {
+            Ok(socket) => {
+                self.berths.insert(socket, berth);
+                self.listeners.insert(berth.number, socket);
+                for from in early {
+                    let accepted = self.accept(socket, from);
+                    self.done.push_back(accepted);
+                }
+            }
+            Err(_) => {
+                self.exchange.forget(berth);
+                for from in early {
+                    self.exchange.post(from.port, Letter::To(from, News::Answered(None)));
+                }
+            }
+        }
+        listens
+    }
+
+    fn resume_accept(&mut self, listener: SocketId) {
+        self.inner.resume_accept(inside(listener));
+    }
+
+    fn connect(&mut self, address: SocketAddr, memory: bool) -> io::Result<SocketId> {
+        let berth = if memory { self.exchange.find(address) } else { None };
+        let Some(berth) = berth else { return self.inner.connect(address, memory).map(outside) };
+        let (socket, from) = self.insert(None);
+        self.exchange.post(berth.port, Letter::Dial { berth, from });
+        Ok(socket)
+    }
+
+    fn receive(&mut self, socket: SocketId, buffer: ReceiveBuffer) {
+        // What comes through memory needs no buffer here.
+        if !is_in_memory(socket) {
+            self.inner.receive(inside(socket), buffer);
+        }
+    }
+
+    fn send(&mut self, socket: SocketId, batch: Box<Batch>, skip: usize) {
+        if !is_in_memory(socket) {
+            return self.inner.send(inside(socket), batch, skip);
+        }
+        let Some(end) = self.ends.get_mut(slot(socket)).filter(|end| !end.closing) else { return };
+        assert!(end.send.is_none(), "one send at a time");
+        let piece = piece_behind(&batch, skip);
+        end.send = Some(Send { batch, piece });
+        let mut done = std::mem::take(&mut self.done);
+        self.go_on(socket, &mut done);
+        self.done = done;
+    }
+
+    fn send_now(&mut self, socket: SocketId, batch: &Batch) -> io::Result<usize> {
+        if !is_in_memory(socket) {
+            return self.inner.send_now(inside(socket), batch);
+        }
+        let Some(end) = self.ends.get_mut(slot(socket)) else { return Ok(0) };
+        let peer = end.peer;
+        end.transfer(batch, 0, &self.pool, |news| post(&self.exchange, peer, news)).map(|(bytes, _)| bytes)
+    }
+
+    fn finish(&mut self, socket: SocketId) {
+        if !is_in_memory(socket) {
+            return self.inner.finish(inside(socket));
+        }
+        let Some(end) = self.ends.get_mut(slot(socket)).filter(|end| !end.closing) else { return };
+        if !std::mem::replace(&mut end.finishing, true) && end.send.is_none() {
+            post(&self.exchange, end.peer, News::Finished);
+        }
+    }
+
+    fn close(&mut self, socket: SocketId) {
+        if !is_in_memory(socket) {
+            if let Some(berth) = self.berths.remove(&socket) {
+                self.listeners.remove(&berth.number);
+                self.exchange.forget(berth);
+            }
+            return self.inner.close(inside(socket));
+        }
+        let Some(end) = self.ends.get_mut(slot(socket)).filter(|end| !end.closing) else { return };
+        end.closing = true;
+        end.clear();
+        post(&self.exchange, end.peer, News::Closed);
+        self.done.retain_mut(|completion| *completion.socket_mut() != socket);
+        self.closed.push(socket);
+    }
+
+    fn begin(&mut self, wait: Wait) -> Option<D::Entry> {
+        // The shard has published that it will sleep before it asks to: who posts a letter after this look rings its bell.
+        self.inner.begin(if wait != Wait::No && self.has_news() { Wait::No } else { wait })
+    }
+
+    fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<()> {
+        let before = completions.len();
+        let result = self.inner.reap(completions);
+        completions.range_mut(before..).for_each(rename);
+        completions.append(&mut self.done);
+        for socket in self.closed.drain(..) {
+            self.ends.remove(slot(socket));
+            completions.push_back(Completion::Closed { socket });
+        }
+        for _ in 0..LETTERS {
+            let Some(letter) = self.exchange.next_letter(self.port) else { break };
+            self.open(letter, completions);
+        }
+        result
+    }
+
+    type Entry = D::Entry;
+}
+
+impl<D: Driver> Drop for Dock<D> {
+    /// A loop that ends, or has failed, takes its ends along.
+    fn drop(&mut self) {
+        for berth in self.berths.values() {
+            self.exchange.forget(*berth);
+        }
+        for (_, end) in &self.ends {
+            if !end.closing {
+                post(&self.exchange, end.peer, News::Closed);
+            }
+        }
+    }
+}
+
+fn post(exchange: &Exchange, to: Option<Place>, news: News) {
+    if let Some(place) = to {
+        exchange.post(place.port, Letter::To(place, news));
+    }
+}
+
+fn in_memory(slot: u32) -> SocketId {
+    SocketId(slot << 1 | 1)
+}
+
+fn is_in_memory(socket: SocketId) -> bool {
+    socket.0 & 1 == 1
+}
+
+fn slot(socket: SocketId) -> usize {
+    (socket.0 >> 1) as usize
+}
+
+/// The number by which the shard knows a socket of the inner driver.
+fn outside(socket: SocketId) -> SocketId {
+    SocketId(socket.0 << 1)
+}
+
+/// The number by which the inner driver knows it.
+fn inside(socket: SocketId) -> SocketId {
+    SocketId(socket.0 >> 1)
+}
+
+/// A completion of the inner driver, as the shard is to see it.
+fn rename(completion: &mut Completion) {
+    if let Completion::Accepted { listener, .. } = completion {
+        *listener = outside(*listener);
+    }
+    let socket = completion.socket_mut();
+    *socket = outside(*socket);
+}
