@@ -233,9 +233,10 @@ impl Claim<'_> {
         if !producer.is_plain(len) {
             producer.complete(bytes, len);
         }
+        let shared = &*producer.shared;
         producer.written += len as u64;
-        producer.shared.written.0.store(producer.written, Ordering::Release);
-        producer.shared.bells.0.data.ring()
+        shared.written.0.store(producer.written, Ordering::Release);
+        shared.bells.0.data.ring()
     }
 }
 
