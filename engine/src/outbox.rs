@@ -161,8 +161,8 @@ impl Sender {
         self.outgoing.find(pid).ok_or(PushError::UnknownPid)
     }
 
-    /// By what number the other functions know the peer, if an envelope of `length` bytes can be written to it at once.
-    /// `None`: look closer, which says why.
+    /// By what number the other functions know the peer, if there is room for an envelope of `length` bytes to it. `None`: look
+    /// closer, which says why.
     #[inline(always)]
     pub fn ready(&mut self, pid: Pid, lane: Lane, length: usize) -> Option<usize> {
         let Outgoing { shared, streams, latest, short, .. } = &mut self.outgoing;
@@ -170,7 +170,7 @@ impl Sender {
             return None;
         }
         let writer = streams.get_mut(place(latest.index, lane))?.as_mut()?;
-        (!writer.is_closed() && writer.has_room_in_ring(length)).then_some(latest.index)
+        writer.has_room_in_ring(length).then_some(latest.index)
     }
 
     /// Writes one short envelope to the stream of the peer at `index`, if nothing stands in its way. `false`: [`push`](Sender::push)
@@ -237,6 +237,7 @@ impl Sender {
         let Outgoing { shared, version, streams, latest, short, .. } = &mut self.outgoing;
         if length <= *short
             && let Some(Some(writer)) = streams.get_mut(place(index, lane))
+            && !writer.is_closed()
             && let Ok(mut slot) = writer.claim(length)
         {
             write(slot.payload());
