@@ -33,9 +33,9 @@ impl Envelope {
         Draft::new(recipients.into(), Lane::Normal)
     }
 
-    #[inline]
-    pub(crate) fn from_message(message: cluster_engine::Message) -> Envelope {
-        Envelope { pid: message.pid, msg_id: message.id, msg: message.payload }
+    #[inline(always)]
+    pub(crate) fn new(pid: Pid, msg_id: i64, msg: Payload) -> Envelope {
+        Envelope { pid, msg_id, msg }
     }
 }
 

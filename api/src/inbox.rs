@@ -43,7 +43,7 @@ impl Inbox {
     ///
     /// # Errors
     /// [`RecvError`] when the server has stopped and everything that had arrived was taken.
-    #[inline]
+    #[inline(always)]
     pub fn recv(&mut self) -> Result<Envelope, RecvError> {
         self.next(None).ok_or(RecvError)
     }
@@ -64,7 +64,7 @@ impl Inbox {
     ///
     /// # Errors
     /// `Empty` when none is there now, `Stopped` when the server has stopped and everything that had arrived was taken.
-    #[inline]
+    #[inline(always)]
     pub fn try_recv(&mut self) -> Result<Envelope, TryRecvError> {
         match self.pop() {
             Some(envelope) => Ok(envelope),
@@ -124,22 +124,22 @@ impl Inbox {
         self.receiver.is_empty() && (self.receiver.is_closed() || self.drive.is_stopped()) && self.receiver.is_empty()
     }
 
-    #[inline]
+    #[inline(always)]
     fn pop(&mut self) -> Option<Envelope> {
-        if let Some(message) = self.receiver.pop() {
-            return Some(Envelope::from_message(message));
+        if let Some(envelope) = self.receiver.pop_as(Envelope::new) {
+            return Some(envelope);
         }
         if self.drive.is_inline() && self.drive.poll() {
-            return self.receiver.pop().map(Envelope::from_message);
+            return self.receiver.pop_as(Envelope::new);
         }
         None
     }
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self, deadline: Option<Instant>) -> Option<Envelope> {
         loop {
-            if let Some(message) = self.receiver.pop() {
-                return Some(Envelope::from_message(message));
+            if let Some(envelope) = self.receiver.pop_as(Envelope::new) {
+                return Some(envelope);
             }
             if !self.wait(deadline) {
                 return None;
@@ -148,7 +148,7 @@ impl Inbox {
     }
 
     /// Waits until something is there; `false` when the time is over, or nothing will come.
-    #[inline]
+    #[inline(never)]
     fn wait(&mut self, deadline: Option<Instant>) -> bool {
         let Inbox { receiver, drive } = self;
         let something = wait(

@@ -49,7 +49,7 @@ impl Outbox {
     /// # Errors
     /// `UnknownPid`, `TooLarge`: nothing was sent. `Stopped`: the server has stopped, and the envelope comes back addressed
     /// to those who did not get it.
-    #[inline]
+    #[inline(always)]
     pub fn send(&mut self, draft: Draft<'_>) -> Result<(), SendError> {
         self.send_until(draft, None, true)
     }
@@ -66,7 +66,7 @@ impl Outbox {
     ///
     /// # Errors
     /// As [`send`](Outbox::send), and `Full` with the envelope addressed to those who had no room.
-    #[inline]
+    #[inline(always)]
     pub fn try_send(&mut self, draft: Draft<'_>) -> Result<(), SendError> {
         self.send_until(draft, None, false)
     }
@@ -83,7 +83,7 @@ impl Outbox {
     ///
     /// # Errors
     /// As [`send`](Outbox::send); there is no envelope yet to come back, so that in the error is empty.
-    #[inline]
+    #[inline(always)]
     pub fn claim(&mut self, pid: Pid, length: usize) -> Result<Claim<'_>, SendError> {
         self.claim_on(pid, length, Lane::Normal, true)
     }
@@ -92,7 +92,7 @@ impl Outbox {
     ///
     /// # Errors
     /// As [`try_send`](Outbox::try_send); there is no envelope yet to come back, so that in the error is empty.
-    #[inline]
+    #[inline(always)]
     pub fn try_claim(&mut self, pid: Pid, length: usize) -> Result<Claim<'_>, SendError> {
         self.claim_on(pid, length, Lane::Normal, false)
     }
@@ -125,27 +125,28 @@ impl Outbox {
         flushed.unwrap_or_else(|| Err(FlushError::Timeout { pids: self.sender.unflushed_peers() }))
     }
 
-    #[inline]
+    #[inline(always)]
     fn claim_on(&mut self, pid: Pid, length: usize, lane: Lane, patient: bool) -> Result<Claim<'_>, SendError> {
         let id = self.take_id();
-        let index = match self.sender.index_of(pid) {
-            Ok(index) => index,
-            Err(error) => return Err(self.error(error, Draft::new(Recipients::One(pid), lane), vec![pid])),
+        let index = match self.sender.ready(pid, lane, length) {
+            Some(index) => index,
+            None => self.make_ready(pid, length, lane, patient)?,
         };
-        // Looked at first, because a claim that fails would keep `self` borrowed.
-        let room = match self.sender.has_room(index, lane, length) {
-            Ok(true) => Ok(()),
-            Ok(false) if patient => self.wait_for_room(index, lane, length, None),
-            Ok(false) => Err(PushError::Full),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = room {
-            return Err(self.error(error, Draft::new(Recipients::One(pid), lane), vec![pid]));
-        }
         Ok(Claim { outbox: self, pid, index, lane, id, length })
     }
 
-    #[inline]
+    /// The number of the peer `pid` once there is room for `length` bytes to it.
+    #[inline(never)]
+    fn make_ready(&mut self, pid: Pid, length: usize, lane: Lane, patient: bool) -> Result<usize, SendError> {
+        let ready = self.sender.index_of(pid).and_then(|index| match self.sender.has_room(index, lane, length)? {
+            true => Ok(index),
+            false if patient => self.wait_for_room(index, lane, length, None).map(|()| index),
+            false => Err(PushError::Full),
+        });
+        ready.map_err(|error| self.error(error, Draft::new(Recipients::One(pid), lane), vec![pid]))
+    }
+
+    #[inline(always)]
     fn send_until(&mut self, draft: Draft<'_>, deadline: Option<Instant>, patient: bool) -> Result<(), SendError> {
         let id = match draft.id {
             Some(id) => id,
@@ -155,7 +156,7 @@ impl Outbox {
         if let Recipients::One(pid) = draft.to
             && !draft.is_perishable()
             && let Ok(index) = self.sender.index_of(pid)
-            && self.sender.push(index, draft.lane, id, &draft.body, true).is_ok()
+            && self.sender.push_at_once(index, draft.lane, id, &draft.body)
         {
             return Ok(());
         }
@@ -189,6 +190,7 @@ impl Outbox {
         }
         let perish =
             Perish { expires: draft.ttl.map(|ttl| self.sender.drive().time_in(ttl)), best_effort: draft.best_effort };
+        let alone = recipients.len() == 1;
         let mut failed = Vec::new();
         let mut failure = PushError::Full;
         for &pid in recipients {
@@ -197,7 +199,7 @@ impl Outbox {
                     let pushed = if perish.is_perishable() {
                         self.sender.push_perishable(index, draft.lane, id, &draft.body, perish)
                     } else {
-                        self.sender.push(index, draft.lane, id, &draft.body, false)
+                        self.sender.push(index, draft.lane, id, &draft.body, alone)
                     };
                     match pushed {
                         Err(PushError::Full) if patient => {
@@ -253,7 +255,7 @@ impl Outbox {
         room.unwrap_or(Err(PushError::Full))
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_id(&mut self) -> i64 {
         if self.next_id == self.last_id {
             self.next_id = self.ids.fetch_add(IDS, Ordering::Relaxed);
@@ -319,7 +321,7 @@ impl Claim<'_> {
     /// # Errors
     /// `Stopped` or `UnknownPid` if the server was stopped, or the peer removed, since the claim; the envelope in the error
     /// has the message that `write` wrote.
-    #[inline]
+    #[inline(always)]
     pub fn write(self, write: impl FnOnce(&mut [u8])) -> Result<(), SendError> {
         let Claim { outbox, pid, index, lane, id, length } = self;
         // There was room when it was claimed, and nobody else writes to this stream.

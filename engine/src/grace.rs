@@ -38,7 +38,10 @@ pub(crate) struct Sections {
 
 /// A section: it ends when this is dropped.
 #[must_use = "a section that is dropped is over"]
-pub(crate) struct Section<'a>(&'a AtomicU32);
+pub(crate) struct Section<'a> {
+    sequence: &'a AtomicU32,
+    light: bool,
+}
 
 impl Grace {
     /// Returns when every section has ended that began before this was called. What the caller stored before is seen by all
@@ -73,22 +76,38 @@ impl Sections {
     /// Begins a section. It must be short and wait for nobody.
     #[inline]
     pub(crate) fn begin(&self) -> Section<'_> {
+        let section = self.begin_light();
+        section.strengthen();
+        section
+    }
+
+    /// Begins a section whose check holds only where heavy barriers are [available](barrier::available), or after
+    /// [`strengthen`](Section::strengthen).
+    #[inline(always)]
+    pub(crate) fn begin_light(&self) -> Section<'_> {
         // Release: who sees that this one has begun sees what was done in those before.
         let sequence = &self.sequence.0;
         sequence.store(sequence.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
-        match self.light {
-            true => barrier::light(),
-            false => fence(Ordering::SeqCst),
+        barrier::light();
+        Section { sequence, light: self.light }
+    }
+}
+
+impl Section<'_> {
+    /// From here on a check holds everywhere.
+    #[inline]
+    pub(crate) fn strengthen(&self) {
+        if !self.light {
+            fence(Ordering::SeqCst);
         }
-        Section(sequence)
     }
 }
 
 impl Drop for Section<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         // Release: who sees the end sees what was done inside.
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+        self.sequence.store(self.sequence.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::driver::Slice;
 use crate::link::{Inbound, Pid, Violation};
 use crate::payload::Payload;
 use crate::shard::{Command, LinkKey, Mailbox, Ready};
-use crate::wire::{FRAME_HEADER_BYTES, Frames, frame_bytes};
+use crate::wire::{FRAME_HEADER_BYTES, FrameHeader, Frames, frame_bytes};
 
 /// Arrivals between shard and application. More wait in the shard; credit bounds them.
 const ARRIVALS: usize = 1024;
@@ -173,27 +173,34 @@ impl Receiver {
     /// The next envelope, if one has arrived.
     #[inline]
     pub fn pop(&mut self) -> Option<Message> {
-        // The usual case, where the caller is: a short one in the middle of a segment.
-        if let Some(current) = &mut self.current
-            && let Body::Frames(slice) = &current.arrived.body
-            && let Some(Ok(frame)) = Frames::new(&slice[current.offset..]).next()
-            && let length = frame.payload.len()
-            && length <= Payload::INLINE_BYTES
-            && let next = current.offset + frame_bytes(length)
-            && next < slice.len()
-        {
-            current.offset = next;
-            current.messages += 1;
-            current.bytes += length as u64;
-            return Some(Message {
-                pid: current.arrived.pid,
-                id: frame.id,
-                payload: Payload::copy_from_slice(frame.payload),
-            });
-        }
-        self.pop_any()
+        self.pop_as(|pid, id, payload| Message { pid, id, payload })
     }
 
+    /// The next envelope, if one has arrived, made by `make` of the sender's pid, the message id and the payload: where it is to be,
+    /// so that it is not moved.
+    #[inline(always)]
+    pub fn pop_as<T>(&mut self, make: impl FnOnce(Pid, i64, Payload) -> T) -> Option<T> {
+        // The usual case, where the caller is: a short one, with others behind it in the segment.
+        if let Some(current) = &mut self.current
+            && let Body::Frames(slice) = &current.arrived.body
+            && let Some(rest) = slice.get(current.offset..)
+            && let Some((header, behind)) = rest.split_first_chunk::<FRAME_HEADER_BYTES>()
+            && let Some(window) = behind.first_chunk()
+            && let Some((id, length)) = FrameHeader::read(header)
+            && let Some(payload) = Payload::copy_from(window, length)
+            && let bytes = frame_bytes(length)
+            && bytes < rest.len()
+        {
+            current.offset += bytes;
+            current.messages += 1;
+            current.bytes += length as u64;
+            return Some(make(current.arrived.pid, id, payload));
+        }
+        let Message { pid, id, payload } = self.pop_any()?;
+        Some(make(pid, id, payload))
+    }
+
+    #[inline(never)]
     fn pop_any(&mut self) -> Option<Message> {
         loop {
             let current = match &mut self.current {

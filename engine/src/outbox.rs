@@ -1,11 +1,12 @@
 //! The outbox: it encodes envelopes straight into the streams to their recipients.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Waker;
 
 use bytes::Bytes;
 
+use crate::barrier;
 use crate::engine::Drive;
 use crate::grace::{Grace, Sections};
 use crate::link::Pid;
@@ -29,16 +30,14 @@ pub(crate) struct OutboxShared {
     /// How many there are.
     pub(crate) outboxes: AtomicU32,
     pub(crate) stats: Arc<StatsTable>,
-    /// The server stops, or has stopped: nothing more is taken.
-    pub(crate) stopped: AtomicBool,
-    /// Every write, from its look at `stopped` and the roster to its end, is a section of this.
+    /// Every write, from its look at the roster to its end, is a section of this.
     pub(crate) grace: Arc<Grace>,
 }
 
 impl OutboxShared {
     /// From now on nothing more is taken, and what was taken stands in its stream. `false`: that was so before.
     pub(crate) fn close(&self) -> bool {
-        let first = !self.stopped.swap(true, Ordering::AcqRel);
+        let first = self.roster.close();
         self.grace.wait();
         first
     }
@@ -50,21 +49,19 @@ impl OutboxShared {
         Some(link)
     }
 
-    #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Acquire)
+        self.roster.is_closed()
     }
 
     /// Whether something may still be written on a link that was there when the roster had this version.
-    #[inline]
+    #[cold]
     fn allows(&self, link: usize, version: u64) -> Result<(), PushError> {
-        if self.is_stopped() {
-            return Err(PushError::Stopped);
+        match () {
+            () if self.roster.is_still(version) => Ok(()),
+            () if self.is_stopped() => Err(PushError::Stopped),
+            () if !self.roster.has(link as u32) => Err(PushError::UnknownPid),
+            () => Ok(()),
         }
-        if self.roster.version() != version && !self.roster.has(link as u32) {
-            return Err(PushError::UnknownPid);
-        }
-        Ok(())
     }
 }
 
@@ -106,19 +103,39 @@ struct Outgoing {
     version: u64,
     peers: Vec<Pid>,
     links: Vec<u32>,
-    /// By link; `None`: that peer is gone.
-    streams: Vec<Option<Lanes>>,
+    /// By link and lane, see [`place`]. `None`: nothing was written to it yet, or that peer is gone.
+    streams: Vec<Option<StreamWriter>>,
+    latest: Latest,
+    /// What is no longer than this stands in a ring.
+    short: usize,
 }
 
-/// A stream for each lane, made on first use.
-type Lanes = [Option<StreamWriter>; 2];
+/// The peer that was last looked for, and its link.
+struct Latest {
+    pid: Pid,
+    index: usize,
+    /// While the roster is still at this, all of this is so, and the server takes what is written. [`NEVER`]: look closer.
+    version: u64,
+}
+
+/// No roster's version.
+const NEVER: u64 = u64::MAX;
+
+/// Where the stream to a peer on a lane stands.
+#[inline(always)]
+fn place(index: usize, lane: Lane) -> usize {
+    index * LANES + lane as usize
+}
+
+const LANES: usize = 2;
 
 impl Sender {
     pub(crate) fn new(shared: Arc<OutboxShared>, drive: Drive) -> Sender {
         shared.outboxes.fetch_add(1, Ordering::Relaxed);
         let sections = Sections::new(shared.grace.clone());
         let (peers, links, streams) = (Vec::new(), Vec::new(), Vec::new());
-        let mut outgoing = Outgoing { shared, drive, version: 0, peers, links, streams };
+        let short = shared.max_envelope_bytes.min(MAX_RING_PAYLOAD as u64) as usize;
+        let mut outgoing = Outgoing { shared, drive, version: 0, peers, links, streams, latest: Latest::NOBODY, short };
         outgoing.read_roster();
         Sender { outgoing, sections, unflushed: 0 }
     }
@@ -135,18 +152,49 @@ impl Sender {
     }
 
     /// By what number the other functions know the peer.
-    #[inline]
+    #[inline(always)]
     pub fn index_of(&mut self, pid: Pid) -> Result<usize, PushError> {
-        let outgoing = &mut self.outgoing;
-        outgoing.follow_roster();
-        match outgoing.peers.binary_search(&pid) {
-            Ok(place) => Ok(outgoing.links[place] as usize),
-            Err(_) => Err(PushError::UnknownPid),
+        let Outgoing { shared, latest, .. } = &self.outgoing;
+        if latest.pid == pid && shared.roster.is_still(latest.version) {
+            return Ok(latest.index);
         }
+        self.outgoing.find(pid).ok_or(PushError::UnknownPid)
+    }
+
+    /// By what number the other functions know the peer, if there is room for an envelope of `length` bytes to it. `None`: look
+    /// closer, which says why.
+    #[inline(always)]
+    pub fn ready(&mut self, pid: Pid, lane: Lane, length: usize) -> Option<usize> {
+        let Outgoing { shared, streams, latest, short, .. } = &mut self.outgoing;
+        if latest.pid != pid || length > *short || !shared.roster.is_still(latest.version) {
+            return None;
+        }
+        let writer = streams.get_mut(place(latest.index, lane))?.as_mut()?;
+        writer.has_room_in_ring(length).then_some(latest.index)
+    }
+
+    /// Writes one short envelope to the stream of the peer at `index`, if nothing stands in its way. `false`: [`push`](Sender::push)
+    /// says what does.
+    #[inline(always)]
+    pub fn push_at_once(&mut self, index: usize, lane: Lane, id: i64, bytes: &[u8]) -> bool {
+        let Outgoing { shared, streams, latest, short, .. } = &mut self.outgoing;
+        if bytes.len() > *short {
+            return false;
+        }
+        let Some(Some(writer)) = streams.get_mut(place(index, lane)) else { return false };
+        let section = self.sections.begin_light();
+        if !shared.roster.is_still(latest.version) || writer.is_closed() {
+            return false;
+        }
+        let Ok(mut slot) = writer.claim(bytes.len()) else { return false };
+        slot.fill(bytes);
+        let signal = slot.commit(id);
+        drop(section);
+        self.written(index, bytes.len(), signal, true);
+        true
     }
 
     /// Writes one envelope to the stream of the peer at `index`. `alone`: others do not follow at once.
-    #[inline]
     pub fn push(&mut self, index: usize, lane: Lane, id: i64, body: &Body<'_>, alone: bool) -> Result<(), PushError> {
         self.check_length(body.len())?;
         let section = self.sections.begin();
@@ -177,7 +225,7 @@ impl Sender {
     /// what `write` has written.
     ///
     /// What `write` is given is left over from earlier envelopes to the same peer.
-    #[inline]
+    #[inline(always)]
     pub fn push_with(
         &mut self,
         index: usize,
@@ -186,43 +234,61 @@ impl Sender {
         length: usize,
         write: impl FnOnce(&mut [u8]),
     ) -> Result<(), (PushError, Vec<u8>)> {
-        if let Err(error) = self.check_length(length) {
-            return Err((error, encode(length, write)));
+        let Outgoing { shared, version, streams, latest, short, .. } = &mut self.outgoing;
+        if length <= *short
+            && let Some(Some(writer)) = streams.get_mut(place(index, lane))
+            && !writer.is_closed()
+            && let Ok(mut slot) = writer.claim(length)
+        {
+            write(slot.payload());
+            // The section begins after `write`, which may take as long as it likes: a section waits for nobody.
+            let section = self.sections.begin_light();
+            if !shared.roster.is_still(latest.version) {
+                section.strengthen();
+                if let Err(error) = shared.allows(index, *version) {
+                    return Err((error, slot.payload().to_vec()));
+                }
+            }
+            let signal = slot.commit(id);
+            drop(section);
+            self.written(index, length, signal, true);
+            return Ok(());
         }
-        let Outgoing { shared, drive, version, streams, .. } = &mut self.outgoing;
-        let writer = match opened(shared, drive, streams, index, lane) {
-            Ok(writer) => writer,
+        self.push_encoded(index, lane, id, length, write)
+    }
+
+    /// As [`push_with`](Sender::push_with), for what is long, or the first to a peer, or cannot be written.
+    #[cold]
+    #[inline(never)]
+    fn push_encoded(
+        &mut self,
+        index: usize,
+        lane: Lane,
+        id: i64,
+        length: usize,
+        write: impl FnOnce(&mut [u8]),
+    ) -> Result<(), (PushError, Vec<u8>)> {
+        let message = match self.check_length(length).and_then(|()| self.outgoing.writer(index, lane)) {
+            Ok(writer) if length > MAX_RING_PAYLOAD => match writer.buffer(length) {
+                Ok(mut buffer) => {
+                    write(&mut buffer);
+                    Bytes::from(buffer)
+                }
+                Err(Full) => return Err((PushError::Full, encode(length, write))),
+            },
+            Ok(_) => encode(length, write).into(),
             Err(error) => return Err((error, encode(length, write))),
         };
-        // The sections begin after `write`, which may take as long as it likes: they wait for nobody.
-        let signal = if length <= MAX_RING_PAYLOAD {
-            let Ok(mut slot) = writer.claim(length) else { return Err((PushError::Full, encode(length, write))) };
-            write(slot.payload());
-            let _section = self.sections.begin();
-            if let Err(error) = shared.allows(index, *version) {
-                return Err((error, slot.payload().to_vec()));
-            }
-            slot.commit(id)
-        } else {
-            let Ok(mut buffer) = writer.buffer(length) else { return Err((PushError::Full, encode(length, write))) };
-            write(&mut buffer);
-            let _section = self.sections.begin();
-            let message = Bytes::from(buffer);
-            let pushed = shared.allows(index, *version).and_then(|()| Ok(writer.push_reference(id, message.clone())?));
-            pushed.map_err(|error| (error, message.to_vec()))?
-        };
-        self.written(index, length, signal, true);
-        Ok(())
+        let body = Body::Owned(message.clone());
+        self.push(index, lane, id, &body, true).map_err(|error| (error, message.to_vec()))
     }
 
     /// Whether the peer at `index` has room for an envelope of `length` bytes.
-    #[inline]
     pub fn has_room(&mut self, index: usize, lane: Lane, length: usize) -> Result<bool, PushError> {
         self.check_length(length)?;
         Ok(self.outgoing.writer(index, lane)?.has_room(length))
     }
 
-    #[inline]
     fn check_length(&self, length: usize) -> Result<(), PushError> {
         if length as u64 > self.outgoing.shared.max_envelope_bytes { Err(PushError::TooLarge) } else { Ok(()) }
     }
@@ -237,15 +303,15 @@ impl Sender {
     pub fn unflushed_peers(&mut self) -> Vec<Pid> {
         let Outgoing { peers, links, streams, .. } = self.outgoing.follow_roster();
         let mut is_unflushed =
-            |link: u32| streams[link as usize].iter_mut().flatten().flatten().any(StreamWriter::is_unflushed);
+            |link: u32| lanes(streams, link as usize).iter_mut().flatten().any(StreamWriter::is_unflushed);
         peers.iter().zip(links).filter_map(|(pid, link)| is_unflushed(*link).then_some(*pid)).collect()
     }
 
     /// Asks the peers to acknowledge at once what they have not.
     pub fn hurry(&mut self) {
         let Outgoing { shared, drive, streams, .. } = &mut self.outgoing;
-        for (index, lanes) in streams.iter_mut().enumerate() {
-            if lanes.iter_mut().flatten().flatten().any(StreamWriter::is_unflushed) {
+        for (index, lanes) in streams.chunks_mut(LANES).enumerate() {
+            if lanes.iter_mut().flatten().any(StreamWriter::is_unflushed) {
                 let link = LinkKey { node: shared.node, link: index as u32 };
                 drive.mailbox().ready(Ready::Hurry(link));
             }
@@ -274,7 +340,7 @@ impl Sender {
     }
 
     /// What follows a write: the reader's signal, and the turn of an inline loop.
-    #[inline]
+    #[inline(always)]
     fn written(&mut self, index: usize, bytes: usize, signal: bool, alone: bool) {
         let Outgoing { shared, drive, .. } = &self.outgoing;
         if signal {
@@ -290,8 +356,21 @@ impl Sender {
     }
 }
 
+impl Latest {
+    const NOBODY: Latest = Latest { pid: 0, index: 0, version: NEVER };
+}
+
 impl Outgoing {
-    #[inline]
+    #[inline(never)]
+    fn find(&mut self, pid: Pid) -> Option<usize> {
+        let place = self.follow_roster().peers.binary_search(&pid).ok()?;
+        let index = self.links[place] as usize;
+        // Where sections need more than a light barrier, each write looks closer.
+        let version = if barrier::available() { self.version } else { NEVER };
+        self.latest = Latest { pid, index, version };
+        Some(index)
+    }
+
     fn follow_roster(&mut self) -> &mut Outgoing {
         if self.shared.roster.version() != self.version {
             self.read_roster();
@@ -304,44 +383,41 @@ impl Outgoing {
         self.version = self.shared.roster.version();
         let (members, links) = self.shared.roster.read();
         (self.peers, self.links) = members.into_iter().unzip();
-        self.streams.resize_with(links, || Some([None, None]));
-        for (link, lanes) in self.streams.iter_mut().enumerate() {
+        self.latest = Latest::NOBODY;
+        self.streams.resize_with(links * LANES, || None);
+        for link in 0..links {
             if !self.links.contains(&(link as u32)) {
-                *lanes = None;
+                lanes(&mut self.streams, link).fill_with(|| None);
             }
         }
     }
 
     /// The stream to write to, if the server runs and the peer is there.
-    #[inline(always)]
     fn writer(&mut self, index: usize, lane: Lane) -> Result<&mut StreamWriter, PushError> {
         self.shared.allows(index, self.version)?;
-        opened(&self.shared, &self.drive, &mut self.streams, index, lane)
+        let place = &mut self.streams[place(index, lane)];
+        if place.is_none() {
+            // It may have been there when its number was asked for.
+            if !self.links.contains(&(index as u32)) {
+                return Err(PushError::UnknownPid);
+            }
+            *place = Some(open(&self.shared, &self.drive, index, lane)?);
+        }
+        match place {
+            Some(writer) if !writer.is_closed() => Ok(writer),
+            _ if self.shared.is_stopped() || self.drive.is_stopped() => Err(PushError::Stopped),
+            _ => Err(PushError::UnknownPid),
+        }
     }
 
     fn writers(&mut self) -> impl Iterator<Item = &mut StreamWriter> {
-        self.streams.iter_mut().flatten().flatten().flatten()
+        self.streams.iter_mut().flatten()
     }
 }
 
-/// The stream to a peer, whether it may be written to or not.
-#[inline(always)]
-fn opened<'a>(
-    shared: &OutboxShared,
-    drive: &Drive,
-    streams: &'a mut [Option<Lanes>],
-    index: usize,
-    lane: Lane,
-) -> Result<&'a mut StreamWriter, PushError> {
-    let place = &mut streams[index].as_mut().ok_or(PushError::UnknownPid)?[lane as usize];
-    if place.is_none() {
-        *place = Some(open(shared, drive, index, lane)?);
-    }
-    match place {
-        Some(writer) if !writer.is_closed() => Ok(writer),
-        _ if shared.is_stopped() || drive.is_stopped() => Err(PushError::Stopped),
-        _ => Err(PushError::UnknownPid),
-    }
+/// The streams to a peer.
+fn lanes(streams: &mut [Option<StreamWriter>], link: usize) -> &mut [Option<StreamWriter>] {
+    &mut streams[link * LANES..][..LANES]
 }
 
 #[cold]
@@ -380,8 +456,8 @@ impl Drop for Outgoing {
     /// Closes all streams: what stands in them is still sent.
     fn drop(&mut self) {
         self.shared.outboxes.fetch_sub(1, Ordering::Relaxed);
-        for (index, lanes) in self.streams.iter_mut().enumerate() {
-            for writer in lanes.iter_mut().flatten().flatten() {
+        for (index, lanes) in self.streams.chunks_mut(LANES).enumerate() {
+            for writer in lanes.iter_mut().flatten() {
                 if writer.close() {
                     let link = LinkKey { node: self.shared.node, link: index as u32 };
                     self.drive.mailbox().ready(Ready::Link(link));

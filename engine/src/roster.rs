@@ -5,11 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::link::Pid;
 
-/// A server's peers, each with the number of its link.
+/// A server's peers, each with the number of its link, and whether it still takes anything for them.
 ///
 /// A number is never used again: a peer that was removed and is added again gets a new link.
 #[derive(Debug)]
 pub(crate) struct Roster {
+    /// One word for all that can take a peer away, so that one comparison says that nothing has: it grows with every change
+    /// of the peers, and has [`CLOSED`] once the server takes nothing more.
     version: AtomicU64,
     members: Mutex<Members>,
 }
@@ -30,10 +32,25 @@ impl Roster {
         Roster { version: AtomicU64::new(0), members: Mutex::new(Members { links, next_link }) }
     }
 
-    /// Changes with every change of the peers.
-    #[inline]
+    /// Changes with every change of the peers, but not when the roster is closed.
     pub(crate) fn version(&self) -> u64 {
-        self.version.load(Ordering::Acquire)
+        self.version.load(Ordering::Acquire) & !CLOSED
+    }
+
+    /// Whether nothing has changed since the peers were read with this version, and the roster is open.
+    #[inline(always)]
+    pub(crate) fn is_still(&self, version: u64) -> bool {
+        self.version.load(Ordering::Acquire) == version
+    }
+
+    /// From now on [`is_still`](Roster::is_still) says no. `false`: that was so before.
+    pub(crate) fn close(&self) -> bool {
+        self.version.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED == 0
+    }
+
+    /// Whether it was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.version.load(Ordering::Acquire) & CLOSED != 0
     }
 
     /// The peers by pid, and how many links there have been.
@@ -80,6 +97,9 @@ impl Roster {
     }
 }
 
+/// In a version: the server stops, or has stopped.
+const CLOSED: u64 = 1 << 63;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +113,20 @@ mod tests {
         assert_eq!((roster.remove(10), roster.remove(10)), (Some(0), None));
         assert!(roster.add(10, |link| assert_eq!(link, 3)));
         assert_eq!((roster.link_of(10), roster.link_of(11), roster.version()), (Some(3), None, 3));
+    }
+
+    #[test]
+    fn what_has_changed_or_is_closed_is_not_still() {
+        let roster = Roster::new([10, 20].into_iter());
+        let before = roster.version();
+        assert!(roster.is_still(before));
+        roster.remove(10);
+        assert!(!roster.is_still(before) && roster.is_still(roster.version()));
+        assert_eq!(
+            (roster.is_closed(), roster.close(), roster.close(), roster.is_closed()),
+            (false, true, false, true)
+        );
+        assert!(!roster.is_still(roster.version()), "nothing more is taken");
+        assert_eq!(roster.version(), before + 1, "its peers are the same");
     }
 }

@@ -1,4 +1,5 @@
-//! Runs the benchmarks of `benches/pure` under valgrind, and collects how many instructions each of them took.
+//! Runs the benchmarks of `benches/pure` under valgrind, and collects how many instructions each of them took; and those of whole
+//! messages.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -12,11 +13,15 @@ use std::process::Command;
 use serde::Deserialize;
 
 use crate::baseline::{Baseline, PROCESSOR};
+use crate::messages;
+use crate::structure::workloads::Workload;
 
 /// Counts the instructions of every benchmark.
 pub fn count() -> Result<Baseline, Box<dyn Error>> {
     let valgrind = version("valgrind")
         .map_err(|error| format!("valgrind counts the instructions, and does not run: {error}; see `ci/counts`"))?;
+    // First: the benchmarks build this program anew.
+    let whole = messages()?;
     let results = env::temp_dir().join(format!("cluster-instructions-{}", std::process::id()));
     let ran = run(&results);
     let counts = ran.and_then(|()| collect(&results));
@@ -24,10 +29,11 @@ pub fn count() -> Result<Baseline, Box<dyn Error>> {
         io::ErrorKind::NotFound => Ok(()),
         _ => Err(error),
     })?;
-    let counts = counts?;
+    let mut counts = counts?;
     if counts.is_empty() {
         return Err("not one benchmark was run".into());
     }
+    counts.extend(whole);
     Ok(Baseline {
         unit: "instructions".to_owned(),
         allowed_percent: 1.0,
@@ -39,6 +45,13 @@ pub fn count() -> Result<Baseline, Box<dyn Error>> {
         ]),
         counts,
     })
+}
+
+fn messages() -> Result<BTreeMap<String, f64>, Box<dyn Error>> {
+    let of = |workload: Workload| -> Result<_, Box<dyn Error>> {
+        Ok((format!("messages: {}, 1000 of 64", workload.name().replace('-', " ")), messages::count(workload)?.round()))
+    };
+    [Workload::BatchInPlace, Workload::BatchOwned].into_iter().map(of).collect()
 }
 
 fn run(results: &Path) -> Result<(), Box<dyn Error>> {

@@ -6,6 +6,7 @@
 mod baseline;
 mod history;
 mod instructions;
+mod messages;
 mod structure;
 
 use std::error::Error;
@@ -72,7 +73,7 @@ enum Layer {
     // First: the benchmarks of the other one build this program anew, in the place of the one that runs.
     /// System calls and allocations of fixed workloads.
     Structure,
-    /// Instructions of the pure code, by valgrind.
+    /// Instructions of the pure code, and of whole messages, by valgrind.
     Instructions,
 }
 

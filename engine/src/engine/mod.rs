@@ -7,7 +7,7 @@ mod tenancy;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use crate::driver::{
@@ -173,7 +173,6 @@ pub(crate) fn seat(
         numbers: AtomicU32::new(0),
         outboxes: AtomicU32::new(0),
         stats: stats.clone(),
-        stopped: AtomicBool::new(false),
         grace: Arc::default(),
     });
     let seed = Seed { node, local: Arc::new(local), peers, inbox, events: events.clone(), stats, berth };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::AtomicU32;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -148,7 +148,6 @@ impl Harness {
             max_envelope_bytes: self.limits.max_envelope_bytes,
             numbers: AtomicU32::new(0),
             outboxes: AtomicU32::new(0),
-            stopped: AtomicBool::new(false),
             grace: Arc::default(),
         });
         self.servers.push(Some(Server {

@@ -43,7 +43,7 @@ impl Consumer {
     /// The position up to which the producer has written, as of now.
     #[inline]
     pub fn written(&mut self) -> u64 {
-        self.written = self.shared.written.0.cursor.load(Ordering::Acquire);
+        self.written = self.shared.written.0.load(Ordering::Acquire);
         self.written
     }
 
@@ -97,7 +97,7 @@ impl Consumer {
     pub fn release(&mut self, to: u64) -> bool {
         self.assert_readable(to, self.written);
         self.released = to;
-        self.shared.released.0.cursor.store(to, Ordering::Release);
+        self.shared.released.0.store(to, Ordering::Release);
         if cfg!(debug_assertions) {
             self.shared.assert_invariant();
         }
@@ -157,7 +157,7 @@ impl Consumer {
     /// Whether the producer is gone. What [`written`](Consumer::written) says after a true is
     /// final.
     pub fn is_closed(&self) -> bool {
-        self.shared.written.0.closed.load(Ordering::Acquire)
+        self.shared.bells.0.producer_closed.load(Ordering::Acquire)
     }
 
     /// Closes this end: the producer is told that nobody reads. True: it waits for room and must be
@@ -165,7 +165,7 @@ impl Consumer {
     /// close first where the producer may sleep.
     #[must_use = "true means: the producer waits for room and must be signalled"]
     pub fn close(&mut self) -> bool {
-        self.shared.released.0.closed.store(true, Ordering::Release);
+        self.shared.bells.0.consumer_closed.store(true, Ordering::Release);
         self.shared.bells.0.room.ring()
     }
 
@@ -195,7 +195,7 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.shared.released.0.closed.store(true, Ordering::Release);
+        self.shared.bells.0.consumer_closed.store(true, Ordering::Release);
     }
 }
 

@@ -13,7 +13,8 @@ use crate::sync::Arc;
 #[repr(align(128))]
 pub(super) struct Memory {
     block: Block,
-    capacity: usize,
+    /// The capacity less one.
+    mask: usize,
     /// Stand in for the words of the block, so that loom sees each access to them.
     #[cfg(loom)]
     words: Box<[crate::sync::UnsafeCell<()>]>,
@@ -63,7 +64,7 @@ impl Memory {
         assert!(capacity.is_power_of_two());
         Memory {
             block: Block::new(capacity),
-            capacity,
+            mask: capacity - 1,
             #[cfg(loom)]
             words: (0..capacity / 8).map(|_| crate::sync::UnsafeCell::new(())).collect(),
         }
@@ -71,19 +72,19 @@ impl Memory {
 
     #[inline]
     pub(super) fn capacity(&self) -> usize {
-        self.capacity
+        self.mask + 1
     }
 
     /// Where the byte at `position` lives.
     #[inline]
     pub(super) fn offset(&self, position: u64) -> usize {
-        position as usize & (self.capacity - 1)
+        position as usize & self.mask
     }
 
     /// A pointer through which `len` bytes are about to be read.
     #[inline]
     pub(super) fn for_read(&self, offset: usize, len: usize) -> *const u8 {
-        debug_assert!(offset + len <= self.capacity);
+        debug_assert!(offset + len <= self.capacity());
         #[cfg(loom)]
         self.words[offset / 8..(offset + len).div_ceil(8)].iter().for_each(|w| w.with(|_| ()));
         self.block.start().as_ptr().wrapping_add(offset)
@@ -92,7 +93,7 @@ impl Memory {
     /// A pointer through which `len` bytes are about to be written.
     #[inline]
     pub(super) fn for_write(&self, offset: usize, len: usize) -> *mut u8 {
-        debug_assert!(offset + len <= self.capacity);
+        debug_assert!(offset + len <= self.capacity());
         #[cfg(loom)]
         self.words[offset / 8..(offset + len).div_ceil(8)].iter().for_each(|w| w.with_mut(|_| ()));
         self.block.start().as_ptr().wrapping_add(offset)

@@ -109,9 +109,14 @@ pub use producer::{Claim, Producer};
 pub fn ring(capacity_bytes: usize) -> (Producer, Consumer) {
     let capacity = capacity_bytes.max(MIN_CAPACITY).next_power_of_two();
     let shared = Arc::new(Shared {
-        written: Line(Side::new()),
-        released: Line(Side::new()),
-        bells: Line(Bells { data: Doorbell::new(), room: Doorbell::new() }),
+        written: Line(AtomicU64::new(0)),
+        released: Line(AtomicU64::new(0)),
+        bells: Line(Bells {
+            data: Doorbell::new(),
+            room: Doorbell::new(),
+            producer_closed: AtomicBool::new(false),
+            consumer_closed: AtomicBool::new(false),
+        }),
         marks: Marks::new(capacity),
         memory: Arc::new(Memory::new(capacity)),
     });
@@ -130,23 +135,19 @@ pub fn ring(capacity_bytes: usize) -> (Producer, Consumer) {
 /// A side's copy of the other's cursor may be old, and an old copy errs to the safe side: an old
 /// `released` shows less room than there is, an old `written` fewer bytes.
 struct Shared {
-    written: Line<Side>,
-    released: Line<Side>,
+    written: Line<AtomicU64>,
+    released: Line<AtomicU64>,
     bells: Line<Bells>,
     marks: Marks,
     memory: Arc<Memory>,
 }
 
-/// What one side tells the other: how far it has come, and that it has gone.
-struct Side {
-    cursor: AtomicU64,
-    closed: AtomicBool,
-}
-
-/// The two doorbells share a line, for both are mostly read.
+/// What is mostly read shares a line. A flag beside a cursor would be fetched anew after each move of that.
 struct Bells {
     data: Doorbell,
     room: Doorbell,
+    producer_closed: AtomicBool,
+    consumer_closed: AtomicBool,
 }
 
 /// Keeps what one side writes off the lines that the other side writes. 128 bytes, as processors
@@ -160,9 +161,9 @@ impl Shared {
     /// `written` is read between two reads of `released`: it cannot be less than the earlier one
     /// nor more than a ring ahead of the later one.
     fn assert_invariant(&self) {
-        let earlier = self.released.0.cursor.load(Ordering::Acquire);
-        let written = self.written.0.cursor.load(Ordering::Acquire);
-        let later = self.released.0.cursor.load(Ordering::Acquire);
+        let earlier = self.released.0.load(Ordering::Acquire);
+        let written = self.written.0.load(Ordering::Acquire);
+        let later = self.released.0.load(Ordering::Acquire);
         assert!(
             earlier <= written && written <= later + self.memory.capacity() as u64,
             "ring cursors out of order: {self:?}"
@@ -170,20 +171,14 @@ impl Shared {
     }
 }
 
-impl Side {
-    fn new() -> Side {
-        Side { cursor: AtomicU64::new(0), closed: AtomicBool::new(false) }
-    }
-}
-
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ring")
             .field("capacity", &self.memory.capacity())
-            .field("written", &self.written.0.cursor.load(Ordering::Acquire))
-            .field("released", &self.released.0.cursor.load(Ordering::Acquire))
-            .field("producer_closed", &self.written.0.closed.load(Ordering::Acquire))
-            .field("consumer_closed", &self.released.0.closed.load(Ordering::Acquire))
+            .field("written", &self.written.0.load(Ordering::Acquire))
+            .field("released", &self.released.0.load(Ordering::Acquire))
+            .field("producer_closed", &self.bells.0.producer_closed.load(Ordering::Acquire))
+            .field("consumer_closed", &self.bells.0.consumer_closed.load(Ordering::Acquire))
             .field("data", &self.bells.0.data)
             .field("room", &self.bells.0.room)
             .finish()

@@ -3,7 +3,8 @@
 use std::{
     fmt,
     ops::{Deref, DerefMut},
-    ptr, slice,
+    ptr::{self, NonNull},
+    slice,
 };
 
 use super::{MAX_RECORD, Memory, Shared};
@@ -31,6 +32,9 @@ pub struct Producer {
     limit: u64,
     /// A record that begins here or later is the first of its page, and gets a mark.
     unmarked: u64,
+    /// `min(limit, unmarked)`: a record that ends here or before has room, needs no mark, and does not pass the ring's end, which
+    /// is a page's end too. So one comparison does for nearly all.
+    plain: u64,
     closed: bool,
     /// A record that straddles the end of the ring is written here first. Words, for alignment.
     scratch: Vec<u64>,
@@ -52,22 +56,21 @@ impl Producer {
     ///
     /// # Panics
     /// If `len` is 0, not a multiple of 8, or more than [`MAX_RECORD`].
-    #[inline]
+    #[inline(always)]
     pub fn claim(&mut self, len: usize) -> Option<Claim<'_>> {
         assert!(len != 0 && len <= MAX_RECORD && len.is_multiple_of(8), "not a record length: {len}");
-        if !self.has_room(len) {
-            return None;
-        }
-        let offset = self.memory.offset(self.written);
-        let bytes =
-            if offset + len <= self.memory.capacity() { self.memory.for_write(offset, len) } else { self.scratch() };
+        let bytes = if self.is_plain(len) {
+            self.memory.for_write(self.memory.offset(self.written), len)
+        } else {
+            self.place(len)?.as_ptr()
+        };
         Some(Claim { producer: self, bytes, len })
     }
 
     /// Whether there is room for a record of `len` bytes. Looks at the consumer only if there seems to be none.
-    #[inline]
+    #[inline(always)]
     pub fn has_room(&mut self, len: usize) -> bool {
-        self.limit - self.written >= len as u64 || self.free() >= len
+        self.is_plain(len) || self.makes_room(len)
     }
 
     /// The position after the last record committed.
@@ -77,9 +80,10 @@ impl Producer {
 
     /// The position up to which the consumer has freed the ring, as of now.
     pub fn released(&mut self) -> u64 {
-        let released = self.shared.released.0.cursor.load(Ordering::Acquire);
+        let released = self.shared.released.0.load(Ordering::Acquire);
         if !self.closed {
             self.limit = released + self.memory.capacity() as u64;
+            self.plain = self.limit.min(self.unmarked);
         }
         released
     }
@@ -119,7 +123,7 @@ impl Producer {
 
     /// Whether the consumer is gone: what is written from now on, nobody reads.
     pub fn is_closed(&self) -> bool {
-        self.shared.released.0.closed.load(Ordering::Acquire)
+        self.shared.bells.0.consumer_closed.load(Ordering::Acquire)
     }
 
     /// Closes this end: nothing can be claimed any more, and [`written`](Producer::written) is
@@ -129,7 +133,8 @@ impl Producer {
     pub fn close(&mut self) -> bool {
         self.closed = true;
         self.limit = self.written;
-        self.shared.written.0.closed.store(true, Ordering::Release);
+        self.plain = self.limit.min(self.unmarked);
+        self.shared.bells.0.producer_closed.store(true, Ordering::Release);
         self.shared.bells.0.data.ring()
     }
 
@@ -137,15 +142,16 @@ impl Producer {
         let memory = shared.memory.clone();
         let limit = memory.capacity() as u64;
         let scratch = Vec::new();
-        Producer { shared, memory, written: 0, limit, unmarked: 0, closed: false, scratch }
+        Producer { shared, memory, written: 0, limit, unmarked: 0, plain: 0, closed: false, scratch }
     }
 
     /// Asserts the cursors' invariant, the shared one and this end's own.
     #[cfg(all(test, not(loom)))]
     pub(super) fn assert_invariant(&self) {
         self.shared.assert_invariant();
-        let released = self.shared.released.0.cursor.load(Ordering::Acquire);
+        let released = self.shared.released.0.load(Ordering::Acquire);
         assert!(self.written <= self.limit);
+        assert_eq!(self.plain, self.limit.min(self.unmarked));
         assert!(self.limit <= released + self.capacity() as u64 || self.closed);
     }
 
@@ -157,6 +163,40 @@ impl Producer {
     /// Whether there is something to wait for: room that may still come.
     fn lacks_room(&mut self, len: usize) -> bool {
         self.free() < len && !self.closed && !self.is_closed()
+    }
+
+    /// Whether a record of `len` bytes needs nothing but to be written.
+    #[inline(always)]
+    fn is_plain(&self, len: usize) -> bool {
+        self.written + len as u64 <= self.plain
+    }
+
+    #[inline(never)]
+    fn makes_room(&mut self, len: usize) -> bool {
+        self.limit - self.written >= len as u64 || self.free() >= len
+    }
+
+    /// Where a record of `len` bytes goes that is not a plain one, if there is room.
+    #[inline(never)]
+    fn place(&mut self, len: usize) -> Option<NonNull<u8>> {
+        if !self.makes_room(len) {
+            return None;
+        }
+        let offset = self.memory.offset(self.written);
+        let straddles = offset + len > self.memory.capacity();
+        NonNull::new(if straddles { self.scratch() } else { self.memory.for_write(offset, len) })
+    }
+
+    /// What a record of `len` bytes needs before it is published, if it is not a plain one.
+    #[inline(never)]
+    fn complete(&mut self, bytes: *const u8, len: usize) {
+        if self.memory.offset(self.written) + len > self.memory.capacity() {
+            self.copy_across(bytes, len);
+        }
+        if self.written >= self.unmarked {
+            self.unmarked = self.shared.marks.set(self.written);
+            self.plain = self.limit.min(self.unmarked);
+        }
     }
 
     /// The scratch buffer, as long as the longest record from its first use on.
@@ -186,20 +226,17 @@ impl Producer {
 impl Claim<'_> {
     /// Publishes the record. True: the consumer sleeps and must be signalled; of all commits since
     /// it went to sleep, exactly one answers so.
-    #[inline]
+    #[inline(always)]
     #[must_use = "true means: the consumer sleeps and must be signalled"]
     pub fn commit(self) -> bool {
         let Claim { producer, bytes, len } = self;
-        let start = producer.written;
-        if producer.memory.offset(start) + len > producer.memory.capacity() {
-            producer.copy_across(bytes, len);
+        if !producer.is_plain(len) {
+            producer.complete(bytes, len);
         }
-        if start >= producer.unmarked {
-            producer.unmarked = producer.shared.marks.set(start);
-        }
-        producer.written = start + len as u64;
-        producer.shared.written.0.cursor.store(producer.written, Ordering::Release);
-        producer.shared.bells.0.data.ring()
+        let shared = &*producer.shared;
+        producer.written += len as u64;
+        shared.written.0.store(producer.written, Ordering::Release);
+        shared.bells.0.data.ring()
     }
 }
 
@@ -224,7 +261,7 @@ impl DerefMut for Claim<'_> {
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        self.shared.written.0.closed.store(true, Ordering::Release);
+        self.shared.bells.0.producer_closed.store(true, Ordering::Release);
     }
 }
 

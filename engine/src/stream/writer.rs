@@ -26,9 +26,15 @@ pub(crate) struct Slot<'a> {
 
 impl Slot<'_> {
     /// Where the payload goes; what stands there is left over from earlier envelopes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn payload(&mut self) -> &mut [u8] {
         &mut self.claim[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + self.length]
+    }
+
+    /// Writes the payload, which has the length that was claimed.
+    #[inline(always)]
+    pub(crate) fn fill(&mut self, bytes: &[u8]) {
+        copy(bytes, self.payload());
     }
 
     /// Publishes the envelope. `true`: the reader waits and must be signalled.
@@ -52,11 +58,14 @@ impl Slot<'_> {
 pub struct StreamWriter {
     ring: Producer,
     shared: Arc<Shared>,
+    /// Those of `shared`, one step nearer.
+    counters: Arc<Counters>,
 }
 
 impl StreamWriter {
     pub(super) fn new(ring: Producer, shared: Arc<Shared>) -> StreamWriter {
-        StreamWriter { ring, shared }
+        let counters = shared.counters.clone();
+        StreamWriter { ring, shared, counters }
     }
 
     /// Writes one envelope. `Ok(true)`: the reader waits and must be signalled.
@@ -95,10 +104,10 @@ impl StreamWriter {
     }
 
     /// Room for an envelope of at most [`MAX_RING_PAYLOAD`] bytes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn claim(&mut self, length: usize) -> Result<Slot<'_>, Full> {
         let Some(claim) = self.ring.claim(frame_bytes(length)) else { return Err(Full) };
-        Ok(Slot { claim, length, counters: &self.shared.counters })
+        Ok(Slot { claim, length, counters: &self.counters })
     }
 
     /// A buffer for an envelope of more than [`MAX_RING_PAYLOAD`] bytes, if there is room for that.
@@ -127,12 +136,14 @@ impl StreamWriter {
     }
 
     /// Whether an envelope of `length` bytes would be taken now.
-    #[inline]
     pub fn has_room(&mut self, length: usize) -> bool {
-        if length <= MAX_RING_PAYLOAD {
-            return self.ring.has_room(frame_bytes(length));
-        }
-        self.has_room_by_reference(length)
+        if length <= MAX_RING_PAYLOAD { self.has_room_in_ring(length) } else { self.has_room_by_reference(length) }
+    }
+
+    /// Whether an envelope of at most [`MAX_RING_PAYLOAD`] bytes would be taken now.
+    #[inline(always)]
+    pub(crate) fn has_room_in_ring(&mut self, length: usize) -> bool {
+        self.ring.has_room(frame_bytes(length))
     }
 
     fn has_room_by_reference(&mut self, length: usize) -> bool {
@@ -181,5 +192,41 @@ impl StreamWriter {
     /// Messages and bytes written so far.
     pub fn counters(&self) -> Arc<Counters> {
         self.shared.counters.clone()
+    }
+}
+
+/// Copies bytes to where as many have room; without a call, if they are few.
+#[inline(always)]
+fn copy(from: &[u8], to: &mut [u8]) {
+    // The two ends overlap where there are fewer than twice so many.
+    fn ends<const N: usize>(from: &[u8], to: &mut [u8]) -> Option<()> {
+        let (first, last) = (*from.first_chunk::<N>()?, *from.last_chunk::<N>()?);
+        *to.first_chunk_mut()? = first;
+        *to.last_chunk_mut()? = last;
+        Some(())
+    }
+    let copied = match from.len() {
+        32..=64 => ends::<32>(from, to),
+        16..32 => ends::<16>(from, to),
+        8..16 => ends::<8>(from, to),
+        _ => None,
+    };
+    if copied.is_none() {
+        to.copy_from_slice(from);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::copy;
+
+    #[test]
+    fn every_length_is_copied_whole() {
+        for length in 0..200 {
+            let bytes: Vec<u8> = (0..length).collect();
+            let mut copied = vec![255; bytes.len()];
+            copy(&bytes, &mut copied);
+            assert_eq!(copied, bytes);
+        }
     }
 }

@@ -39,6 +39,15 @@ impl FrameHeader {
     }
 }
 
+impl FrameHeader {
+    /// The message id and the length of the payload; `None` with flags that version 1 does not have.
+    #[inline(always)]
+    pub(crate) fn read(bytes: &[u8; FRAME_HEADER_BYTES]) -> Option<(i64, usize)> {
+        let header: FrameHeader = zerocopy::transmute!(*bytes);
+        (header.flags.get() == 0).then(|| (header.id.get(), header.length.get() as usize))
+    }
+}
+
 /// `length` rounded up to the next multiple of 8.
 #[inline]
 pub const fn padded(length: usize) -> usize {
