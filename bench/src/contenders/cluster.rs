@@ -13,8 +13,8 @@ use std::thread;
 use std::time::Duration;
 
 use cluster::{
-    BROADCAST, Builder, Checksum, Config, Engine, Envelope, Handle, Idle, Inbox, Neighbours, Node, Outbox, RecvTimeoutError,
-    SendError, Server, Split, Unavailable,
+    BROADCAST, Builder, Checksum, Config, Engine, Envelope, Handle, Idle, Inbox, Neighbours, Node, Outbox,
+    RecvTimeoutError, SendError, Server, Split, Unavailable,
 };
 
 use super::Outcome;
