@@ -591,10 +591,17 @@ impl Link {
     }
 
     /// The peer is there: tells so, once in a session.
+    #[inline]
     fn announce(&mut self) {
+        if !std::mem::replace(&mut self.announced, true) {
+            self.announce_now();
+        }
+    }
+
+    #[cold]
+    fn announce_now(&mut self) {
         self.prove();
-        let Some(incarnation) = self.incarnation.filter(|_| !self.announced) else { return };
-        self.announced = true;
+        let Some(incarnation) = self.incarnation else { return };
         if self.told.replace(incarnation).is_some_and(|told| told != incarnation) {
             self.notices.push(Notice::Restarted { incarnation });
         }
