@@ -51,8 +51,10 @@ pub struct Dock<D: Driver> {
     ends: Slab<End>,
     /// What has completed without a letter.
     done: VecDeque<Completion>,
-    /// Ends that are closed, and whose numbers can be given away once the shard was told.
+    /// Ends that are closed, and of which the shard is to be told.
     closed: Vec<SocketId>,
+    /// Ends of which it was told by the last look: their numbers can be given away from the next one on.
+    gone: Vec<SocketId>,
 }
 
 impl<D: Driver> Dock<D> {
@@ -71,6 +73,7 @@ impl<D: Driver> Dock<D> {
             ends: Slab::new(),
             done: VecDeque::new(),
             closed: Vec::new(),
+            gone: Vec::new(),
         }
     }
 
@@ -243,7 +246,8 @@ impl<D: Driver> Driver for Dock<D> {
         if !is_in_memory(socket) {
             return self.inner.send_now(inside(socket), batch);
         }
-        let Some(end) = self.ends.get_mut(slot(socket)) else { return Ok(0) };
+        let open = self.ends.get_mut(slot(socket)).filter(|end| !end.closing);
+        let end = open.ok_or(io::ErrorKind::NotConnected)?;
         let peer = end.peer;
         end.transfer(batch, 0, &self.pool, |news| post(&self.exchange, peer, news)).map(|(bytes, _)| bytes)
     }
@@ -280,12 +284,15 @@ impl<D: Driver> Driver for Dock<D> {
     }
 
     fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<()> {
+        for socket in self.gone.drain(..) {
+            self.ends.remove(slot(socket));
+        }
         let before = completions.len();
         let result = self.inner.reap(completions);
         completions.range_mut(before..).for_each(rename);
         completions.append(&mut self.done);
         for socket in self.closed.drain(..) {
-            self.ends.remove(slot(socket));
+            self.gone.push(socket);
             completions.push_back(Completion::Closed { socket });
         }
         for _ in 0..LETTERS {

@@ -357,10 +357,23 @@ fn letters_to_an_end_that_is_gone_find_nobody() {
     docks[1].send_now(far, &batch(&[vec![1; 8]])).unwrap();
     docks[0].close(near);
     assert!(matches!(one(&mut docks[0]), Completion::Closed { .. }));
+    nothing(&mut docks[0]);
     let again = docks[0].connect(address(1), true).unwrap();
     assert_eq!(again, near);
     docks[1].send_now(far, &batch(&[vec![2; 8]])).unwrap();
     nothing(&mut docks[0]);
+}
+
+/// A shard that works through what a look has brought may dial before it has come to the end of another connection.
+#[test]
+fn a_number_is_not_given_away_before_the_shard_knows_that_its_end_is_gone() {
+    let mut docks = docks(2);
+    let [near, _] = connect(&mut docks);
+    docks[0].close(near);
+    assert!(matches!(one(&mut docks[0]), Completion::Closed { socket } if socket == near));
+    assert_ne!(docks[0].connect(address(1), true).unwrap(), near);
+    nothing(&mut docks[0]);
+    assert_eq!(docks[0].connect(address(1), true).unwrap(), near);
 }
 
 #[test]
