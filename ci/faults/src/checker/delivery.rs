@@ -3,7 +3,7 @@
 //! What a receiver's run acknowledged is not sent again. So if that run died, what had been accepted until then may have
 //! died with it, and nothing else may; nor may it if it cannot have arrived, or must have been read. If the sender's run
 //! died, what it had not sent died with it: a tail. What may be given up (stale, best effort, or with a removed peer) may be
-//! missing; whether it was counted, [`missing`](super::missing) decides.
+//! missing; whether it was counted, `missing` decides.
 
 use cluster::Pid;
 
