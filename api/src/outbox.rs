@@ -25,7 +25,9 @@ const IDS: i64 = 1024;
 /// What an outbox has taken is delivered once, in order, as long as the recipient and this server live, across any
 /// number of disconnects; also to a recipient that is not there yet.
 ///
-/// A clone is an outbox of its own, for another thread. Order holds within an outbox, for each recipient and lane.
+/// A clone is an outbox of its own, for another thread. Order holds within an outbox, for each recipient and lane. A clone for
+/// each request is fine: an outbox that is dropped leaves its memory, and what is still to be sent from there, to the next
+/// clone (up to eight wait for one).
 ///
 /// An inline server sends when its loop turns: in `recv`, `drain`, [`Handle::poll`](crate::Handle::poll), a `send` that
 /// waits for room, a [`flush`](Outbox::flush), and after every 128 KiB.

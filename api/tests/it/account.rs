@@ -57,6 +57,26 @@ fn flush_names_who_has_not_acknowledged() {
 }
 
 #[test]
+fn flush_asks_for_nothing_that_an_outbox_before_it_has_sent() {
+    let mut cluster = Cluster::fixed([1, 2, 3]);
+    let [mut one, mut two] = cluster.start_each([1, 2]);
+    send(&mut one.outbox().clone(), Envelope::to(3).body("for somebody who is not there"));
+    // Its streams may be those of the clone before it.
+    let mut clone = one.outbox().clone();
+    clone.flush(Duration::ZERO).unwrap();
+    send(&mut clone, Envelope::to(2).id(7));
+    clone.flush(PATIENCE).unwrap();
+    assert_eq!(receive(two.inbox()).msg_id, 7);
+    send(&mut clone, Envelope::to(3).body("another"));
+    assert_eq!(clone.flush(Duration::ZERO).unwrap_err(), FlushError::Timeout { pids: vec![3] });
+    // Nothing is forgotten for being inherited.
+    let mut three = cluster.start(3);
+    clone.flush(PATIENCE).unwrap();
+    assert_eq!(receive(three.inbox()).msg, "for somebody who is not there");
+    assert_eq!(receive(three.inbox()).msg, "another");
+}
+
+#[test]
 fn flush_works_inline() {
     let idle = Idle { spin_us: 0, yield_us: 0, park: true };
     let mut cluster = Cluster::new([1, 2]);

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use cluster::{Config, Envelope, Inbox, SendError, Server};
+use cluster::{Config, Envelope, Event, Inbox, SendError, Server};
 
 use crate::support::{Cluster, PATIENCE, Rng, assert_same, message, receive, send};
 
@@ -62,6 +62,27 @@ fn exchange(test: &str, count: i64, size: impl Fn(&mut Rng) -> usize + Send + Cl
     }
     sender.join().unwrap();
     assert!(two.inbox().try_recv().is_err());
+}
+
+#[test]
+fn a_clone_for_each_envelope_to_a_reader_that_does_not_read() {
+    let [mut one, mut two] = tiny().start_each([1, 2]);
+    let (mut taken, mut full) = (0, 0);
+    while full < 1000 {
+        match one.outbox().clone().try_send(Envelope::to(2).id(taken).body(vec![7; 1000])) {
+            Ok(()) => taken += 1,
+            Err(SendError::Full { .. }) => full += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let room = 2 * (Config::MIN_INBOX_BYTES + Config::MIN_OUTBOX_BYTES) as i64;
+    assert!(taken * 1000 < room, "{taken} envelopes of 1000 bytes, as if each clone had a window of its own");
+    for id in 0..taken {
+        assert_eq!(receive(two.inbox()).msg_id, id);
+    }
+    while let Some(event) = one.events().try_next() {
+        assert!(!matches!(event, Event::Down { .. }), "a slow reader is no reason to disconnect: {event:?}");
+    }
 }
 
 #[test]

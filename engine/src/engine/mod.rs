@@ -6,10 +6,11 @@ mod tenancy;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use crate::barrier;
 use crate::driver::{
     Berth, ChunkPool, Dock, Driver, Exchange, Listener, Unavailable, Uring, WINDOW_BYTES, raise_descriptor_limit,
 };
@@ -83,6 +84,9 @@ impl Engine {
     /// Starts an engine.
     pub fn start(threading: Threading, idle: IdleStrategy) -> Result<Arc<Engine>, Unavailable> {
         raise_descriptor_limit();
+        // Registers the process with the kernel, before the loops begin: with a second thread it would wait for a grace period
+        // of RCU, which is a second at times on a busy machine.
+        let _ = barrier::available();
         let clock = Clock::start();
         let mut loops = Vec::new();
         let count = match threading {
@@ -174,6 +178,7 @@ pub(crate) fn seat(
         outboxes: AtomicU32::new(0),
         stats: stats.clone(),
         grace: Arc::default(),
+        spares: Mutex::default(),
     });
     let seed = Seed { node, local: Arc::new(local), peers, inbox, events: events.clone(), stats, berth };
     drive.mailbox().command(Command::Start { seed: Box::new(seed), listener });

@@ -1,8 +1,8 @@
 //! The harness: servers' ends, and the letters between them.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -149,6 +149,7 @@ impl Harness {
             numbers: AtomicU32::new(0),
             outboxes: AtomicU32::new(0),
             grace: Arc::default(),
+            spares: Mutex::default(),
         });
         self.servers.push(Some(Server {
             pid,

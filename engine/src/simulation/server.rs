@@ -120,6 +120,9 @@ impl Server {
             index += 1;
             index == 1 || outbox.quota > 0 || random.one_in(2)
         });
+        if random.one_in(2) {
+            self.senders[0].sender.end_spares();
+        }
     }
 
     /// One more envelope for everybody.

@@ -60,12 +60,19 @@ pub struct StreamWriter {
     shared: Arc<Shared>,
     /// Those of `shared`, one step nearer.
     counters: Arc<Counters>,
+    /// What stood before this in the ring is somebody else's, who is gone.
+    inherited: u64,
 }
 
 impl StreamWriter {
     pub(super) fn new(ring: Producer, shared: Arc<Shared>) -> StreamWriter {
         let counters = shared.counters.clone();
-        StreamWriter { ring, shared, counters }
+        StreamWriter { ring, shared, counters, inherited: 0 }
+    }
+
+    /// From now on somebody else writes, who does not ask for what was written before.
+    pub fn hand_over(&mut self) {
+        self.inherited = self.ring.written();
     }
 
     /// Writes one envelope. `Ok(true)`: the reader waits and must be signalled.
@@ -166,9 +173,9 @@ impl StreamWriter {
         self.ring.released() == self.ring.written() && self.shared.referenced_bytes.load(Ordering::Acquire) == 0
     }
 
-    /// Whether there is something that a peer has yet to acknowledge.
+    /// Whether there is something of its writer's that a peer has yet to acknowledge.
     pub fn is_unflushed(&mut self) -> bool {
-        !self.is_closed() && !self.is_flushed()
+        self.ring.written() > self.inherited && !self.is_closed() && !self.is_flushed()
     }
 
     /// Registers `waker` to be woken when everything may be acknowledged. `false`: it is already.

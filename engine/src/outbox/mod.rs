@@ -1,69 +1,26 @@
 //! The outbox: it encodes envelopes straight into the streams to their recipients.
 
+mod outgoing;
+mod shared;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Waker;
 
 use bytes::Bytes;
 
-use crate::barrier;
 use crate::engine::Drive;
-use crate::grace::{Grace, Sections};
+use crate::grace::Sections;
 use crate::link::Pid;
 use crate::payload::Body;
-use crate::roster::Roster;
-use crate::shard::{Command, LinkKey, Ready};
-use crate::stats::StatsTable;
-use crate::stream::{self, Full, Lane, MAX_RING_PAYLOAD, Perish, StreamWriter};
-use crate::wire::{FRAME_HEADER_BYTES, MAX_STREAMS};
+use crate::shard::{LinkKey, Ready};
+use crate::stream::{Full, Lane, MAX_RING_PAYLOAD, Perish, StreamWriter};
+use crate::wire::FRAME_HEADER_BYTES;
+
+use outgoing::{LANES, Outgoing, place};
+pub(crate) use shared::OutboxShared;
 
 /// An inline server sends by itself once so much was written since its loop last turned.
 const INLINE_BYTES: usize = 128 * 1024;
-
-/// What all outboxes of a server share.
-pub(crate) struct OutboxShared {
-    pub(crate) node: u32,
-    pub(crate) roster: Roster,
-    pub(crate) ring_bytes: usize,
-    pub(crate) max_envelope_bytes: u64,
-    pub(crate) numbers: AtomicU32,
-    /// How many there are.
-    pub(crate) outboxes: AtomicU32,
-    pub(crate) stats: Arc<StatsTable>,
-    /// Every write, from its look at the roster to its end, is a section of this.
-    pub(crate) grace: Arc<Grace>,
-}
-
-impl OutboxShared {
-    /// From now on nothing more is taken, and what was taken stands in its stream. `false`: that was so before.
-    pub(crate) fn close(&self) -> bool {
-        let first = self.roster.close();
-        self.grace.wait();
-        first
-    }
-
-    /// From now on nothing more is taken for this peer, and what was taken stands in its stream. Returns its link.
-    pub(crate) fn remove_peer(&self, pid: Pid) -> Option<u32> {
-        let link = self.roster.remove(pid)?;
-        self.grace.wait();
-        Some(link)
-    }
-
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.roster.is_closed()
-    }
-
-    /// Whether something may still be written on a link that was there when the roster had this version.
-    #[cold]
-    fn allows(&self, link: usize, version: u64) -> Result<(), PushError> {
-        match () {
-            () if self.roster.is_still(version) => Ok(()),
-            () if self.is_stopped() => Err(PushError::Stopped),
-            () if !self.roster.has(link as u32) => Err(PushError::UnknownPid),
-            () => Ok(()),
-        }
-    }
-}
 
 /// Why one recipient does not get an envelope now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +44,7 @@ impl From<Full> for PushError {
     }
 }
 
-/// One outbox. A clone has streams of its own; order holds within each.
+/// One outbox. A clone has streams of its own, be they those of one that is gone; order holds within each.
 pub struct Sender {
     outgoing: Outgoing,
     sections: Sections,
@@ -95,49 +52,10 @@ pub struct Sender {
     unflushed: usize,
 }
 
-/// An outbox's streams.
-struct Outgoing {
-    shared: Arc<OutboxShared>,
-    drive: Drive,
-    /// The roster as of `version`: the peers' pids, ascending, and their links.
-    version: u64,
-    peers: Vec<Pid>,
-    links: Vec<u32>,
-    /// By link and lane, see [`place`]. `None`: nothing was written to it yet, or that peer is gone.
-    streams: Vec<Option<StreamWriter>>,
-    latest: Latest,
-    /// What is no longer than this stands in a ring.
-    short: usize,
-}
-
-/// The peer that was last looked for, and its link.
-struct Latest {
-    pid: Pid,
-    index: usize,
-    /// While the roster is still at this, all of this is so, and the server takes what is written. [`NEVER`]: look closer.
-    version: u64,
-}
-
-/// No roster's version.
-const NEVER: u64 = u64::MAX;
-
-/// Where the stream to a peer on a lane stands.
-#[inline(always)]
-fn place(index: usize, lane: Lane) -> usize {
-    index * LANES + lane as usize
-}
-
-const LANES: usize = 2;
-
 impl Sender {
     pub(crate) fn new(shared: Arc<OutboxShared>, drive: Drive) -> Sender {
-        shared.outboxes.fetch_add(1, Ordering::Relaxed);
         let sections = Sections::new(shared.grace.clone());
-        let (peers, links, streams) = (Vec::new(), Vec::new(), Vec::new());
-        let short = shared.max_envelope_bytes.min(MAX_RING_PAYLOAD as u64) as usize;
-        let mut outgoing = Outgoing { shared, drive, version: 0, peers, links, streams, latest: Latest::NOBODY, short };
-        outgoing.read_roster();
-        Sender { outgoing, sections, unflushed: 0 }
+        Sender { outgoing: Outgoing::new(shared, drive), sections, unflushed: 0 }
     }
 
     /// The peers' pids, ascending.
@@ -302,8 +220,10 @@ impl Sender {
     /// The peers that have not acknowledged everything this outbox wrote to them. Those that are gone do not count.
     pub fn unflushed_peers(&mut self) -> Vec<Pid> {
         let Outgoing { peers, links, streams, .. } = self.outgoing.follow_roster();
-        let mut is_unflushed =
-            |link: u32| lanes(streams, link as usize).iter_mut().flatten().any(StreamWriter::is_unflushed);
+        let mut is_unflushed = |link: u32| {
+            let lanes = &mut streams[place(link as usize, Lane::Normal)..][..LANES];
+            lanes.iter_mut().flatten().any(StreamWriter::is_unflushed)
+        };
         peers.iter().zip(links).filter_map(|(pid, link)| is_unflushed(*link).then_some(*pid)).collect()
     }
 
@@ -327,6 +247,13 @@ impl Sender {
             }
         }
         waits
+    }
+
+    /// Ends the streams that were left to clones to come.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn end_spares(&self) {
+        let Outgoing { shared, drive, .. } = &self.outgoing;
+        shared.take_spares().into_iter().for_each(|streams| outgoing::end(streams, shared, drive));
     }
 
     /// Whether the server has stopped.
@@ -356,70 +283,6 @@ impl Sender {
     }
 }
 
-impl Latest {
-    const NOBODY: Latest = Latest { pid: 0, index: 0, version: NEVER };
-}
-
-impl Outgoing {
-    #[inline(never)]
-    fn find(&mut self, pid: Pid) -> Option<usize> {
-        let place = self.follow_roster().peers.binary_search(&pid).ok()?;
-        let index = self.links[place] as usize;
-        // Where sections need more than a light barrier, each write looks closer.
-        let version = if barrier::available() { self.version } else { NEVER };
-        self.latest = Latest { pid, index, version };
-        Some(index)
-    }
-
-    fn follow_roster(&mut self) -> &mut Outgoing {
-        if self.shared.roster.version() != self.version {
-            self.read_roster();
-        }
-        self
-    }
-
-    #[cold]
-    fn read_roster(&mut self) {
-        self.version = self.shared.roster.version();
-        let (members, links) = self.shared.roster.read();
-        (self.peers, self.links) = members.into_iter().unzip();
-        self.latest = Latest::NOBODY;
-        self.streams.resize_with(links * LANES, || None);
-        for link in 0..links {
-            if !self.links.contains(&(link as u32)) {
-                lanes(&mut self.streams, link).fill_with(|| None);
-            }
-        }
-    }
-
-    /// The stream to write to, if the server runs and the peer is there.
-    fn writer(&mut self, index: usize, lane: Lane) -> Result<&mut StreamWriter, PushError> {
-        self.shared.allows(index, self.version)?;
-        let place = &mut self.streams[place(index, lane)];
-        if place.is_none() {
-            // It may have been there when its number was asked for.
-            if !self.links.contains(&(index as u32)) {
-                return Err(PushError::UnknownPid);
-            }
-            *place = Some(open(&self.shared, &self.drive, index, lane)?);
-        }
-        match place {
-            Some(writer) if !writer.is_closed() => Ok(writer),
-            _ if self.shared.is_stopped() || self.drive.is_stopped() => Err(PushError::Stopped),
-            _ => Err(PushError::UnknownPid),
-        }
-    }
-
-    fn writers(&mut self) -> impl Iterator<Item = &mut StreamWriter> {
-        self.streams.iter_mut().flatten()
-    }
-}
-
-/// The streams to a peer.
-fn lanes(streams: &mut [Option<StreamWriter>], link: usize) -> &mut [Option<StreamWriter>] {
-    &mut streams[link * LANES..][..LANES]
-}
-
 #[cold]
 fn encode(length: usize, write: impl FnOnce(&mut [u8])) -> Vec<u8> {
     let mut buffer = vec![0; length];
@@ -427,42 +290,9 @@ fn encode(length: usize, write: impl FnOnce(&mut [u8])) -> Vec<u8> {
     buffer
 }
 
-#[cold]
-fn open(shared: &OutboxShared, drive: &Drive, index: usize, lane: Lane) -> Result<StreamWriter, PushError> {
-    if drive.is_stopped() {
-        return Err(PushError::Stopped);
-    }
-    if shared.outboxes.load(Ordering::Relaxed) as usize > MAX_STREAMS / 4 {
-        return Err(PushError::TooManyOutboxes);
-    }
-    // Another number for each, so that a peer that was removed and is added again takes none for an old one.
-    let id = stream::stream_id(shared.numbers.fetch_add(1, Ordering::Relaxed), lane);
-    let references = (shared.ring_bytes as u64).max(stream::LEAST_REFERENCE_BYTES);
-    let (writer, reader) = stream::stream(id, shared.ring_bytes, references);
-    shared.stats.sends(index, writer.counters());
-    let link = LinkKey { node: shared.node, link: index as u32 };
-    drive.mailbox().command(Command::Open { link, stream: Box::new(reader) });
-    Ok(writer)
-}
-
 impl Clone for Sender {
     /// An outbox with streams of its own.
     fn clone(&self) -> Sender {
         Sender::new(self.outgoing.shared.clone(), self.outgoing.drive.clone())
-    }
-}
-
-impl Drop for Outgoing {
-    /// Closes all streams: what stands in them is still sent.
-    fn drop(&mut self) {
-        self.shared.outboxes.fetch_sub(1, Ordering::Relaxed);
-        for (index, lanes) in self.streams.chunks_mut(LANES).enumerate() {
-            for writer in lanes.iter_mut().flatten() {
-                if writer.close() {
-                    let link = LinkKey { node: self.shared.node, link: index as u32 };
-                    self.drive.mailbox().ready(Ready::Link(link));
-                }
-            }
-        }
     }
 }

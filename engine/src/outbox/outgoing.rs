@@ -1,0 +1,162 @@
+//! An outbox's streams.
+
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::PushError;
+use super::shared::{OutboxShared, Streams};
+use crate::barrier;
+use crate::engine::Drive;
+use crate::link::Pid;
+use crate::shard::{Command, LinkKey, Ready};
+use crate::stream::{self, Lane, MAX_RING_PAYLOAD, StreamWriter};
+use crate::wire::MAX_STREAMS;
+
+/// An outbox's streams.
+pub(super) struct Outgoing {
+    pub(super) shared: Arc<OutboxShared>,
+    pub(super) drive: Drive,
+    /// The roster as of `version`: the peers' pids, ascending, and their links.
+    pub(super) version: u64,
+    pub(super) peers: Vec<Pid>,
+    pub(super) links: Vec<u32>,
+    pub(super) streams: Streams,
+    pub(super) latest: Latest,
+    /// What is no longer than this stands in a ring.
+    pub(super) short: usize,
+}
+
+/// The peer that was last looked for, and its link.
+pub(super) struct Latest {
+    pub(super) pid: Pid,
+    pub(super) index: usize,
+    /// While the roster is still at this, all of this is so, and the server takes what is written. [`NEVER`]: look closer.
+    pub(super) version: u64,
+}
+
+/// No roster's version.
+const NEVER: u64 = u64::MAX;
+
+/// Where the stream to a peer on a lane stands.
+#[inline(always)]
+pub(super) fn place(index: usize, lane: Lane) -> usize {
+    index * LANES + lane as usize
+}
+
+pub(super) const LANES: usize = 2;
+
+impl Latest {
+    const NOBODY: Latest = Latest { pid: 0, index: 0, version: NEVER };
+}
+
+impl Outgoing {
+    pub(super) fn new(shared: Arc<OutboxShared>, drive: Drive) -> Outgoing {
+        shared.outboxes.fetch_add(1, Ordering::Relaxed);
+        let mut streams = shared.take_streams();
+        streams.iter_mut().flatten().for_each(StreamWriter::hand_over);
+        let (peers, links) = (Vec::new(), Vec::new());
+        let short = shared.max_envelope_bytes.min(MAX_RING_PAYLOAD as u64) as usize;
+        let mut outgoing = Outgoing { shared, drive, version: 0, peers, links, streams, latest: Latest::NOBODY, short };
+        outgoing.read_roster();
+        outgoing
+    }
+
+    #[inline(never)]
+    pub(super) fn find(&mut self, pid: Pid) -> Option<usize> {
+        let place = self.follow_roster().peers.binary_search(&pid).ok()?;
+        let index = self.links[place] as usize;
+        // Where sections need more than a light barrier, each write looks closer.
+        let version = if barrier::available() { self.version } else { NEVER };
+        self.latest = Latest { pid, index, version };
+        Some(index)
+    }
+
+    pub(super) fn follow_roster(&mut self) -> &mut Outgoing {
+        if self.shared.roster.version() != self.version {
+            self.read_roster();
+        }
+        self
+    }
+
+    #[cold]
+    fn read_roster(&mut self) {
+        self.version = self.shared.roster.version();
+        let (members, links) = self.shared.roster.read();
+        (self.peers, self.links) = members.into_iter().unzip();
+        self.latest = Latest::NOBODY;
+        self.streams.resize_with(links * LANES, || None);
+        for link in 0..links {
+            if !self.links.contains(&(link as u32)) {
+                forget(&mut self.streams, link);
+            }
+        }
+    }
+
+    /// The stream to write to, if the server runs and the peer is there.
+    pub(super) fn writer(&mut self, index: usize, lane: Lane) -> Result<&mut StreamWriter, PushError> {
+        self.shared.allows(index, self.version)?;
+        let place = &mut self.streams[place(index, lane)];
+        if place.is_none() {
+            // It may have been there when its number was asked for.
+            if !self.links.contains(&(index as u32)) {
+                return Err(PushError::UnknownPid);
+            }
+            *place = Some(open(&self.shared, &self.drive, index, lane)?);
+        }
+        match place {
+            Some(writer) if !writer.is_closed() => Ok(writer),
+            _ if self.shared.is_stopped() || self.drive.is_stopped() => Err(PushError::Stopped),
+            _ => Err(PushError::UnknownPid),
+        }
+    }
+
+    pub(super) fn writers(&mut self) -> impl Iterator<Item = &mut StreamWriter> {
+        self.streams.iter_mut().flatten()
+    }
+}
+
+/// The peer behind a link is gone.
+pub(super) fn forget(streams: &mut Streams, link: usize) {
+    streams.iter_mut().skip(link * LANES).take(LANES).for_each(|stream| *stream = None);
+}
+
+/// Ends streams: what stands in them is still sent.
+pub(super) fn end(streams: Streams, shared: &OutboxShared, drive: &Drive) {
+    for (place, mut writer) in streams.into_iter().enumerate().filter_map(|(place, writer)| Some((place, writer?))) {
+        if writer.close() {
+            let link = LinkKey { node: shared.node, link: (place / LANES) as u32 };
+            drive.mailbox().ready(Ready::Link(link));
+        }
+    }
+}
+
+#[cold]
+fn open(shared: &OutboxShared, drive: &Drive, index: usize, lane: Lane) -> Result<StreamWriter, PushError> {
+    if drive.is_stopped() {
+        return Err(PushError::Stopped);
+    }
+    if shared.outboxes.load(Ordering::Relaxed) as usize > MAX_STREAMS / 4 {
+        return Err(PushError::TooManyOutboxes);
+    }
+    // Another number for each, so that a peer that was removed and is added again takes none for an old one.
+    let id = stream::stream_id(shared.numbers.fetch_add(1, Ordering::Relaxed), lane);
+    let references = (shared.ring_bytes as u64).max(stream::LEAST_REFERENCE_BYTES);
+    let (writer, reader) = stream::stream(id, shared.ring_bytes, references);
+    shared.stats.sends(index, writer.counters());
+    let link = LinkKey { node: shared.node, link: index as u32 };
+    drive.mailbox().command(Command::Open { link, stream: Box::new(reader) });
+    Ok(writer)
+}
+
+impl Drop for Outgoing {
+    /// Leaves the streams to the next clone, or ends them.
+    fn drop(&mut self) {
+        self.shared.outboxes.fetch_sub(1, Ordering::Relaxed);
+        let version = self.follow_roster().version;
+        let streams = mem::take(&mut self.streams);
+        if let Err(streams) = self.shared.keep_streams(streams, version) {
+            end(streams, &self.shared, &self.drive);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What all outboxes of a server share.
+
+use std::mem;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::PushError;
+use super::outgoing::forget;
+use crate::grace::Grace;
+use crate::link::Pid;
+use crate::roster::Roster;
+use crate::stats::StatsTable;
+use crate::stream::StreamWriter;
+
+/// So many outboxes that were dropped leave their streams to the clones that come.
+const SPARES: usize = 8;
+
+/// What all outboxes of a server share.
+pub(crate) struct OutboxShared {
+    pub(crate) node: u32,
+    pub(crate) roster: Roster,
+    pub(crate) ring_bytes: usize,
+    pub(crate) max_envelope_bytes: u64,
+    pub(crate) numbers: AtomicU32,
+    /// How many there are.
+    pub(crate) outboxes: AtomicU32,
+    pub(crate) stats: Arc<StatsTable>,
+    /// Every write, from its look at the roster to its end, is a section of this.
+    pub(crate) grace: Arc<Grace>,
+    /// The streams of outboxes that were dropped.
+    ///
+    /// A program that clones an outbox for each request would otherwise open and end streams all the time, and each new one
+    /// has a window of its own at the peer: a peer that reads nothing would have to refuse them, instead of their being full.
+    pub(crate) spares: Mutex<Vec<Streams>>,
+}
+
+/// The streams of one outbox, see [`place`](super::outgoing::place). `None`: nothing was written to it yet, or that peer is gone.
+pub(super) type Streams = Vec<Option<StreamWriter>>;
+
+impl OutboxShared {
+    /// From now on nothing more is taken, and what was taken stands in its stream. `false`: that was so before.
+    pub(crate) fn close(&self) -> bool {
+        let first = self.roster.close();
+        self.grace.wait();
+        self.take_spares();
+        first
+    }
+
+    /// From now on nothing more is taken for this peer, and what was taken stands in its stream. Returns its link.
+    pub(crate) fn remove_peer(&self, pid: Pid) -> Option<u32> {
+        let link = self.roster.remove(pid)?;
+        self.grace.wait();
+        self.spares().iter_mut().for_each(|streams| forget(streams, link as usize));
+        Some(link)
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.roster.is_closed()
+    }
+
+    /// Whether something may still be written on a link that was there when the roster had this version.
+    #[cold]
+    pub(super) fn allows(&self, link: usize, version: u64) -> Result<(), PushError> {
+        match () {
+            () if self.roster.is_still(version) => Ok(()),
+            () if self.is_stopped() => Err(PushError::Stopped),
+            () if !self.roster.has(link as u32) => Err(PushError::UnknownPid),
+            () => Ok(()),
+        }
+    }
+
+    /// Streams for an outbox that begins: those of one that is gone, if there are any.
+    pub(super) fn take_streams(&self) -> Streams {
+        self.spares().pop().unwrap_or_default()
+    }
+
+    /// Keeps the streams of an outbox that is gone, whose links it knows as of this version. They come back if they are to end.
+    pub(super) fn keep_streams(&self, streams: Streams, version: u64) -> Result<(), Streams> {
+        let mut spares = self.spares();
+        // Looked at under the lock: whoever stops the server or removes a peer changes the roster first, then looks here.
+        if spares.len() == SPARES || !self.roster.is_still(version) {
+            return Err(streams);
+        }
+        spares.push(streams);
+        Ok(())
+    }
+
+    /// The streams that wait for a clone. They end when they are dropped; their readers must be told where they go on.
+    pub(crate) fn take_spares(&self) -> Vec<Streams> {
+        mem::take(&mut *self.spares())
+    }
+
+    fn spares(&self) -> MutexGuard<'_, Vec<Streams>> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
