@@ -26,6 +26,7 @@ mod malloc {
 
     use super::{COUNT, COUNTING, Ordering};
 
+    // SAFETY: the signatures are those of glibc, where these are.
     unsafe extern "C" {
         fn __libc_malloc(bytes: size_t) -> *mut c_void;
         fn __libc_calloc(count: size_t, bytes: size_t) -> *mut c_void;

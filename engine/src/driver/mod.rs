@@ -10,6 +10,7 @@ mod features;
 mod kernel;
 mod limits;
 mod memory;
+mod sending;
 mod sockets;
 #[cfg(test)]
 mod tests;

@@ -7,30 +7,27 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, Fd, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::doors::{self, Doors};
 use super::kernel::{self, RingHandle, UringEntry};
+use super::sending::{Outright, SendOperation};
 use super::sockets::Sockets;
 use super::{Bell, Berth, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait, features};
-use crate::link::{Batch, Piece};
-use crate::stream::Part;
+use crate::link::Batch;
 use crate::time::{Clock, Time};
 
 /// Room for submissions between two turns; when it is used up they are handed over early.
 const ENTRIES: u32 = 256;
 /// Room for completions. An overflow is kept by the kernel and loses nothing.
 const COMPLETIONS: u32 = 4096;
-
-/// A batch this short is copied together before it is sent.
-const COPIED_BYTES: usize = 1024;
 
 const DOORS: u64 = 1;
 const CONNECT: u64 = 2;
@@ -59,9 +56,7 @@ pub struct Uring {
     alarms: Vec<Time>,
     /// Read by the kernel when the alarm is handed over.
     alarm_in: Box<Timespec>,
-    /// For `send_now`; empty between calls.
-    vectors: Vec<libc::iovec>,
-    small: Vec<u8>,
+    outright: Outright,
 }
 
 /// A socket and what is under way on it.
@@ -78,18 +73,6 @@ struct SocketState {
     /// The cancellation of the above is under way.
     cancelling: bool,
 }
-
-/// A send with everything that the kernel reads while it is under way.
-struct SendOperation {
-    batch: Box<Batch>,
-    skip: usize,
-    vectors: Vec<libc::iovec>,
-    message: libc::msghdr,
-}
-
-// SAFETY: the raw pointers in `vectors` and `message` point into `batch`, which moves along with them; nothing but the
-// kernel follows them.
-unsafe impl Send for Uring {}
 
 impl Uring {
     /// Sets up a ring. It belongs to the thread that makes the first [entry](Driver::begin).
@@ -109,8 +92,7 @@ impl Uring {
             clock,
             alarms: Vec::new(),
             alarm_in: Box::default(),
-            vectors: Vec::new(),
-            small: Vec::new(),
+            outright: Outright::default(),
         };
         driver.watch_bell();
         Ok(driver)
@@ -229,11 +211,8 @@ impl Uring {
                 if let Some(send) = state.send.take()
                     && !state.closing
                 {
-                    let all = send.batch.bytes() - send.skip;
-                    let result = result.and_then(|sent| {
-                        if sent == all { Ok(()) } else { Err(io::Error::from(io::ErrorKind::WriteZero)) }
-                    });
-                    completions.push_back(Completion::Sent { socket, result, batch: send.batch });
+                    let (batch, result) = send.end(result);
+                    completions.push_back(Completion::Sent { socket, result, batch });
                 }
             }
             _ => state.cancelling = false,
@@ -326,11 +305,8 @@ impl Driver for Uring {
     fn send(&mut self, socket: SocketId, batch: Box<Batch>, skip: usize) {
         let Some(entry) = self.open(socket) else { return };
         assert!(entry.send.is_none(), "one send at a time");
-        let mut send = Box::new(SendOperation { vectors: Vec::new(), batch, skip, message: empty_message() });
-        gather(&send.batch, skip, &mut send.vectors);
-        send.message.msg_iov = send.vectors.as_mut_ptr();
-        send.message.msg_iovlen = send.vectors.len();
-        let message = &raw const send.message;
+        let send = SendOperation::new(batch, skip);
+        let message = send.message();
         // WAITALL: the kernel goes on after a short write, and completes when all is taken or the connection broken.
         let flags = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL) as u32;
         let operation = opcode::SendMsg::new(Fd(entry.descriptor.as_raw_fd()), message).flags(flags).build();
@@ -340,35 +316,13 @@ impl Driver for Uring {
 
     fn send_now(&mut self, socket: SocketId, batch: &Batch) -> io::Result<usize> {
         let entry = self.sockets.get(socket).ok_or(io::ErrorKind::NotConnected)?;
-        let descriptor = entry.descriptor.as_raw_fd();
-        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-        gather(batch, 0, &mut self.vectors);
-        let sent = if batch.bytes() <= COPIED_BYTES {
-            // Cheaper than having the kernel look at several vectors.
-            self.small.clear();
-            for vector in &self.vectors {
-                // SAFETY: the batch holds these bytes and keeps them as they are; see `gather`.
-                let bytes = unsafe { std::slice::from_raw_parts(vector.iov_base.cast::<u8>(), vector.iov_len) };
-                self.small.extend_from_slice(bytes);
-            }
-            // SAFETY: the kernel reads `small` during the call alone.
-            unsafe { libc::send(descriptor, self.small.as_ptr().cast(), self.small.len(), flags) }
-        } else {
-            let mut message = empty_message();
-            message.msg_iov = self.vectors.as_mut_ptr();
-            message.msg_iovlen = self.vectors.len();
-            // SAFETY: the message and the vectors, which point into `batch`, outlive the call, after which the kernel
-            // reads none of them.
-            unsafe { libc::sendmsg(descriptor, &raw const message, flags) }
-        };
-        self.vectors.clear();
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+        self.outright.send(entry.descriptor.as_raw_fd(), batch)
     }
 
     fn finish(&mut self, socket: SocketId) {
         if let Some(entry) = self.sockets.get(socket) {
-            // SAFETY: shutdown takes no pointers, and the descriptor is open.
-            unsafe { libc::shutdown(entry.descriptor.as_raw_fd(), libc::SHUT_WR) };
+            // Where the peer is gone already, its end is told by what is under way.
+            let _ = SockRef::from(&entry.descriptor).shutdown(Shutdown::Write);
         }
     }
 
@@ -470,49 +424,5 @@ fn outcome(result: i32) -> io::Result<usize> {
 
 /// Envelopes are batched here; the kernel is not to wait for more.
 fn set_up_connection(descriptor: &OwnedFd) -> io::Result<()> {
-    let one: libc::c_int = 1;
-    // SAFETY: the option takes an int, which `one` is.
-    let result = unsafe {
-        libc::setsockopt(
-            descriptor.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_NODELAY,
-            std::ptr::from_ref(&one).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-fn empty_message() -> libc::msghdr {
-    // SAFETY: all zero is a valid msghdr: no address, no vectors, no control data.
-    unsafe { std::mem::zeroed() }
-}
-
-/// The batch's pieces, without the first `skip` bytes, as the kernel wants them; valid while the batch lives and is not
-/// changed.
-fn gather(batch: &Batch, mut skip: usize, vectors: &mut Vec<libc::iovec>) {
-    let mut push = |start: *const u8, bytes: usize| {
-        let skipped = skip.min(bytes);
-        skip -= skipped;
-        if skipped < bytes {
-            vectors.push(libc::iovec {
-                iov_base: start.wrapping_add(skipped).cast_mut().cast(),
-                iov_len: bytes - skipped,
-            });
-        }
-    };
-    for piece in batch.pieces() {
-        let bytes: &[u8] = match piece {
-            Piece::Part(Part::Ring(region)) => {
-                push(region.as_ptr(), region.len());
-                continue;
-            }
-            Piece::Header(index) => zerocopy::IntoBytes::as_bytes(batch.header(*index)),
-            Piece::Part(Part::Shared(bytes)) => bytes,
-            Piece::Part(Part::Static(bytes)) => bytes,
-            Piece::Owned(bytes) => bytes,
-        };
-        push(bytes.as_ptr(), bytes.len());
-    }
+    SockRef::from(descriptor).set_tcp_nodelay(true)
 }

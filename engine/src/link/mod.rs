@@ -12,6 +12,8 @@ mod incoming;
 mod leftovers;
 mod local;
 mod newcomer;
+mod notice;
+mod receive;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ pub use batch::{Batch, Piece};
 pub use handshake::Verdict;
 pub use incoming::{Arrival, InStream, Inbound, Violation};
 pub use local::{BROADCAST, Local, Pid};
+pub use notice::{Delivery, DownReason, DropReason, Notice, Want};
 pub use state::{Event, State, TRANSITIONS};
 
 use leftovers::Leftovers;
@@ -32,10 +35,7 @@ use newcomer::Former;
 use crate::stats::LinkAccount;
 use crate::stream::StreamReader;
 use crate::time::Time;
-use crate::wire::{
-    ACK_NOW, GoodbyeReason, Kind, MAX_STREAMS, NO_STREAM, SegmentHeader, WireIncarnation, decode_goodbye,
-    decode_grants, decode_skip,
-};
+use crate::wire::{GoodbyeReason, MAX_STREAMS, WireIncarnation};
 
 /// How long a dial, or a greeting, may go without an answer.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -44,116 +44,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// See [`Link::eager_at`].
 const EAGER_HANDICAP: Duration = Duration::from_millis(300);
-/// An acknowledgement waits this long for a segment to travel on, unless the sender asks for it ([`ACK_NOW`]).
-///
-/// Long, because a timer that is due soon costs every wait a programming of the hardware's timer: with 1 ms instead, a round
-/// trip between dedicated loops took 45 instead of 33 µs on a virtual machine.
-const ACK_DELAY: Duration = Duration::from_millis(25);
-
-/// Why a link went down.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DownReason {
-    /// The connection ended: the peer's process died, or its host reset the connection.
-    Closed,
-    /// Nothing came for longer than the peer timeout: the process is stopped, the host is gone, or the cable is cut.
-    Silent,
-    /// The peer was stopped, and said so.
-    Stopped,
-    /// The peer has removed this server from its cluster, and said so.
-    Removed,
-    /// The peer broke the protocol.
-    Violation(String),
-}
-
-impl std::fmt::Display for DownReason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            DownReason::Closed => f.write_str("the connection ended"),
-            DownReason::Silent => f.write_str("nothing was heard from it"),
-            DownReason::Stopped => f.write_str("it was stopped"),
-            DownReason::Removed => f.write_str("it has removed this server from its peers"),
-            DownReason::Violation(what) => write!(f, "it broke the protocol: {what}"),
-        }
-    }
-}
-
-/// Why envelopes that the outbox had taken do not arrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DropReason {
-    /// Their time to live was over before they could be sent.
-    Expired,
-    /// They were best effort, and the connection was lost before they were acknowledged. They may have arrived.
-    BestEffort,
-    /// The peer was removed before it had acknowledged them. They may have arrived.
-    PeerRemoved,
-}
-
-impl std::fmt::Display for DropReason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            DropReason::Expired => "their time to live was over",
-            DropReason::BestEffort => "they were best effort, and the connection was lost",
-            DropReason::PeerRemoved => "the peer was removed",
-        })
-    }
-}
-
-/// What a link tells the application.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Notice {
-    /// The link is up.
-    Up {
-        /// The peer's incarnation.
-        incarnation: WireIncarnation,
-    },
-    /// The link is down.
-    Down {
-        /// Why.
-        reason: DownReason,
-    },
-    /// The peer has been restarted since the link was last up: what it had not acknowledged is sent to its new incarnation.
-    Restarted {
-        /// The peer's new incarnation.
-        incarnation: WireIncarnation,
-    },
-    /// Envelopes were given up.
-    Dropped {
-        /// How many.
-        count: u64,
-        /// Why.
-        reason: DropReason,
-    },
-    /// A dial was refused.
-    Refused {
-        /// Why.
-        reason: crate::wire::RefusalReason,
-    },
-}
-
-/// What a link wants of whoever drives it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// Nothing now.
-    Nothing,
-    /// A connection to the peer.
-    Dial,
-    /// The end of its connection.
-    Hangup,
-}
-
-/// What a data segment brought.
-pub struct Delivery {
-    /// The stream, as the inbox shares it.
-    pub stream: Arc<Inbound>,
-    /// The stream position behind it.
-    pub end: u64,
-    /// What arrived.
-    pub arrival: Arrival,
-}
-
 /// One peer, as one server sees it.
 pub struct Link {
     local: Arc<Local>,
@@ -449,128 +339,10 @@ impl Link {
         self.step(Event::Close);
     }
 
-    /// A segment came in, checked by [`SegmentHeader::parse`] and [`SegmentHeader::verify`].
-    pub fn receive(
-        &mut self,
-        header: &SegmentHeader,
-        payload: &[u8],
-        now: Time,
-    ) -> Result<Option<Delivery>, Violation> {
-        self.heard = now;
-        if self.state != State::Up {
-            return Err(Violation::Unexpected);
-        }
-        self.announce();
-        self.ack_now |= header.has(ACK_NOW);
-        if header.ack_stream.get() != NO_STREAM {
-            self.acknowledged(header.ack_stream.get(), header.ack_position.get(), header.ack_credit.get())?;
-        }
-        match header.kind() {
-            Kind::Data => self.arrived(header, payload, now).map(Some),
-            Kind::Ack => {
-                for grant in decode_grants(payload).ok_or(Violation::Unexpected)? {
-                    self.acknowledged(grant.stream.get(), grant.position.get(), grant.credit.get())?;
-                }
-                Ok(None)
-            }
-            Kind::Heartbeat => Ok(None),
-            Kind::Skip => {
-                let to = decode_skip(payload).ok_or(Violation::Unexpected)?;
-                let index = self.incoming_index(header)?;
-                self.incoming[index].skip(header.position.get(), to)?;
-                self.owe(index, now);
-                Ok(None)
-            }
-            Kind::End => {
-                let stream = header.stream.get();
-                let end = header.position.get();
-                let open = self.incoming.iter().find(|incoming| incoming.id() == stream && incoming.received() != end);
-                if let Some(open) = open {
-                    return Err(Violation::Position { stream, expected: open.received(), found: end });
-                }
-                self.forget_incoming(|incoming| incoming.id() == stream);
-                Ok(None)
-            }
-            Kind::Goodbye => {
-                let reason = match decode_goodbye(payload).ok_or(Violation::Unexpected)? {
-                    GoodbyeReason::Violation => {
-                        DownReason::Violation("the peer says that we broke the protocol".to_owned())
-                    }
-                    GoodbyeReason::Removed => DownReason::Removed,
-                    GoodbyeReason::Stopped => DownReason::Stopped,
-                };
-                self.hangup = true;
-                self.lost(reason, now);
-                Ok(None)
-            }
-            Kind::Hello | Kind::Welcome | Kind::Refuse => Err(Violation::Unexpected),
-        }
-    }
-
-    fn arrived(&mut self, header: &SegmentHeader, payload: &[u8], now: Time) -> Result<Delivery, Violation> {
-        let index = self.incoming_index(header)?;
-        let arrival = self.incoming[index].accept(header, payload, self.local.max_envelope_bytes)?;
-        self.owe(index, now);
-        let incoming = &self.incoming[index];
-        Ok(Delivery { stream: incoming.shared().clone(), end: incoming.delivered(), arrival })
-    }
-
-    /// The stream that a segment belongs to; a new one begins at position 0.
-    fn incoming_index(&mut self, header: &SegmentHeader) -> Result<usize, Violation> {
-        let id = header.stream.get();
-        match self.incoming.iter().position(|incoming| incoming.id() == id) {
-            Some(index) => Ok(index),
-            None if header.position.get() == 0 && self.incoming.len() < MAX_STREAMS && id != NO_STREAM => {
-                if !self.leftovers.leave_room(0, self.local.window_bytes) {
-                    return Err(Violation::Unread { stream: id });
-                }
-                self.open_incoming(id, 0);
-                Ok(self.incoming.len() - 1)
-            }
-            None => Err(Violation::Stream { stream: id }),
-        }
-    }
-
-    /// Something came on a stream, and is to be acknowledged.
-    fn owe(&mut self, index: usize, now: Time) {
-        self.ack_now |= self.incoming[index].is_due();
-        self.ack_due.get_or_insert(now + ACK_DELAY);
-    }
-
-    fn open_incoming(&mut self, id: u32, position: u64) {
-        let stream = InStream::new(id, position, self.local.window_bytes);
-        // Nothing has come on those that are gone already; a peer may open and end as many as it likes.
-        if self.opened.len() >= 2 * MAX_STREAMS {
-            self.opened.retain(|opened| Arc::strong_count(opened) > 1);
-        }
-        self.opened.push(stream.shared().clone());
-        self.incoming.push(stream);
-    }
-
-    /// Forgets the streams of the peer that `are_gone`. What came on them stays in the inbox.
-    fn forget_incoming(&mut self, are_gone: impl Fn(&InStream) -> bool) {
-        self.incoming.retain(|stream| {
-            if are_gone(stream) {
-                self.leftovers.keep(stream);
-            }
-            !are_gone(stream)
-        });
-    }
-
     /// Bytes in the inbox that the application has not taken.
     fn unread(&self) -> u64 {
         let former = self.former.iter().flat_map(|former| &former.incoming);
         self.leftovers.unread() + self.incoming.iter().chain(former).map(InStream::unread).sum::<u64>()
-    }
-
-    fn acknowledged(&mut self, stream: u32, position: u64, credit: u64) -> Result<(), Violation> {
-        // A stream that has ended may still be acknowledged by a segment that was under way.
-        let Some(outgoing) = self.outgoing.iter_mut().find(|outgoing| outgoing.id() == stream) else { return Ok(()) };
-        outgoing.acknowledge(position, credit).map_err(|error| Violation::Acknowledgement {
-            stream,
-            position: error.position,
-            sent: error.sent,
-        })
     }
 
     /// Somebody waits for what was sent to be acknowledged: asks the peer for it.

@@ -3,10 +3,12 @@
 //! A shard owns its servers' links and connections and a driver, and is used by one thread: its own (`Dedicated`), or
 //! whichever thread drives the server (`Inline`). Applications reach it through its [`Mailbox`].
 
+mod commands;
 mod connection;
 mod mail;
 mod membership;
 mod node;
+mod stopping;
 mod timers;
 mod wiring;
 

@@ -5,16 +5,14 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::connection::{Connection, Role};
-use super::mail::Command;
-use super::node::{Node, Stopping};
+use super::node::Node;
 use super::timers::Timer;
 use super::{LinkKey, Shard};
 use crate::driver::{Completion, Driver, ReceiveBuffer, Slice, SocketId};
 use crate::events::Event;
 use crate::link::{Batch, DownReason, Verdict, Want};
-use crate::stats::LinkAccount;
 use crate::time::Time;
-use crate::wire::{GoodbyeReason, Hello, Kind, Refusal, RefusalReason, SegmentError, SegmentHeader};
+use crate::wire::{Hello, Kind, Refusal, RefusalReason, SegmentError, SegmentHeader};
 
 /// Who connects has this long to say who it is.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,76 +22,6 @@ const LINGER: Duration = Duration::from_millis(20);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 impl<D: Driver> Shard<D> {
-    pub(super) fn obey(&mut self, command: Command, now: Time) {
-        match command {
-            Command::Start { seed, listener } => {
-                let id = seed.node;
-                let listener = self.driver.listen(listener, seed.berth);
-                if let Err(error) = &listener {
-                    seed.events.push(Event::AcceptFailed { error: error.to_string() });
-                }
-                let listener = listener.ok();
-                if let Some(listener) = listener {
-                    self.put(listener, Connection::new(Role::Unknown(id), id, None));
-                }
-                let links = seed.peers.len() as u32;
-                self.nodes.insert(id, Node::new(*seed, listener));
-                for link in 0..links {
-                    self.mark(LinkKey { node: id, link });
-                }
-            }
-            Command::Open { link, stream } => {
-                if let Some(slot) = self.slot(link) {
-                    slot.link.open(*stream);
-                    slot.polled = false;
-                    self.mark(link);
-                }
-            }
-            Command::Stop { node, patience, report } => match self.nodes.get_mut(&node) {
-                Some(state) => {
-                    let deadline = now + patience;
-                    state.stopping = Some(Stopping { deadline, report: Some(report), leaving: false });
-                    self.timers.set(deadline, Timer::Stop(node));
-                    if let Some(listener) = state.listener {
-                        self.driver.close(listener);
-                    }
-                    for link in 0..state.links.len() as u32 {
-                        self.hurry(LinkKey { node, link });
-                    }
-                    self.look_at_stop(node, now);
-                }
-                None => drop(report.send(Vec::new())),
-            },
-            Command::Add { link, pid, addresses } => self.add_peer(link, pid, addresses),
-            Command::Move { link, addresses } => self.move_peer(link, addresses),
-            // Whoever asked may have gone away without waiting; here and below.
-            Command::Remove { link, report } => {
-                if let Some(undelivered) = self.remove_peer(link, now) {
-                    let _ = report.send(undelivered);
-                }
-            }
-            Command::Block { link, blocked, report } => {
-                self.set_blocked(link, blocked, now);
-                let _ = report.send(());
-            }
-            Command::Account { node, report } => drop(report.send(self.account(node))),
-            // The application looks at frames when it takes them: by then, the peer may have another connection.
-            Command::Violation { link, session, violation } => {
-                if self.slot(link).is_some_and(|slot| slot.link.session() == session) {
-                    self.violated(link, &violation.to_string(), now);
-                }
-            }
-            Command::Shutdown => self.shutdown = true,
-        }
-    }
-
-    pub(super) fn hurry(&mut self, key: LinkKey) {
-        if let Some(slot) = self.slot(key) {
-            slot.link.hurry();
-            self.mark(key);
-        }
-    }
-
     pub(super) fn complete(&mut self, completion: Completion, now: Time) {
         match completion {
             Completion::Accepted { listener, socket } => {
@@ -136,7 +64,7 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    fn put(&mut self, socket: SocketId, connection: Connection) {
+    pub(super) fn put(&mut self, socket: SocketId, connection: Connection) {
         let index = socket.0 as usize;
         if self.connections.len() <= index {
             self.connections.resize_with(index + 1, || None);
@@ -467,7 +395,7 @@ impl<D: Driver> Shard<D> {
     }
 
     /// The peer broke the protocol: its connection ends, and is made anew.
-    fn violated(&mut self, key: LinkKey, violation: &str, now: Time) {
+    pub(super) fn violated(&mut self, key: LinkKey, violation: &str, now: Time) {
         let Some(slot) = self.slot(key) else { return };
         slot.link.lost(DownReason::Violation(violation.to_owned()), now);
         if let Some(socket) = slot.socket.take() {
@@ -494,79 +422,6 @@ impl<D: Driver> Shard<D> {
     pub(super) fn tell(&mut self, key: LinkKey) {
         if let Some(node) = self.nodes.get_mut(&key.node) {
             node.tell(key.link);
-        }
-    }
-
-    pub(super) fn stop_expired(&mut self, node: u32, now: Time) {
-        self.look_at_stop(node, now);
-    }
-
-    /// Takes a stop one step further: drain, say goodbye, close, report.
-    pub(super) fn look_at_stop(&mut self, id: u32, now: Time) {
-        let Some(node) = self.nodes.get_mut(&id) else { return };
-        let Some(stopping) = &mut node.stopping else { return };
-        if !stopping.leaving {
-            if now < stopping.deadline && node.links.iter_mut().any(|slot| slot.link.is_draining()) {
-                return;
-            }
-            stopping.leaving = true;
-            self.leave(id, now);
-        }
-        let Some(node) = self.nodes.get_mut(&id) else { return };
-        if node.open_sockets > 0 {
-            return;
-        }
-        if let Some(mut node) = self.nodes.remove(&id)
-            && let Some(mut stopping) = node.stopping.take()
-            && let Some(report) = stopping.report.take()
-        {
-            // Counted last: a send that had begun when the stop did has written its envelope by now.
-            let undelivered = node.undelivered();
-            node.account_for(&undelivered);
-            // Whoever stopped the server may have gone away without waiting.
-            let _ = report.send(undelivered);
-        }
-    }
-
-    /// How the links stand; nothing once the server is accounted for.
-    pub(crate) fn account(&mut self, id: u32) -> Vec<LinkAccount> {
-        match self.nodes.get_mut(&id) {
-            Some(node) if !node.stopping.as_ref().is_some_and(|stopping| stopping.leaving) => {
-                node.links.iter_mut().map(|slot| slot.link.account()).collect()
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// Says goodbye on every link and ends every connection of the server.
-    fn leave(&mut self, id: u32, now: Time) {
-        let Some(node) = self.nodes.get_mut(&id) else { return };
-        let mut leaving = Vec::new();
-        for slot in &mut node.links {
-            let mut batch = self.spare.pop().unwrap_or_default();
-            slot.link.close(GoodbyeReason::Stopped, &mut batch);
-            if slot.blocked {
-                batch.clear();
-            }
-            if let Some(socket) = slot.socket.take() {
-                leaving.push((socket, batch));
-            }
-        }
-        for (socket, batch) in leaving {
-            if batch.is_empty() {
-                self.disconnected(socket, now);
-            } else {
-                self.send_next(socket, batch);
-                self.end(socket, now);
-            }
-        }
-        // Who has connected and not said who it is.
-        for index in 0..self.connections.len() {
-            let listener = self.nodes.get(&id).and_then(|node| node.listener);
-            let unknown = |connection: &Connection| connection.role == Role::Unknown(id);
-            if self.connections[index].as_ref().is_some_and(unknown) && listener != Some(SocketId(index as u32)) {
-                self.driver.close(SocketId(index as u32));
-            }
         }
     }
 }

@@ -7,6 +7,7 @@ use std::ffi::{c_char, c_int, c_void};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Id(u32);
 
+// SAFETY: the signatures are those of the header; what each call asks of its caller stands in `server.rs`, where it is made.
 unsafe extern "C" {
     pub fn nng_pull0_open(socket: *mut Id) -> c_int;
     pub fn nng_push0_open(socket: *mut Id) -> c_int;

@@ -1,5 +1,8 @@
 //! The link's end of a stream: what may be sent next, what is acknowledged, where to go on after a disconnect.
 
+mod count;
+mod extent;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,15 +11,14 @@ use bytes::Bytes;
 
 use super::perishable::Perishables;
 use super::{Counters, Dropped, PerishableFrame, Shared};
-use crate::ring::{Consumer, Region};
+use crate::ring::Consumer;
 use crate::time::Time;
-use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, LAST, MAX_SEGMENT_PAYLOAD, frame_bytes, padded};
+use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, LAST, MAX_SEGMENT_PAYLOAD, padded};
+
+pub use extent::{Extent, Part, Taken};
 
 /// The writer is given room back in this many steps of the ring.
 const RELEASE_STEPS: u64 = 4;
-
-/// What fills up the last bytes of a frame by reference.
-static PADDING: [u8; 8] = [0; 8];
 
 /// A fragment never begins with less of its frame than this, so that the receiver learns the frame's length at once.
 const SMALLEST_FIRST_FRAGMENT: u64 = 4096;
@@ -77,33 +79,6 @@ impl InFlight {
     fn base_after(&self) -> u64 {
         self.end - self.ring_after
     }
-}
-
-/// What a stream hands to its connection next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// Bytes to send.
-    Data(Extent),
-    /// Nothing stands between these positions: what stood there was dropped.
-    Skip {
-        /// The position where the connection stands.
-        from: u64,
-        /// Where it goes on.
-        to: u64,
-    },
-}
-
-/// A run of bytes to send as one segment's payload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Extent {
-    /// The stream position of its first byte.
-    pub from: u64,
-    /// The stream position behind its last byte.
-    pub to: u64,
-    /// `FRAGMENT`, `FIRST`, `LAST`, where they apply.
-    pub flags: u16,
-    /// Index of the envelope by reference that it belongs to.
-    reference: Option<usize>,
 }
 
 impl StreamReader {
@@ -285,48 +260,6 @@ impl StreamReader {
         Some(Extent { from, to, flags, reference: Some(index) })
     }
 
-    /// The extent's bytes, to be checksummed.
-    pub fn slices(&self, extent: &Extent) -> [&[u8]; 4] {
-        let Some(index) = extent.reference else {
-            let [first, second] = self.ring.slices(self.ring_position(extent.from), self.ring_position(extent.to));
-            return [first, second, &[], &[]];
-        };
-        let reference = &self.references[index];
-        let (header, payload, padding) = split(reference, extent);
-        let [first, second]: [&[u8]; 2] = if header {
-            self.ring.slices(reference.ring_after - FRAME_HEADER_BYTES as u64, reference.ring_after)
-        } else {
-            [&[], &[]]
-        };
-        [first, second, &reference.payload[payload], &PADDING[..padding]]
-    }
-
-    /// The extent's bytes as parts that the kernel reads: they stay where they are, and live, while a part exists.
-    pub fn parts(&self, extent: &Extent, push: &mut dyn FnMut(Part)) {
-        let mut regions = |from, to| {
-            for region in self.ring.regions(from, to) {
-                if !region.is_empty() {
-                    push(Part::Ring(region));
-                }
-            }
-        };
-        let Some(index) = extent.reference else {
-            regions(self.ring_position(extent.from), self.ring_position(extent.to));
-            return;
-        };
-        let reference = &self.references[index];
-        let (header, payload, padding) = split(reference, extent);
-        if header {
-            regions(reference.ring_after - FRAME_HEADER_BYTES as u64, reference.ring_after);
-        }
-        if !payload.is_empty() {
-            push(Part::Shared(reference.payload.slice(payload)));
-        }
-        if padding > 0 {
-            push(Part::Static(&PADDING[..padding]));
-        }
-    }
-
     /// The peer has everything before `position` in its inbox, and room up to `credit`.
     ///
     /// # Errors
@@ -429,43 +362,6 @@ impl StreamReader {
         self.perishables.dropped()
     }
 
-    /// How many envelopes are acknowledged, at least. Walks those that are not.
-    pub fn acknowledged(&mut self) -> u64 {
-        // Read first: what is counted stands in the ring, and so is found by the walk if it is not acknowledged.
-        let accepted = self.shared.counters.messages();
-        let rest = self.unacknowledged().0 + self.dropped().total();
-        self.acknowledged = self.acknowledged.max(accepted.saturating_sub(rest));
-        self.acknowledged
-    }
-
-    /// How many envelopes are neither acknowledged nor dropped, and their payload bytes. Walks them.
-    pub fn unacknowledged(&mut self) -> (u64, u64) {
-        let written = self.written();
-        let (mut position, (mut messages, mut bytes)) = (self.floor, self.perishables.undecided());
-        let mut references = self.references.iter();
-        let mut next = references.next();
-        while position < written {
-            messages += 1;
-            if let Some(reference) = next.filter(|reference| reference.frame_at() == position) {
-                bytes += reference.payload.len() as u64;
-                position = reference.end;
-                next = references.next();
-                continue;
-            }
-            let at = self.ring_position(position);
-            // A peer that acknowledged the middle of a frame has left no frame to count from.
-            if at + FRAME_HEADER_BYTES as u64 > self.ring.written() {
-                break;
-            }
-            let length =
-                self.ring.slices(at, at + 8)[0].first_chunk::<4>().map_or(0, |field| u32::from_le_bytes(*field));
-            bytes += u64::from(length);
-            position += frame_bytes(length as usize) as u64;
-        }
-        let dropped = self.perishables.dropped_of_unacknowledged();
-        (messages - dropped.0.min(messages), bytes - dropped.1.min(bytes))
-    }
-
     /// Whether everything that was written is acknowledged.
     pub fn is_drained(&mut self) -> bool {
         self.written() == self.acked
@@ -513,27 +409,6 @@ impl Drop for StreamReader {
             self.shared.room.wake();
         }
     }
-}
-
-/// Which parts of an envelope by reference an extent covers: its header?, bytes of its payload, bytes of padding.
-fn split(reference: &InFlight, extent: &Extent) -> (bool, std::ops::Range<usize>, usize) {
-    let length = reference.payload.len() as u64;
-    let begin = extent.from.saturating_sub(reference.payload_at).min(length);
-    let end = (extent.to - reference.payload_at).min(length);
-    let padding = (extent.to - reference.payload_at).saturating_sub(length)
-        - extent.from.saturating_sub(reference.payload_at).saturating_sub(length);
-    (extent.from < reference.payload_at, begin as usize..end as usize, padding as usize)
-}
-
-/// A piece of what a connection sends: bytes that stay in place while the kernel reads them.
-#[derive(Clone, Debug)]
-pub enum Part {
-    /// Bytes in a stream's ring, which are not released before the peer has acknowledged them.
-    Ring(Region),
-    /// Bytes of an envelope by reference.
-    Shared(Bytes),
-    /// Constant bytes.
-    Static(&'static [u8]),
 }
 
 /// An acknowledgement that cannot be right.

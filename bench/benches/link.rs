@@ -1,0 +1,103 @@
+//! The protocol of one peer without a connection: two links, whose segments are handed from one to the other.
+//!
+//! Counted is all that a message costs between the two applications, but for the kernel: it is written to its stream, sent
+//! in a segment, received, consumed and acknowledged.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster_engine::link::{Batch, Link, Piece, Verdict, Want};
+use cluster_engine::stream::{self, StreamWriter};
+use cluster_engine::wire::{SEGMENT_HEADER_BYTES, frame_bytes};
+use cluster_engine::{Lane, Local, Pid, Time};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+/// As many messages as are written at once; the last acknowledgement of them is awaited.
+fn messages(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("link/messages of 64 B");
+    for at_once in [1, 10, 100, 1000] {
+        group.throughput(Throughput::Elements(at_once));
+        group.bench_function(BenchmarkId::new("at once", at_once), |bencher| {
+            let mut pair = Pair::connected();
+            bencher.iter(|| pair.exchange(at_once));
+        });
+    }
+}
+
+struct Pair {
+    sender: Link,
+    writer: StreamWriter,
+    receiver: Link,
+    batch: Batch,
+    /// Stands for what has arrived: a link looks at positions and lengths, not into whole envelopes.
+    payload: Vec<u8>,
+}
+
+impl Pair {
+    fn connected() -> Pair {
+        let (mut sender, mut receiver) = (link(1, 2), link(2, 1));
+        assert_eq!(sender.wants(NOW), Want::Dial);
+        let hello = sender.connected(NOW);
+        let Verdict::Welcome(welcome) = receiver.greeted(&hello, NOW) else { panic!("refused") };
+        assert!(sender.welcomed(&welcome, NOW));
+        let (writer, reader) = stream::stream(stream::stream_id(0, Lane::Normal), 1 << 20, 4 << 20);
+        sender.open(reader);
+        Pair { sender, writer, receiver, batch: Batch::default(), payload: vec![0; 64 * 1024] }
+    }
+
+    fn exchange(&mut self, messages: u64) {
+        for id in 0..messages {
+            black_box(self.writer.push_with(id as i64, BYTES, |payload| payload.fill(7)).expect("room"));
+        }
+        self.sender.hurry();
+        while !self.writer.is_flushed() {
+            self.batch.clear();
+            self.sender.transmit(NOW, &mut self.batch);
+            hand_over(&self.batch, &mut self.receiver, &self.payload);
+            self.batch.clear();
+            self.receiver.transmit(NOW, &mut self.batch);
+            hand_over(&self.batch, &mut self.sender, &[]);
+        }
+    }
+}
+
+/// Hands every segment to a link that is up. `stand_in` stands for the payload of data.
+fn hand_over(batch: &Batch, to: &mut Link, stand_in: &[u8]) {
+    let mut pieces = batch.pieces().iter().peekable();
+    while let Some(piece) = pieces.next() {
+        let Piece::Header(index) = piece else { continue };
+        let header = batch.header(*index);
+        let payload: &[u8] = match pieces.peek() {
+            Some(Piece::Owned(payload)) => payload,
+            Some(Piece::Part(_)) => &stand_in[..header.segment_bytes() - SEGMENT_HEADER_BYTES],
+            _ => &[],
+        };
+        if let Some(delivery) = to.receive(header, payload, NOW).expect("it is in order") {
+            let messages = (payload.len() / frame_bytes(BYTES)) as u64;
+            black_box(delivery.stream.consume(delivery.end, messages, messages * BYTES as u64));
+        }
+    }
+}
+
+fn link(pid: Pid, peer: Pid) -> Link {
+    let local = Local {
+        pid,
+        incarnation: [pid as u8; 16],
+        cluster: "bench".to_owned(),
+        window_bytes: 64 << 20,
+        max_envelope_bytes: 64 << 20,
+        // Measured by itself in the suite `wire`.
+        checksum_payload: false,
+        heartbeat_interval: Duration::from_millis(250),
+        peer_timeout: Duration::from_millis(1500),
+        eager: true,
+    };
+    Link::new(Arc::new(local), peer)
+}
+
+const NOW: Time = Time::from_nanos(1_000_000_000);
+const BYTES: usize = 64;
+
+criterion_group!(benches, messages);
+criterion_main!(benches);

@@ -1,0 +1,110 @@
+//! What a link says: to the application, and to whoever drives it.
+
+use std::sync::Arc;
+
+use super::{Arrival, Inbound};
+use crate::wire::{RefusalReason, WireIncarnation};
+
+/// Why a link went down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DownReason {
+    /// The connection ended: the peer's process died, or its host reset the connection.
+    Closed,
+    /// Nothing came for longer than the peer timeout: the process is stopped, the host is gone, or the cable is cut.
+    Silent,
+    /// The peer was stopped, and said so.
+    Stopped,
+    /// The peer has removed this server from its cluster, and said so.
+    Removed,
+    /// The peer broke the protocol.
+    Violation(String),
+}
+
+impl std::fmt::Display for DownReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DownReason::Closed => f.write_str("the connection ended"),
+            DownReason::Silent => f.write_str("nothing was heard from it"),
+            DownReason::Stopped => f.write_str("it was stopped"),
+            DownReason::Removed => f.write_str("it has removed this server from its peers"),
+            DownReason::Violation(what) => write!(f, "it broke the protocol: {what}"),
+        }
+    }
+}
+
+/// Why envelopes that the outbox had taken do not arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// Their time to live was over before they could be sent.
+    Expired,
+    /// They were best effort, and the connection was lost before they were acknowledged. They may have arrived.
+    BestEffort,
+    /// The peer was removed before it had acknowledged them. They may have arrived.
+    PeerRemoved,
+}
+
+impl std::fmt::Display for DropReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            DropReason::Expired => "their time to live was over",
+            DropReason::BestEffort => "they were best effort, and the connection was lost",
+            DropReason::PeerRemoved => "the peer was removed",
+        })
+    }
+}
+
+/// What a link tells the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The link is up.
+    Up {
+        /// The peer's incarnation.
+        incarnation: WireIncarnation,
+    },
+    /// The link is down.
+    Down {
+        /// Why.
+        reason: DownReason,
+    },
+    /// The peer has been restarted since the link was last up: what it had not acknowledged is sent to its new incarnation.
+    Restarted {
+        /// The peer's new incarnation.
+        incarnation: WireIncarnation,
+    },
+    /// Envelopes were given up.
+    Dropped {
+        /// How many.
+        count: u64,
+        /// Why.
+        reason: DropReason,
+    },
+    /// A dial was refused.
+    Refused {
+        /// Why.
+        reason: RefusalReason,
+    },
+}
+
+/// What a link wants of whoever drives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Nothing now.
+    Nothing,
+    /// A connection to the peer.
+    Dial,
+    /// The end of its connection.
+    Hangup,
+}
+
+/// What a data segment brought.
+pub struct Delivery {
+    /// The stream, as the inbox shares it.
+    pub stream: Arc<Inbound>,
+    /// The stream position behind it.
+    pub end: u64,
+    /// What arrived.
+    pub arrival: Arrival,
+}

@@ -1,0 +1,82 @@
+//! What applications ask of a shard.
+
+use super::connection::{Connection, Role};
+use super::mail::Command;
+use super::node::{Node, Stopping};
+use super::timers::Timer;
+use super::{LinkKey, Shard};
+use crate::driver::Driver;
+use crate::events::Event;
+use crate::time::Time;
+
+impl<D: Driver> Shard<D> {
+    pub(super) fn obey(&mut self, command: Command, now: Time) {
+        match command {
+            Command::Start { seed, listener } => {
+                let id = seed.node;
+                let listener = self.driver.listen(listener, seed.berth);
+                if let Err(error) = &listener {
+                    seed.events.push(Event::AcceptFailed { error: error.to_string() });
+                }
+                let listener = listener.ok();
+                if let Some(listener) = listener {
+                    self.put(listener, Connection::new(Role::Unknown(id), id, None));
+                }
+                let links = seed.peers.len() as u32;
+                self.nodes.insert(id, Node::new(*seed, listener));
+                for link in 0..links {
+                    self.mark(LinkKey { node: id, link });
+                }
+            }
+            Command::Open { link, stream } => {
+                if let Some(slot) = self.slot(link) {
+                    slot.link.open(*stream);
+                    slot.polled = false;
+                    self.mark(link);
+                }
+            }
+            Command::Stop { node, patience, report } => match self.nodes.get_mut(&node) {
+                Some(state) => {
+                    let deadline = now + patience;
+                    state.stopping = Some(Stopping { deadline, report: Some(report), leaving: false });
+                    self.timers.set(deadline, Timer::Stop(node));
+                    if let Some(listener) = state.listener {
+                        self.driver.close(listener);
+                    }
+                    for link in 0..state.links.len() as u32 {
+                        self.hurry(LinkKey { node, link });
+                    }
+                    self.look_at_stop(node, now);
+                }
+                None => drop(report.send(Vec::new())),
+            },
+            Command::Add { link, pid, addresses } => self.add_peer(link, pid, addresses),
+            Command::Move { link, addresses } => self.move_peer(link, addresses),
+            // Whoever asked may have gone away without waiting; here and below.
+            Command::Remove { link, report } => {
+                if let Some(undelivered) = self.remove_peer(link, now) {
+                    let _ = report.send(undelivered);
+                }
+            }
+            Command::Block { link, blocked, report } => {
+                self.set_blocked(link, blocked, now);
+                let _ = report.send(());
+            }
+            Command::Account { node, report } => drop(report.send(self.account(node))),
+            // The application looks at frames when it takes them: by then, the peer may have another connection.
+            Command::Violation { link, session, violation } => {
+                if self.slot(link).is_some_and(|slot| slot.link.session() == session) {
+                    self.violated(link, &violation.to_string(), now);
+                }
+            }
+            Command::Shutdown => self.shutdown = true,
+        }
+    }
+
+    pub(super) fn hurry(&mut self, key: LinkKey) {
+        if let Some(slot) = self.slot(key) {
+            slot.link.hurry();
+            self.mark(key);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! How a server ends: it drains, says goodbye, closes, and reports.
+
+use super::Shard;
+use super::connection::{Connection, Role};
+use crate::driver::{Driver, SocketId};
+use crate::stats::LinkAccount;
+use crate::time::Time;
+use crate::wire::GoodbyeReason;
+
+impl<D: Driver> Shard<D> {
+    pub(super) fn stop_expired(&mut self, node: u32, now: Time) {
+        self.look_at_stop(node, now);
+    }
+
+    /// Takes a stop one step further: drain, say goodbye, close, report.
+    pub(super) fn look_at_stop(&mut self, id: u32, now: Time) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Some(stopping) = &mut node.stopping else { return };
+        if !stopping.leaving {
+            if now < stopping.deadline && node.links.iter_mut().any(|slot| slot.link.is_draining()) {
+                return;
+            }
+            stopping.leaving = true;
+            self.leave(id, now);
+        }
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        if node.open_sockets > 0 {
+            return;
+        }
+        if let Some(mut node) = self.nodes.remove(&id)
+            && let Some(mut stopping) = node.stopping.take()
+            && let Some(report) = stopping.report.take()
+        {
+            // Counted last: a send that had begun when the stop did has written its envelope by now.
+            let undelivered = node.undelivered();
+            node.account_for(&undelivered);
+            // Whoever stopped the server may have gone away without waiting.
+            let _ = report.send(undelivered);
+        }
+    }
+
+    /// How the links stand; nothing once the server is accounted for.
+    pub(crate) fn account(&mut self, id: u32) -> Vec<LinkAccount> {
+        match self.nodes.get_mut(&id) {
+            Some(node) if !node.stopping.as_ref().is_some_and(|stopping| stopping.leaving) => {
+                node.links.iter_mut().map(|slot| slot.link.account()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Says goodbye on every link and ends every connection of the server.
+    fn leave(&mut self, id: u32, now: Time) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let mut leaving = Vec::new();
+        for slot in &mut node.links {
+            let mut batch = self.spare.pop().unwrap_or_default();
+            slot.link.close(GoodbyeReason::Stopped, &mut batch);
+            if slot.blocked {
+                batch.clear();
+            }
+            if let Some(socket) = slot.socket.take() {
+                leaving.push((socket, batch));
+            }
+        }
+        for (socket, batch) in leaving {
+            if batch.is_empty() {
+                self.disconnected(socket, now);
+            } else {
+                self.send_next(socket, batch);
+                self.end(socket, now);
+            }
+        }
+        // Who has connected and not said who it is.
+        for index in 0..self.connections.len() {
+            let listener = self.nodes.get(&id).and_then(|node| node.listener);
+            let unknown = |connection: &Connection| connection.role == Role::Unknown(id);
+            if self.connections[index].as_ref().is_some_and(unknown) && listener != Some(SocketId(index as u32)) {
+                self.driver.close(SocketId(index as u32));
+            }
+        }
+    }
+}
