@@ -90,6 +90,7 @@ impl<'a> Builder<'a> {
             cluster: config.cluster.clone(),
             window_bytes: config.inbox_bytes & !7,
             max_envelope_bytes: config.max_envelope_bytes,
+            socket_bytes: usize::try_from(config.socket_bytes).unwrap_or(usize::MAX),
             checksum_payload: config.checksum == Checksum::Payload,
             heartbeat_interval: Duration::from_millis(config.heartbeat_interval_ms),
             peer_timeout: Duration::from_millis(config.peer_timeout_ms),

@@ -87,6 +87,7 @@ fn link(pid: Pid, peer: Pid) -> Link {
         cluster: "bench".to_owned(),
         window_bytes: 64 << 20,
         max_envelope_bytes: 64 << 20,
+        socket_bytes: 0,
         // Measured by itself in the suite `wire`.
         checksum_payload: false,
         heartbeat_interval: Duration::from_millis(250),

@@ -102,6 +102,9 @@ fn check_settings(places: &Places<'_>) -> Result<(), Fault> {
     };
     within("inbox_bytes", config.inbox_bytes, Config::MIN_INBOX_BYTES, Config::MAX_BUFFER_BYTES)?;
     within("outbox_bytes", config.outbox_bytes, Config::MIN_OUTBOX_BYTES, Config::MAX_BUFFER_BYTES)?;
+    if config.socket_bytes != 0 {
+        within("socket_bytes", config.socket_bytes, Config::MIN_SOCKET_BYTES, Config::MAX_SOCKET_BYTES)?;
+    }
     within("max_envelope_bytes", config.max_envelope_bytes, 1, Config::MAX_ENVELOPE_BYTES)?;
     within("heartbeat_interval_ms", config.heartbeat_interval_ms, 1, HOUR_MS)?;
     within("peer_timeout_ms", config.peer_timeout_ms, 2, 24 * HOUR_MS)?;

@@ -34,6 +34,12 @@ pub struct Config {
     /// The ring that holds what a peer has not acknowledged yet, for each peer and lane. Default 1 MiB, 64 KiB to 1 TiB;
     /// the engine rounds it up to a power of two.
     pub outbox_bytes: u64,
+    /// What the kernel may hold of a connection, in each direction. Default 512 KiB, 64 KiB to 1 GiB; 0: as much as it likes.
+    ///
+    /// What stands there, nothing can overtake: an urgent envelope arrives behind it. A path that is fast and long needs what
+    /// it carries in a round trip, such as 1.25 MB for 10 Gbit/s and 1 ms. The kernel grants no more than `net.core.rmem_max`
+    /// and `net.core.wmem_max`.
+    pub socket_bytes: u64,
     /// The largest payload of one envelope. Default 128 MiB, 1 byte to 2 GiB.
     pub max_envelope_bytes: u64,
     /// The id of the first envelope that is sent without one; the next ones count up. Default 1.
@@ -93,6 +99,10 @@ impl Config {
     pub const MIN_OUTBOX_BYTES: u64 = 64 << 10;
     /// The most that `inbox_bytes` and `outbox_bytes` may be: 1 TiB.
     pub const MAX_BUFFER_BYTES: u64 = 1 << 40;
+    /// The least [`socket_bytes`](Config::socket_bytes) but 0: 64 KiB.
+    pub const MIN_SOCKET_BYTES: u64 = 64 << 10;
+    /// The most that [`socket_bytes`](Config::socket_bytes) may be: 1 GiB.
+    pub const MAX_SOCKET_BYTES: u64 = 1 << 30;
     /// The most that [`max_envelope_bytes`](Config::max_envelope_bytes) may be: 2 GiB.
     pub const MAX_ENVELOPE_BYTES: u64 = 1 << 31;
 
@@ -187,6 +197,7 @@ impl Config {
             servers: Vec::new(),
             inbox_bytes: 4 << 20,
             outbox_bytes: 1 << 20,
+            socket_bytes: 512 << 10,
             max_envelope_bytes: 128 << 20,
             first_message_id: 1,
             heartbeat_interval_ms: 250,
@@ -226,6 +237,8 @@ setters! {
     with_inbox_bytes, inbox_bytes: u64, "1 << 20";
     /// With outboxes that hold this many unacknowledged bytes for each peer and lane.
     with_outbox_bytes, outbox_bytes: u64, "4 << 20";
+    /// With connections of which the kernel holds at most this many bytes, in each direction.
+    with_socket_bytes, socket_bytes: u64, "2 << 20";
     /// With payloads of at most this many bytes.
     with_max_envelope_bytes, max_envelope_bytes: u64, "1 << 20";
     /// With message ids that start here.

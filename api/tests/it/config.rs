@@ -18,6 +18,7 @@ fn every_format_becomes_the_same_configuration() {
         .with_cluster("लेखा-1")
         .with_inbox_bytes(Config::MIN_INBOX_BYTES)
         .with_outbox_bytes(Config::MAX_BUFFER_BYTES)
+        .with_socket_bytes(Config::MIN_SOCKET_BYTES)
         .with_max_envelope_bytes(1)
         .with_first_message_id(i64::MIN)
         .with_heartbeat_interval_ms(100)
@@ -95,6 +96,7 @@ fn the_native_format_looks_like_this() {
   ],
   "inbox_bytes": 4194304,
   "outbox_bytes": 1048576,
+  "socket_bytes": 524288,
   "max_envelope_bytes": 134217728,
   "first_message_id": 1,
   "heartbeat_interval_ms": 250,
@@ -146,6 +148,8 @@ fn settings_are_checked_by_name() {
         ("inbox_bytes", config().with_inbox_bytes(Config::MIN_INBOX_BYTES - 1)),
         ("inbox_bytes", config().with_inbox_bytes(u64::MAX)),
         ("outbox_bytes", config().with_outbox_bytes(Config::MIN_OUTBOX_BYTES - 1)),
+        ("socket_bytes", config().with_socket_bytes(Config::MIN_SOCKET_BYTES - 1)),
+        ("socket_bytes", config().with_socket_bytes(Config::MAX_SOCKET_BYTES + 1)),
         ("max_envelope_bytes", config().with_max_envelope_bytes(0)),
         ("max_envelope_bytes", config().with_max_envelope_bytes(Config::MAX_ENVELOPE_BYTES + 1)),
         ("heartbeat_interval_ms", config().with_heartbeat_interval_ms(0)),
@@ -161,6 +165,7 @@ fn settings_are_checked_by_name() {
         assert_eq!(config.validate().unwrap_err().entry(), Some(name));
     }
     config().with_peer_timeout_ms(500).validate().unwrap();
+    config().with_socket_bytes(0).validate().unwrap();
     config().with_cluster("e\u{301}té-日本\\\"'").validate().unwrap();
 }
 

@@ -73,6 +73,7 @@ impl<'a> Scene<'a> {
             cluster: "fuzz".to_owned(),
             window_bytes: WINDOW,
             max_envelope_bytes: MAX_ENVELOPE,
+            socket_bytes: 0,
             checksum_payload: false,
             heartbeat_interval: Duration::from_millis(250),
             peer_timeout: Duration::from_millis(1250),

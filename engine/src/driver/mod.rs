@@ -27,6 +27,7 @@ pub use features::{Feature, FeatureReport, Unavailable, probe};
 pub use limits::raise_descriptor_limit;
 pub use memory::{Berth, Dock, Exchange, WINDOW_BYTES};
 pub use uring::Uring;
+pub(crate) use uring::hold_at_most;
 
 use crate::link::Batch;
 use crate::time::Time;
@@ -72,8 +73,8 @@ pub trait Driver {
     /// Goes on accepting after a [`Completion::AcceptFailed`].
     fn resume_accept(&mut self, listener: SocketId);
 
-    /// Dials `address`; `memory`: through memory, if it can be reached that way.
-    fn connect(&mut self, address: SocketAddr, memory: bool) -> io::Result<SocketId>;
+    /// Dials `address`.
+    fn connect(&mut self, address: SocketAddr, way: Way) -> io::Result<SocketId>;
 
     /// Receives into what is free of `buffer`. A connection in memory needs no buffer and no asking: what comes is
     /// [handed over](Completion::Handed).
@@ -108,6 +109,15 @@ pub trait Driver {
 pub trait Entry {
     /// Hands over what was asked for, and waits. Only the thread that drives the shard may call this.
     fn enter(self) -> io::Result<()>;
+}
+
+/// How to reach a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// Through memory, if it can be reached that way.
+    pub memory: bool,
+    /// Otherwise over TCP, where the kernel may hold so many bytes of the connection in each direction; 0: as many as it likes.
+    pub socket_bytes: usize,
 }
 
 /// What has become of an operation.

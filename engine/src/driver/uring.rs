@@ -20,7 +20,7 @@ use super::doors::{self, Doors};
 use super::kernel::{self, RingHandle, UringEntry};
 use super::sending::{Outright, SendOperation};
 use super::sockets::Sockets;
-use super::{Bell, Berth, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait, features};
+use super::{Bell, Berth, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait, Way, features};
 use crate::link::Batch;
 use crate::time::{Clock, Time};
 
@@ -280,8 +280,10 @@ impl Driver for Uring {
         }
     }
 
-    fn connect(&mut self, address: SocketAddr, _memory: bool) -> io::Result<SocketId> {
+    fn connect(&mut self, address: SocketAddr, way: Way) -> io::Result<SocketId> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        // Before the connection is made, for then the two sides settle how large a window can be.
+        hold_at_most(way.socket_bytes, &socket);
         let descriptor = OwnedFd::from(socket);
         set_up_connection(&descriptor)?;
         let address = Box::new(SockAddr::from(address));
@@ -420,6 +422,16 @@ fn tag(socket: SocketId, operation: u64) -> u64 {
 
 fn outcome(result: i32) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
+}
+
+/// Limits what the kernel holds of a connection, in each direction; of a listener's, of all connections that it accepts. 0: as
+/// much as the kernel likes, which may be many megabytes that nothing can overtake.
+pub(crate) fn hold_at_most<'s>(bytes: usize, socket: impl Into<SockRef<'s>>) {
+    if bytes > 0 {
+        let socket = socket.into();
+        // Where the kernel grants less, less it is.
+        let _ = socket.set_recv_buffer_size(bytes).and_then(|()| socket.set_send_buffer_size(bytes));
+    }
 }
 
 /// Envelopes are batched here; the kernel is not to wait for more.

@@ -12,7 +12,8 @@ use std::thread::JoinHandle;
 
 use crate::barrier;
 use crate::driver::{
-    Berth, ChunkPool, Dock, Driver, Exchange, Listener, Unavailable, Uring, WINDOW_BYTES, raise_descriptor_limit,
+    Berth, ChunkPool, Dock, Driver, Exchange, Listener, Unavailable, Uring, WINDOW_BYTES, hold_at_most,
+    raise_descriptor_limit,
 };
 use crate::events::EventQueue;
 use crate::inbox::{self, Receiver};
@@ -119,6 +120,7 @@ impl Engine {
         let drive = self.loops[index].drive.clone();
         let node = self.numbers.fetch_add(1, Ordering::Relaxed);
         let Tenant { local, listener, peers, ring_bytes, memory } = tenant;
+        hold_at_most(local.socket_bytes, &listener);
         // Before anybody can know that it is there: who dials it from now on finds it in memory.
         let address = if memory { listener.local_addr().ok() } else { None };
         let berth = address.map(|address| self.exchange.announce(address, index));

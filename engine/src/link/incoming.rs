@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use zerocopy::FromBytes;
 
-use crate::stream::Counters;
+use crate::stream::{Counters, Lane, lane_of};
 use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, FrameHeader, LAST, SegmentHeader, frame_bytes};
 
 /// So much is received before it is acknowledged without delay.
@@ -26,19 +26,26 @@ pub struct Inbound {
     granted: AtomicU64,
     /// The inbox has asked the link to give credit, and the link has not yet looked.
     asked: AtomicBool,
+    lane: Lane,
     window: u64,
     counters: Counters,
 }
 
 impl Inbound {
-    fn new(position: u64, window: u64) -> Arc<Inbound> {
+    fn new(lane: Lane, position: u64, window: u64) -> Arc<Inbound> {
         Arc::new(Inbound {
             consumed: AtomicU64::new(position),
             granted: AtomicU64::new(position),
             asked: AtomicBool::new(false),
+            lane,
             window,
             counters: Counters::default(),
         })
+    }
+
+    /// The stream's lane.
+    pub fn lane(&self) -> Lane {
+        self.lane
     }
 
     /// The application has taken `messages` envelopes with `bytes` of payload, and everything before `position`.
@@ -147,7 +154,7 @@ impl InStream {
             delivered: position,
             acked: position,
             credit: position + window,
-            shared: Inbound::new(position, window),
+            shared: Inbound::new(lane_of(id), position, window),
             assembly: None,
             skipped: VecDeque::new(),
             skipped_bytes: 0,

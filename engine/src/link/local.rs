@@ -23,6 +23,8 @@ pub struct Local {
     pub window_bytes: u64,
     /// The longest envelope, in bytes.
     pub max_envelope_bytes: u64,
+    /// What the kernel may hold of a connection, in each direction, in bytes; 0: as much as it likes.
+    pub socket_bytes: usize,
     /// Whether payloads are checksummed, or headers alone.
     pub checksum_payload: bool,
     /// After this much silence of ours a peer is sent a sign of life.

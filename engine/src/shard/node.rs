@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use super::LinkKey;
 use super::mail::{Seed, Undelivered};
 use crate::driver::Slice;
-use crate::driver::SocketId;
+use crate::driver::{SocketId, Way};
 use crate::events::{Event, EventQueue};
 use crate::inbox::{Arrived, Body, InboxSender};
 use crate::link::{Arrival, Delivery, DropReason, Link, Local, Notice, Pid};
@@ -21,8 +21,8 @@ pub(super) struct Node {
     pub(super) listener: Option<SocketId>,
     pub(super) links: Vec<LinkSlot>,
     pub(super) by_pid: HashMap<Pid, u32>,
-    /// Whether it and other servers of the engine reach each other through memory.
-    pub(super) memory: bool,
+    /// How it reaches others.
+    pub(super) way: Way,
     pub(super) inbox: InboxSender,
     pub(super) events: Arc<EventQueue>,
     stats: Arc<StatsTable>,
@@ -58,6 +58,7 @@ impl Node {
     pub(super) fn new(seed: Seed, listener: Option<SocketId>) -> Node {
         let by_pid = seed.peers.iter().enumerate().map(|(index, (pid, _))| (*pid, index as u32)).collect();
         let local = seed.local;
+        let way = Way { memory: seed.berth.is_some(), socket_bytes: local.socket_bytes };
         let links = seed.peers.into_iter().map(|(pid, addresses)| LinkSlot::new(&local, pid, addresses));
         let links = links.collect();
         Node {
@@ -65,7 +66,7 @@ impl Node {
             listener,
             links,
             by_pid,
-            memory: seed.berth.is_some(),
+            way,
             inbox: seed.inbox,
             events: seed.events,
             stats: seed.stats,

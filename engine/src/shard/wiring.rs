@@ -90,7 +90,7 @@ impl<D: Driver> Shard<D> {
                 let dialed = match slot.next_address() {
                     _ if leaving => Err(io::Error::from(io::ErrorKind::Interrupted)),
                     _ if slot.blocked => Err(io::Error::from(io::ErrorKind::TimedOut)),
-                    Some(address) => self.driver.connect(address, node.memory),
+                    Some(address) => self.driver.connect(address, node.way),
                     None => Err(io::Error::from(io::ErrorKind::AddrNotAvailable)),
                 };
                 match dialed {

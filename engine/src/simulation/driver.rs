@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::network::Network;
-use crate::driver::{Bell, Berth, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait};
+use crate::driver::{Bell, Berth, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait, Way};
 use crate::link::Batch;
 use crate::time::Time;
 
@@ -54,7 +54,7 @@ impl Driver for SimulatedDriver {
         self.network.borrow_mut().resume_accept(self.process, listener);
     }
 
-    fn connect(&mut self, address: SocketAddr, _memory: bool) -> io::Result<SocketId> {
+    fn connect(&mut self, address: SocketAddr, _way: Way) -> io::Result<SocketId> {
         self.network.borrow_mut().connect(self.process, address)
     }
 

@@ -104,6 +104,7 @@ impl World {
             cluster: "simulated".to_owned(),
             window_bytes: self.plan.window_bytes,
             max_envelope_bytes: 1 << 20,
+            socket_bytes: 0,
             checksum_payload: self.plan.checksum_payload,
             heartbeat_interval: Duration::from_millis(500),
             peer_timeout: Duration::from_millis(1500),

@@ -58,6 +58,7 @@ impl Config {
         line("servers", &format!("[\n{}\n  ]", servers.join(",\n")));
         line("inbox_bytes", &self.inbox_bytes);
         line("outbox_bytes", &self.outbox_bytes);
+        line("socket_bytes", &self.socket_bytes);
         line("max_envelope_bytes", &self.max_envelope_bytes);
         line("first_message_id", &self.first_message_id);
         line("heartbeat_interval_ms", &self.heartbeat_interval_ms);
@@ -91,6 +92,7 @@ fn setting(field: Field<'_, '_>, draft: &mut Draft<'_>) -> Result<(), Fault> {
         "cluster" => config.cluster = field.text()?.to_owned(),
         "inbox_bytes" => config.inbox_bytes = field.whole()?,
         "outbox_bytes" => config.outbox_bytes = field.whole()?,
+        "socket_bytes" => config.socket_bytes = field.whole()?,
         "max_envelope_bytes" => config.max_envelope_bytes = field.whole()?,
         "first_message_id" => config.first_message_id = field.signed()?,
         "heartbeat_interval_ms" => config.heartbeat_interval_ms = field.whole()?,
@@ -161,11 +163,12 @@ fn string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-pub(super) const KEYS: [&str; 13] = [
+pub(super) const KEYS: [&str; 14] = [
     "cluster",
     "servers",
     "inbox_bytes",
     "outbox_bytes",
+    "socket_bytes",
     "max_envelope_bytes",
     "first_message_id",
     "heartbeat_interval_ms",

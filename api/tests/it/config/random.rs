@@ -89,6 +89,7 @@ fn valid_config() -> impl Strategy<Value = Config> {
     let sizes = (
         Config::MIN_INBOX_BYTES..=Config::MAX_BUFFER_BYTES,
         Config::MIN_OUTBOX_BYTES..=Config::MAX_BUFFER_BYTES,
+        prop_oneof![Just(0), Config::MIN_SOCKET_BYTES..=Config::MAX_SOCKET_BYTES],
         1..=Config::MAX_ENVELOPE_BYTES,
         any::<i64>(),
     );
@@ -109,13 +110,14 @@ fn valid_config() -> impl Strategy<Value = Config> {
     let name = "[!-~\u{c0}-\u{ff}日本]{1,20}";
     let ways = (connect, checksum, neighbours);
     (servers, name, sizes, times, threading, idle, ways).prop_map(
-        |(servers, name, (inbox, outbox, envelope, first), (interval, timeout), threading, idle, ways)| {
+        |(servers, name, (inbox, outbox, socket, envelope, first), (interval, timeout), threading, idle, ways)| {
             let (connect, checksum, neighbours) = ways;
             Config::new(servers)
                 .unwrap()
                 .with_cluster(name)
                 .with_inbox_bytes(inbox)
                 .with_outbox_bytes(outbox)
+                .with_socket_bytes(socket)
                 .with_max_envelope_bytes(envelope)
                 .with_first_message_id(first)
                 .with_heartbeat_interval_ms(interval)

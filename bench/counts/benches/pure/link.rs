@@ -33,6 +33,7 @@ fn link_of(pid: Pid, peer: Pid) -> Link {
             cluster: "counts".to_owned(),
             window_bytes: 64 << 20,
             max_envelope_bytes: 64 << 20,
+            socket_bytes: 0,
             // Counted by itself in `wire`, and it would hide everything else.
             checksum_payload: false,
             heartbeat_interval: Duration::from_millis(250),

@@ -25,7 +25,7 @@ use slab::Slab;
 use self::end::{End, Send, piece_behind};
 pub use self::exchange::{Berth, Exchange};
 use self::exchange::{Letter, News, Place};
-use super::{Bell, ChunkPool, Completion, Driver, Listener, ReceiveBuffer, SocketId, Wait};
+use super::{Bell, ChunkPool, Completion, Driver, Listener, ReceiveBuffer, SocketId, Wait, Way};
 use crate::link::Batch;
 use crate::time::Time;
 
@@ -214,9 +214,9 @@ impl<D: Driver> Driver for Dock<D> {
         self.inner.resume_accept(inside(listener));
     }
 
-    fn connect(&mut self, address: SocketAddr, memory: bool) -> io::Result<SocketId> {
-        let berth = if memory { self.exchange.find(address) } else { None };
-        let Some(berth) = berth else { return self.inner.connect(address, memory).map(outside) };
+    fn connect(&mut self, address: SocketAddr, way: Way) -> io::Result<SocketId> {
+        let berth = if way.memory { self.exchange.find(address) } else { None };
+        let Some(berth) = berth else { return self.inner.connect(address, way).map(outside) };
         let (socket, from) = self.insert(None);
         self.exchange.post(berth.port, Letter::Dial { berth, from });
         Ok(socket)

@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Berth, Dock, Exchange, WINDOW_BYTES};
-use crate::driver::{Bell, ChunkPool, Completion, Driver, Entry, Listener, ReceiveBuffer, Slice, SocketId, Wait};
+use crate::driver::{Bell, ChunkPool, Completion, Driver, Entry, Listener, ReceiveBuffer, Slice, SocketId, Wait, Way};
 use crate::link::Batch;
 use crate::time::Time;
 use crate::wire::{Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
+
+const MEMORY: Way = Way { memory: true, socket_bytes: 0 };
 
 /// A driver without a network.
 struct Nowhere {
@@ -42,7 +44,7 @@ impl Driver for Nowhere {
 
     fn resume_accept(&mut self, _: SocketId) {}
 
-    fn connect(&mut self, _: SocketAddr, _: bool) -> io::Result<SocketId> {
+    fn connect(&mut self, _: SocketAddr, _: Way) -> io::Result<SocketId> {
         Err(io::Error::from(io::ErrorKind::NetworkUnreachable))
     }
 
@@ -118,7 +120,7 @@ fn nothing(dock: &mut Dock<Nowhere>) {
 fn connect(docks: &mut Docks) -> [SocketId; 2] {
     let last = docks.len() - 1;
     let listener = listen(&mut docks[last], 1);
-    let near = docks[0].connect(address(1), true).unwrap();
+    let near = docks[0].connect(address(1), MEMORY).unwrap();
     let Completion::Accepted { listener: at, socket: far } = one_of(&mut docks[last], "accepted") else { panic!() };
     assert_eq!(at, listener);
     let Completion::Connected { socket, result } = one(&mut docks[0]) else { panic!() };
@@ -358,7 +360,7 @@ fn letters_to_an_end_that_is_gone_find_nobody() {
     docks[0].close(near);
     assert!(matches!(one(&mut docks[0]), Completion::Closed { .. }));
     nothing(&mut docks[0]);
-    let again = docks[0].connect(address(1), true).unwrap();
+    let again = docks[0].connect(address(1), MEMORY).unwrap();
     assert_eq!(again, near);
     docks[1].send_now(far, &batch(&[vec![2; 8]])).unwrap();
     nothing(&mut docks[0]);
@@ -371,16 +373,16 @@ fn a_number_is_not_given_away_before_the_shard_knows_that_its_end_is_gone() {
     let [near, _] = connect(&mut docks);
     docks[0].close(near);
     assert!(matches!(one(&mut docks[0]), Completion::Closed { socket } if socket == near));
-    assert_ne!(docks[0].connect(address(1), true).unwrap(), near);
+    assert_ne!(docks[0].connect(address(1), MEMORY).unwrap(), near);
     nothing(&mut docks[0]);
-    assert_eq!(docks[0].connect(address(1), true).unwrap(), near);
+    assert_eq!(docks[0].connect(address(1), MEMORY).unwrap(), near);
 }
 
 #[test]
 fn a_dial_finds_only_who_listens_and_wants_to_be_found() {
     let mut docks = docks(2);
     let unreachable = |docks: &mut Docks, port, memory| {
-        let error = docks[0].connect(address(port), memory).unwrap_err();
+        let error = docks[0].connect(address(port), Way { memory, socket_bytes: 0 }).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NetworkUnreachable, "asked the inner driver");
     };
     docks[1].listen(Listener::At(address(2)), None).unwrap();
@@ -390,13 +392,13 @@ fn a_dial_finds_only_who_listens_and_wants_to_be_found() {
     unreachable(&mut docks, 3, false);
 
     // A listener that closes while a dial is under way; and a dial that is given up.
-    let dial = docks[0].connect(address(3), true).unwrap();
+    let dial = docks[0].connect(address(3), MEMORY).unwrap();
     docks[1].close(listener);
     assert!(matches!(one(&mut docks[1]), Completion::Closed { socket } if socket == listener));
     assert!(matches!(one(&mut docks[0]), Completion::Connected { socket, result: Err(_) } if socket == dial));
     unreachable(&mut docks, 3, true);
     listen(&mut docks[1], 3);
-    let given_up = docks[0].connect(address(3), true).unwrap();
+    let given_up = docks[0].connect(address(3), MEMORY).unwrap();
     docks[0].close(given_up);
     assert!(matches!(one(&mut docks[0]), Completion::Closed { .. }));
     let Completion::Accepted { socket, .. } = one(&mut docks[1]) else { panic!() };
@@ -409,7 +411,7 @@ fn a_dial_finds_only_who_listens_and_wants_to_be_found() {
 fn a_dial_waits_for_who_is_about_to_listen() {
     let mut docks = docks(2);
     let berth = docks[1].exchange.announce(address(1), 1);
-    let near = docks[0].connect(address(1), true).unwrap();
+    let near = docks[0].connect(address(1), MEMORY).unwrap();
     nothing(&mut docks[1]);
     nothing(&mut docks[0]);
     let listener = docks[1].listen(Listener::At(address(1)), Some(berth)).unwrap();
@@ -440,5 +442,5 @@ fn a_dock_that_is_dropped_closes_its_ends() {
     let [near, _far] = connect(&mut docks);
     docks.pop();
     assert!(matches!(one(&mut docks[0]), Completion::Ended { socket } if socket == near));
-    assert!(docks[0].connect(address(1), true).is_err(), "and nobody finds them");
+    assert!(docks[0].connect(address(1), MEMORY).is_err(), "and nobody finds them");
 }

@@ -16,6 +16,7 @@ fn link(pid: u64, peer: u64) -> Link {
         cluster: "greeting".to_owned(),
         window_bytes: 128 * 1024,
         max_envelope_bytes: 1 << 20,
+        socket_bytes: 0,
         checksum_payload: true,
         heartbeat_interval: Duration::from_millis(500),
         peer_timeout: Duration::from_millis(1500),

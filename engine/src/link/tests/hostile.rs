@@ -30,6 +30,7 @@ fn up_with_window(window_bytes: u64) -> (Link, StreamWriter) {
         cluster: "hostile".to_owned(),
         window_bytes,
         max_envelope_bytes: 1 << 20,
+        socket_bytes: 0,
         checksum_payload: false,
         heartbeat_interval: Duration::from_millis(500),
         peer_timeout: Duration::from_millis(1500),

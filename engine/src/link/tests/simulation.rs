@@ -131,6 +131,7 @@ impl Simulation {
                 cluster: "simulated".to_owned(),
                 window_bytes,
                 max_envelope_bytes: 1 << 20,
+                socket_bytes: 0,
                 checksum_payload,
                 heartbeat_interval: Duration::from_millis(500),
                 peer_timeout: Duration::from_millis(1500),
