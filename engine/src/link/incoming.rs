@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use zerocopy::FromBytes;
 
-use crate::stream::{Counters, Lane, lane_of};
+use crate::stream::{Buffer, Buffers, Counters, Lane, lane_of};
 use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, FrameHeader, LAST, SegmentHeader, frame_bytes};
 
 /// So much is received before it is acknowledged without delay.
@@ -91,6 +91,7 @@ pub struct InStream {
     credit: u64,
     shared: Arc<Inbound>,
     assembly: Option<Assembly>,
+    buffers: Arc<Buffers>,
     /// Stretches where nothing stands, and behind which the application has not come: where each ends, and its bytes.
     skipped: VecDeque<(u64, u64)>,
     /// The bytes of all of `skipped`: there may be very many, each with a short frame behind it.
@@ -103,7 +104,7 @@ pub struct InStream {
 struct Assembly {
     id: i64,
     length: usize,
-    payload: Vec<u8>,
+    payload: Buffer,
     end: u64,
 }
 
@@ -156,6 +157,7 @@ impl InStream {
             credit: position + window,
             shared: Inbound::new(lane_of(id), position, window),
             assembly: None,
+            buffers: Buffers::new(),
             skipped: VecDeque::new(),
             skipped_bytes: 0,
             unsure: false,
@@ -234,7 +236,7 @@ impl InStream {
             self.assembly = Some(Assembly {
                 id: frame.id.get(),
                 length: bytes,
-                payload: Vec::new(),
+                payload: self.buffers.take_empty(),
                 end: position + frame_bytes(bytes) as u64,
             });
             debug_assert_eq!(payload.len() - body.len(), FRAME_HEADER_BYTES);
@@ -251,7 +253,8 @@ impl InStream {
         let body = &body[..body.len().min(rest)];
         if assembly.payload.capacity() - assembly.payload.len() < body.len() {
             // Room is made as the bytes come, doubled each time: a length alone makes nobody's memory grow.
-            assembly.payload.reserve_exact(rest.min(assembly.payload.len().max(FIRST_ROOM)));
+            let present = assembly.payload.len();
+            assembly.payload.reserve_exact(rest.min(present.max(FIRST_ROOM)));
         }
         assembly.payload.extend_from_slice(body);
         self.received += length;

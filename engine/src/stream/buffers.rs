@@ -1,31 +1,58 @@
-//! Buffers for envelopes by reference that are encoded in place: used again once they are acknowledged.
+//! Buffers for envelopes by reference, on both sides: used again once nobody reads them any more.
+//!
+//! Fresh memory is dear: the kernel clears each page when it is first written to. For envelopes of 1 MiB that was a quarter
+//! of all the processor time.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use crossbeam_queue::ArrayQueue;
 
-/// So many spare buffers a stream keeps, of at most this many bytes each.
+/// So many spare buffers a stream keeps, of at most so many bytes together.
 const SPARE: usize = 16;
-const LARGEST_SPARE_BYTES: usize = 256 * 1024;
+const SPARE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The spare buffers of one stream.
 #[derive(Debug)]
-pub(super) struct Buffers {
+pub(crate) struct Buffers {
     spare: ArrayQueue<Vec<u8>>,
+    /// The bytes of all that are in `spare`, or on their way there.
+    bytes: AtomicUsize,
 }
 
 impl Buffers {
-    pub(super) fn new() -> Arc<Buffers> {
-        Arc::new(Buffers { spare: ArrayQueue::new(SPARE) })
+    pub(crate) fn new() -> Arc<Buffers> {
+        Arc::new(Buffers { spare: ArrayQueue::new(SPARE), bytes: AtomicUsize::new(0) })
     }
 
     /// A buffer of `length` bytes. What stands in it is left over from earlier ones.
     pub(super) fn take(self: &Arc<Buffers>, length: usize) -> Buffer {
-        let mut bytes = self.spare.pop().unwrap_or_default();
-        bytes.resize(length, 0);
+        let mut buffer = self.spare();
+        buffer.bytes.resize(length, 0);
+        buffer
+    }
+
+    /// An empty buffer, to be filled by and by.
+    pub(crate) fn take_empty(self: &Arc<Buffers>) -> Buffer {
+        let mut buffer = self.spare();
+        buffer.bytes.clear();
+        buffer
+    }
+
+    fn spare(self: &Arc<Buffers>) -> Buffer {
+        let bytes = self.spare.pop().unwrap_or_default();
+        self.bytes.fetch_sub(bytes.capacity(), Ordering::Relaxed);
         Buffer { bytes, home: Arc::downgrade(self) }
+    }
+
+    fn keep(&self, bytes: Vec<u8>) {
+        let capacity = bytes.capacity();
+        let kept = self.bytes.fetch_add(capacity, Ordering::Relaxed) + capacity;
+        if kept > SPARE_BYTES || self.spare.push(bytes).is_err() {
+            self.bytes.fetch_sub(capacity, Ordering::Relaxed);
+        }
     }
 }
 
@@ -37,15 +64,15 @@ pub(crate) struct Buffer {
 }
 
 impl Deref for Buffer {
-    type Target = [u8];
+    type Target = Vec<u8>;
 
-    fn deref(&self) -> &[u8] {
+    fn deref(&self) -> &Vec<u8> {
         &self.bytes
     }
 }
 
 impl DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [u8] {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 }
@@ -64,11 +91,31 @@ impl From<Buffer> for Bytes {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if self.bytes.capacity() <= LARGEST_SPARE_BYTES
-            && let Some(home) = self.home.upgrade()
-        {
-            // With enough spare ones there already, this one is freed.
-            drop(home.spare.push(std::mem::take(&mut self.bytes)));
+        if let Some(home) = self.home.upgrade() {
+            home.keep(std::mem::take(&mut self.bytes));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_comes_back_and_few_are_kept() {
+        let buffers = Buffers::new();
+        let first = buffers.take(1 << 20);
+        let place = first.as_ptr();
+        drop(Bytes::from(first).slice(7..9));
+        let again = buffers.take_empty();
+        assert_eq!((again.as_ptr(), again.len(), again.capacity()), (place, 0, 1 << 20));
+        let many: Vec<Buffer> = (0..8).map(|_| buffers.take(1 << 20)).collect();
+        drop((again, many));
+        assert_eq!((buffers.spare.len(), buffers.bytes.load(Ordering::Relaxed)), (4, 4 << 20));
+        drop(buffers.take(5 << 20));
+        assert_eq!(buffers.spare.len(), 3, "what is too large is not kept");
+        let kept = buffers.take(100);
+        drop(buffers);
+        drop(kept);
     }
 }
