@@ -158,7 +158,7 @@ impl Outbox {
         if let Recipients::One(pid) = draft.to
             && !draft.is_perishable()
             && let Ok(index) = self.sender.index_of(pid)
-            && self.sender.push_at_once(index, draft.lane, id, &draft.body)
+            && self.sender.push_at_once(index, draft.lane, id, &draft.body, true)
         {
             return Ok(());
         }
@@ -198,7 +198,11 @@ impl Outbox {
         for &pid in recipients {
             let sent = self.sender.index_of(pid).and_then(|index| {
                 loop {
-                    let pushed = if perish.is_perishable() {
+                    let perishable = perish.is_perishable();
+                    if !perishable && self.sender.push_at_once(index, draft.lane, id, &draft.body, alone) {
+                        return Ok(());
+                    }
+                    let pushed = if perishable {
                         self.sender.push_perishable(index, draft.lane, id, &draft.body, perish)
                     } else {
                         self.sender.push(index, draft.lane, id, &draft.body, alone)

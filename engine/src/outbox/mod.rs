@@ -72,9 +72,11 @@ impl Sender {
     /// By what number the other functions know the peer.
     #[inline(always)]
     pub fn index_of(&mut self, pid: Pid) -> Result<usize, PushError> {
-        let Outgoing { shared, latest, .. } = &self.outgoing;
-        if latest.pid == pid && shared.roster.is_still(latest.version) {
-            return Ok(latest.index);
+        let Outgoing { shared, found, settled, .. } = &self.outgoing;
+        if let Some(index) = found.index_of(pid)
+            && shared.roster.is_still(*settled)
+        {
+            return Ok(index);
         }
         self.outgoing.find(pid).ok_or(PushError::UnknownPid)
     }
@@ -83,32 +85,33 @@ impl Sender {
     /// closer, which says why.
     #[inline(always)]
     pub fn ready(&mut self, pid: Pid, lane: Lane, length: usize) -> Option<usize> {
-        let Outgoing { shared, streams, latest, short, .. } = &mut self.outgoing;
-        if latest.pid != pid || length > *short || !shared.roster.is_still(latest.version) {
+        let Outgoing { shared, streams, found, settled, short, .. } = &mut self.outgoing;
+        let index = found.index_of(pid)?;
+        if length > *short || !shared.roster.is_still(*settled) {
             return None;
         }
-        let writer = streams.get_mut(place(latest.index, lane))?.as_mut()?;
-        writer.has_room_in_ring(length).then_some(latest.index)
+        let writer = streams.get_mut(place(index, lane))?.as_mut()?;
+        writer.has_room_in_ring(length).then_some(index)
     }
 
     /// Writes one short envelope to the stream of the peer at `index`, if nothing stands in its way. `false`: [`push`](Sender::push)
-    /// says what does.
+    /// says what does. `alone`: others do not follow at once.
     #[inline(always)]
-    pub fn push_at_once(&mut self, index: usize, lane: Lane, id: i64, bytes: &[u8]) -> bool {
-        let Outgoing { shared, streams, latest, short, .. } = &mut self.outgoing;
+    pub fn push_at_once(&mut self, index: usize, lane: Lane, id: i64, bytes: &[u8], alone: bool) -> bool {
+        let Outgoing { shared, streams, settled, short, .. } = &mut self.outgoing;
         if bytes.len() > *short {
             return false;
         }
         let Some(Some(writer)) = streams.get_mut(place(index, lane)) else { return false };
         let section = self.sections.begin_light();
-        if !shared.roster.is_still(latest.version) || writer.is_closed() {
+        if !shared.roster.is_still(*settled) || writer.is_closed() {
             return false;
         }
         let Ok(mut slot) = writer.claim(bytes.len()) else { return false };
         slot.fill(bytes);
         let signal = slot.commit(id);
         drop(section);
-        self.written(index, bytes.len(), signal, true);
+        self.written(index, bytes.len(), signal, alone);
         true
     }
 
@@ -152,7 +155,7 @@ impl Sender {
         length: usize,
         write: impl FnOnce(&mut [u8]),
     ) -> Result<(), (PushError, Vec<u8>)> {
-        let Outgoing { shared, version, streams, latest, short, .. } = &mut self.outgoing;
+        let Outgoing { shared, version, streams, settled, short, .. } = &mut self.outgoing;
         if length <= *short
             && let Some(Some(writer)) = streams.get_mut(place(index, lane))
             && !writer.is_closed()
@@ -161,7 +164,7 @@ impl Sender {
             write(slot.payload());
             // The section begins after `write`, which may take as long as it likes: a section waits for nobody.
             let section = self.sections.begin_light();
-            if !shared.roster.is_still(latest.version) {
+            if !shared.roster.is_still(*settled) {
                 section.strengthen();
                 if let Err(error) = shared.allows(index, *version) {
                     return Err((error, slot.payload().to_vec()));

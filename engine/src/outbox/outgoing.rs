@@ -22,17 +22,11 @@ pub(super) struct Outgoing {
     pub(super) peers: Vec<Pid>,
     pub(super) links: Vec<u32>,
     pub(super) streams: Streams,
-    pub(super) latest: Latest,
+    pub(super) found: Found,
+    /// While the roster is still at this, what was found is so, and the server takes what is written. [`NEVER`]: look closer.
+    pub(super) settled: u64,
     /// What is no longer than this stands in a ring.
     pub(super) short: usize,
-}
-
-/// The peer that was last looked for, and its link.
-pub(super) struct Latest {
-    pub(super) pid: Pid,
-    pub(super) index: usize,
-    /// While the roster is still at this, all of this is so, and the server takes what is written. [`NEVER`]: look closer.
-    pub(super) version: u64,
 }
 
 /// No roster's version.
@@ -46,10 +40,6 @@ pub(super) fn place(index: usize, lane: Lane) -> usize {
 
 pub(super) const LANES: usize = 2;
 
-impl Latest {
-    const NOBODY: Latest = Latest { pid: 0, index: 0, version: NEVER };
-}
-
 impl Outgoing {
     pub(super) fn new(shared: Arc<OutboxShared>, drive: Drive) -> Outgoing {
         shared.outboxes.fetch_add(1, Ordering::Relaxed);
@@ -57,7 +47,17 @@ impl Outgoing {
         streams.iter_mut().flatten().for_each(StreamWriter::hand_over);
         let (peers, links) = (Vec::new(), Vec::new());
         let short = shared.max_envelope_bytes.min(MAX_RING_PAYLOAD as u64) as usize;
-        let mut outgoing = Outgoing { shared, drive, version: 0, peers, links, streams, latest: Latest::NOBODY, short };
+        let mut outgoing = Outgoing {
+            shared,
+            drive,
+            version: 0,
+            peers,
+            links,
+            streams,
+            found: Found::default(),
+            settled: NEVER,
+            short,
+        };
         outgoing.read_roster();
         outgoing
     }
@@ -66,9 +66,7 @@ impl Outgoing {
     pub(super) fn find(&mut self, pid: Pid) -> Option<usize> {
         let place = self.follow_roster().peers.binary_search(&pid).ok()?;
         let index = self.links[place] as usize;
-        // Where sections need more than a light barrier, each write looks closer.
-        let version = if barrier::available() { self.version } else { NEVER };
-        self.latest = Latest { pid, index, version };
+        self.found.keep(pid, index);
         Some(index)
     }
 
@@ -84,7 +82,9 @@ impl Outgoing {
         self.version = self.shared.roster.version();
         let (members, links) = self.shared.roster.read();
         (self.peers, self.links) = members.into_iter().unzip();
-        self.latest = Latest::NOBODY;
+        // Where sections need more than a light barrier, each write looks closer.
+        self.settled = if barrier::available() { self.version } else { NEVER };
+        self.found = Found::among(self.peers.len());
         self.streams.resize_with(links * LANES, || None);
         for link in 0..links {
             if !self.links.contains(&(link as u32)) {
@@ -115,6 +115,47 @@ impl Outgoing {
         self.streams.iter_mut().flatten()
     }
 }
+
+/// Peers that were looked for, and their links: a cache of one entry for each hash, so that finding a peer again costs a
+/// multiplication and a comparison.
+#[derive(Default)]
+pub(super) struct Found {
+    /// As many as a power of two. An empty one has a pid that belongs elsewhere.
+    entries: Vec<(Pid, usize)>,
+    /// What is left of a hash.
+    shift: u32,
+}
+
+impl Found {
+    /// Room for those of so many peers.
+    fn among(peers: usize) -> Found {
+        let bits = (8 * peers.max(1)).next_power_of_two().trailing_zeros().min(MOST_FOUND_BITS);
+        let mut found = Found { entries: vec![(0, 0); 1 << bits], shift: 64 - bits };
+        // 0 belongs to the first, and 1 does not.
+        found.entries[0] = (1, 0);
+        found
+    }
+
+    #[inline(always)]
+    pub(super) fn index_of(&self, pid: Pid) -> Option<usize> {
+        let (found, index) = *self.entries.get(self.place(pid))?;
+        (found == pid).then_some(index)
+    }
+
+    fn keep(&mut self, pid: Pid, index: usize) {
+        let place = self.place(pid);
+        self.entries[place] = (pid, index);
+    }
+
+    #[inline(always)]
+    fn place(&self, pid: Pid) -> usize {
+        // Fibonacci hashing: the high bits of the product depend on all bits of the pid.
+        (pid.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize
+    }
+}
+
+/// 8 KiB for each outbox.
+const MOST_FOUND_BITS: u32 = 9;
 
 /// The peer behind a link is gone.
 pub(super) fn forget(streams: &mut Streams, link: usize) {
@@ -157,6 +198,29 @@ impl Drop for Outgoing {
         let streams = mem::take(&mut self.streams);
         if let Err(streams) = self.shared.keep_streams(streams, version) {
             end(streams, &self.shared, &self.drive);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::BROADCAST;
+
+    #[test]
+    fn only_who_was_kept_is_found() {
+        for peers in [0, 1, 16, 1000] {
+            let mut found = Found::among(peers);
+            for pid in (0..5000).chain([BROADCAST - 1, BROADCAST]) {
+                assert_eq!(found.index_of(pid), None, "{pid} among {peers}");
+            }
+            for pid in 0..5000 {
+                found.keep(pid, pid as usize + 7);
+                assert_eq!(found.index_of(pid), Some(pid as usize + 7));
+            }
+            let kept = (0..5000).filter(|pid| found.index_of(*pid).is_some_and(|index| index == *pid as usize + 7));
+            assert!((8..=512).contains(&kept.count()), "each has a place, and nobody two");
+            assert_eq!(found.index_of(BROADCAST), None);
         }
     }
 }
