@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::case::Case;
+use crate::compare::Bound;
 use crate::contenders::{self, Contender};
 use crate::histograms::Recorded;
 use crate::measure::Load;
@@ -147,6 +148,15 @@ impl Tail {
     }
 }
 
+/// How late the fast path may be, as a multiple of ZeroMQ: all but one message in a thousand.
+pub const BAR: Bound = Bound::AtMost(0.33);
+
+/// The p99.9 of a contender as a multiple of ZeroMQ's.
+pub fn ratio(contender: &str, rows: &[Row]) -> Option<Ratio> {
+    let p999 = |name: &str| Some(rows.iter().find(|row| row.contender == name)?.spread(|tail| tail.p999_us));
+    Some(Ratio::of(&p999(contender)?, &p999("zmq")?))
+}
+
 /// A table of all rows, by their p99.9.
 pub fn table(rows: &[Row]) -> Table {
     let mut table =
@@ -154,7 +164,6 @@ pub fn table(rows: &[Row]) -> Table {
     let mut sorted: Vec<&Row> = rows.iter().collect();
     let p999 = |row: &Row| row.spread(|tail| tail.p999_us);
     sorted.sort_by(|left, right| p999(left).median().total_cmp(&p999(right).median()));
-    let zmq = rows.iter().find(|row| row.contender == "zmq").map(p999);
     for row in sorted {
         let median = |quantity| format!("{:.1}", row.spread(quantity).median());
         let tail = p999(row);
@@ -165,7 +174,7 @@ pub fn table(rows: &[Row]) -> Table {
             median(|tail| tail.p999_us),
             format!("{:.1}..{:.1}", tail.min(), tail.max()),
             median(|tail| tail.p9999_us),
-            zmq.as_ref().map_or_else(String::new, |zmq| Ratio::of(&tail, zmq).to_string()),
+            ratio(&row.contender, rows).map_or_else(String::new, |ratio| ratio.to_string()),
         ]);
     }
     table

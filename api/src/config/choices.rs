@@ -107,6 +107,9 @@ pub struct Idle {
     /// How long to spin, in microseconds. Default 0, at most a minute.
     pub spin_us: u64,
     /// How long to yield the processor after that, in microseconds. Default 50, at most a minute.
+    ///
+    /// A thread that yields to one which never rests waits for the whole of its time slice, some milliseconds. Where threads that
+    /// spin share their cores with a loop, 0 is better: who parks is woken at once.
     pub yield_us: u64,
     /// Whether to sleep in the kernel after that, until there is something to do. Default true.
     pub park: bool,

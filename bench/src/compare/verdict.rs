@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::row::Row;
+use super::row::{PROCESSOR, Row};
 use crate::case::Case;
 use crate::statistics::Ratio;
 
@@ -21,6 +21,8 @@ pub struct Bar {
     pub contender: &'static str,
     /// What it is compared with.
     pub against: &'static str,
+    /// The quantity by the name that its row has for it; `None`: what ratios are made of otherwise.
+    pub quantity: Option<&'static str>,
     /// How the ratio has to be.
     pub bound: Bound,
 }
@@ -49,9 +51,12 @@ pub enum Verdict {
 impl Bar {
     /// Compares the two contenders, round by round.
     pub fn verdict(&self, rows: &[Row]) -> Verdict {
-        let own =
-            rows.iter().find(|row| (row.case, row.size, &*row.contender) == (self.case, self.size, self.contender));
-        match own.and_then(|row| row.ratio(self.against, rows)) {
+        let figure = |contender: &str| {
+            let row =
+                rows.iter().find(|row| (row.case, row.size, &*row.contender) == (self.case, self.size, contender))?;
+            self.quantity.map_or(Some(row.key()), |quantity| row.figure(quantity))
+        };
+        match figure(self.contender).and_then(|own| Some(Ratio::of(own, figure(self.against)?))) {
             Some(ratio) if self.bound.allows(ratio.median) => Verdict::Kept(ratio),
             Some(ratio) => Verdict::Missed(ratio),
             None => Verdict::NotMeasured,
@@ -91,11 +96,11 @@ impl fmt::Display for Bound {
 }
 
 const fn round_trip(what: &'static str, contender: &'static str, against: &'static str, limit: f64) -> Bar {
-    Bar { what, case: Case::RoundTrip, size: 64, contender, against, bound: Bound::AtMost(limit) }
+    Bar { what, case: Case::RoundTrip, size: 64, contender, against, quantity: None, bound: Bound::AtMost(limit) }
 }
 
 const fn one_way(what: &'static str, size: usize, contender: &'static str, against: &'static str, limit: f64) -> Bar {
-    Bar { what, case: Case::OneWay, size, contender, against, bound: Bound::AtLeast(limit) }
+    Bar { what, case: Case::OneWay, size, contender, against, quantity: None, bound: Bound::AtLeast(limit) }
 }
 
 /// What the engine must show; medians of a full run on an idle machine with two cores.
@@ -114,12 +119,24 @@ pub const BARS: &[Bar] = &[
     one_way("1 KiB one way, fast path", 1024, "cluster-dedicated-fast", "tcp-framed", 0.85),
     one_way("64 KiB one way, checksum of the header", 64 << 10, "cluster-dedicated-fast-header", "tcp-framed", 0.95),
     one_way("64 KiB one way, checksum with payload", 64 << 10, "cluster-dedicated-fast", "tcp-framed", 0.8),
+    one_way("1 MiB one way, checksum of the header", 1 << 20, "cluster-dedicated-fast-header", "tcp-framed", 0.95),
+    one_way("1 MiB one way, checksum with payload", 1 << 20, "cluster-dedicated-fast", "tcp-framed", 0.8),
+    Bar {
+        what: "64 B one way, processor time of both ends",
+        case: Case::OneWay,
+        size: 64,
+        contender: "cluster-dedicated-fast",
+        against: "zmq",
+        quantity: Some(PROCESSOR),
+        bound: Bound::AtMost(0.1),
+    },
     Bar {
         what: "64 B to 16 servers, fast path",
         case: Case::Broadcast16,
         size: 64,
         contender: "cluster-dedicated-fast",
         against: "zmq",
+        quantity: None,
         bound: Bound::AtLeast(8.0),
     },
 ];

@@ -71,7 +71,9 @@ fn ratios(rows: &[Row], case: Case, size: usize) -> Vec<(&str, Ratio)> {
 }
 
 fn promise(case: Case, size: usize, contender: &str) -> Option<f64> {
-    let same = |bar: &&Bar| (bar.case, bar.size, bar.contender, bar.against) == (case, size, contender, "zmq");
+    let same = |bar: &&Bar| {
+        (bar.case, bar.size, bar.contender, bar.against, bar.quantity) == (case, size, contender, "zmq", None)
+    };
     BARS.iter().find(same).map(|bar| bar.bound.limit())
 }
 

@@ -12,6 +12,7 @@ use crate::compare::{self, Row, Verdict};
 use crate::documents::{Mix, Scaling};
 use crate::noise::Noise;
 use crate::open_loop;
+use crate::raft_mix;
 use crate::scaling;
 use crate::table::Table;
 
@@ -23,7 +24,7 @@ pub(super) fn write(release: &str, raw: &Raw, notes: &str) -> String {
     page += INTRODUCTION;
     page += &format!("![Multiples of ZeroMQ]({MULTIPLES})\n\n");
     page += "## What the engine has to show\n\n";
-    page += &bars(rows);
+    page += &bars(raw);
     page +=
         &format!("\n## Round trips\n\n![Round trips]({BARS})\n\n{}", folded(&compare::tables(Case::RoundTrip, rows)));
     page += &format!("\n## One way\n\n![One way]({THROUGHPUT})\n\n{}", folded(&compare::tables(Case::OneWay, rows)));
@@ -83,7 +84,8 @@ pub(super) fn notes(page: &str) -> &str {
 }
 
 /// All bars, and in words those that were missed.
-fn bars(rows: &[Row]) -> String {
+fn bars(Raw { comparison, lateness, mix, .. }: &Raw) -> String {
+    let rows = &comparison.rows;
     let mut text = compare::verdicts(rows).markdown();
     let kept = compare::BARS.iter().filter(|bar| matches!(bar.verdict(rows), Verdict::Kept(_))).count();
     // Writing to a string does not fail.
@@ -100,6 +102,23 @@ fn bars(rows: &[Row]) -> String {
                 writeln!(text, "- not measured: {}, `{}` against `{}`", bar.what, bar.contender, bar.against)
             }
         };
+    }
+    let verdict = |kept| if kept { "kept" } else { "**MISSED**" };
+    if let Some(ratio) = open_loop::ratio("cluster-dedicated-fast", &lateness.rows) {
+        let (kept, rate) = (verdict(open_loop::BAR.allows(ratio.median)), short(lateness.rate as f64));
+        let _ = writeln!(
+            text,
+            "- {kept}: {rate} messages a second, p99.9, `cluster-dedicated-fast` against `zmq`: {ratio}, asked for {}",
+            open_loop::BAR
+        );
+    }
+    if let Some(Mix { result, .. }) = mix {
+        let (kept, ratio) = (verdict(result.ratio() <= raft_mix::BAR), result.ratio());
+        let _ = writeln!(
+            text,
+            "- {kept}: heartbeats beside a 64 MiB envelope, p99.9 against their own when nothing else travels: {ratio:.1}, asked for <= {}",
+            raft_mix::BAR
+        );
     }
     text
 }

@@ -9,7 +9,7 @@ use crate::statistics::Ratio;
 
 /// The promises that are followed over releases: those against ZeroMQ.
 pub(super) fn key_bars() -> impl Iterator<Item = &'static Bar> {
-    BARS.iter().filter(|bar| bar.against == "zmq")
+    BARS.iter().filter(|bar| bar.against == "zmq" && bar.quantity.is_none())
 }
 
 /// Draws a small panel for each key ratio, with a point for each release.
