@@ -7,6 +7,8 @@
 
 mod cluster;
 mod frame;
+#[cfg(feature = "peers")]
+mod iceoryx2;
 mod memcpy;
 mod memory;
 #[cfg(feature = "peers")]
@@ -73,6 +75,10 @@ pub const ALL: &[Contender] = &[
     Contender::round_trip("nng", nng::ask, nng::answer),
     #[cfg(feature = "peers")]
     Contender::traffic("nng", ONE_WAY, nng::one_way),
+    #[cfg(feature = "peers")]
+    Contender::round_trip("iceoryx2-spinning", iceoryx2::ask, iceoryx2::answer),
+    #[cfg(feature = "peers")]
+    Contender::traffic("iceoryx2-spinning", ONE_WAY, iceoryx2::one_way),
 ];
 
 /// One way of exchanging messages, in the cases that it is suited to.

@@ -1,0 +1,112 @@
+//! iceoryx2: publish and subscribe through shared memory, as its documentation sets it up for speed: payloads loaned from the
+//! publisher's memory, a subscriber that looks all the time, and nothing discarded, for a full queue is waited for.
+//!
+//! Not a network: it says what is left when both ends are on one machine and each has a core. It takes processes as well.
+
+use std::hint::spin_loop;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use iceoryx2::port::publisher::Publisher;
+use iceoryx2::port::subscriber::Subscriber;
+use iceoryx2::port::update_connections::UpdateConnections as _;
+use iceoryx2::prelude::*;
+
+use super::Outcome;
+use crate::measure::Pinger;
+use crate::meeting::Meeting;
+use crate::seat::Seat;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Asks.
+pub fn ask(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
+    let near = End::open(meeting, pinger.size())?;
+    let mut payload = vec![0; pinger.size()];
+    while pinger.ask(&mut payload) {
+        near.send(&payload)?;
+        near.receive(|payload| pinger.answered(payload))??;
+    }
+    near.send(&[0])?;
+    Ok(meeting.exchange(String::new()).map(drop)?)
+}
+
+/// Answers.
+pub fn answer(meeting: &mut Meeting, size: usize) -> Outcome {
+    let far = End::open(meeting, size)?;
+    while far.receive(|payload| if payload.len() == size { far.send(payload).map(|()| true) } else { Ok(false) })?? {}
+    Ok(meeting.exchange(String::new()).map(drop)?)
+}
+
+/// Sends, or receives.
+pub fn one_way(seat: &mut Seat) -> Outcome {
+    let load = seat.load();
+    let end = End::open(seat.meeting(), load.size)?;
+    if seat.index() == 0 {
+        let mut payload = vec![0; load.size];
+        for sequence in 0..load.count {
+            load.stamp(sequence, &mut payload);
+            end.send(&payload)?;
+        }
+    } else {
+        let checker = seat.checker()?;
+        while !checker.is_complete() {
+            end.receive(|payload| checker.take(payload))??;
+        }
+    }
+    // What is queued goes with its publisher.
+    Ok(seat.meet(String::new()).map(drop)?)
+}
+
+/// One of two ends: a service in each direction.
+struct End {
+    publisher: Publisher<ipc::Service, [u8], ()>,
+    subscriber: Subscriber<ipc::Service, [u8], ()>,
+}
+
+impl End {
+    fn open(meeting: &mut Meeting, size: usize) -> Result<End, Failure> {
+        set_log_level(LogLevel::Fatal);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
+        let names = meeting.exchange(format!("{}-{now}-{}", std::process::id(), meeting.index()))?;
+        let node = NodeBuilder::new().signal_handling_mode(SignalHandlingMode::Disabled).create::<ipc::Service>()?;
+        let queue = (QUEUE_BYTES / size).clamp(4, 1024);
+        let service = |name: &str| -> Result<_, Failure> {
+            let builder = node.service_builder(&name.try_into()?).publish_subscribe::<[u8]>();
+            let builder = builder.enable_safe_overflow(false).subscriber_max_buffer_size(queue);
+            Ok(builder.max_publishers(1).max_subscribers(1).open_or_create()?)
+        };
+        let (to, from) = (service(&names[meeting.index()])?, service(&names[1 - meeting.index()])?);
+        let subscriber = from.subscriber_builder().create()?;
+        let publisher = to
+            .publisher_builder()
+            .initial_max_slice_len(size)
+            .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
+            .create()?;
+        // Who publishes before the other one has subscribed reaches nobody; and what has no room in a queue that is not yet
+        // connected is dropped, whatever the strategy.
+        meeting.exchange(String::new())?;
+        publisher.update_connections()?;
+        subscriber.update_connections()?;
+        meeting.exchange(String::new())?;
+        Ok(End { publisher, subscriber })
+    }
+
+    fn send(&self, payload: &[u8]) -> Result<(), Failure> {
+        match self.publisher.loan_slice_uninit(payload.len())?.write_from_slice(payload).send()? {
+            0 => Err("a payload was delivered to nobody".into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for the next payload.
+    fn receive<T>(&self, take: impl FnOnce(&[u8]) -> T) -> Result<T, Failure> {
+        loop {
+            match self.subscriber.receive()? {
+                Some(sample) => return Ok(take(&sample)),
+                None => spin_loop(),
+            }
+        }
+    }
+}
+
+const QUEUE_BYTES: usize = 4 << 20;
