@@ -84,7 +84,7 @@ impl Outgoing {
         (self.peers, self.links) = members.into_iter().unzip();
         // Where sections need more than a light barrier, each write looks closer.
         self.settled = if barrier::available() { self.version } else { NEVER };
-        self.found = Found::among(self.peers.len());
+        self.found.clear();
         self.streams.resize_with(links * LANES, || None);
         for link in 0..links {
             if !self.links.contains(&(link as u32)) {
@@ -118,44 +118,45 @@ impl Outgoing {
 
 /// Peers that were looked for, and their links: a cache of one entry for each hash, so that finding a peer again costs a
 /// multiplication and a comparison.
-#[derive(Default)]
 pub(super) struct Found {
-    /// As many as a power of two. An empty one has a pid that belongs elsewhere.
-    entries: Vec<(Pid, usize)>,
-    /// What is left of a hash.
-    shift: u32,
+    /// An empty one has a pid that belongs elsewhere.
+    entries: Box<[(Pid, usize); 1 << FOUND_BITS]>,
 }
 
 impl Found {
-    /// Room for those of so many peers.
-    fn among(peers: usize) -> Found {
-        let bits = (8 * peers.max(1)).next_power_of_two().trailing_zeros().min(MOST_FOUND_BITS);
-        let mut found = Found { entries: vec![(0, 0); 1 << bits], shift: 64 - bits };
-        // 0 belongs to the first, and 1 does not.
-        found.entries[0] = (1, 0);
-        found
-    }
-
     #[inline(always)]
     pub(super) fn index_of(&self, pid: Pid) -> Option<usize> {
-        let (found, index) = *self.entries.get(self.place(pid))?;
+        let (found, index) = self.entries[place_of(pid)];
         (found == pid).then_some(index)
     }
 
     fn keep(&mut self, pid: Pid, index: usize) {
-        let place = self.place(pid);
-        self.entries[place] = (pid, index);
+        self.entries[place_of(pid)] = (pid, index);
     }
 
-    #[inline(always)]
-    fn place(&self, pid: Pid) -> usize {
-        // Fibonacci hashing: the high bits of the product depend on all bits of the pid.
-        (pid.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize
+    fn clear(&mut self) {
+        self.entries.fill((0, 0));
+        // 0 belongs to the first, and 1 does not.
+        self.entries[0] = (1, 0);
     }
 }
 
-/// 8 KiB for each outbox.
-const MOST_FOUND_BITS: u32 = 9;
+impl Default for Found {
+    fn default() -> Found {
+        let mut found = Found { entries: Box::new([(0, 0); 1 << FOUND_BITS]) };
+        found.clear();
+        found
+    }
+}
+
+/// Fibonacci hashing: the high bits of the product depend on all bits of the pid.
+#[inline(always)]
+fn place_of(pid: Pid) -> usize {
+    (pid.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - FOUND_BITS)) as usize
+}
+
+/// 8 KiB for each outbox, of which as many cache lines are touched as it has peers.
+const FOUND_BITS: u32 = 9;
 
 /// The peer behind a link is gone.
 pub(super) fn forget(streams: &mut Streams, link: usize) {
@@ -209,18 +210,18 @@ mod tests {
 
     #[test]
     fn only_who_was_kept_is_found() {
-        for peers in [0, 1, 16, 1000] {
-            let mut found = Found::among(peers);
-            for pid in (0..5000).chain([BROADCAST - 1, BROADCAST]) {
-                assert_eq!(found.index_of(pid), None, "{pid} among {peers}");
-            }
-            for pid in 0..5000 {
-                found.keep(pid, pid as usize + 7);
-                assert_eq!(found.index_of(pid), Some(pid as usize + 7));
-            }
-            let kept = (0..5000).filter(|pid| found.index_of(*pid).is_some_and(|index| index == *pid as usize + 7));
-            assert!((8..=512).contains(&kept.count()), "each has a place, and nobody two");
-            assert_eq!(found.index_of(BROADCAST), None);
+        let mut found = Found::default();
+        for pid in (0..5000).chain([BROADCAST - 1, BROADCAST]) {
+            assert_eq!(found.index_of(pid), None, "{pid}");
         }
+        for pid in 0..5000 {
+            found.keep(pid, pid as usize + 7);
+            assert_eq!(found.index_of(pid), Some(pid as usize + 7));
+        }
+        let kept = (0..5000).filter(|pid| found.index_of(*pid) == Some(*pid as usize + 7));
+        assert_eq!(kept.count(), 512, "each has a place, and nobody two");
+        assert_eq!(found.index_of(BROADCAST), None);
+        found.clear();
+        assert!((0..5000).all(|pid| found.index_of(pid).is_none()));
     }
 }
