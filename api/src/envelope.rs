@@ -144,8 +144,8 @@ impl<'a> Draft<'a> {
         self
     }
 
-    /// On the urgent lane: it does not wait behind what is on the normal one, neither here nor in the recipient's inbox, which
-    /// hands it out first. Order holds within a lane.
+    /// On the urgent lane: it does not wait behind what is on the normal one. Order holds within a lane. What has arrived is read
+    /// in the order in which it came.
     #[inline]
     pub fn urgent(mut self) -> Draft<'a> {
         self.lane = Lane::Urgent;

@@ -13,10 +13,9 @@ use crate::driver::Slice;
 use crate::link::{Inbound, Pid, Violation};
 use crate::payload::Payload;
 use crate::shard::{Command, LinkKey, Mailbox, Ready};
-use crate::stream::Lane;
 use crate::wire::{FRAME_HEADER_BYTES, FrameHeader, Frames, frame_bytes};
 
-/// Arrivals between shard and application, on each lane. More wait in the shard; credit bounds them.
+/// Arrivals between shard and application. More wait in the shard; credit bounds them.
 const ARRIVALS: usize = 1024;
 
 /// A payload shorter than this is copied out of its chunk, so that keeping it does not keep the chunk.
@@ -50,89 +49,61 @@ struct Shared {
 
 /// Makes an inbox of server `node` on the shard behind `mailbox`.
 pub(crate) fn inbox(node: u32, mailbox: Arc<Mailbox>) -> (InboxSender, Receiver) {
-    let (urgent, urgent_arrivals) = Queue::new();
-    let (normal, normal_arrivals) = Queue::new();
+    let (producer, consumer) = RingBuffer::new(ARRIVALS);
     let shared = Arc::new(Shared::default());
-    let sender =
-        InboxSender { urgent, normal, touched: false, _last: WakeLast(shared.clone()), shared: shared.clone() };
-    (sender, Receiver { urgent: urgent_arrivals, normal: normal_arrivals, shared, node, mailbox, current: None })
+    let sender = InboxSender {
+        arrivals: producer,
+        overflow: VecDeque::new(),
+        touched: false,
+        _last: WakeLast(shared.clone()),
+        shared: shared.clone(),
+    };
+    (sender, Receiver { arrivals: consumer, shared, node, mailbox, current: None })
 }
 
 /// The shard's end of an inbox.
 pub(crate) struct InboxSender {
-    urgent: Queue,
-    /// Dropped after `urgent`: the inbox looks at this to see whether more may come.
-    normal: Queue,
+    arrivals: Producer<Arrived>,
+    overflow: VecDeque<Arrived>,
     touched: bool,
-    /// After the queues: whoever waits is woken once that is dropped, and so sees that no more will come.
+    /// After `arrivals`: whoever waits is woken once that is dropped, and so sees that no more will come.
     _last: WakeLast,
     shared: Arc<Shared>,
 }
 
 struct WakeLast(Arc<Shared>);
 
-/// The arrivals of one lane.
-struct Queue {
-    arrivals: Producer<Arrived>,
-    /// What has no room there.
-    overflow: VecDeque<Arrived>,
-}
-
-impl Queue {
-    fn new() -> (Queue, Consumer<Arrived>) {
-        let (arrivals, consumer) = RingBuffer::new(ARRIVALS);
-        (Queue { arrivals, overflow: VecDeque::new() }, consumer)
-    }
-
-    /// `false`: it has to wait until there is room.
-    fn push(&mut self, arrived: Arrived) -> bool {
+impl InboxSender {
+    /// Hands over an arrival. Never fails: what has no room waits here.
+    pub(crate) fn push(&mut self, arrived: Arrived) {
+        self.touched = true;
         if self.overflow.is_empty() {
             match self.arrivals.push(arrived) {
-                Ok(()) => return true,
+                Ok(()) => return,
                 Err(PushError::Full(arrived)) => self.overflow.push_back(arrived),
             }
         } else {
             self.overflow.push_back(arrived);
         }
-        false
-    }
-
-    /// Moves what waits to where there is room; whether there was any.
-    fn refill(&mut self) -> bool {
-        let waiting = self.overflow.len();
-        while let Some(arrived) = self.overflow.pop_front() {
-            if let Err(PushError::Full(arrived)) = self.arrivals.push(arrived) {
-                self.overflow.push_front(arrived);
-                break;
-            }
-        }
-        self.overflow.len() < waiting
-    }
-}
-
-impl InboxSender {
-    /// Hands over an arrival. Never fails: what has no room waits here.
-    pub(crate) fn push(&mut self, arrived: Arrived) {
-        self.touched = true;
-        let queue = match arrived.stream.lane() {
-            Lane::Urgent => &mut self.urgent,
-            Lane::Normal => &mut self.normal,
-        };
-        if !queue.push(arrived) {
-            self.refill();
-        }
+        self.refill();
     }
 
     /// Moves waiting arrivals to where there is room.
     pub(crate) fn refill(&mut self) {
-        while !(self.urgent.overflow.is_empty() && self.normal.overflow.is_empty()) {
+        while !self.overflow.is_empty() {
             // Announced before the look, so that the inbox, which frees room before it looks, cannot miss it.
             self.shared.overflowing.store(true, Ordering::Relaxed);
             fence(Ordering::SeqCst);
-            if !(self.urgent.refill() | self.normal.refill()) {
+            if self.arrivals.is_full() {
                 return;
             }
             self.touched = true;
+            while let Some(arrived) = self.overflow.pop_front() {
+                if let Err(PushError::Full(arrived)) = self.arrivals.push(arrived) {
+                    self.overflow.push_front(arrived);
+                    break;
+                }
+            }
         }
         self.shared.overflowing.store(false, Ordering::Relaxed);
     }
@@ -176,8 +147,7 @@ pub struct Message {
 
 /// The application's end of an inbox.
 pub struct Receiver {
-    urgent: Consumer<Arrived>,
-    normal: Consumer<Arrived>,
+    arrivals: Consumer<Arrived>,
     shared: Arc<Shared>,
     node: u32,
     mailbox: Arc<Mailbox>,
@@ -324,21 +294,19 @@ impl Receiver {
 
     /// Whether there is nothing to take now.
     pub fn is_empty(&self) -> bool {
-        self.current.is_none() && self.urgent.is_empty() && self.normal.is_empty()
+        self.current.is_none() && self.arrivals.is_empty()
     }
 
     /// Whether the server has stopped: what is here is the last.
     pub fn is_closed(&self) -> bool {
-        self.normal.is_abandoned()
+        self.arrivals.is_abandoned()
     }
 
-    /// The next arrival: an urgent one, if there is any.
     #[inline]
     fn next_arrival(&mut self) -> Option<Arrived> {
-        let queue = if self.urgent.is_empty() { &mut self.normal } else { &mut self.urgent };
-        let arrived = queue.pop().ok()?;
+        let arrived = self.arrivals.pop().ok()?;
         fence(Ordering::SeqCst);
-        if self.shared.overflowing.load(Ordering::Relaxed) && queue.slots() <= ARRIVALS / 2 {
+        if self.shared.overflowing.load(Ordering::Relaxed) && self.arrivals.slots() <= ARRIVALS / 2 {
             self.shared.overflowing.store(false, Ordering::Relaxed);
             self.mailbox.ready(Ready::Inbox(self.node));
         }

@@ -109,22 +109,6 @@ fn tiny_rings_and_messages_of_all_sizes() {
 }
 
 #[test]
-fn what_is_urgent_is_read_first() {
-    let [mut one, mut two] = Cluster::new([1, 2]).start_each([1, 2]);
-    for id in 0..3 {
-        send(one.outbox(), Envelope::to(2).id(id).body(vec![0; 1000]));
-        // So that each comes by itself.
-        one.outbox().flush(PATIENCE).unwrap();
-    }
-    for id in 3..6 {
-        send(one.outbox(), Envelope::to(2).id(id).urgent().body("a vote"));
-    }
-    one.outbox().flush(PATIENCE).unwrap();
-    let order: Vec<i64> = (0..6).map(|_| receive(two.inbox()).msg_id).collect();
-    assert_eq!(order, [3, 4, 5, 0, 1, 2]);
-}
-
-#[test]
 fn a_full_lane_does_not_stop_the_other() {
     let [mut one, mut two] = tiny().start_each([1, 2]);
     let mut normal = 0;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use zerocopy::FromBytes;
 
-use crate::stream::{Buffer, Buffers, Counters, Lane, lane_of};
+use crate::stream::{Buffer, Buffers, Counters};
 use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, FrameHeader, LAST, SegmentHeader, frame_bytes};
 
 /// So much is received before it is acknowledged without delay.
@@ -26,26 +26,19 @@ pub struct Inbound {
     granted: AtomicU64,
     /// The inbox has asked the link to give credit, and the link has not yet looked.
     asked: AtomicBool,
-    lane: Lane,
     window: u64,
     counters: Counters,
 }
 
 impl Inbound {
-    fn new(lane: Lane, position: u64, window: u64) -> Arc<Inbound> {
+    fn new(position: u64, window: u64) -> Arc<Inbound> {
         Arc::new(Inbound {
             consumed: AtomicU64::new(position),
             granted: AtomicU64::new(position),
             asked: AtomicBool::new(false),
-            lane,
             window,
             counters: Counters::default(),
         })
-    }
-
-    /// The stream's lane.
-    pub fn lane(&self) -> Lane {
-        self.lane
     }
 
     /// The application has taken `messages` envelopes with `bytes` of payload, and everything before `position`.
@@ -155,7 +148,7 @@ impl InStream {
             delivered: position,
             acked: position,
             credit: position + window,
-            shared: Inbound::new(lane_of(id), position, window),
+            shared: Inbound::new(position, window),
             assembly: None,
             buffers: Buffers::new(),
             skipped: VecDeque::new(),
