@@ -102,7 +102,8 @@ impl Outbox {
     /// Waits until every recipient has acknowledged all that this outbox has sent to it, at most `timeout`.
     ///
     /// Acknowledged means: in the recipient's inbox. What was dropped, because its time to live was over or because it was
-    /// best effort, need not be waited for. It does not say what other outboxes of the same server have sent.
+    /// best effort, need not be waited for. It does not say what other outboxes of the same server have sent; but a clone that
+    /// has taken over from an outbox that was dropped sends behind what that one had left, and waits for it too.
     ///
     /// # Errors
     /// `Timeout` names the peers that have not acknowledged everything; `Stopped` when the server stops first.

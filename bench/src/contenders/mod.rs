@@ -1,7 +1,7 @@
 //! Everything that takes part in a comparison: one file for each way of exchanging messages, and
 //! one line for each contender in [`ALL`].
 //!
-//! A contender moves messages between servers over real loopback TCP. It is called once for each server, in a thread or in
+//! A contender moves messages between servers, over real loopback TCP unless its file says otherwise. It is called once for each server, in a thread or in
 //! a process of its own: what to send, how often, and whether the right thing came is decided by the [`Pinger`] or the
 //! [`Seat`] that it is given, where the others are is told at a [`Meeting`]. No thread is bound to a core.
 

@@ -19,8 +19,8 @@ pub(super) struct SendOperation {
     message: libc::msghdr,
 }
 
-// SAFETY: the pointers in `_vectors` and `message` point into `batch`, which moves along with them; nothing but the kernel
-// follows them.
+// SAFETY: `message` points to `_vectors`, and these into `batch`, whose memory stays where it is when they move; nothing but
+// the kernel follows the pointers.
 unsafe impl Send for SendOperation {}
 
 impl SendOperation {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use zerocopy::FromBytes;
 
-use crate::stream::{Buffer, Buffers, Counters};
+use crate::stream::Counters;
 use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, FrameHeader, LAST, SegmentHeader, frame_bytes};
 
 /// So much is received before it is acknowledged without delay.
@@ -84,7 +84,6 @@ pub struct InStream {
     credit: u64,
     shared: Arc<Inbound>,
     assembly: Option<Assembly>,
-    buffers: Arc<Buffers>,
     /// Stretches where nothing stands, and behind which the application has not come: where each ends, and its bytes.
     skipped: VecDeque<(u64, u64)>,
     /// The bytes of all of `skipped`: there may be very many, each with a short frame behind it.
@@ -97,7 +96,7 @@ pub struct InStream {
 struct Assembly {
     id: i64,
     length: usize,
-    payload: Buffer,
+    payload: Vec<u8>,
     end: u64,
 }
 
@@ -150,7 +149,6 @@ impl InStream {
             credit: position + window,
             shared: Inbound::new(position, window),
             assembly: None,
-            buffers: Buffers::new(),
             skipped: VecDeque::new(),
             skipped_bytes: 0,
             unsure: false,
@@ -229,7 +227,7 @@ impl InStream {
             self.assembly = Some(Assembly {
                 id: frame.id.get(),
                 length: bytes,
-                payload: self.buffers.take_empty(),
+                payload: Vec::new(),
                 end: position + frame_bytes(bytes) as u64,
             });
             debug_assert_eq!(payload.len() - body.len(), FRAME_HEADER_BYTES);
@@ -246,8 +244,7 @@ impl InStream {
         let body = &body[..body.len().min(rest)];
         if assembly.payload.capacity() - assembly.payload.len() < body.len() {
             // Room is made as the bytes come, doubled each time: a length alone makes nobody's memory grow.
-            let present = assembly.payload.len();
-            assembly.payload.reserve_exact(rest.min(present.max(FIRST_ROOM)));
+            assembly.payload.reserve_exact(rest.min(assembly.payload.len().max(FIRST_ROOM)));
         }
         assembly.payload.extend_from_slice(body);
         self.received += length;

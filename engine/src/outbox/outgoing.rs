@@ -44,7 +44,10 @@ impl Outgoing {
     pub(super) fn new(shared: Arc<OutboxShared>, drive: Drive) -> Outgoing {
         shared.outboxes.fetch_add(1, Ordering::Relaxed);
         let mut streams = shared.take_streams();
-        streams.iter_mut().flatten().for_each(StreamWriter::hand_over);
+        for stream in &mut streams {
+            *stream = stream.take().filter(|writer| !writer.is_closed());
+            stream.iter_mut().for_each(StreamWriter::hand_over);
+        }
         let (peers, links) = (Vec::new(), Vec::new());
         let short = shared.max_envelope_bytes.min(MAX_RING_PAYLOAD as u64) as usize;
         let mut outgoing = Outgoing {
@@ -121,6 +124,7 @@ impl Outgoing {
 pub(super) struct Found {
     /// An empty one has a pid that belongs elsewhere.
     entries: Box<[(Pid, usize); 1 << FOUND_BITS]>,
+    is_empty: bool,
 }
 
 impl Found {
@@ -132,20 +136,22 @@ impl Found {
 
     fn keep(&mut self, pid: Pid, index: usize) {
         self.entries[place_of(pid)] = (pid, index);
+        self.is_empty = false;
     }
 
     fn clear(&mut self) {
-        self.entries.fill((0, 0));
-        // 0 belongs to the first, and 1 does not.
-        self.entries[0] = (1, 0);
+        if !self.is_empty {
+            *self = Found::default();
+        }
     }
 }
 
 impl Default for Found {
     fn default() -> Found {
-        let mut found = Found { entries: Box::new([(0, 0); 1 << FOUND_BITS]) };
-        found.clear();
-        found
+        let mut entries = Box::new([(0, 0); 1 << FOUND_BITS]);
+        // 0 belongs to the first, and 1 does not.
+        entries[0] = (1, 0);
+        Found { entries, is_empty: true }
     }
 }
 
@@ -155,7 +161,7 @@ fn place_of(pid: Pid) -> usize {
     (pid.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - FOUND_BITS)) as usize
 }
 
-/// 8 KiB for each outbox, of which as many cache lines are touched as it has peers.
+/// 8 KiB for each outbox, of which sends touch as many cache lines as it has peers.
 const FOUND_BITS: u32 = 9;
 
 /// The peer behind a link is gone.
@@ -197,6 +203,10 @@ impl Drop for Outgoing {
         self.shared.outboxes.fetch_sub(1, Ordering::Relaxed);
         let version = self.follow_roster().version;
         let streams = mem::take(&mut self.streams);
+        // Closed: the link did not take it, for it had too many. Whoever comes next opens another.
+        if streams.iter().flatten().all(StreamWriter::is_closed) {
+            return;
+        }
         if let Err(streams) = self.shared.keep_streams(streams, version) {
             end(streams, &self.shared, &self.drive);
         }

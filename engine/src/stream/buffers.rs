@@ -1,7 +1,6 @@
-//! Buffers for envelopes by reference, on both sides: used again once nobody reads them any more.
+//! Buffers for envelopes by reference that are encoded in place: used again once they are acknowledged.
 //!
-//! Fresh memory is dear: the kernel clears each page when it is first written to. For envelopes of 1 MiB that was a quarter
-//! of all the processor time.
+//! Fresh memory is dear: it is cleared before it is written. For envelopes of 1 MiB that was 8 % of all the processor time.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,34 +15,22 @@ const SPARE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The spare buffers of one stream.
 #[derive(Debug)]
-pub(crate) struct Buffers {
+pub(super) struct Buffers {
     spare: ArrayQueue<Vec<u8>>,
     /// The bytes of all that are in `spare`, or on their way there.
     bytes: AtomicUsize,
 }
 
 impl Buffers {
-    pub(crate) fn new() -> Arc<Buffers> {
+    pub(super) fn new() -> Arc<Buffers> {
         Arc::new(Buffers { spare: ArrayQueue::new(SPARE), bytes: AtomicUsize::new(0) })
     }
 
     /// A buffer of `length` bytes. What stands in it is left over from earlier ones.
     pub(super) fn take(self: &Arc<Buffers>, length: usize) -> Buffer {
-        let mut buffer = self.spare();
-        buffer.bytes.resize(length, 0);
-        buffer
-    }
-
-    /// An empty buffer, to be filled by and by.
-    pub(crate) fn take_empty(self: &Arc<Buffers>) -> Buffer {
-        let mut buffer = self.spare();
-        buffer.bytes.clear();
-        buffer
-    }
-
-    fn spare(self: &Arc<Buffers>) -> Buffer {
-        let bytes = self.spare.pop().unwrap_or_default();
+        let mut bytes = self.spare.pop().unwrap_or_default();
         self.bytes.fetch_sub(bytes.capacity(), Ordering::Relaxed);
+        bytes.resize(length, 0);
         Buffer { bytes, home: Arc::downgrade(self) }
     }
 
@@ -64,15 +51,15 @@ pub(crate) struct Buffer {
 }
 
 impl Deref for Buffer {
-    type Target = Vec<u8>;
+    type Target = [u8];
 
-    fn deref(&self) -> &Vec<u8> {
+    fn deref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
 impl DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut Vec<u8> {
+    fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.bytes
     }
 }
@@ -107,8 +94,8 @@ mod tests {
         let first = buffers.take(1 << 20);
         let place = first.as_ptr();
         drop(Bytes::from(first).slice(7..9));
-        let again = buffers.take_empty();
-        assert_eq!((again.as_ptr(), again.len(), again.capacity()), (place, 0, 1 << 20));
+        let again = buffers.take(1 << 20);
+        assert_eq!(again.as_ptr(), place);
         let many: Vec<Buffer> = (0..8).map(|_| buffers.take(1 << 20)).collect();
         drop((again, many));
         assert_eq!((buffers.spare.len(), buffers.bytes.load(Ordering::Relaxed)), (4, 4 << 20));

@@ -24,7 +24,6 @@ use crossbeam_queue::SegQueue;
 use crate::ring;
 use crate::wire::FRAME_HEADER_BYTES;
 
-pub(crate) use buffers::{Buffer, Buffers};
 pub use perishable::{Dropped, Perish};
 pub use reader::{AckError, Extent, Part, StreamReader, Taken};
 pub use writer::{Full, StreamWriter};
