@@ -405,7 +405,8 @@ pub enum SendError {
         /// The envelope.
         envelope: Box<Draft<'static>>,
     },
-    /// More clones of the outbox are in use than a connection has streams for.
+    /// More clones of the outbox are in use than a connection has streams for, or many that were dropped have left it envelopes
+    /// that are not acknowledged.
     TooManyOutboxes {
         /// The envelope.
         envelope: Box<Draft<'static>>,
@@ -464,7 +465,10 @@ impl fmt::Display for SendError {
                 )
             }
             SendError::TooManyOutboxes { .. } => {
-                f.write_str("more than 256 outboxes of this server are in use; drop clones, or share one behind a lock")
+                f.write_str(
+                    "more than 256 outboxes of this server are in use, or a thousand have left unacknowledged envelopes to one \
+                     peer; drop clones, share one behind a lock, or wait for the peer",
+                )
             }
             SendError::Stopped { .. } => f.write_str("the server has stopped; start it again to send"),
         }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::link::{DropReason, Inbound, Pid};
 use crate::stream::Counters;
+use crate::wire::MAX_STREAMS;
 
 /// What went to and came from one peer since the server started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -162,8 +163,22 @@ impl StatsTable {
         self.lock().push(Streams { pid, ..Streams::default() });
     }
 
-    pub(crate) fn sends(&self, index: usize, counters: Arc<Counters>) {
-        self.with(index, |streams| streams.sending.push(counters));
+    /// Counts a stream to a link, unless the link has as many already as it can. `false`: it has.
+    ///
+    /// Those count that have a writer, or of which something is not acknowledged.
+    pub(crate) fn sends(&self, index: usize, counters: Arc<Counters>) -> bool {
+        // A mock counts by itself, and has no links here.
+        let mut room = true;
+        self.with(index, |streams| {
+            if streams.sending.streams.len() >= MAX_STREAMS {
+                streams.sending.add_up_ended();
+            }
+            room = streams.sending.streams.len() < MAX_STREAMS;
+            if room {
+                streams.sending.push(counters);
+            }
+        });
+        room
     }
 
     pub(crate) fn receives(&self, index: usize, inbound: Arc<Inbound>) {

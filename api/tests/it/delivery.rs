@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::thread;
 
-use cluster::{BROADCAST, Engine, Envelope, Idle, Pid, Server};
+use cluster::{BROADCAST, Engine, Envelope, Idle, Pid, SendError, Server};
 
-use crate::support::{Cluster, Rng, assert_same, message, pair, receive, send};
+use crate::support::{Cluster, PATIENCE, Rng, assert_same, message, pair, receive, send};
 
 #[test]
 fn unicast_carries_pid_id_and_message() {
@@ -366,6 +366,34 @@ fn outboxes_come_and_go_by_the_thousands() {
         clones.iter_mut().for_each(|clone| send(clone, Envelope::to(2).id(round)));
         clones.iter().for_each(|_| assert_eq!(receive(two.inbox()).msg_id, round));
     }
+}
+
+#[test]
+fn outboxes_that_come_and_go_while_their_peer_is_away() {
+    let mut cluster = Cluster::fixed([1, 2]);
+    let engine = Engine::dedicated(1, Idle::default()).unwrap();
+    let mut one = cluster.start_on(1, &engine);
+    let (mut sent, mut refused) = (0, 0);
+    for _ in 0..150 {
+        // More at once than leave their streams to the next: those that are dropped leave an envelope in a stream of its own.
+        let mut clones: Vec<_> = (0..16).map(|_| one.outbox().clone()).collect();
+        for clone in &mut clones {
+            match clone.try_send(Envelope::to(2).id(sent)) {
+                Ok(()) => sent += 1,
+                Err(SendError::TooManyOutboxes { .. }) => refused += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    assert!(sent > 1000 && refused > 0, "{sent} sent, {refused} refused");
+    let mut two = cluster.start(2);
+    let mut received: Vec<i64> = (0..sent).map(|_| receive(two.inbox()).msg_id).collect();
+    received.sort_unstable();
+    assert_eq!(received, (0..sent).collect::<Vec<_>>(), "what was taken arrives");
+    // And there is room again.
+    send(&mut one.outbox().clone(), Envelope::to(2).id(sent));
+    assert_eq!(receive(two.inbox()).msg_id, sent);
+    one.outbox().flush(PATIENCE).unwrap();
 }
 
 #[test]

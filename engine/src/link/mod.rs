@@ -186,11 +186,8 @@ impl Link {
 
     /// Takes over a stream that an outbox has opened to this peer.
     pub fn open(&mut self, mut stream: StreamReader) {
-        // Outboxes are counted where they are made, at a fraction of this: only a crowd of them that are gone, and have
-        // left unacknowledged envelopes behind, comes near. The writer of a refused stream finds it closed.
-        if self.outgoing.len() >= MAX_STREAMS {
-            return;
-        }
+        // Whoever opens streams counts them: what is written to one that is refused here would be lost.
+        debug_assert!(self.outgoing.len() < MAX_STREAMS, "more streams than a greeting can name");
         if self.state == State::Up {
             stream.restart(self.peer_window);
         }

@@ -34,7 +34,7 @@ pub enum PushError {
     TooLarge,
     /// The server has stopped.
     Stopped,
-    /// More outboxes are in use than a link has streams for.
+    /// More outboxes are in use than a link has streams for, or have left it something that is not acknowledged.
     TooManyOutboxes,
 }
 

@@ -191,7 +191,9 @@ fn open(shared: &OutboxShared, drive: &Drive, index: usize, lane: Lane) -> Resul
     let id = stream::stream_id(shared.numbers.fetch_add(1, Ordering::Relaxed), lane);
     let references = (shared.ring_bytes as u64).max(stream::LEAST_REFERENCE_BYTES);
     let (writer, reader) = stream::stream(id, shared.ring_bytes, references);
-    shared.stats.sends(index, writer.counters());
+    if !shared.stats.sends(index, writer.counters()) {
+        return Err(PushError::TooManyOutboxes);
+    }
     let link = LinkKey { node: shared.node, link: index as u32 };
     drive.mailbox().command(Command::Open { link, stream: Box::new(reader) });
     Ok(writer)
