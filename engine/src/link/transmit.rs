@@ -81,8 +81,9 @@ impl Link {
     }
 
     fn fill(&mut self, index: usize, now: Time, batch: &mut Batch) {
+        let written = self.outgoing[index].written();
         while batch.has_room() {
-            let extent = match self.outgoing[index].take(now) {
+            let extent = match self.outgoing[index].take(written, now) {
                 None => return,
                 Some(Taken::Data(extent)) => extent,
                 Some(Taken::Skip { from, to }) => {

@@ -90,7 +90,8 @@ impl Stream {
                 return;
             }
             let Some(reader) = &mut self.reader else { return };
-            let taken = reader.take(now);
+            let written = reader.written();
+            let taken = reader.take(written, now);
             self.dropped = reader.dropped().total();
             let Some(taken) = taken else {
                 let asleep = reader.wait();

@@ -13,7 +13,8 @@ use crate::wire::{FIRST, FRAGMENT, LAST, frame_bytes};
 const SKIP: u16 = u16::MAX;
 
 fn taken(reader: &mut StreamReader) -> Vec<(u64, u64, u16)> {
-    let taken = std::iter::from_fn(|| reader.take(Time::default()));
+    let written = reader.written();
+    let taken = std::iter::from_fn(|| reader.take(written, Time::default()));
     let described = taken.map(|taken| match taken {
         Taken::Data(extent) => (extent.from, extent.to, extent.flags),
         Taken::Skip { from, to } => (from, to, SKIP),
@@ -79,8 +80,8 @@ fn what_waits_for_credit_is_dropped_when_it_expires() {
     assert_eq!(taken(&mut reader), []);
     assert!(reader.is_starved());
     assert_eq!(reader.next_expiry(), Some(expires));
-    assert_eq!(reader.take(expires), Some(Taken::Skip { from: 24, to: 48 }));
-    assert_eq!((reader.take(expires), reader.is_starved(), reader.next_expiry()), (None, false, None));
+    assert_eq!(reader.take(written, expires), Some(Taken::Skip { from: 24, to: 48 }));
+    assert_eq!((reader.take(written, expires), reader.is_starved(), reader.next_expiry()), (None, false, None));
 }
 
 #[test]

@@ -192,9 +192,12 @@ impl StreamReader {
         used as usize > self.ring.capacity() / 2
     }
 
-    /// What is to be sent next, if there is anything and, for bytes, the credit covers them; it counts as sent.
-    pub fn take(&mut self, now: Time) -> Option<Taken> {
-        let written = self.written();
+    /// What is to be sent next, if there is anything before `written` and, for bytes, the credit covers them; it counts as sent.
+    ///
+    /// Who takes several asks what is [`written`](StreamReader::written) once, before the first. Asking again for each would
+    /// chase a writer that goes on: each segment would be what was written during the one before, shorter and shorter, and
+    /// each look would take the writer's cache line away from it.
+    pub fn take(&mut self, written: u64, now: Time) -> Option<Taken> {
         let from = self.sent;
         // What is published is whole frames, so a perishable one that begins before `written` ends there too.
         let gap = if from < written { self.perishables.skip(from, now) } else { None };

@@ -145,7 +145,8 @@ impl Model {
     /// Takes and checks the next segment, if there is one.
     fn send_one(&mut self) -> bool {
         let (sent, credit) = (self.reader.sent(), self.reader.credit());
-        let Some(taken) = self.reader.take(Time::default()) else {
+        let written = self.reader.written();
+        let Some(taken) = self.reader.take(written, Time::default()) else {
             let least = sent + 2 * 16 * 1024;
             assert!(sent == self.bytes.len() as u64 || credit < least, "nothing to take at {sent} with {credit}");
             return false;
