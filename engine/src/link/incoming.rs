@@ -12,7 +12,7 @@ use crate::stream::Counters;
 use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, FrameHeader, LAST, SegmentHeader, frame_bytes};
 
 /// So much is received before it is acknowledged without delay.
-const ACK_BYTES: u64 = 128 * 1024;
+const ACK_BYTES: u64 = 256 * 1024;
 
 /// The room that a frame longer than a segment is given at first.
 const FIRST_ROOM: usize = 1024 * 1024;

@@ -95,18 +95,18 @@ impl Link {
                 }
             };
             let mut header = self.header(Kind::Data);
+            header.flags = self.flags(index, &extent).into();
             let stream = &self.outgoing[index];
             header.stream = stream.id().into();
             header.position = extent.from.into();
-            header.flags = self.flags(index, &extent).into();
             header.seal(&stream.slices(&extent));
             batch.push_sealed(header, |push| stream.parts(&extent, push));
         }
     }
 
-    fn flags(&self, index: usize, extent: &Extent) -> u16 {
+    fn flags(&mut self, index: usize, extent: &Extent) -> u16 {
         let checksummed = if self.local.checksum_payload { CHECKSUMMED } else { 0 };
-        let ack_now = if self.outgoing[index].is_filling() { ACK_NOW } else { 0 };
+        let ack_now = if self.outgoing[index].asks() { ACK_NOW } else { 0 };
         extent.flags | checksummed | ack_now
     }
 

@@ -50,6 +50,8 @@ pub struct StreamReader {
     sent: u64,
     highest_sent: u64,
     credit: u64,
+    /// The ring position from which on an acknowledgement is asked for again.
+    asks_from: u64,
     /// Envelopes that are acknowledged, as of the last look.
     acknowledged: u64,
     /// The last look found bytes that the credit does not cover, or not to a frame boundary.
@@ -99,6 +101,7 @@ impl StreamReader {
             sent: 0,
             highest_sent: 0,
             credit: 0,
+            asks_from: 0,
             acknowledged: 0,
             starved: false,
         }
@@ -186,10 +189,17 @@ impl StreamReader {
         self.starved
     }
 
-    /// Whether more than half of the ring waits to be acknowledged.
-    pub fn is_filling(&self) -> bool {
-        let used = self.ring_position(self.sent.max(self.floor)) - self.releasable;
-        used as usize > self.ring.capacity() / 2
+    /// Whether what was taken last is to ask for an acknowledgement: more than half of the ring waits for one.
+    ///
+    /// Once for each step in which the writer is given room back: what is acknowledged in between would wait for the step's end.
+    pub fn asks(&mut self) -> bool {
+        let capacity = self.ring.capacity() as u64;
+        let sent = self.ring_position(self.sent.max(self.floor));
+        let asks = sent - self.releasable > capacity / 2 && sent >= self.asks_from;
+        if asks {
+            self.asks_from = sent + capacity / RELEASE_STEPS;
+        }
+        asks
     }
 
     /// What is to be sent next, if there is anything before `written` and, for bytes, the credit covers them; it counts as sent.
@@ -338,6 +348,7 @@ impl StreamReader {
         debug_assert!(self.can_resume(position));
         self.sent = position;
         self.credit = credit;
+        self.asks_from = 0;
         self.perishables.reconnect();
         self.release();
     }
@@ -346,6 +357,7 @@ impl StreamReader {
     pub fn restart(&mut self, window: u64) {
         self.sent = self.acked;
         self.credit = self.acked + window;
+        self.asks_from = 0;
         self.perishables.reconnect();
         self.release();
     }
