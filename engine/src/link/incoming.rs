@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use zerocopy::FromBytes;
 
-use crate::stream::Counters;
+use crate::stream::{Buffer, Buffers, Counters};
 use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, FrameHeader, LAST, SegmentHeader, frame_bytes};
 
 /// So much is received before it is acknowledged without delay.
@@ -96,7 +96,7 @@ pub struct InStream {
 struct Assembly {
     id: i64,
     length: usize,
-    payload: Vec<u8>,
+    payload: Buffer,
     end: u64,
 }
 
@@ -185,12 +185,13 @@ impl InStream {
         &self.shared
     }
 
-    /// Takes the payload of the next data segment.
-    pub fn accept(
+    /// Takes the payload of the next data segment. A frame longer than a segment is put together in one of `buffers`.
+    pub(super) fn accept(
         &mut self,
         header: &SegmentHeader,
         payload: &[u8],
         max_envelope_bytes: u64,
+        buffers: &Arc<Buffers>,
     ) -> Result<Arrival, Violation> {
         let (position, length) = (header.position.get(), payload.len() as u64);
         if position != self.received {
@@ -227,7 +228,7 @@ impl InStream {
             self.assembly = Some(Assembly {
                 id: frame.id.get(),
                 length: bytes,
-                payload: Vec::new(),
+                payload: buffers.take_empty(bytes),
                 end: position + frame_bytes(bytes) as u64,
             });
             debug_assert_eq!(payload.len() - body.len(), FRAME_HEADER_BYTES);
@@ -242,11 +243,9 @@ impl InStream {
         }
         let rest = assembly.length - assembly.payload.len();
         let body = &body[..body.len().min(rest)];
-        if assembly.payload.capacity() - assembly.payload.len() < body.len() {
-            // Room is made as the bytes come, doubled each time: a length alone makes nobody's memory grow.
-            assembly.payload.reserve_exact(rest.min(assembly.payload.len().max(FIRST_ROOM)));
-        }
-        assembly.payload.extend_from_slice(body);
+        // Room is made as the bytes come, doubled each time: a length alone makes nobody's memory grow.
+        let room = rest.min(assembly.payload.len().max(FIRST_ROOM));
+        assembly.payload.append(body, room);
         self.received += length;
         if !header.has(LAST) {
             return Ok(Arrival::Part);

@@ -33,7 +33,7 @@ use leftovers::Leftovers;
 use newcomer::Former;
 
 use crate::stats::LinkAccount;
-use crate::stream::StreamReader;
+use crate::stream::{Buffers, StreamReader};
 use crate::time::Time;
 use crate::wire::{GoodbyeReason, MAX_STREAMS, WireIncarnation};
 
@@ -44,6 +44,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// See [`Link::eager_at`].
 const EAGER_HANDICAP: Duration = Duration::from_millis(300);
+/// Memory of long envelopes that was not used for so long is given back: a little at each step, for that keeps others waiting.
+const SPARE_TIME: Duration = Duration::from_secs(10);
+const WITHER_STEP: Duration = Duration::from_millis(250);
 /// One peer, as one server sees it.
 pub struct Link {
     local: Arc<Local>,
@@ -73,6 +76,10 @@ pub struct Link {
     sends: u64,
     segments: u64,
     incoming: Vec<InStream>,
+    /// Where long frames are put together.
+    buffers: Arc<Buffers>,
+    /// When memory of long envelopes that is not used is to be given back.
+    wither_at: Time,
     leftovers: Leftovers,
     /// What is kept of the peer's last incarnation until the one that has dialed us shows that it is there.
     former: Option<Former>,
@@ -121,6 +128,8 @@ impl Link {
             sends: 0,
             segments: 0,
             incoming: Vec::new(),
+            buffers: Buffers::new(),
+            wither_at: Time::default(),
             leftovers: Leftovers::default(),
             former: None,
             peer_window: 0,
@@ -295,6 +304,17 @@ impl Link {
             }
             _ => {}
         }
+        if now >= self.wither_at {
+            self.wither(now);
+        }
+    }
+
+    fn wither(&mut self, now: Time) {
+        let mut more = self.buffers.wither();
+        for stream in &self.outgoing {
+            more |= stream.wither();
+        }
+        self.wither_at = now + if more { WITHER_STEP } else { SPARE_TIME };
     }
 
     /// Our own process did not run for `gap`: what the peers sent meanwhile may still be on its way to us.
@@ -317,6 +337,11 @@ impl Link {
             State::Dialing | State::Greeting => self.dial_failed(now),
             State::Up => {
                 self.absent = matches!(reason, DownReason::Stopped | DownReason::Removed);
+                if self.absent {
+                    // Nothing wakes the link for this any more.
+                    self.buffers = Buffers::new();
+                    self.outgoing.iter().for_each(StreamReader::give_back_spare);
+                }
                 self.step(if self.absent { Event::PeerLeft } else { Event::Lost });
                 self.announce_end(reason);
                 self.ack_due = None;

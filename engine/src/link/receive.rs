@@ -76,7 +76,8 @@ impl Link {
 
     fn arrived(&mut self, header: &SegmentHeader, payload: &[u8], now: Time) -> Result<Delivery, Violation> {
         let index = self.incoming_index(header)?;
-        let arrival = self.incoming[index].accept(header, payload, self.local.max_envelope_bytes)?;
+        let limit = self.local.max_envelope_bytes;
+        let arrival = self.incoming[index].accept(header, payload, limit, &self.buffers)?;
         self.owe(index, now);
         let incoming = &self.incoming[index];
         Ok(Delivery { stream: incoming.shared().clone(), end: incoming.delivered(), arrival })

@@ -3,6 +3,7 @@
 mod application;
 mod greeting;
 mod hostile;
+mod memory;
 mod network;
 mod simulation;
 mod table;

@@ -24,6 +24,7 @@ use crossbeam_queue::SegQueue;
 use crate::ring;
 use crate::wire::FRAME_HEADER_BYTES;
 
+pub(crate) use buffers::{Buffer, Buffers};
 pub use perishable::{Dropped, Perish};
 pub use reader::{AckError, Extent, Part, StreamReader, Taken};
 pub use writer::{Full, StreamWriter};
@@ -66,7 +67,7 @@ pub fn stream(id: u32, ring_bytes: usize, reference_bytes: u64) -> (StreamWriter
         perishables: SegQueue::new(),
         room: AtomicWaker::new(),
         counters: Arc::default(),
-        buffers: buffers::Buffers::new(),
+        buffers: Buffers::new(),
     });
     (StreamWriter::new(producer, shared.clone()), StreamReader::new(id, consumer, shared))
 }
@@ -121,7 +122,7 @@ struct Shared {
     /// The sender that waits for room.
     room: AtomicWaker,
     counters: Arc<Counters>,
-    buffers: Arc<buffers::Buffers>,
+    buffers: Arc<Buffers>,
 }
 
 impl Shared {

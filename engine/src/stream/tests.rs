@@ -80,6 +80,7 @@ fn what_waits_for_credit_is_dropped_when_it_expires() {
     assert_eq!(taken(&mut reader), []);
     assert!(reader.is_starved());
     assert_eq!(reader.next_expiry(), Some(expires));
+    let written = reader.written();
     assert_eq!(reader.take(written, expires), Some(Taken::Skip { from: 24, to: 48 }));
     assert_eq!((reader.take(written, expires), reader.is_starved(), reader.next_expiry()), (None, false, None));
 }

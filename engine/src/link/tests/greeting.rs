@@ -9,7 +9,7 @@ use super::super::{Batch, DownReason, Link, Local, Notice, State, Verdict, Want}
 use crate::time::Time;
 use crate::wire::{FrameHeader, Hello, Kind, NO_STREAM, RefusalReason, SegmentHeader, Sending};
 
-fn link(pid: u64, peer: u64) -> Link {
+pub(super) fn link(pid: u64, peer: u64) -> Link {
     let local = Local {
         pid,
         incarnation: [pid as u8; 16],
@@ -25,7 +25,7 @@ fn link(pid: u64, peer: u64) -> Link {
     Link::new(Arc::new(local), peer)
 }
 
-fn dial(link: &mut Link) -> Hello {
+pub(super) fn dial(link: &mut Link) -> Hello {
     // The higher pid leaves the lower one some time to come first.
     link.wants(Time::default());
     let later = Time::default() + Duration::from_secs(1);

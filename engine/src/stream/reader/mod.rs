@@ -367,6 +367,16 @@ impl StreamReader {
         self.highest_sent = self.sent;
     }
 
+    /// Gives back some memory of long envelopes that the writer has not used for long. Returns whether there is more.
+    pub(crate) fn wither(&self) -> bool {
+        self.shared.buffers.wither()
+    }
+
+    /// Gives back all of it.
+    pub(crate) fn give_back_spare(&self) {
+        self.shared.buffers.clear();
+    }
+
     /// When what waits to be sent next expires, if it does.
     pub fn next_expiry(&self) -> Option<Time> {
         self.perishables.next_expiry(self.sent)

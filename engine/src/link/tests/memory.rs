@@ -1,0 +1,54 @@
+//! What becomes of the memory of long envelopes.
+
+use std::time::Duration;
+
+use zerocopy::IntoBytes;
+
+use super::super::{Arrival, Link, Verdict};
+use super::greeting::{dial, link};
+use crate::time::Time;
+use crate::wire::{FIRST, FRAGMENT, FrameHeader, Kind, LAST, SegmentHeader, Sending};
+
+const LENGTH: usize = 100_000;
+/// Where the first of the two segments ends.
+const PART: usize = 60_000;
+
+/// An envelope of `LENGTH` bytes comes at `position`, is read, and forgotten. Returns where it stood.
+fn envelope_comes(link: &mut Link, position: u64, now: Time) -> *const u8 {
+    let frame = [FrameHeader::new(LENGTH as u32, 0).as_bytes(), &[7; LENGTH]].concat();
+    let mut place = std::ptr::null();
+    for (from, to, flags) in [(0, PART, FIRST), (PART, frame.len(), LAST)] {
+        let mut data = SegmentHeader::new(Kind::Data);
+        (data.stream, data.position, data.flags) = (0.into(), (position + from as u64).into(), (FRAGMENT | flags).into());
+        let delivery = link.receive(&data, &frame[from..to], now).expect("in order").expect("data");
+        match delivery.arrival {
+            Arrival::Whole { payload, .. } => {
+                assert_eq!(payload, [7; LENGTH].as_slice());
+                place = payload.as_ptr();
+                delivery.stream.consume(delivery.end, 1, LENGTH as u64);
+            }
+            arrival => assert!(matches!(arrival, Arrival::Part) && to == PART),
+        }
+    }
+    link.transmit(now, &mut Default::default());
+    place
+}
+
+#[test]
+fn it_is_used_again_and_given_back_when_it_is_not() {
+    let at = |seconds| Time::default() + Duration::from_secs(seconds);
+    let (mut acceptor, mut hello) = (link(200, 100), dial(&mut link(100, 200)));
+    hello.sending = vec![Sending::new(0, 0)];
+    assert!(matches!(acceptor.greeted(&hello, at(1)), Verdict::Welcome(_)));
+    acceptor.timeout(at(1));
+    let first = envelope_comes(&mut acceptor, 0, at(1));
+    let second = envelope_comes(&mut acceptor, 16 + LENGTH as u64, at(1));
+    assert_eq!(first, second);
+    // Looked at every ten seconds: it was used in the first ten, and not in the next.
+    for seconds in [11, 21] {
+        acceptor.receive(&SegmentHeader::new(Kind::Heartbeat), &[], at(seconds)).expect("up");
+        acceptor.timeout(at(seconds));
+    }
+    // The first of two calls only says that nothing was used since.
+    assert!(!acceptor.buffers.wither() && !acceptor.buffers.wither(), "there is nothing left to give back");
+}
