@@ -21,7 +21,8 @@ fn encode(criterion: &mut Criterion) {
                 for id in 0..messages {
                     black_box(writer.push(id as i64, &Body::from(black_box(&payload[..]))).expect("room"));
                 }
-                while let Some(Taken::Data(extent)) = reader.take(Time::default()) {
+                let written = reader.written();
+                while let Some(Taken::Data(extent)) = reader.take(written, Time::default()) {
                     reader.acknowledge(extent.to, 0).expect("it was sent");
                 }
             });
@@ -82,7 +83,8 @@ fn frames(count: usize, length: usize) -> Vec<u8> {
     }
     reader.restart(u64::MAX / 2);
     let mut bytes = Vec::new();
-    while let Some(Taken::Data(extent)) = reader.take(Time::default()) {
+    let written = reader.written();
+    while let Some(Taken::Data(extent)) = reader.take(written, Time::default()) {
         bytes.extend(reader.slices(&extent).concat());
     }
     bytes

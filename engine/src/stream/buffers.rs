@@ -30,11 +30,7 @@ pub(crate) struct Buffers {
 
 impl Buffers {
     pub(crate) fn new() -> Arc<Buffers> {
-        Arc::new(Buffers {
-            spare: ArrayQueue::new(SPARE),
-            bytes: AtomicUsize::new(0),
-            used: AtomicBool::new(false),
-        })
+        Arc::new(Buffers { spare: ArrayQueue::new(SPARE), bytes: AtomicUsize::new(0), used: AtomicBool::new(false) })
     }
 
     /// A buffer of `length` bytes. What stands in it is left over from earlier ones.

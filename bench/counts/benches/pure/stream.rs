@@ -54,7 +54,8 @@ fn by_reference((mut writer, mut reader): Ends, payloads: Vec<bytes::Bytes>) -> 
     for (id, payload) in payloads.into_iter().enumerate() {
         black_box(writer.push_reference(id as i64, payload).expect("room"));
     }
-    while let Some(Taken::Data(extent)) = reader.take(Time::default()) {
+    let written = reader.written();
+    while let Some(Taken::Data(extent)) = reader.take(written, Time::default()) {
         black_box(reader.slices(&extent));
     }
     reader.acknowledge(reader.sent(), 1 << 40).expect("it was sent");
@@ -64,7 +65,8 @@ fn by_reference((mut writer, mut reader): Ends, payloads: Vec<bytes::Bytes>) -> 
 #[library_benchmark]
 #[bench::messages_500_of_64(filled())]
 fn take_and_acknowledge((writer, mut reader): Ends) -> Ends {
-    while let Some(Taken::Data(extent)) = reader.take(Time::default()) {
+    let written = reader.written();
+    while let Some(Taken::Data(extent)) = reader.take(written, Time::default()) {
         black_box(reader.slices(&extent));
         reader.acknowledge(extent.to, 1 << 40).expect("it was sent");
     }

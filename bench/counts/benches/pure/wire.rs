@@ -35,7 +35,7 @@ pub fn frames(count: usize, length: usize) -> Vec<u8> {
     }
     let written = reader.written();
     reader.restart(written);
-    let extents = std::iter::from_fn(|| match reader.take(Time::default()) {
+    let extents = std::iter::from_fn(|| match reader.take(written, Time::default()) {
         Some(Taken::Data(extent)) => Some(extent),
         _ => None,
     });

@@ -19,7 +19,8 @@ fn envelope_comes(link: &mut Link, position: u64, now: Time) -> *const u8 {
     let mut place = std::ptr::null();
     for (from, to, flags) in [(0, PART, FIRST), (PART, frame.len(), LAST)] {
         let mut data = SegmentHeader::new(Kind::Data);
-        (data.stream, data.position, data.flags) = (0.into(), (position + from as u64).into(), (FRAGMENT | flags).into());
+        (data.stream, data.position, data.flags) =
+            (0.into(), (position + from as u64).into(), (FRAGMENT | flags).into());
         let delivery = link.receive(&data, &frame[from..to], now).expect("in order").expect("data");
         match delivery.arrival {
             Arrival::Whole { payload, .. } => {
