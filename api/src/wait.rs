@@ -5,7 +5,7 @@ use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use cluster_engine::{Drive, Step};
+use cluster_engine::{Drive, Step, Wait};
 
 struct Unpark(Thread);
 
@@ -37,19 +37,14 @@ pub(crate) fn wait<S, T>(
         return Some(value);
     }
     let inline = drive.is_mine();
-    let idle = drive.idle();
-    let mut since: Option<Instant> = None;
+    let mut wait = Wait::new(drive.idle());
     loop {
-        let step = match since {
-            _ if idle.parks_at_once() => Step::Park,
-            Some(since) => idle.after(since.elapsed()),
-            None => Step::Spin,
-        };
+        let step = wait.step();
         match step {
             Step::Park if inline => drop(drive.poll_until(deadline)),
             _ if inline => {
                 if drive.poll() {
-                    since = None;
+                    wait.worked();
                 }
             }
             Step::Park => {
@@ -72,11 +67,6 @@ pub(crate) fn wait<S, T>(
         if deadline.is_some_and(|deadline| drive.now() >= deadline) {
             return None;
         }
-        match step {
-            Step::Spin => std::hint::spin_loop(),
-            Step::Yield => thread::yield_now(),
-            Step::Park => {}
-        }
-        since.get_or_insert_with(Instant::now);
+        wait.rest(step);
     }
 }

@@ -45,7 +45,7 @@ mod time;
 pub mod wire;
 
 pub use driver::{Feature, FeatureReport, Unavailable, probe};
-pub use engine::{Attached, Drive, Engine, Events, IdleStrategy, Step, Tenancy, Tenant, Threading};
+pub use engine::{Attached, Drive, Engine, Events, IdleStrategy, Step, Tenancy, Tenant, Threading, Wait};
 pub use events::Event;
 pub use inbox::{Message, Received, Receiver};
 pub use link::{BROADCAST, DownReason, DropReason, Local, Pid};

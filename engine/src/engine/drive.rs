@@ -20,24 +20,13 @@ type Shared = Mutex<Option<Loop>>;
 
 /// The life of a dedicated loop.
 fn run(shared: &Shared, idle: IdleStrategy, failed: &Failure) {
-    let mut idle_since: Option<Instant> = None;
+    let mut wait = super::Wait::new(idle);
     loop {
-        let step = match idle_since {
-            _ if idle.parks_at_once() => Step::Park,
-            Some(since) => idle.after(since.elapsed()),
-            None => Step::Spin,
-        };
+        let step = wait.step();
         let how = if step == Step::Park { Idle::Park(None) } else { Idle::Return };
         match turn(shared, how) {
-            Ok(Turn::Worked) => idle_since = None,
-            Ok(Turn::Idle) => {
-                idle_since.get_or_insert_with(Instant::now);
-                match step {
-                    Step::Spin => std::hint::spin_loop(),
-                    Step::Yield => thread::yield_now(),
-                    Step::Park => {}
-                }
-            }
+            Ok(Turn::Worked) => wait.worked(),
+            Ok(Turn::Idle) => wait.rest(step),
             Ok(Turn::Finished) => break,
             Err(error) => {
                 failed.set(&error);

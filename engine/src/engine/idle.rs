@@ -1,6 +1,8 @@
 //! What to do when there is nothing to do.
 
-use std::time::Duration;
+use std::cell::Cell;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// What a loop, or an application at its inbox, does when there is nothing to do: first it spins, then it yields its core
 /// to others again and again, then it parks. A parked thread uses no CPU.
@@ -49,6 +51,124 @@ impl Default for IdleStrategy {
     }
 }
 
+/// A yield that lasts so long was to somebody who did not give the core back.
+const LONG_YIELD: Duration = Duration::from_millis(1);
+/// What has come meanwhile is little if it is dealt with in so small a part of that time.
+const LITTLE: u32 = 8;
+/// For so long a thread then parks where it would yield: at first, and at most, after it was right again and again.
+const FIRST_PARKING: Duration = Duration::from_millis(100);
+const LONGEST_PARKING: Duration = Duration::from_secs(10);
+
+/// What a thread has learned of the core that it runs on.
+///
+/// Who yields to a thread that never rests, a sender that waits for its next moment, say, waits until that one's time slice
+/// is over, some milliseconds; who sleeps is woken, and runs at once. But where everybody has work without end, yields are as
+/// long, and to sleep and be woken for each few messages is slower. So a thread parks, for a while, when after a long yield
+/// there was little to do.
+#[derive(Clone, Copy, Debug)]
+struct Core {
+    /// The last yield, if it was long and the work that followed is not over, and when it ended.
+    yielded: Option<(Duration, Instant)>,
+    /// Until then it is better to park than to yield.
+    crowded_until: Option<Instant>,
+    parking: Duration,
+}
+
+impl Core {
+    const UNKNOWN: Core = Core { yielded: None, crowded_until: None, parking: FIRST_PARKING };
+
+    fn is_crowded(&self, now: Instant) -> bool {
+        self.crowded_until.is_some_and(|until| now < until)
+    }
+
+    fn yielded(&mut self, began: Instant, now: Instant) {
+        let took = now - began;
+        self.yielded = (took >= LONG_YIELD).then_some((took, now));
+    }
+
+    /// All that there was to do is done.
+    fn rests(&mut self, now: Instant) {
+        let Some((took, ended)) = self.yielded.take() else { return };
+        if (now - ended) * LITTLE > took {
+            return;
+        }
+        let again = self.crowded_until.is_some_and(|until| now < until + self.parking);
+        self.parking = if again { (2 * self.parking).min(LONGEST_PARKING) } else { FIRST_PARKING };
+        self.crowded_until = Some(now + self.parking);
+    }
+}
+
+thread_local! {
+    static CORE: Cell<Core> = const { Cell::new(Core::UNKNOWN) };
+}
+
+fn of_this_core<T>(learn: impl FnOnce(&mut Core) -> T) -> T {
+    let mut core = CORE.get();
+    let learned = learn(&mut core);
+    CORE.set(core);
+    learned
+}
+
+/// A thread that waits, and looks again and again whether there is something to do.
+#[derive(Debug)]
+pub struct Wait {
+    strategy: IdleStrategy,
+    /// Since when there has been nothing.
+    since: Option<Instant>,
+    /// When it was last said what to do.
+    looked: Option<Instant>,
+}
+
+impl Wait {
+    /// Nothing has been looked at yet.
+    #[inline]
+    pub fn new(strategy: IdleStrategy) -> Wait {
+        Wait { strategy, since: None, looked: None }
+    }
+
+    /// How to look next: [`Step::Park`] is to sleep until there is something.
+    #[inline]
+    pub fn step(&mut self) -> Step {
+        if self.strategy.parks_at_once() {
+            return Step::Park;
+        }
+        let Some(since) = self.since else { return Step::Spin };
+        let now = Instant::now();
+        self.looked = Some(now);
+        match self.strategy.after(now - since) {
+            Step::Yield if self.strategy.park && CORE.get().is_crowded(now) => Step::Park,
+            step => step,
+        }
+    }
+
+    /// There was something.
+    #[inline]
+    pub fn worked(&mut self) {
+        self.since = None;
+    }
+
+    /// There was nothing: spins or yields, as [`step`](Wait::step) had said.
+    #[inline]
+    pub fn rest(&mut self, step: Step) {
+        match step {
+            Step::Spin => std::hint::spin_loop(),
+            Step::Yield => {
+                thread::yield_now();
+                let now = Instant::now();
+                let began = self.looked.unwrap_or(now);
+                of_this_core(|core| core.yielded(began, now));
+                return;
+            }
+            Step::Park => {}
+        }
+        if self.since.is_none() {
+            let now = Instant::now();
+            self.since = Some(now);
+            of_this_core(|core| core.rests(now));
+        }
+    }
+}
+
 /// What to do next when there is nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -58,4 +178,57 @@ pub enum Step {
     Yield,
     /// Sleep until there is something.
     Park,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A yield of so many milliseconds, then so much work; how long the thread parks from then on.
+    fn parking(core: &mut Core, now: &mut Instant, yielded: u32, work: Duration) -> Option<Duration> {
+        let began = *now;
+        *now += yielded * MS;
+        core.yielded(began, *now);
+        *now += work;
+        core.rests(*now);
+        core.is_crowded(*now).then(|| core.crowded_until.expect("it is crowded") - *now)
+    }
+
+    #[test]
+    fn a_thread_parks_when_it_had_little_to_do_after_a_long_yield() {
+        let (mut core, mut now) = (Core::UNKNOWN, Instant::now());
+        assert_eq!(parking(&mut core, &mut now, 0, MS / 100), None, "short yields are what yields are for");
+        assert_eq!(parking(&mut core, &mut now, 4, MS), None, "much to do");
+        core.rests(now + MS);
+        assert!(!core.is_crowded(now), "a yield is judged once");
+        assert_eq!(parking(&mut core, &mut now, 4, MS / 4), Some(100 * MS));
+    }
+
+    #[test]
+    fn it_parks_for_longer_while_that_is_right_again_and_again() {
+        let (mut core, mut now) = (Core::UNKNOWN, Instant::now());
+        for expected in [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000] {
+            assert_eq!(parking(&mut core, &mut now, 4, MS / 4), Some(expected * MS));
+            now += expected * MS;
+            assert!(!core.is_crowded(now));
+        }
+        now += LONGEST_PARKING;
+        assert_eq!(parking(&mut core, &mut now, 4, MS / 4), Some(100 * MS), "that was long ago");
+    }
+
+    #[test]
+    fn who_may_not_park_goes_on_yielding() {
+        let strategy = IdleStrategy { spin: Duration::ZERO, yielding: Duration::MAX, park: true };
+        for (park, expected) in [(true, Step::Park), (false, Step::Yield)] {
+            let mut wait = Wait::new(IdleStrategy { park, ..strategy });
+            assert_eq!(wait.step(), Step::Spin, "it has not looked yet");
+            wait.rest(Step::Spin);
+            assert_eq!(wait.step(), Step::Yield);
+            of_this_core(|core| core.crowded_until = Some(Instant::now() + LONGEST_PARKING));
+            assert_eq!(wait.step(), expected);
+            of_this_core(|core| *core = Core::UNKNOWN);
+        }
+    }
 }

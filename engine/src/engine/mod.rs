@@ -25,7 +25,7 @@ use crate::stats::StatsTable;
 use crate::time::Clock;
 
 pub use drive::Drive;
-pub use idle::{IdleStrategy, Step};
+pub use idle::{IdleStrategy, Step, Wait};
 pub use tenancy::{Events, Tenancy};
 
 /// Who runs the event loops.
