@@ -115,7 +115,9 @@ fn ratios(arguments: &Ratios) -> Result<ExitCode, Box<dyn Error>> {
         return Ok(ExitCode::SUCCESS);
     }
     if bars.cores != machine.cores {
-        writeln!(out, "the bars are those of a machine with {} cores, this one has {}", bars.cores, machine.cores)?;
+        let (theirs, ours) = (bars.cores, machine.cores);
+        writeln!(out, "not judged: the bars are those of a machine with {theirs} cores, this one has {ours}")?;
+        return Ok(ExitCode::SUCCESS);
     }
     Ok(if held.iter().all(Held::passed) {
         ExitCode::SUCCESS
