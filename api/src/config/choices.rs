@@ -108,8 +108,8 @@ pub struct Idle {
     pub spin_us: u64,
     /// How long to yield the processor after that, in microseconds. Default 50, at most a minute.
     ///
-    /// A thread that yields to one which never rests waits for the whole of its time slice, some milliseconds; who parks is woken
-    /// at once. Threads notice that, and park at once for a while, if they may park. Where threads that spin share their cores with
+    /// A thread that yields to one which never rests waits for the whole of its time slice, some milliseconds; who parks is
+    /// mostly served sooner. Threads notice that, and park at once for a while, if they may park. Where threads that spin share their cores with
     /// a loop, 0 spares them the attempts.
     pub yield_us: u64,
     /// Whether to sleep in the kernel after that, until there is something to do. Default true.

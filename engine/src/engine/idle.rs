@@ -62,7 +62,7 @@ const LONGEST_PARKING: Duration = Duration::from_secs(10);
 /// What a thread has learned of the core that it runs on.
 ///
 /// Who yields to a thread that never rests, a sender that waits for its next moment, say, waits until that one's time slice
-/// is over, some milliseconds; who sleeps is woken, and runs at once. But where everybody has work without end, yields are as
+/// is over, some milliseconds; who sleeps is woken, and mostly runs sooner. But where everybody has work without end, yields are as
 /// long, and to sleep and be woken for each few messages is slower. So a thread parks, for a while, when after a long yield
 /// there was little to do.
 #[derive(Clone, Copy, Debug)]
