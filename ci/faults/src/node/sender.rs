@@ -59,11 +59,13 @@ pub fn send(outbox: Outbox, peers: &[Pid], plan: &Plan, log: Log, switches: &Swi
         }
         sent += due - left;
         sender.finish_tick()?;
+        // Waiting for acknowledgements takes the place of the pause: a peer that gives none does not change the pace.
+        let next = sender.began + TICK;
         if now() >= flush_due {
-            sender.flush()?;
+            sender.flush(until(next))?;
             flush_due = now() + FLUSH_PERIOD;
         }
-        thread::sleep(TICK);
+        thread::sleep(until(next));
     }
     sender.log.write(Record::at(Kind::Quiet, now()))?;
     Ok(())
@@ -166,11 +168,11 @@ impl Sender<'_> {
     }
 
     /// Waits a moment for everything to be acknowledged, and writes down what is.
-    fn flush(&mut self) -> Result<(), Failure> {
+    fn flush(&mut self, patience: Duration) -> Result<(), Failure> {
         let begin = now();
         let roster = &self.switches.roster;
         let before: Vec<Moment> = self.numberings.iter().map(|each| roster.look(each.peer)).collect();
-        let missing = match self.outbox.flush(FLUSH_PATIENCE) {
+        let missing = match self.outbox.flush(patience) {
             Ok(()) => Vec::new(),
             Err(FlushError::Timeout { pids }) => pids,
             Err(_) => return Ok(()),
@@ -230,6 +232,10 @@ fn place(peer: usize, stream: Stream) -> usize {
     peer * Stream::ALL.len() + usize::from(stream.code())
 }
 
+fn until(time: u64) -> Duration {
+    Duration::from_nanos(time.saturating_sub(now()))
+}
+
 /// What became of the envelope for `peer`, when the call failed for somebody.
 fn outcome(error: &SendError, peer: Pid) -> Kind {
     let failed = match error.recipients() {
@@ -246,7 +252,7 @@ fn outcome(error: &SendError, peer: Pid) -> Kind {
     }
 }
 
-const TICK: Duration = Duration::from_millis(4);
+const TICK: u64 = 4 * MILLISECOND;
 /// One envelope in so many goes to everybody.
 const BROADCASTS: u64 = 32;
 /// Numbers that are reserved at once.
@@ -254,5 +260,4 @@ const RESERVED: u64 = 100_000;
 /// Long envelopes each second.
 const LONG_EACH_SECOND: u64 = 10;
 const FLUSH_PERIOD: u64 = 700 * MILLISECOND;
-const FLUSH_PATIENCE: Duration = Duration::from_millis(40);
 const BY_REFERENCE: usize = 16 * 1024;

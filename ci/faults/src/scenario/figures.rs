@@ -86,19 +86,24 @@ pub fn freezes(report: &Report) -> Vec<Figure> {
     vec![figure("Down events", report.measured.down_events as f64, Some(Must::Most(0.0)))]
 }
 
-/// The others notice, and go on as before.
+/// The others notice, and go on as before. Of several stops: the medians.
 pub fn stop(facts: &Facts, report: &Report, folder: &Path) -> Result<Vec<Figure>, Failure> {
-    let Some(fault) = facts.journal.faults.first() else { return Ok(Vec::new()) };
     let downs = report.measured.downs.get(&plan::Kind::Stop);
-    let (before, during) = windows(fault);
-    let before = latency(facts, folder, fault.pid, before)?;
-    let during = latency(facts, folder, fault.pid, during)?;
+    let mut compared = Vec::new();
+    for fault in &facts.journal.faults {
+        let (before, during) = windows(fault);
+        compared.push((latency(facts, folder, fault.pid, before)?, latency(facts, folder, fault.pid, during)?));
+    }
+    let ratios = || compared.iter().map(|(before, during)| during / before);
     Ok(vec![
+        figure("stops", compared.len() as f64, None),
         figure("peers that noticed", downs.map_or(0, Vec::len) as f64, None),
         figure("noticed, most, ms", milliseconds(downs.and_then(|downs| downs.iter().max())), Some(Must::Most(1500.0))),
-        figure("p99 among the others before, us", before / 1000.0, None),
-        figure("p99 among the others during, us", during / 1000.0, None),
-        figure("p99 during to before", during / before, Some(Must::Most(1.1))),
+        figure("p99 among the others before, us", median(compared.iter().map(|(before, _)| before / 1000.0)), None),
+        figure("p99 among the others during, us", median(compared.iter().map(|(_, during)| during / 1000.0)), None),
+        figure("p99 during to before, least", ratios().fold(f64::NAN, f64::min), None),
+        figure("p99 during to before", median(ratios()), Some(Must::Most(1.1))),
+        figure("p99 during to before, most", ratios().fold(f64::NAN, f64::max), None),
     ])
 }
 
@@ -151,6 +156,13 @@ fn throughput(facts: &Facts, without: Pid, (from, to): (u64, u64)) -> f64 {
         count += seconds.map(|(_, count)| count).sum::<u64>();
     }
     count as f64 / end.saturating_sub(first).max(1) as f64
+}
+
+/// The middle one; of an even count, the upper one of the two in the middle.
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn figure(name: &'static str, value: f64, must: Option<Must>) -> Figure {

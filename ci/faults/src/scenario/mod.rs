@@ -52,11 +52,14 @@ pub enum Scenario {
         #[command(flatten)]
         common: Common,
     },
-    /// Stops one server, and lets it go on.
+    /// Stops one server, and lets it go on; then the next.
     Stop {
         /// How long.
         #[arg(long, default_value_t = 30)]
         seconds: u64,
+        /// How often.
+        #[arg(long, default_value_t = 5)]
+        times: u64,
         #[command(flatten)]
         common: Common,
     },
@@ -90,7 +93,7 @@ impl Scenario {
             Scenario::Kills { times, .. } => (plans::kills(nodes, *times), 5_000),
             Scenario::Cuts { times, .. } => (plans::cuts(nodes, *times), 20_000),
             Scenario::Freezes { times, .. } => (plans::freezes(nodes, *times), 5_000),
-            Scenario::Stop { seconds, .. } => (plans::stop(*seconds), 10_000),
+            Scenario::Stop { seconds, times, .. } => (plans::stop(nodes, *seconds, *times), 10_000),
             Scenario::Slow { seconds, .. } => (plans::slow(*seconds), 50_000),
         };
         (faults, seconds, rate)

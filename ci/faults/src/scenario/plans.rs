@@ -51,21 +51,24 @@ pub fn freezes(nodes: usize, times: u64) -> (Vec<Fault>, u64) {
     (faults.collect(), BEFORE + times * FREEZE_PERIOD + AFTER)
 }
 
-/// The first server, after a time without faults that is compared with.
-pub fn stop(seconds: u64) -> (Vec<Fault>, u64) {
-    one(Kind::Stop, seconds)
+/// One server after the other, each after a time without faults that is compared with.
+pub fn stop(nodes: usize, seconds: u64, times: u64) -> (Vec<Fault>, u64) {
+    compared(Kind::Stop, nodes, seconds, times)
 }
 
 /// The first server, after a time without faults that is compared with.
 pub fn slow(seconds: u64) -> (Vec<Fault>, u64) {
-    one(Kind::Slow, seconds)
+    compared(Kind::Slow, 1, seconds, 1)
 }
 
-fn one(kind: Kind, seconds: u64) -> (Vec<Fault>, u64) {
-    let begin = BEFORE + seconds;
-    let end = begin + seconds;
-    let fault = Fault { kind, node: 0, other: 0, begin: begin * SECOND, end: end * SECOND, amount: 0 };
-    (vec![fault], end + AFTER)
+fn compared(kind: Kind, nodes: usize, seconds: u64, times: u64) -> (Vec<Fault>, u64) {
+    let period = BEFORE + 2 * seconds;
+    let fault = |index: u64| {
+        let end = (index + 1) * period;
+        let begin = end - seconds;
+        Fault { kind, node: index as usize % nodes, other: 0, begin: begin * SECOND, end: end * SECOND, amount: 0 }
+    };
+    ((0..times).map(fault).collect(), times * period + AFTER)
 }
 
 const BEFORE: u64 = 3;
