@@ -38,7 +38,7 @@ impl Engine {
 
     /// The bytes of the receive buffers in use, of all servers on this engine.
     ///
-    /// A connection has one of 256 KiB, whose pages are memory once they were written to; and what has arrived and is not read
+    /// A connection has one of 260 KiB, whose pages are memory once they were written to; and what has arrived and is not read
     /// keeps those it came in. The bounds are those of each server: see [`PeerStats::bytes_unread`](crate::PeerStats).
     pub fn receive_bytes(&self) -> usize {
         self.inner.receive_bytes()

@@ -131,7 +131,7 @@ impl Engine {
         Attached { receiver, sender, events, tenancy }
     }
 
-    /// The bytes of the receive buffers in use, of all servers: 256 KiB for each connection and for what arrives faster than it
+    /// The bytes of the receive buffers in use, of all servers: 260 KiB for each connection and for what arrives faster than it
     /// is read. A page of them is memory once it was written to.
     pub fn receive_bytes(&self) -> usize {
         self.loops.iter().map(|each| each.pool.bytes_in_use()).sum()

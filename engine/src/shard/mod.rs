@@ -26,9 +26,11 @@ use self::timers::{Timer, Timers};
 use crate::driver::{ChunkPool, Completion, Driver, SocketId, Wait};
 use crate::link::Batch;
 use crate::time::Time;
+use crate::wire::{MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES};
 
-/// The size of a receive buffer.
-const CHUNK_BYTES: usize = 256 * 1024;
+/// The size of a receive buffer: that of four of the longest segments. Each begins with a segment, so where these are long nothing
+/// is left over at its end that would have to be copied into the next.
+const CHUNK_BYTES: usize = 4 * (MAX_SEGMENT_PAYLOAD + SEGMENT_HEADER_BYTES);
 /// Receive buffers kept for later use.
 const SPARE_CHUNKS: usize = 64;
 /// A link that sends this much at once is polled rather than waiting to be signalled.

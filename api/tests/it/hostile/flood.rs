@@ -19,7 +19,7 @@ use crate::support::{Cluster, PATIENCE, Rng, fixed_address};
 
 /// So many connections at a time, each from a pid of its own.
 const ATTACKERS: u64 = 8;
-/// What the engine keeps for later use, 64 receive buffers of 256 KiB, and some more.
+/// What the engine keeps for later use, 64 receive buffers of 260 KiB, and some more.
 const KEPT_KIB: u64 = 20 * 1024;
 /// What is unread while a busy machine lets the application wait.
 const UNREAD_KIB: u64 = 128 * 1024;
