@@ -7,6 +7,7 @@ mod bell;
 mod chunk;
 mod doors;
 mod features;
+mod glances;
 mod kernel;
 mod limits;
 mod memory;

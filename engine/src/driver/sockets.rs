@@ -49,7 +49,12 @@ impl<T> Sockets<T> {
         there.map(|(key, _)| SocketId(key as u32)).collect()
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len() - self.gone.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.gone.len() == self.entries.len()
+        self.len() == 0
     }
 }

@@ -23,16 +23,23 @@ fn now() -> Time {
     CLOCK.now()
 }
 
+/// Turns the driver once, which waits a little for something to be done, or does not sleep.
+fn turn(driver: &mut Uring, sleeps: bool) -> VecDeque<Completion> {
+    let wait = if sleeps { Wait::Until(now() + Duration::from_millis(100)) } else { Wait::No };
+    if let Some(entry) = driver.begin(wait) {
+        entry.enter().unwrap();
+    }
+    let mut completions = VecDeque::new();
+    driver.reap(&mut completions).unwrap();
+    completions
+}
+
 /// Turns the driver until it has completed something that `wanted` picks.
 fn turn_until<T>(driver: &mut Uring, mut wanted: impl FnMut(Completion) -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         assert!(Instant::now() < deadline, "nothing came");
-        if let Some(entry) = driver.begin(Wait::Until(now() + Duration::from_millis(100))) {
-            entry.enter().unwrap();
-        }
-        let mut completions = VecDeque::new();
-        driver.reap(&mut completions).unwrap();
+        let completions = turn(driver, true);
         let mut found = None;
         for completion in completions {
             let wanted = wanted(completion);
@@ -180,6 +187,59 @@ fn bytes_arrive_and_sockets_close() {
     assert_eq!(ended, (far, 0));
     driver.receive(near, pool.take());
     close(&mut driver, &[listener, near, far]);
+}
+
+/// However often the loop has gone round before, and whether it sleeps then or not.
+#[test]
+fn what_comes_is_received_after_any_number_of_turns_without_sleep() {
+    let mut driver = Uring::new(*CLOCK).unwrap();
+    let pool = ChunkPool::new(4096, 4);
+    let [listener, near, far] = connect(&mut driver);
+    let sent = batch(vec![7; 64]);
+    for turns in (0..40).chain([100]) {
+        for sleeps in [false, true] {
+            driver.receive(far, pool.take());
+            for _ in 0..turns {
+                let completions = turn(&mut driver, false);
+                assert!(completions.is_empty(), "{completions:?}");
+            }
+            assert_eq!(driver.send_now(near, &sent).unwrap(), sent.bytes());
+            let deadline = Instant::now() + PATIENCE;
+            let received = loop {
+                assert!(Instant::now() < deadline, "nothing came after {turns} turns");
+                if let Some(completion) = turn(&mut driver, sleeps).pop_front() {
+                    break completion;
+                }
+            };
+            let Completion::Received { socket, result, buffer } = received else { panic!("{received:?}") };
+            assert_eq!((socket, result.unwrap(), buffer.filled()), (far, sent.bytes(), sent.bytes()));
+        }
+    }
+    // Its memory is free once the socket is closed, whoever was to receive.
+    driver.receive(far, pool.take());
+    close(&mut driver, &[listener, near, far]);
+    assert_eq!(pool.bytes_in_use(), 0);
+}
+
+/// They are told of, too, while the loop does not sleep.
+#[test]
+fn the_end_of_a_connection_is_seen_without_sleep() {
+    let mut driver = Uring::new(*CLOCK).unwrap();
+    let pool = ChunkPool::new(4096, 4);
+    let [listener, near, far] = connect(&mut driver);
+    let silent = connect(&mut driver);
+    driver.receive(silent[1], pool.take());
+    driver.receive(far, pool.take());
+    driver.finish(near);
+    let deadline = Instant::now() + PATIENCE;
+    let ended = loop {
+        assert!(Instant::now() < deadline, "nothing came");
+        if let Some(completion) = turn(&mut driver, false).pop_front() {
+            break completion;
+        }
+    };
+    assert!(matches!(&ended, Completion::Received { socket, result: Ok(0), .. } if *socket == far), "{ended:?}");
+    close(&mut driver, &[&[listener, near, far][..], &silent].concat());
 }
 
 #[test]

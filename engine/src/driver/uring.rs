@@ -1,8 +1,9 @@
 //! The driver on io_uring.
 //!
 //! One ring for each shard, used by one thread (`SINGLE_ISSUER`), whose completions run when that thread enters the
-//! kernel (`DEFER_TASKRUN`). Receives are one-shot into one contiguous buffer, so that segments stand in one piece; sends
-//! are gathered from where their bytes stand. `ARCHITECTURE.md` has the measurements behind both choices.
+//! kernel (`DEFER_TASKRUN`). Receives are one-shot into one contiguous buffer, so that segments stand in one piece, and done
+//! by [glances] while the thread does not sleep; sends are gathered from where their bytes stand. `ARCHITECTURE.md` has the
+//! measurements behind these choices.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,6 +18,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::doors::{self, Doors};
+use super::glances::{self, Glances, Luck};
 use super::kernel::{self, RingHandle, UringEntry};
 use super::sending::{Outright, SendOperation};
 use super::sockets::Sockets;
@@ -57,6 +59,8 @@ pub struct Uring {
     /// Read by the kernel when the alarm is handed over.
     alarm_in: Box<Timespec>,
     outright: Outright,
+    /// Whose receive the kernel was not asked for yet.
+    glances: Glances,
 }
 
 /// A socket and what is under way on it.
@@ -69,6 +73,7 @@ struct SocketState {
     waiting: bool,
     address: Option<Box<SockAddr>>,
     receive: Option<ReceiveBuffer>,
+    luck: Luck,
     send: Option<Box<SendOperation>>,
     /// The cancellation of the above is under way.
     cancelling: bool,
@@ -93,6 +98,7 @@ impl Uring {
             alarms: Vec::new(),
             alarm_in: Box::default(),
             outright: Outright::default(),
+            glances: Glances::default(),
         };
         driver.watch_bell();
         Ok(driver)
@@ -127,6 +133,37 @@ impl Uring {
         *self.alarm_in = Timespec::from(time - self.clock.now());
         let timeout = opcode::Timeout::new(&raw const *self.alarm_in).build();
         self.push(timeout.user_data(ALARM));
+    }
+
+    /// Asks the kernel to receive.
+    fn leave_to_ring(&mut self, socket: SocketId) {
+        let Some(entry) = self.sockets.get_mut(socket) else { return };
+        let Some(buffer) = &mut entry.receive else { return };
+        let (address, bytes) = buffer.target();
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let receive = opcode::Recv::new(Fd(entry.descriptor.as_raw_fd()), address, bytes).build();
+        self.push(receive.user_data(tag(socket, RECEIVE)));
+    }
+
+    /// Looks at the sockets whose receive is not left to the ring.
+    fn look(&mut self, completions: &mut VecDeque<Completion>) {
+        let mut index = 0;
+        while let Some(socket) = self.glances.get(index) {
+            let Some(entry) = self.sockets.get_mut(socket) else { return };
+            let Some(mut buffer) = entry.receive.take() else { return };
+            if let Some(result) = glances::look(entry.descriptor.as_raw_fd(), &mut buffer) {
+                self.glances.remove(socket);
+                completions.push_back(Completion::Received { socket, result, buffer });
+                continue;
+            }
+            entry.receive = Some(buffer);
+            if entry.luck.in_vain() {
+                index += 1;
+            } else {
+                self.glances.remove(socket);
+                self.leave_to_ring(socket);
+            }
+        }
     }
 
     fn entry(&mut self, wait: bool) -> io::Result<UringEntry> {
@@ -237,6 +274,7 @@ impl SocketState {
             waiting: false,
             address: None,
             receive: None,
+            luck: Luck::default(),
             send: None,
             cancelling: false,
         }
@@ -294,14 +332,14 @@ impl Driver for Uring {
         Ok(socket)
     }
 
-    fn receive(&mut self, socket: SocketId, mut buffer: ReceiveBuffer) {
-        let Some(entry) = self.open(socket) else { return };
+    fn receive(&mut self, socket: SocketId, buffer: ReceiveBuffer) {
+        let sockets = self.sockets.len();
+        let Some(entry) = self.sockets.get_mut(socket).filter(|entry| !entry.closing) else { return };
         assert!(entry.receive.is_none(), "one receive at a time");
-        let (address, bytes) = buffer.target();
         entry.receive = Some(buffer);
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let receive = opcode::Recv::new(Fd(entry.descriptor.as_raw_fd()), address, bytes).build();
-        self.push(receive.user_data(tag(socket, RECEIVE)));
+        if !self.glances.take(socket, &mut entry.luck, sockets) {
+            self.leave_to_ring(socket);
+        }
     }
 
     fn send(&mut self, socket: SocketId, batch: Box<Batch>, skip: usize) {
@@ -331,6 +369,9 @@ impl Driver for Uring {
     fn close(&mut self, socket: SocketId) {
         let Some(entry) = self.sockets.get_mut(socket).filter(|entry| !entry.closing) else { return };
         entry.closing = true;
+        if self.glances.remove(socket).is_some() {
+            entry.receive = None;
+        }
         if entry.listens {
             // It may have been duplicated, and live on.
             self.doors.remove(entry.descriptor.as_raw_fd(), socket);
@@ -356,6 +397,11 @@ impl Driver for Uring {
             }
             Wait::Forever => true,
         };
+        if wait {
+            while let Some(socket) = self.glances.pop() {
+                self.leave_to_ring(socket);
+            }
+        }
         let queue = self.ring.submission();
         // A turn that has nothing to submit, nothing to run and nothing to wait for needs no system call.
         let needed = wait || !queue.is_empty() || queue.taskrun() || queue.cq_overflow();
@@ -384,12 +430,14 @@ impl Driver for Uring {
         loop {
             let reaped = self.ring.completion().fill(&mut reaped);
             if reaped.is_empty() {
-                return Ok(());
+                break;
             }
             for entry in reaped.iter() {
                 self.complete(entry, completions);
             }
         }
+        self.look(completions);
+        Ok(())
     }
 }
 
