@@ -2,7 +2,7 @@
 //!
 //! Of two servers each has an engine of its own, as two processes would; more than two in one process share one with a loop
 //! for each core, as `cluster::start` does it, and talk over TCP all the same. `parked` sleeps at once when there is nothing to do, `spinning` never does;
-//! traffic runs with the default, which yields a little before it sleeps. `owned` sends and receives envelopes of their own;
+//! `default`, and all traffic, yields for 50 µs before it sleeps. `owned` sends and receives envelopes of their own;
 //! `fast` encodes in place (`claim`) and reads where the bytes were received (`drain`). `header` leaves the payload to TCP's
 //! checksum.
 
@@ -32,6 +32,16 @@ pub fn answer_inline_parked(meeting: &mut Meeting, _: usize) -> Outcome {
     answer(meeting, Engine::inline(PARK)?)
 }
 
+/// Round trip, the calling threads drive the loops, and yield for 50 µs before they park, as is the default.
+pub fn ask_inline_default(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
+    ask(meeting, pinger, Engine::inline(Idle::default())?)
+}
+
+/// The other end.
+pub fn answer_inline_default(meeting: &mut Meeting, _: usize) -> Outcome {
+    answer(meeting, Engine::inline(Idle::default())?)
+}
+
 /// Round trip, the calling threads drive the loops and spin.
 pub fn ask_inline_spinning(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
     ask(meeting, pinger, Engine::inline(SPIN)?)
@@ -50,6 +60,16 @@ pub fn ask_dedicated_parked(meeting: &mut Meeting, pinger: &mut Pinger) -> Outco
 /// The other end.
 pub fn answer_dedicated_parked(meeting: &mut Meeting, _: usize) -> Outcome {
     answer(meeting, Engine::dedicated(1, PARK)?)
+}
+
+/// Round trip, a loop thread for each server, all threads yield for 50 µs before they park, as is the default.
+pub fn ask_dedicated_default(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
+    ask(meeting, pinger, Engine::dedicated(1, Idle::default())?)
+}
+
+/// The other end.
+pub fn answer_dedicated_default(meeting: &mut Meeting, _: usize) -> Outcome {
+    answer(meeting, Engine::dedicated(1, Idle::default())?)
 }
 
 /// Round trip, a loop thread for each server, no thread sleeps.

@@ -35,8 +35,14 @@ use crate::seat::Seat;
 /// `peers`.
 pub const ALL: &[Contender] = &[
     Contender::round_trip("cluster-inline-parked", cluster::ask_inline_parked, cluster::answer_inline_parked),
+    Contender::round_trip("cluster-inline-default", cluster::ask_inline_default, cluster::answer_inline_default),
     Contender::round_trip("cluster-inline-spinning", cluster::ask_inline_spinning, cluster::answer_inline_spinning),
     Contender::round_trip("cluster-dedicated-parked", cluster::ask_dedicated_parked, cluster::answer_dedicated_parked),
+    Contender::round_trip(
+        "cluster-dedicated-default",
+        cluster::ask_dedicated_default,
+        cluster::answer_dedicated_default,
+    ),
     Contender::round_trip(
         "cluster-dedicated-spinning",
         cluster::ask_dedicated_spinning,
