@@ -13,8 +13,8 @@ use std::process::Command;
 use serde::Deserialize;
 
 use crate::baseline::{Baseline, PROCESSOR};
-use crate::messages;
 use crate::structure::workloads::Workload;
+use crate::valgrind;
 
 /// Counts the instructions of every benchmark.
 pub fn count() -> Result<Baseline, Box<dyn Error>> {
@@ -49,7 +49,10 @@ pub fn count() -> Result<Baseline, Box<dyn Error>> {
 
 fn messages() -> Result<BTreeMap<String, f64>, Box<dyn Error>> {
     let of = |workload: Workload| -> Result<_, Box<dyn Error>> {
-        Ok((format!("messages: {}, 1000 of 64", workload.name().replace('-', " ")), messages::count(workload)?.round()))
+        Ok((
+            format!("messages: {}, 1000 of 64", workload.name().replace('-', " ")),
+            valgrind::instructions(workload)?.round(),
+        ))
     };
     [Workload::BatchInPlace, Workload::BatchOwned].into_iter().map(of).collect()
 }

@@ -1,4 +1,4 @@
-//! Counts what the engine costs in instructions, system calls and allocations, and holds it against committed baselines.
+//! Counts what the engine costs in instructions, system calls, allocations and copies, and holds it against committed baselines.
 //!
 //! These figures are the same on a busy machine and on an idle one, so that a small growth is a change of the code and
 //! nothing else.
@@ -6,8 +6,8 @@
 mod baseline;
 mod history;
 mod instructions;
-mod messages;
 mod structure;
+mod valgrind;
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use baseline::Baseline;
 use history::Entry;
 use structure::allocations::CountingAllocator;
-use structure::workloads::Workload;
+use structure::workloads::{Payload, Workload};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -44,6 +44,9 @@ enum Command {
         /// How many messages.
         #[arg(long)]
         messages: u64,
+        /// How long the payloads are.
+        #[arg(long, default_value = "short")]
+        payload: Payload,
     },
 }
 
@@ -71,7 +74,7 @@ struct Selection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Layer {
     // First: the benchmarks of the other one build this program anew, in the place of the one that runs.
-    /// System calls and allocations of fixed workloads.
+    /// System calls, allocations and copies of fixed workloads.
     Structure,
     /// Instructions of the pure code, and of whole messages, by valgrind.
     Instructions,
@@ -121,8 +124,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Command::Workload { workload, messages } => {
-            workload.connect()?.run(messages)?;
+        Command::Workload { workload, messages, payload } => {
+            workload.connect(payload)?.run(messages)?;
             Ok(ExitCode::SUCCESS)
         }
     }

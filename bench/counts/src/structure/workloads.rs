@@ -10,9 +10,9 @@ use cluster::{Builder, Config, Engine, Envelope, Idle, Node, Server};
 /// What is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Workload {
-    /// 64 bytes go and come back, as owned envelopes.
+    /// A payload goes and comes back, as owned envelopes.
     RoundTrip,
-    /// Batches of 1000 payloads of 64 bytes, encoded in place and read where they were received.
+    /// Batches of 1000 payloads, encoded in place and read where they were received.
     BatchInPlace,
     /// The same as owned envelopes.
     BatchOwned,
@@ -44,29 +44,54 @@ impl Workload {
         self != Self::Large
     }
 
+    /// Whether somebody waits in the kernel for what comes.
+    pub fn waits(self) -> bool {
+        self == Self::RoundTrip
+    }
+
     /// Two servers with a link between them.
-    pub fn connect(self) -> Result<Pair, Box<dyn Error>> {
-        let mut pair = Pair::new(self)?;
+    pub fn connect(self, payload: Payload) -> Result<Pair, Box<dyn Error>> {
+        let mut pair = Pair::new(self, payload)?;
         // The first messages make connections, and memory that is then used again.
         pair.run(10 * BATCH)?;
         Ok(pair)
     }
 }
 
+/// How long what is sent is, unless the workload says so itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Payload {
+    /// 64 bytes.
+    Short,
+    /// 256 bytes: so many that nobody copies them without a call.
+    Long,
+}
+
+impl Payload {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Short => "short",
+            Self::Long => "long",
+        }
+    }
+}
+
 /// Two servers on inline engines of their own, both driven by the calling thread.
 pub struct Pair {
     workload: Workload,
+    payload: Payload,
     near: Node,
     far: Node,
 }
 
 impl Pair {
-    fn new(workload: Workload) -> Result<Self, Box<dyn Error>> {
+    fn new(workload: Workload, payload: Payload) -> Result<Self, Box<dyn Error>> {
         let (near, far) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
         let config = Config::new([(NEAR, near.local_addr()?.to_string()), (FAR, far.local_addr()?.to_string())])?;
         let near = Builder::new(NEAR, &config).engine(&Engine::inline(PARK)?).listener(near).start()?;
         let far = Builder::new(FAR, &config).engine(&Engine::inline(PARK)?).listener(far).start()?;
-        let mut pair = Self { workload, near, far };
+        let mut pair = Self { workload, payload, near, far };
         pair.near.outbox().send(Envelope::to(FAR).body("hello"))?;
         while pair.far.inbox().try_recv().is_err() {
             pair.near.poll();
@@ -76,16 +101,23 @@ impl Pair {
 
     /// Exchanges so many messages, and checks what arrives.
     pub fn run(&mut self, messages: u64) -> Result<(), Box<dyn Error>> {
-        match self.workload {
-            Workload::RoundTrip => (0..messages).try_for_each(|number| self.round_trip(number)),
-            Workload::Large => (0..messages).try_for_each(|_| self.large()),
-            Workload::BatchInPlace => (0..messages / BATCH).try_for_each(|_| self.batch_in_place()),
-            Workload::BatchOwned => (0..messages / BATCH).try_for_each(|_| self.batch_owned()),
+        match self.payload {
+            Payload::Short => self.run_with::<64>(messages),
+            Payload::Long => self.run_with::<256>(messages),
         }
     }
 
-    fn round_trip(&mut self, number: u64) -> Result<(), Box<dyn Error>> {
-        let mut payload = [7; 64];
+    fn run_with<const BYTES: usize>(&mut self, messages: u64) -> Result<(), Box<dyn Error>> {
+        match self.workload {
+            Workload::RoundTrip => (0..messages).try_for_each(|number| self.round_trip::<BYTES>(number)),
+            Workload::Large => (0..messages).try_for_each(|_| self.large()),
+            Workload::BatchInPlace => (0..messages / BATCH).try_for_each(|_| self.batch_in_place::<BYTES>()),
+            Workload::BatchOwned => (0..messages / BATCH).try_for_each(|_| self.batch_owned::<BYTES>()),
+        }
+    }
+
+    fn round_trip<const BYTES: usize>(&mut self, number: u64) -> Result<(), Box<dyn Error>> {
+        let mut payload = [7; BYTES];
         payload[..8].copy_from_slice(&number.to_le_bytes());
         self.near.outbox().send(Envelope::to(FAR).body(&payload[..]))?;
         self.near.poll();
@@ -107,9 +139,9 @@ impl Pair {
         }
     }
 
-    fn batch_in_place(&mut self) -> Result<(), Box<dyn Error>> {
+    fn batch_in_place<const BYTES: usize>(&mut self) -> Result<(), Box<dyn Error>> {
         for number in 0..BATCH {
-            let claim = self.near.outbox().try_claim(FAR, 64)?;
+            let claim = self.near.outbox().try_claim(FAR, BYTES)?;
             claim.write(|payload| payload[..8].copy_from_slice(&number.to_le_bytes()))?;
         }
         let (mut next, mut wrong) = (0, 0);
@@ -123,9 +155,9 @@ impl Pair {
         if wrong == 0 { Ok(()) } else { Err(format!("{wrong} messages out of order").into()) }
     }
 
-    fn batch_owned(&mut self) -> Result<(), Box<dyn Error>> {
+    fn batch_owned<const BYTES: usize>(&mut self) -> Result<(), Box<dyn Error>> {
         for number in 0..BATCH {
-            let mut payload = [7; 64];
+            let mut payload = [7; BYTES];
             payload[..8].copy_from_slice(&number.to_le_bytes());
             self.near.outbox().try_send(Envelope::to(FAR).body(&payload[..]))?;
         }
