@@ -263,6 +263,13 @@ fn send_owned(outbox: &mut Outbox, task: &Task) -> Outcome {
 
 fn send_in_place(outbox: &mut Outbox, task: &Task) -> Outcome {
     let Task { load, recipients, .. } = task;
+    if let (&[recipient], false) = (&recipients[..], task.has_slow) {
+        let recipient = pid(recipient);
+        for sequence in 0..load.count {
+            outbox.claim(recipient, load.bytes(sequence))?.write(|payload| load.stamp(sequence, payload))?;
+        }
+        return Ok(());
+    }
     for sequence in 0..load.count {
         let bytes = load.bytes(sequence);
         for (index, &recipient) in recipients.iter().enumerate() {
