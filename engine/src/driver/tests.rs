@@ -191,7 +191,7 @@ fn bytes_arrive_and_sockets_close() {
 
 /// However often the loop has gone round before, and whether it sleeps then or not.
 #[test]
-fn what_comes_is_received_after_any_number_of_turns_without_sleep() {
+fn what_comes_is_received_after_any_number_of_turns_awake() {
     let mut driver = Uring::new(*CLOCK).unwrap();
     let pool = ChunkPool::new(4096, 4);
     let [listener, near, far] = connect(&mut driver);
@@ -223,7 +223,7 @@ fn what_comes_is_received_after_any_number_of_turns_without_sleep() {
 
 /// They are told of, too, while the loop does not sleep.
 #[test]
-fn the_end_of_a_connection_is_seen_without_sleep() {
+fn the_end_of_a_connection_is_seen_by_a_loop_that_stays_awake() {
     let mut driver = Uring::new(*CLOCK).unwrap();
     let pool = ChunkPool::new(4096, 4);
     let [listener, near, far] = connect(&mut driver);
