@@ -11,6 +11,9 @@ use cluster::{Builder, Config, Envelope, Neighbours, Node, Pid, Server, Threadin
 const PATIENCE: Duration = Duration::from_secs(30);
 /// This watches for a while: it measures use over time.
 const WATCHED: Duration = Duration::from_secs(5);
+/// A virtual processor that its host stops counts as used meanwhile. That only ever adds, and not to each of several
+/// whiles; what a server itself uses, it uses in each.
+const WHILES: usize = 4;
 
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -37,16 +40,19 @@ fn start(threading: Threading, neighbours: Neighbours) -> [Node; 2] {
 }
 
 fn watch(what: &str, heartbeats: u64) {
-    let (time, sleeps) = used();
-    let begin = Instant::now();
-    thread::sleep(WATCHED);
-    let wall = begin.elapsed();
-    let (time, sleeps) = (used().0 - time, used().1 - sleeps);
-    let share = time.as_secs_f64() / wall.as_secs_f64();
-    eprintln!("{what}: {time:?} of processor in {wall:?} ({:.3} %), {sleeps} wake-ups", share * 100.0);
-    assert!(share < 0.01, "{what}: {:.2} % of a processor", share * 100.0);
-    // Both servers send a heartbeat and receive one; twice as much for other reasons is plenty.
-    assert!(sleeps <= 2 * (4 * heartbeats + 20), "{what}: {sleeps} wake-ups for {heartbeats} heartbeats");
+    let frugal = (0..WHILES).any(|_| {
+        let (time, sleeps) = used();
+        let begin = Instant::now();
+        thread::sleep(WATCHED);
+        let wall = begin.elapsed();
+        let (time, sleeps) = (used().0 - time, used().1 - sleeps);
+        let share = time.as_secs_f64() / wall.as_secs_f64();
+        eprintln!("{what}: {time:?} of processor in {wall:?} ({:.3} %), {sleeps} wake-ups", share * 100.0);
+        // Both servers send a heartbeat and receive one; twice as much for other reasons is plenty.
+        assert!(sleeps <= 2 * (4 * heartbeats + 20), "{what}: {sleeps} wake-ups for {heartbeats} heartbeats");
+        share < 0.01
+    });
+    assert!(frugal, "{what}: more than 1 % of a processor, {WHILES} times {WATCHED:?} long");
 }
 
 #[test]
