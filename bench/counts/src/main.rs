@@ -19,6 +19,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use baseline::Baseline;
 use history::Entry;
 use structure::allocations::CountingAllocator;
+use structure::system_calls::run_in_turns;
 use structure::workloads::{Payload, Workload};
 
 #[global_allocator]
@@ -44,6 +45,9 @@ enum Command {
         /// How many messages.
         #[arg(long)]
         messages: u64,
+        /// Marks what strace writes after each so many.
+        #[arg(long)]
+        turns: Option<u64>,
         /// How long the payloads are.
         #[arg(long, default_value = "short")]
         payload: Payload,
@@ -124,8 +128,12 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Command::Workload { workload, messages, payload } => {
-            workload.connect(payload)?.run(messages)?;
+        Command::Workload { workload, messages, turns, payload } => {
+            let mut pair = workload.connect(payload)?;
+            match turns {
+                Some(turn) => run_in_turns(&mut pair, messages, turn)?,
+                None => pair.run(messages)?,
+            }
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -31,6 +31,9 @@ const ENTRIES: u32 = 256;
 /// Room for completions. An overflow is kept by the kernel and loses nothing.
 const COMPLETIONS: u32 = 4096;
 
+/// Room for alarms. Each is earlier than those before it, so there are few.
+const ALARMS: usize = 16;
+
 const DOORS: u64 = 1;
 const CONNECT: u64 = 2;
 const RECEIVE: u64 = 3;
@@ -95,7 +98,7 @@ impl Uring {
             closed: Vec::new(),
             broken: None,
             clock,
-            alarms: Vec::new(),
+            alarms: Vec::with_capacity(ALARMS),
             alarm_in: Box::default(),
             outright: Outright::default(),
             glances: Glances::default(),

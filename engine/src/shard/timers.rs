@@ -22,9 +22,18 @@ pub(super) enum Timer {
 }
 
 /// Timers, earliest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Timers {
     heap: BinaryHeap<Reverse<(Time, Timer)>>,
+}
+
+/// Room at the start: a loop with few peers asks for no memory later, whenever its timers happen to come.
+const ROOM: usize = 64;
+
+impl Default for Timers {
+    fn default() -> Timers {
+        Timers { heap: BinaryHeap::with_capacity(ROOM) }
+    }
 }
 
 impl Timers {

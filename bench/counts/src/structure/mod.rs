@@ -1,7 +1,7 @@
 //! System calls, allocations and copies of fixed workloads, for a thousand messages each.
 
 pub mod allocations;
-mod system_calls;
+pub mod system_calls;
 pub mod workloads;
 
 use std::collections::BTreeMap;
@@ -19,11 +19,7 @@ use workloads::{Payload, Workload};
 pub fn count() -> Result<Baseline, Box<dyn Error>> {
     let mut counts = BTreeMap::new();
     for &workload in Workload::value_variants() {
-        // A loop that waits has timers as well, which enter the ring and ask for memory now and then: the oftener, the
-        // slower the machine is.
-        let steady = |figure: f64| if workload.waits() { (figure * 4.0).floor() / 4.0 } else { figure };
         let mut keep = |what: &str, per_message: f64| {
-            let per_message = steady(per_message);
             // Two decimals are as fine as anything that matters.
             counts.insert(format!("{}: {what}", workload.name()), (per_message * 100_000.0).round() / 100.0);
         };
@@ -34,7 +30,10 @@ pub fn count() -> Result<Baseline, Box<dyn Error>> {
         keep("copies", copies.count / 1000.0);
         keep("copied bytes", copies.bytes / 1000.0);
         if workload.has_steady_calls() {
-            let calls = system_calls::count(workload, workload.messages())?;
+            let calls = match workload.waits() {
+                true => system_calls::count_in_turns(workload, workload.messages())?,
+                false => system_calls::count(workload, workload.messages())?,
+            };
             keep("enters into the ring", calls.get("io_uring_enter").copied().unwrap_or(0.0));
             keep("system calls", calls.values().sum());
         }

@@ -2,22 +2,25 @@
 //!
 //! What a process does before and after its workload is the same for any number of messages, so it is left out by
 //! running twice, and what is left is the difference.
+//!
+//! A loop that waits has timers beside what it is asked to do, and the slower the machine is, the more of them come. Its
+//! messages are counted a few at a time, and the median is of those to which no timer came.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::workloads::Workload;
+use super::workloads::{Pair, Workload};
 
 /// System calls by name.
 pub type Calls = BTreeMap<String, u64>;
 
 /// What `messages` messages cost beyond the first so many, by name of the call.
 pub fn count(workload: Workload, messages: u64) -> Result<BTreeMap<String, f64>, Box<dyn Error>> {
-    let (few, many) = (trace(workload, messages)?, trace(workload, 3 * messages)?);
+    let (few, many) = (summarize(workload, messages)?, summarize(workload, 3 * messages)?);
     let each = |(name, &calls): (&String, &u64)| {
         let more = calls as f64 - few.get(name).copied().unwrap_or(0) as f64;
         (name.clone(), more / (2 * messages) as f64)
@@ -25,22 +28,77 @@ pub fn count(workload: Workload, messages: u64) -> Result<BTreeMap<String, f64>,
     Ok(many.iter().map(each).filter(|(_, calls)| *calls != 0.0).collect())
 }
 
-fn trace(workload: Workload, messages: u64) -> Result<Calls, Box<dyn Error>> {
-    let summary = env::temp_dir().join(format!("cluster-system-calls-{}", std::process::id()));
+/// What each message costs where nothing comes beside it, by name of the call.
+pub fn count_in_turns(workload: Workload, messages: u64) -> Result<BTreeMap<String, f64>, Box<dyn Error>> {
+    let text = trace(workload, messages, &["--quiet=all"], &["--turns", &TURN.to_string()])?;
+    let turns = turns(&text);
+    if turns.len() as u64 != messages / TURN {
+        return Err(format!("strace has seen {} turns, not {}", turns.len(), messages / TURN).into());
+    }
+    let names: BTreeSet<&str> = turns.iter().flat_map(BTreeMap::keys).copied().collect();
+    let median = |name: &str| {
+        let mut calls: Vec<u64> = turns.iter().map(|turn| turn.get(name).copied().unwrap_or(0)).collect();
+        calls.sort_unstable();
+        calls[calls.len() / 2] as f64
+    };
+    Ok(names.into_iter().map(|name| (name.to_owned(), median(name) / TURN as f64)).collect())
+}
+
+/// So few messages that mostly no timer comes, and so many that one call more for each tenth of them is seen.
+const TURN: u64 = 10;
+
+/// Exchanges messages, and marks the end of each turn of so many in what strace writes.
+pub fn run_in_turns(pair: &mut Pair, messages: u64, turn: u64) -> Result<(), Box<dyn Error>> {
+    for _ in 0..messages / turn {
+        pair.run(turn)?;
+        // A system call that the engine has no use for.
+        env::current_dir()?;
+    }
+    Ok(())
+}
+
+const MARK: &str = "getcwd";
+
+/// The calls of each turn by name, from a log with a line for each call.
+fn turns(log: &str) -> Vec<BTreeMap<&str, u64>> {
+    let (mut turns, mut turn) = (Vec::new(), BTreeMap::new());
+    // A thread's number may stand before the name.
+    let names = log.lines().filter_map(|line| {
+        let (name, _) = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').split_once('(')?;
+        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_').then_some(name)
+    });
+    for name in names {
+        match name {
+            MARK => turns.push(std::mem::take(&mut turn)),
+            _ => *turn.entry(name).or_insert(0) += 1,
+        }
+    }
+    turns
+}
+
+fn summarize(workload: Workload, messages: u64) -> Result<Calls, Box<dyn Error>> {
+    let calls = parse(&trace(workload, messages, &["--summary-only"], &[])?);
+    if calls.is_empty() { Err("strace has counted nothing".into()) } else { Ok(calls) }
+}
+
+/// What strace writes with these options about the workload with those.
+fn trace(workload: Workload, messages: u64, options: &[&str], more: &[&str]) -> Result<String, Box<dyn Error>> {
+    let log = env::temp_dir().join(format!("cluster-system-calls-{}", std::process::id()));
     let status = Command::new("strace")
-        .args(["--follow-forks", "--summary-only", "--output"])
-        .arg(&summary)
+        .args(options)
+        .args(["--follow-forks", "--output"])
+        .arg(&log)
         .arg(env::current_exe()?)
         .args(["workload", workload.name(), "--messages", &messages.to_string()])
+        .args(more)
         .stdin(Stdio::null())
         .status()
         .map_err(|error| format!("strace counts the system calls, and does not run: {error}; see `ci/counts`"))?;
-    let text = read_and_remove(&summary)?;
+    let text = read_and_remove(&log)?;
     if !status.success() {
         return Err(format!("{workload:?} under strace: {status}").into());
     }
-    let calls = parse(&text);
-    if calls.is_empty() { Err("strace has counted nothing".into()) } else { Ok(calls) }
+    Ok(text)
 }
 
 fn read_and_remove(path: &Path) -> Result<String, Box<dyn Error>> {
@@ -62,6 +120,21 @@ fn parse(table: &str) -> Calls {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_is_cut_into_turns() {
+        let log = "71 recvfrom(5, \"\", 9, MSG_DONTWAIT, NULL, NULL) = -1 EAGAIN (Resource temporarily unavailable)
+71 getcwd(\"/\", 512) = 2
+71 io_uring_enter(4, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) = 1
+71 --- SIGCHLD {si_signo=SIGCHLD} ---
+io_uring_enter(4, 0, 1, IORING_ENTER_GETEVENTS, NULL, 0) = 0
+71 sendto(5, \"getcwd(\", 7, 0, NULL, 0) = 7
+71 getcwd(\"/\", 512) = 2
+71 exit_group(0) = ?
+";
+        let expected = [BTreeMap::from([("recvfrom", 1)]), BTreeMap::from([("io_uring_enter", 2), ("sendto", 1)])];
+        assert_eq!(turns(log), expected);
+    }
 
     #[test]
     fn a_summary_is_a_table() {

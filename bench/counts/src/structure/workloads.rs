@@ -88,7 +88,9 @@ pub struct Pair {
 impl Pair {
     fn new(workload: Workload, payload: Payload) -> Result<Self, Box<dyn Error>> {
         let (near, far) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
-        let config = Config::new([(NEAR, near.local_addr()?.to_string()), (FAR, far.local_addr()?.to_string())])?;
+        let config = Config::new([(NEAR, near.local_addr()?.to_string()), (FAR, far.local_addr()?.to_string())])?
+            .with_peer_timeout_ms(2 * QUIET_MS)
+            .with_heartbeat_interval_ms(QUIET_MS);
         let near = Builder::new(NEAR, &config).engine(&Engine::inline(PARK)?).listener(near).start()?;
         let far = Builder::new(FAR, &config).engine(&Engine::inline(PARK)?).listener(far).start()?;
         let mut pair = Self { workload, payload, near, far };
@@ -178,5 +180,7 @@ impl Pair {
 const NEAR: u64 = 1;
 const FAR: u64 = 2;
 const BATCH: u64 = 1000;
+/// Longer than any of this takes, so that no timer does anything meanwhile.
+const QUIET_MS: u64 = 600_000;
 const PATIENCE: Duration = Duration::from_secs(20);
 const PARK: Idle = Idle { spin_us: 0, yield_us: 0, park: true };
