@@ -480,8 +480,9 @@ fn outcome(result: i32) -> io::Result<usize> {
 pub(crate) fn hold_at_most<'s>(bytes: usize, socket: impl Into<SockRef<'s>>) {
     if bytes > 0 {
         let socket = socket.into();
-        // Where the kernel grants less, less it is.
-        let _ = socket.set_recv_buffer_size(bytes).and_then(|()| socket.set_send_buffer_size(bytes));
+        // The kernel makes both twice as long as it is asked, and sets half of what arrives aside for its own overhead, but fills
+        // all of the other. Where it grants less, less it is.
+        let _ = socket.set_recv_buffer_size(bytes).and_then(|()| socket.set_send_buffer_size(bytes / 2));
     }
 }
 
