@@ -109,6 +109,7 @@ impl Pair {
         }
     }
 
+    // What a message costs is not to depend on who calls these: the compiler is kept from mixing them with their callers.
     fn run_with<const BYTES: usize>(&mut self, messages: u64) -> Result<(), Box<dyn Error>> {
         match self.workload {
             Workload::RoundTrip => (0..messages).try_for_each(|number| self.round_trip::<BYTES>(number)),
@@ -118,6 +119,7 @@ impl Pair {
         }
     }
 
+    #[inline(never)]
     fn round_trip<const BYTES: usize>(&mut self, number: u64) -> Result<(), Box<dyn Error>> {
         let mut payload = [7; BYTES];
         payload[..8].copy_from_slice(&number.to_le_bytes());
@@ -130,6 +132,7 @@ impl Pair {
         if answer.msg[..] == payload { Ok(()) } else { Err("another answer than what was asked".into()) }
     }
 
+    #[inline(never)]
     fn large(&mut self) -> Result<(), Box<dyn Error>> {
         let payload = vec![7; 64 << 10];
         self.near.outbox().send(Envelope::to(FAR).body(payload))?;
@@ -141,6 +144,7 @@ impl Pair {
         }
     }
 
+    #[inline(never)]
     fn batch_in_place<const BYTES: usize>(&mut self) -> Result<(), Box<dyn Error>> {
         for number in 0..BATCH {
             let claim = self.near.outbox().try_claim(FAR, BYTES)?;
@@ -157,6 +161,7 @@ impl Pair {
         if wrong == 0 { Ok(()) } else { Err(format!("{wrong} messages out of order").into()) }
     }
 
+    #[inline(never)]
     fn batch_owned<const BYTES: usize>(&mut self) -> Result<(), Box<dyn Error>> {
         for number in 0..BATCH {
             let mut payload = [7; BYTES];
