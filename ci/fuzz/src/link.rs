@@ -171,7 +171,10 @@ impl<'a> Scene<'a> {
         let known = std::mem::take(&mut self.next);
         for entry in &hello.sending {
             let stream = entry.stream.get();
-            let next = known.get(&stream).copied().unwrap_or(entry.position.get());
+            let begin = entry.position.get();
+            // Where nothing of it has come yet, it begins where it is listed now; where something has, no greeting is believed that
+            // lists it further on.
+            let next = known.get(&stream).copied().filter(|next| *next >= begin).unwrap_or(begin);
             self.next.entry(stream).or_insert(next);
         }
     }
