@@ -11,8 +11,8 @@ use cluster::{Builder, Config, Envelope, Neighbours, Node, Pid, Server, Threadin
 const PATIENCE: Duration = Duration::from_secs(30);
 /// This watches for a while: it measures use over time.
 const WATCHED: Duration = Duration::from_secs(5);
-/// A virtual processor that its host stops counts as used meanwhile. That only ever adds, and not to each of several
-/// whiles; what a server itself uses, it uses in each.
+/// What a busy host does to a virtual processor may be counted too: 16 ms became 81 once, with no wake-up more. That only ever
+/// adds, and not to each of several whiles; what a server itself uses, it uses in each.
 const WHILES: usize = 4;
 
 static ALONE: Mutex<()> = Mutex::new(());
