@@ -11,10 +11,6 @@ use cluster::{Builder, Config, Envelope, Neighbours, Node, Pid, Server, Threadin
 const PATIENCE: Duration = Duration::from_secs(30);
 /// This watches for a while: it measures use over time.
 const WATCHED: Duration = Duration::from_secs(5);
-/// What a busy host does to a virtual processor may be counted too: 16 ms became 81 once, with no wake-up more. That only ever
-/// adds, and not to each of several whiles; what a server itself uses, it uses in each.
-const WHILES: usize = 4;
-
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// What this process has used: time on a processor, and how often a thread of it went to sleep.
@@ -39,20 +35,26 @@ fn start(threading: Threading, neighbours: Neighbours) -> [Node; 2] {
     listeners.map(|listener| Builder::new(pids.next().unwrap(), &config).listener(listener).start().unwrap())
 }
 
+/// What a busy host does to a virtual processor may be counted too: 16 ms became 81 once, with no wake-up more. So a while that was
+/// dear is forgiven once, if the next two are not: what a server itself uses, it uses again.
 fn watch(what: &str, heartbeats: u64) {
-    let frugal = (0..WHILES).any(|_| {
-        let (time, sleeps) = used();
-        let begin = Instant::now();
-        thread::sleep(WATCHED);
-        let wall = begin.elapsed();
-        let (time, sleeps) = (used().0 - time, used().1 - sleeps);
-        let share = time.as_secs_f64() / wall.as_secs_f64();
-        eprintln!("{what}: {time:?} of processor in {wall:?} ({:.3} %), {sleeps} wake-ups", share * 100.0);
-        // Both servers send a heartbeat and receive one; twice as much for other reasons is plenty.
-        assert!(sleeps <= 2 * (4 * heartbeats + 20), "{what}: {sleeps} wake-ups for {heartbeats} heartbeats");
-        share < 0.01
-    });
-    assert!(frugal, "{what}: more than 1 % of a processor, {WHILES} times {WATCHED:?} long");
+    if !is_frugal(what, heartbeats) {
+        let again = [(); 2].map(|()| is_frugal(what, heartbeats));
+        assert_eq!(again, [true; 2], "{what}: more than 1 % of a processor, and not once alone");
+    }
+}
+
+fn is_frugal(what: &str, heartbeats: u64) -> bool {
+    let (time, sleeps) = used();
+    let begin = Instant::now();
+    thread::sleep(WATCHED);
+    let wall = begin.elapsed();
+    let (time, sleeps) = (used().0 - time, used().1 - sleeps);
+    let share = time.as_secs_f64() / wall.as_secs_f64();
+    eprintln!("{what}: {time:?} of processor in {wall:?} ({:.3} %), {sleeps} wake-ups", share * 100.0);
+    // Both servers send a heartbeat and receive one; twice as much for other reasons is plenty.
+    assert!(sleeps <= 2 * (4 * heartbeats + 20), "{what}: {sleeps} wake-ups for {heartbeats} heartbeats");
+    share < 0.01
 }
 
 #[test]

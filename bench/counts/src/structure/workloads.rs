@@ -185,7 +185,7 @@ impl Pair {
 const NEAR: u64 = 1;
 const FAR: u64 = 2;
 const BATCH: u64 = 1000;
-/// Longer than any of this takes, so that no timer does anything meanwhile.
+/// Longer than any of this takes, so that no heartbeat comes between.
 const QUIET_MS: u64 = 600_000;
 const PATIENCE: Duration = Duration::from_secs(20);
 const PARK: Idle = Idle { spin_us: 0, yield_us: 0, park: true };
