@@ -37,7 +37,8 @@ struct Pair {
 impl Pair {
     fn connected() -> Pair {
         let (mut sender, mut receiver) = (link(1, 2), link(2, 1));
-        assert_eq!(sender.wants(NOW), Want::Dial);
+        assert_eq!(sender.wants(NOW, false), Want::Dial);
+        sender.dials(NOW);
         let hello = sender.connected(NOW);
         let Verdict::Welcome(welcome) = receiver.greeted(&hello, NOW) else { panic!("refused") };
         assert!(sender.welcomed(&welcome, NOW));

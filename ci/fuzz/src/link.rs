@@ -128,15 +128,17 @@ impl<'a> Scene<'a> {
 
     fn wait(&mut self) {
         self.now += Duration::from_millis([1, 25, 50, 250, 500, 1250, 2000, 60_000][self.input.below(8)]);
-        self.link.timeout(self.now);
+        self.link.timeout(self.now, self.now);
         self.follow();
     }
 
     /// Does what the link wants, as a shard would.
     fn follow(&mut self) {
-        match self.link.wants(self.now) {
-            Want::Dial if self.input.chance() => self.link.dial_failed(self.now),
-            Want::Nothing | Want::Dial | Want::Hangup => {}
+        if self.link.wants(self.now, false) == Want::Dial {
+            self.link.dials(self.now);
+            if self.input.chance() {
+                self.link.dial_failed(self.now);
+            }
         }
     }
 

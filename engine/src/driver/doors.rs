@@ -12,7 +12,7 @@ use super::SocketId;
 
 /// So many listeners are looked at in one turn, and so many connections of each are accepted; the rest waits for the next.
 const AT_ONCE: usize = 16;
-const CONNECTIONS_AT_ONCE: usize = 64;
+const CONNECTIONS_AT_ONCE: usize = 16;
 
 /// The listeners of a driver.
 #[derive(Debug)]

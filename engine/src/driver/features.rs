@@ -138,7 +138,7 @@ fn list(ring: &IoUring) -> Vec<Feature> {
         need("OP_CONNECT", "dialing peers", probe.is_supported(opcode::Connect::CODE)),
         need("OP_RECV", "receiving", probe.is_supported(opcode::Recv::CODE)),
         need("OP_SENDMSG", "sending gathered segments", probe.is_supported(opcode::SendMsg::CODE)),
-        need("OP_ASYNC_CANCEL", "closing a connection", probe.is_supported(opcode::AsyncCancel2::CODE)),
+        need("OP_ASYNC_CANCEL", "closing a connection", probe.is_supported(opcode::AsyncCancel::CODE)),
         need("OP_TIMEOUT", "waits that end at a given time", probe.is_supported(opcode::Timeout::CODE)),
         need("OP_POLL_ADD", "waking a parked loop, accepting peers", probe.is_supported(opcode::PollAdd::CODE)),
         like(

@@ -4,6 +4,7 @@
 //! completion, so that what the kernel may write to or read from is owned here until then, whatever happens above.
 
 mod bell;
+mod budget;
 mod chunk;
 mod doors;
 mod features;
@@ -23,6 +24,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 pub use bell::Bell;
+pub use budget::Budget;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) use budget::take_spent;
 pub use chunk::{ChunkPool, ReceiveBuffer, Slice};
 pub use features::{Feature, FeatureReport, Unavailable, probe};
 pub use limits::raise_descriptor_limit;
@@ -98,9 +102,12 @@ pub trait Driver {
     /// It is apart from the driver so that others can get at the shard while its thread waits.
     fn begin(&mut self, wait: Wait) -> Option<Self::Entry>;
 
-    /// Appends what has completed. Numbers of sockets that were told to be [closed](Completion::Closed) by the last call may be
-    /// used again from now on: not before, for whoever works through the completions may not have come to that one.
-    fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<()>;
+    /// Appends what has completed, as much as a turn has a [`Budget`] for, and the rest the next time. `true`: that is everything
+    /// that there was.
+    ///
+    /// Numbers of sockets that were told to be [closed](Completion::Closed) by the last call may be used again from now on: not
+    /// before, for whoever works through the completions may not have come to that one.
+    fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<bool>;
 
     /// A way into the kernel.
     type Entry: Entry;

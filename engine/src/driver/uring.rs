@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use io_uring::types::{CancelBuilder, Fd, Timespec};
+use io_uring::types::{Fd, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
@@ -22,7 +22,7 @@ use super::glances::{self, Glances, Luck};
 use super::kernel::{self, RingHandle, UringEntry};
 use super::sending::{Outright, SendOperation};
 use super::sockets::Sockets;
-use super::{Bell, Berth, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait, Way, features};
+use super::{Bell, Berth, Budget, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait, Way, features};
 use crate::link::Batch;
 use crate::time::{Clock, Time};
 
@@ -78,8 +78,8 @@ struct SocketState {
     receive: Option<ReceiveBuffer>,
     luck: Luck,
     send: Option<Box<SendOperation>>,
-    /// The cancellation of the above is under way.
-    cancelling: bool,
+    /// Cancellations of the above that are under way.
+    cancelling: u8,
 }
 
 impl Uring {
@@ -255,7 +255,7 @@ impl Uring {
                     completions.push_back(Completion::Sent { socket, result, batch });
                 }
             }
-            _ => state.cancelling = false,
+            _ => state.cancelling -= 1,
         }
         self.forget_if_idle(socket, completions);
     }
@@ -279,12 +279,12 @@ impl SocketState {
             receive: None,
             luck: Luck::default(),
             send: None,
-            cancelling: false,
+            cancelling: 0,
         }
     }
 
     fn is_busy(&self) -> bool {
-        self.waiting || self.receive.is_some() || self.send.is_some() || self.cancelling
+        self.waiting || self.receive.is_some() || self.send.is_some() || self.cancelling > 0
     }
 }
 
@@ -383,9 +383,13 @@ impl Driver for Uring {
             self.closed.push(socket);
             return;
         }
-        entry.cancelling = true;
-        let criteria = CancelBuilder::fd(Fd(entry.descriptor.as_raw_fd())).all();
-        self.push(opcode::AsyncCancel2::new(criteria).build().user_data(tag(socket, CANCEL)));
+        // A cancellation by descriptor would look at everything that is under way on the ring.
+        let under_way = [(entry.waiting, CONNECT), (entry.receive.is_some(), RECEIVE), (entry.send.is_some(), SEND)];
+        entry.cancelling = under_way.iter().filter(|(is_under_way, _)| *is_under_way).count() as u8;
+        for (_, operation) in under_way.iter().filter(|(is_under_way, _)| *is_under_way) {
+            let cancel = opcode::AsyncCancel::new(tag(socket, *operation)).build();
+            self.push(cancel.user_data(tag(socket, CANCEL)));
+        }
     }
 
     type Entry = UringEntry;
@@ -421,7 +425,7 @@ impl Driver for Uring {
         }
     }
 
-    fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<()> {
+    fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<bool> {
         self.sockets.reuse();
         for socket in std::mem::take(&mut self.closed) {
             self.forget_if_idle(socket, completions);
@@ -429,18 +433,20 @@ impl Driver for Uring {
         if let Some(error) = self.broken.take() {
             return Err(error);
         }
-        let mut reaped = [const { MaybeUninit::uninit() }; 64];
-        loop {
+        let mut budget = Budget::default();
+        let mut reaped = [const { MaybeUninit::uninit() }; 32];
+        let mut is_all = false;
+        while budget.is_left() && !is_all {
             let reaped = self.ring.completion().fill(&mut reaped);
-            if reaped.is_empty() {
-                break;
-            }
             for entry in reaped.iter() {
+                budget.spend(usize::try_from(entry.result()).unwrap_or_default());
                 self.complete(entry, completions);
             }
+            is_all = reaped.is_empty();
         }
         self.look(completions);
-        Ok(())
+        let queue = self.ring.submission();
+        Ok(is_all && !queue.taskrun() && !queue.cq_overflow())
     }
 }
 

@@ -175,6 +175,7 @@ impl Link {
         }
         self.heard = now;
         self.spoke = now;
+        self.draw_heartbeat();
         self.ack_due = None;
         self.ack_now = true;
         self.failures = 0;

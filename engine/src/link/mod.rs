@@ -42,8 +42,8 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause before the first redial; it doubles up to [`LONGEST_PAUSE`]. Both are jittered.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// See [`Link::eager_at`].
-const EAGER_HANDICAP: Duration = Duration::from_millis(300);
+/// So long the higher pid leaves it to the lower one to dial: see [`Link::wants`].
+const HANDICAP: Duration = Duration::from_millis(50);
 /// Memory of long envelopes that was not used for so long is given back: a little at each step, for that keeps others waiting.
 const SPARE_TIME: Duration = Duration::from_secs(10);
 const WITHER_STEP: Duration = Duration::from_millis(250);
@@ -89,14 +89,16 @@ pub struct Link {
     heard: Time,
     /// When we last sent anything.
     spoke: Time,
+    /// So long after that a heartbeat is due.
+    heartbeat_in: Duration,
     ack_due: Option<Time>,
     ack_now: bool,
     /// The next segment asks for an acknowledgement.
     hurried: bool,
     /// When the next dial is due (`Waiting`), or the present one given up (`Dialing`, `Greeting`).
     until: Time,
-    /// When the link is to be made without anything to send; set when it is first looked at.
-    eager_at: Option<Time>,
+    /// When a link without a connection is to be dialed; set when it first needs one.
+    dial_at: Option<Time>,
     failures: u32,
     /// The last dial reached nobody, or the peer has left.
     absent: bool,
@@ -112,6 +114,7 @@ impl Link {
     pub fn new(local: Arc<Local>, peer: Pid) -> Link {
         let seed = u64::from_le_bytes(*local.incarnation.first_chunk().unwrap_or(&[1; 8]));
         Link {
+            heartbeat_in: local.heartbeat_interval,
             local,
             peer,
             state: State::Idle,
@@ -139,7 +142,7 @@ impl Link {
             ack_now: false,
             hurried: false,
             until: Time::default(),
-            eager_at: None,
+            dial_at: None,
             failures: 0,
             absent: false,
             jitter: (seed ^ peer.wrapping_mul(0x9E37_79B9_7F4A_7C15)) | 1,
@@ -216,6 +219,13 @@ impl Link {
         &mut self.outgoing
     }
 
+    /// Streams in both directions.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn streams(&self) -> usize {
+        let former = self.former.as_ref().map_or(0, |former| former.incoming.len());
+        self.outgoing.len() + self.incoming.len() + former
+    }
+
     /// Whether everything that was written to this peer is acknowledged.
     pub fn is_drained(&mut self) -> bool {
         self.outgoing.iter_mut().all(StreamReader::is_drained)
@@ -243,35 +253,55 @@ impl Link {
         !self.absent && self.state != State::Closed && !self.is_drained()
     }
 
-    /// What the link wants now; `Dial` and `Hangup` are asked for once.
-    pub fn wants(&mut self, now: Time) -> Want {
+    /// What the link wants now. `Hangup` is asked for once, `Dial` until the link is told that it [is dialed](Link::dials).
+    ///
+    /// So that not every pair makes two connections to close one of them, the higher pid leaves it to the lower one to dial, for
+    /// at most 50 ms, if both are likely to want to: where links are eager, or `many_dials` are pending.
+    pub fn wants(&mut self, now: Time, many_dials: bool) -> Want {
         if std::mem::take(&mut self.hangup) {
             return Want::Hangup;
         }
-        if self.state == State::Idle
-            && (!self.is_drained() || self.local.eager && !self.absent && now >= self.eager_at(now))
-        {
-            self.step(Event::Need);
-            self.until = now + HANDSHAKE_TIMEOUT;
-            return Want::Dial;
+        let state = self.state;
+        let due = match state {
+            State::Idle if self.is_drained() && (!self.local.eager || self.absent) => {
+                self.dial_at = None;
+                false
+            }
+            State::Idle => {
+                let leaves_it = self.peer < self.local.pid && (self.local.eager || many_dials);
+                let handicap = if leaves_it { HANDICAP } else { Duration::ZERO };
+                now >= *self.dial_at.get_or_insert(now + handicap)
+            }
+            State::Waiting => now >= self.until,
+            _ => false,
+        };
+        if due { Want::Dial } else { Want::Nothing }
+    }
+
+    /// Whether what there is to send waits for a dial that is under way, or that a timer or the end of another dial will begin.
+    pub fn waits_for_dial(&self) -> bool {
+        match self.state {
+            State::Up => false,
+            State::Idle => self.dial_at.is_some(),
+            State::Dialing | State::Greeting | State::Waiting | State::Closed => true,
         }
-        if self.state == State::Waiting && now >= self.until {
-            self.step(Event::RetryDue);
-            self.until = now + HANDSHAKE_TIMEOUT;
-            return Want::Dial;
-        }
-        Want::Nothing
+    }
+
+    /// The peer is dialed now, as the link [wants](Link::wants).
+    pub fn dials(&mut self, now: Time) {
+        self.step(if self.state == State::Idle { Event::Need } else { Event::RetryDue });
+        self.until = now + HANDSHAKE_TIMEOUT;
     }
 
     /// When [`timeout`](Link::timeout) is to be called next; `None`: not until something happens.
     pub fn deadline(&self) -> Option<Time> {
         match self.state {
-            State::Idle if self.local.eager && !self.absent => self.eager_at,
-            State::Idle | State::Closed => None,
+            State::Idle => self.dial_at,
+            State::Closed => None,
             State::Dialing | State::Greeting | State::Waiting => Some(self.until),
             State::Up => {
                 let silence = self.heard + self.local.peer_timeout;
-                let heartbeat = self.spoke + self.local.heartbeat_interval;
+                let heartbeat = self.spoke + self.heartbeat_in;
                 // What waits for credit is dropped when it expires; what does not wait is gone already.
                 let starved = self.outgoing.iter().filter(|stream| stream.is_starved() && self.is_proven());
                 let expiry = starved.filter_map(StreamReader::next_expiry).min();
@@ -291,14 +321,15 @@ impl Link {
 
     /// Looks at the time. Afterwards [`wants`](Link::wants) and [`transmit`](Link::transmit) say what there is to do.
     ///
-    /// What had arrived before `now` must have been handed to the link already: silence is judged here.
-    pub fn timeout(&mut self, now: Time) {
+    /// What had arrived before `caught_up` must have been handed to the link already: a peer is not silent that was not listened to,
+    /// and a dial is not without an answer that may wait to be read.
+    pub fn timeout(&mut self, now: Time, caught_up: Time) {
         match self.state {
-            State::Dialing | State::Greeting if now >= self.until => {
+            State::Dialing | State::Greeting if now >= self.until && caught_up >= self.until => {
                 self.hangup = true;
                 self.dial_failed(now);
             }
-            State::Up if now >= self.heard + self.local.peer_timeout => {
+            State::Up if caught_up >= self.heard + self.local.peer_timeout => {
                 self.hangup = true;
                 self.lost(DownReason::Silent, now);
             }
@@ -369,6 +400,7 @@ impl Link {
 
     /// Somebody waits for what was sent to be acknowledged: asks the peer for it.
     pub fn hurry(&mut self) {
+        self.outgoing.iter().for_each(StreamReader::take_hurry);
         self.hurried = self.state == State::Up && !self.is_drained();
     }
 
@@ -377,11 +409,19 @@ impl Link {
         self.ack_now |= self.state == State::Up && self.incoming.iter().any(InStream::is_due);
     }
 
-    /// When an eager link dials: of two, the lower pid at once, the other only if nothing has come of that, so that not
-    /// every pair makes two connections to close one of them.
-    fn eager_at(&mut self, now: Time) -> Time {
-        let handicap = if self.peer < self.local.pid { EAGER_HANDICAP } else { Duration::ZERO };
-        *self.eager_at.get_or_insert(now + handicap)
+    /// Draws the time to the next heartbeat. Each interval is shortened by up to a quarter, at random: links that have sent something
+    /// at the same moment, as a broadcast does, are not due at the same moment ever after.
+    fn draw_heartbeat(&mut self) {
+        let shortened = self.random(256) as u32;
+        self.heartbeat_in = self.local.heartbeat_interval * (1024 - shortened) / 1024;
+    }
+
+    /// A number from 0 to below `limit`.
+    fn random(&mut self, limit: u64) -> u64 {
+        self.jitter ^= self.jitter << 13;
+        self.jitter ^= self.jitter >> 7;
+        self.jitter ^= self.jitter << 17;
+        (self.jitter >> 32) % limit
     }
 
     /// The peer is there: tells so, once in a session.
@@ -428,11 +468,9 @@ impl Link {
         self.give_up_stale(now);
         let pause = (FIRST_PAUSE * (1 << self.failures.min(10))).min(LONGEST_PAUSE);
         self.failures += 1;
-        self.jitter ^= self.jitter << 13;
-        self.jitter ^= self.jitter >> 7;
-        self.jitter ^= self.jitter << 17;
-        let jittered = pause.mul_f64(0.5 + (self.jitter % 1000) as f64 / 2000.0);
-        let handicap = if self.peer < self.local.pid { FIRST_PAUSE / 2 } else { Duration::ZERO };
+        let jittered = pause.mul_f64(0.5 + self.random(1000) as f64 / 2000.0);
+        let handicap = if self.peer < self.local.pid { HANDICAP / 2 } else { Duration::ZERO };
+        self.dial_at = None;
         self.until = now + jittered + handicap;
     }
 }

@@ -35,9 +35,10 @@ impl Link {
             batch.push_owned(header, Vec::new());
         }
         let confirms = std::mem::take(&mut self.confirms);
-        if batch.is_empty() && (confirms || now >= self.spoke + self.local.heartbeat_interval) {
+        if batch.is_empty() && (confirms || now >= self.spoke + self.heartbeat_in) {
             let header = self.header(Kind::Heartbeat);
             batch.push_owned(header, Vec::new());
+            self.draw_heartbeat();
         }
         if !batch.is_empty() {
             self.sends += 1;

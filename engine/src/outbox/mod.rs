@@ -234,7 +234,8 @@ impl Sender {
     pub fn hurry(&mut self) {
         let Outgoing { shared, drive, streams, .. } = &mut self.outgoing;
         for (index, lanes) in streams.chunks_mut(LANES).enumerate() {
-            if lanes.iter_mut().flatten().any(StreamWriter::is_unflushed) {
+            // Of each stream, so that none asks again before it is answered.
+            if lanes.iter_mut().flatten().fold(false, |tell, stream| stream.hurry() || tell) {
                 let link = LinkKey { node: shared.node, link: index as u32 };
                 drive.mailbox().ready(Ready::Hurry(link));
             }

@@ -20,18 +20,20 @@ impl<D: Driver> Shard<D> {
                 }
                 let listener = listener.ok();
                 if let Some(listener) = listener {
-                    self.put(listener, Connection::new(Role::Unknown(id), id, None));
+                    self.put(listener, Connection::new(Role::Unknown(id), id));
                 }
                 let links = seed.peers.len() as u32;
-                self.nodes.insert(id, Node::new(*seed, listener));
+                self.nodes.insert(id, Node::new(*seed, listener, self.slept));
                 for link in 0..links {
                     self.mark(LinkKey { node: id, link });
                 }
             }
-            Command::Open { link, stream } => {
+            Command::Open { link, mut stream } => {
                 if let Some(slot) = self.slot(link) {
+                    if slot.polled {
+                        stream.poll();
+                    }
                     slot.link.open(*stream);
-                    slot.polled = false;
                     self.mark(link);
                 }
             }
@@ -39,7 +41,7 @@ impl<D: Driver> Shard<D> {
                 Some(state) => {
                     let deadline = now + patience;
                     state.stopping = Some(Stopping { deadline, report: Some(report), leaving: false });
-                    self.timers.set(deadline, Timer::Stop(node));
+                    self.timers.set(Timer::Stop(node), &mut state.stop_timer, deadline);
                     if let Some(listener) = state.listener {
                         self.driver.close(listener);
                     }

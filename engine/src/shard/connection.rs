@@ -28,6 +28,13 @@ pub(super) enum Role {
     Ending,
 }
 
+impl Role {
+    /// Whether a dial is under way.
+    pub(super) fn is_dialing(self) -> bool {
+        matches!(self, Role::Dialing(_) | Role::Greeting(_))
+    }
+}
+
 /// A connection and how far its bytes were taken apart.
 pub(super) struct Connection {
     pub(super) role: Role,
@@ -35,15 +42,15 @@ pub(super) struct Connection {
     pub(super) sending: bool,
     /// To be sent when the send under way is over.
     pub(super) next: Option<Box<Batch>>,
-    /// To be closed at the latest.
+    /// To be closed then: its entry among the shard's timers.
     pub(super) deadline: Option<Time>,
     /// The buffer's bytes before this were taken.
     parsed: usize,
 }
 
 impl Connection {
-    pub(super) fn new(role: Role, node: u32, deadline: Option<Time>) -> Connection {
-        Connection { role, node, sending: false, next: None, deadline, parsed: 0 }
+    pub(super) fn new(role: Role, node: u32) -> Connection {
+        Connection { role, node, sending: false, next: None, deadline: None, parsed: 0 }
     }
 
     /// Nothing of what comes now was taken yet.

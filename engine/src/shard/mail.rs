@@ -139,6 +139,12 @@ impl Mailbox {
         self.wake_ups.store(self.wake_ups() + 1, Ordering::Relaxed);
     }
 
+    /// Commands and signals that the shard has not read.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn backlog(&self) -> (usize, usize) {
+        (self.commands.len(), self.ready.len())
+    }
+
     /// How often the shard has waited and was woken.
     pub(crate) fn wake_ups(&self) -> u64 {
         self.wake_ups.load(Ordering::Relaxed)

@@ -16,7 +16,7 @@ impl<D: Driver> Shard<D> {
     pub(super) fn add_peer(&mut self, key: LinkKey, pid: Pid, addresses: Vec<SocketAddr>) {
         let Some(node) = self.nodes.get_mut(&key.node) else { return };
         debug_assert_eq!(node.links.len(), key.link as usize, "links are numbered as they come");
-        let mut slot = LinkSlot::new(&node.local, pid, addresses);
+        let mut slot = LinkSlot::new(&node.local, pid, addresses, self.slept);
         for earlier in node.links.iter().filter(|earlier| earlier.link.peer() == pid) {
             slot.link.greet_after(&earlier.link);
         }

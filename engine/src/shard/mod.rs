@@ -5,6 +5,7 @@
 
 mod commands;
 mod connection;
+mod dials;
 mod mail;
 mod membership;
 mod node;
@@ -21,9 +22,10 @@ pub use mail::Undelivered;
 pub(crate) use mail::{Command, Mailbox, Ready, Seed};
 
 use self::connection::Connection;
+use self::dials::Dials;
 use self::node::Node;
 use self::timers::{Timer, Timers};
-use crate::driver::{ChunkPool, Completion, Driver, SocketId, Wait};
+use crate::driver::{Budget, ChunkPool, Completion, Driver, SocketId, Wait};
 use crate::link::Batch;
 use crate::time::Time;
 use crate::wire::{MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES};
@@ -39,6 +41,8 @@ const POLLING_BYTES: usize = 8 * 1024;
 const DIRECT_BYTES: usize = 16 * 1024;
 /// When a turn comes so late after the one before, our own process did not run, and silence of others proves nothing.
 const OVERSLEPT: Duration = Duration::from_millis(100);
+/// A timer whose deadline has passed and whose work cannot be done yet is looked at again after this.
+const OVERDUE: Duration = Duration::from_millis(10);
 
 /// The receive buffers of a shard.
 pub(crate) fn chunk_pool() -> Arc<ChunkPool> {
@@ -93,6 +97,12 @@ pub(crate) struct Shard<D: Driver> {
     last_turn: Time,
     /// The loop waited until then by its own wish: so late it may wake.
     woken_by: Time,
+    /// How long this process did not run, in all: links are told when they are next looked at.
+    slept: Duration,
+    /// Everything that had arrived by then has been handed to its link.
+    caught_up: Time,
+    /// Dials under way, and links that wait for one to end.
+    dials: Dials,
     shutdown: bool,
 }
 
@@ -116,6 +126,9 @@ impl<D: Driver> Shard<D> {
             touched: Vec::new(),
             last_turn: now,
             woken_by: now,
+            slept: Duration::ZERO,
+            caught_up: now,
+            dials: Dials::default(),
             shutdown: false,
         }
     }
@@ -131,6 +144,10 @@ impl<D: Driver> Shard<D> {
 
     /// The first half of a bounded round: take the mail, send what there is, and say how to enter the kernel.
     ///
+    /// Each kind of work (commands, signals, links that have something to send, completions, timers) has a [`Budget`] of its own in
+    /// a round: what exceeds it waits for the next round, which begins at once. So no kind keeps the others waiting, and every
+    /// queue is looked at in every round.
+    ///
     /// Who calls this enters (it may let others at the shard while it waits there), and then calls
     /// [`finish`](Shard::finish).
     pub(crate) fn begin(&mut self, idle: Idle) -> Round<D::Entry> {
@@ -142,6 +159,9 @@ impl<D: Driver> Shard<D> {
             if self.has_unsent(key) {
                 self.mark(key);
             }
+        }
+        if self.dials.is_due() {
+            self.let_dial();
         }
         let flushed = self.flush(now);
         self.resume_sends();
@@ -164,10 +184,13 @@ impl<D: Driver> Shard<D> {
         } else {
             round.began
         };
-        let result = self.driver.reap(&mut self.completions);
+        let reaped = self.driver.reap(&mut self.completions);
         let worked = round.worked || !self.completions.is_empty();
         while let Some(completion) = self.completions.pop_front() {
             self.complete(completion, now);
+        }
+        if let Ok(true) = reaped {
+            self.caught_up = now;
         }
         self.expire(now);
         while let Some(node) = self.touched.pop() {
@@ -175,7 +198,7 @@ impl<D: Driver> Shard<D> {
                 node.inbox.wake();
             }
         }
-        result.map(|()| worked)
+        reaped.map(|_| worked)
     }
 
     /// Sends from the application's own thread, while the shard's waits in the kernel: one thread fewer has to be woken.
@@ -191,7 +214,7 @@ impl<D: Driver> Shard<D> {
             return false;
         }
         let now = self.driver.now();
-        if !self.transmit(key, now) {
+        if self.transmit(key, now) == 0 {
             return false;
         }
         if !self.slot(key).is_some_and(|slot| slot.polled) {
@@ -212,11 +235,7 @@ impl<D: Driver> Shard<D> {
         let gap = now.since(self.last_turn);
         self.last_turn = now;
         if gap > OVERSLEPT {
-            for node in self.nodes.values_mut() {
-                for slot in &mut node.links {
-                    slot.link.slept(gap);
-                }
-            }
+            self.slept += gap;
         }
     }
 
@@ -226,13 +245,14 @@ impl<D: Driver> Shard<D> {
         while let Some(key) = self.polled.pop() {
             self.settle(key);
         }
-        if !self.dirty.is_empty() || !self.mailbox.fall_asleep() {
-            return Wait::No;
-        }
         let next = match (self.timers.next(), until) {
             (Some(timer), Some(until)) => Some(timer.min(until)),
             (timer, until) => timer.or(until),
         };
+        let is_due = next.is_some_and(|next| next <= self.last_turn);
+        if is_due || self.dials.is_due() || !self.dirty.is_empty() || !self.mailbox.fall_asleep() {
+            return Wait::No;
+        }
         match next {
             Some(next) => {
                 self.woken_by = next;
@@ -248,11 +268,19 @@ impl<D: Driver> Shard<D> {
     /// Returns whether somebody may wait for what was done.
     fn read_mail(&mut self, now: Time) -> bool {
         let mut awaited = false;
-        while let Some(command) = self.mailbox.next_command() {
+        let mut budget = Budget::default();
+        while budget.is_left()
+            && let Some(command) = self.mailbox.next_command()
+        {
             awaited = true;
+            budget.spend(0);
             self.obey(command, now);
         }
-        while let Some(ready) = self.mailbox.next_ready() {
+        let mut budget = Budget::default();
+        while budget.is_left()
+            && let Some(ready) = self.mailbox.next_ready()
+        {
+            budget.spend(0);
             match ready {
                 Ready::Link(key) => self.mark(key),
                 Ready::Hurry(key) => self.hurry(key),
@@ -287,19 +315,22 @@ impl<D: Driver> Shard<D> {
     /// Sends what the dirty links have.
     fn flush(&mut self, now: Time) -> bool {
         let mut worked = false;
+        let mut budget = Budget::default();
         // What is marked on the way is looked at in the next round.
         for _ in 0..self.dirty.len() {
+            if !budget.is_left() {
+                break;
+            }
             if let Some(key) = self.dirty.pop_front() {
-                worked |= self.flush_link(key, now);
+                worked |= self.flush_link(key, now, &mut budget);
             }
         }
         worked
     }
 
-    fn flush_link(&mut self, key: LinkKey, now: Time) -> bool {
-        let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link as usize)) else {
-            return false;
-        };
+    fn flush_link(&mut self, key: LinkKey, now: Time, budget: &mut Budget) -> bool {
+        budget.spend(0);
+        let Some(slot) = self.slot(key) else { return false };
         slot.dirty = false;
         let mut worked = false;
         // To hang up may be followed by a dial.
@@ -311,7 +342,9 @@ impl<D: Driver> Shard<D> {
             self.schedule(key, now);
             return worked;
         }
-        worked |= self.transmit(key, now);
+        let sent = self.transmit(key, now);
+        budget.spend(sent);
+        worked |= sent > 0;
         let Some(slot) = self.slot(key) else { return worked };
         let (polled, news) = (slot.polled, slot.link.has_notices());
         if !polled {
@@ -327,15 +360,15 @@ impl<D: Driver> Shard<D> {
     /// Sends what the link has, at once, as far as the socket takes it; the kernel sends the rest when it can.
     ///
     /// A direct call is cheaper than a submission with its completion when the socket has room, as it nearly always has:
-    /// see `ARCHITECTURE.md`.
-    fn transmit(&mut self, key: LinkKey, now: Time) -> bool {
+    /// see `ARCHITECTURE.md`. Returns how many bytes the link has handed over.
+    fn transmit(&mut self, key: LinkKey, now: Time) -> usize {
         let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link as usize)) else {
-            return false;
+            return 0;
         };
-        let Some(socket) = slot.socket else { return false };
-        let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return false };
+        let Some(socket) = slot.socket else { return 0 };
+        let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return 0 };
         if connection.role != connection::Role::Link(key) {
-            return false;
+            return 0;
         }
         let mut batch = self.spare.pop().unwrap_or_default();
         slot.link.transmit(now, &mut batch);
@@ -345,20 +378,21 @@ impl<D: Driver> Shard<D> {
         }
         if batch.is_empty() {
             self.spare.push(batch);
-            return false;
+            return 0;
         }
-        if batch.bytes() >= POLLING_BYTES && !slot.polled {
+        let bytes = batch.bytes();
+        if bytes >= POLLING_BYTES && !slot.polled {
             slot.polled = true;
             slot.link.outgoing().iter_mut().for_each(crate::stream::StreamReader::poll);
             self.polled.push(key);
         }
-        if batch.bytes() > DIRECT_BYTES {
+        if bytes > DIRECT_BYTES {
             connection.sending = true;
             self.unsent.push((socket, batch, 0));
-            return true;
+            return bytes;
         }
         match self.driver.send_now(socket, &batch) {
-            Ok(sent) if sent == batch.bytes() => {
+            Ok(sent) if sent == bytes => {
                 batch.clear();
                 self.spare.push(batch);
             }
@@ -368,7 +402,7 @@ impl<D: Driver> Shard<D> {
                 self.unsent.push((socket, batch, sent.unwrap_or(0)));
             }
         }
-        true
+        bytes
     }
 
     fn is_sending(&mut self, key: LinkKey) -> bool {
@@ -388,8 +422,7 @@ impl<D: Driver> Shard<D> {
             let asleep = stream.wait() || (up && (stream.is_starved() || !proven));
             written |= !asleep;
         }
-        let state = slot.link.state();
-        let waits_for_dial = !matches!(state, crate::link::State::Up | crate::link::State::Idle);
+        let waits_for_dial = slot.link.waits_for_dial();
         let sending = self.is_sending(key);
         if written && !sending && !waits_for_dial {
             self.mark(key);
@@ -400,8 +433,11 @@ impl<D: Driver> Shard<D> {
         self.slot(key).is_some_and(|slot| slot.link.outgoing().iter_mut().any(|stream| stream.has_unsent()))
     }
 
+    /// The link, which learns how long this process has slept since it was last looked at.
     fn slot(&mut self, key: LinkKey) -> Option<&mut node::LinkSlot> {
-        self.nodes.get_mut(&key.node)?.links.get_mut(key.link as usize)
+        let slot = self.nodes.get_mut(&key.node)?.links.get_mut(key.link as usize)?;
+        slot.wake(self.slept);
+        Some(slot)
     }
 
     /// Sets the timer for the link's deadline, unless an earlier one is set that will look at it.
@@ -410,33 +446,68 @@ impl<D: Driver> Shard<D> {
         let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link as usize)) else {
             return;
         };
-        let deadline = if sending { slot.link.deadline_of_silence() } else { slot.link.deadline() };
-        if let Some(deadline) = deadline
-            && slot.timer.is_none_or(|timer| deadline < timer || timer < now)
-        {
-            slot.timer = Some(deadline);
-            self.timers.set(deadline, Timer::Link(key));
+        let deadline = match sending {
+            true => slot.link.deadline_of_silence(),
+            // The end of another dial looks at it.
+            false if slot.waits_to_dial => None,
+            false => slot.link.deadline(),
+        };
+        if let Some(deadline) = deadline {
+            let at = if deadline > now { deadline } else { now + OVERDUE };
+            if slot.timer.is_none_or(|timer| at < timer) {
+                self.timers.set(Timer::Link(key), &mut slot.timer, at);
+            }
         }
     }
 
     fn expire(&mut self, now: Time) {
-        while let Some(timer) = self.timers.due(now) {
+        let mut budget = Budget::default();
+        let mut expired = false;
+        while budget.is_left()
+            && let Some(timer) = self.timers.due(now)
+        {
+            budget.spend(0);
             match timer {
                 Timer::Link(key) => {
+                    let caught_up = self.caught_up;
                     if let Some(slot) = self.slot(key) {
                         slot.timer = None;
-                        slot.link.timeout(now);
+                        slot.link.timeout(now, caught_up);
                         self.tell(key);
                         self.mark(key);
-                        // Sent at once: nothing else may happen for long.
-                        self.flush(now);
+                        expired = true;
                     }
                 }
                 Timer::Connection(socket) => self.connection_expired(socket, now),
-                Timer::Listener(listener) => self.listen_again(listener),
+                Timer::Listener(node) => self.listen_again(node),
                 Timer::Stop(node) => self.stop_expired(node, now),
             }
         }
+        if expired {
+            // Sent at once: nothing else may happen for long.
+            self.flush(now);
+        }
+    }
+
+    /// Asserts that no queue is longer than what it is for.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn check_bounds(&self) {
+        let links = self.nodes.values().map(|node| node.links.len()).sum::<usize>();
+        let slots = || self.nodes.values().flat_map(|node| &node.links);
+        let streams = slots().map(|slot| slot.link.streams()).sum::<usize>();
+        let connections = self.connections.iter().flatten().count();
+        let dialing = self.connections.iter().flatten().filter(|connection| connection.role.is_dialing()).count();
+        let timers = self.timers.len();
+        let named = slots().filter(|slot| slot.timer.is_some()).count()
+            + self.connections.iter().flatten().filter(|connection| connection.deadline.is_some()).count()
+            + self.nodes.values().flat_map(|node| [node.listener_timer, node.stop_timer]).flatten().count();
+        assert_eq!(timers, named, "timers that no owner names");
+        assert!(timers <= links + connections + 2 * self.nodes.len(), "{timers} timers for {links} links");
+        assert!(self.dirty.len() <= links && self.polled.len() <= links, "links that are marked twice");
+        assert!(self.completions.is_empty() && self.unsent.len() <= connections);
+        assert!(self.dials.under_way() == dialing && self.dials.are_bounded(links), "{:?}, {dialing}", self.dials);
+        let (commands, signals) = self.mailbox.backlog();
+        assert!(signals <= 2 * (streams + commands) + self.nodes.len(), "{signals} signals of {streams} streams");
     }
 
     fn connection(&mut self, socket: SocketId) -> Option<&mut Connection> {

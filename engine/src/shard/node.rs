@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use super::LinkKey;
 use super::mail::{Seed, Undelivered};
@@ -29,6 +30,10 @@ pub(super) struct Node {
     pub(super) stopping: Option<Stopping>,
     /// Sockets that are not closed yet, listener included.
     pub(super) open_sockets: usize,
+    /// The listener's entry among the shard's timers.
+    pub(super) listener_timer: Option<Time>,
+    /// The stop's.
+    pub(super) stop_timer: Option<Time>,
 }
 
 /// A link with what the shard knows of it.
@@ -38,8 +43,12 @@ pub(super) struct LinkSlot {
     next_address: usize,
     /// The connection that the link has, or is making.
     pub(super) socket: Option<SocketId>,
-    /// The earliest timer that will look at the link's deadline.
+    /// The link's entry among the shard's timers.
     pub(super) timer: Option<Time>,
+    /// The link is to be dialed when another dial has ended.
+    pub(super) waits_to_dial: bool,
+    /// How much of the shard's [sleep](super::Shard::slept) the link knows of.
+    slept: Duration,
     pub(super) dirty: bool,
     pub(super) polled: bool,
     /// Nothing crosses: what is sent is lost, and what comes is not heard.
@@ -55,11 +64,11 @@ pub(super) struct Stopping {
 }
 
 impl Node {
-    pub(super) fn new(seed: Seed, listener: Option<SocketId>) -> Node {
+    pub(super) fn new(seed: Seed, listener: Option<SocketId>, slept: Duration) -> Node {
         let by_pid = seed.peers.iter().enumerate().map(|(index, (pid, _))| (*pid, index as u32)).collect();
         let local = seed.local;
         let way = Way { memory: seed.berth.is_some(), socket_bytes: local.socket_bytes };
-        let links = seed.peers.into_iter().map(|(pid, addresses)| LinkSlot::new(&local, pid, addresses));
+        let links = seed.peers.into_iter().map(|(pid, addresses)| LinkSlot::new(&local, pid, addresses, slept));
         let links = links.collect();
         Node {
             local,
@@ -72,6 +81,8 @@ impl Node {
             stats: seed.stats,
             stopping: None,
             open_sockets: usize::from(listener.is_some()),
+            listener_timer: None,
+            stop_timer: None,
         }
     }
 
@@ -136,16 +147,27 @@ impl Node {
 }
 
 impl LinkSlot {
-    pub(super) fn new(local: &Arc<Local>, pid: Pid, addresses: Vec<SocketAddr>) -> LinkSlot {
+    /// A link that is new when the shard has [slept](super::Shard::slept) for so long.
+    pub(super) fn new(local: &Arc<Local>, pid: Pid, addresses: Vec<SocketAddr>, slept: Duration) -> LinkSlot {
         LinkSlot {
             link: Link::new(local.clone(), pid),
             addresses,
             next_address: 0,
             socket: None,
             timer: None,
+            waits_to_dial: false,
+            slept,
             dirty: false,
             polled: false,
             blocked: false,
+        }
+    }
+
+    /// Tells the link how long this process did not run since it was last looked at.
+    pub(super) fn wake(&mut self, slept: Duration) {
+        if self.slept != slept {
+            self.link.slept(slept - self.slept);
+            self.slept = slept;
         }
     }
 

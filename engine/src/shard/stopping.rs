@@ -1,7 +1,9 @@
 //! How a server ends: it drains, says goodbye, closes, and reports.
 
-use super::Shard;
 use super::connection::{Connection, Role};
+use super::node::Node;
+use super::timers::Timer;
+use super::{LinkKey, Shard};
 use crate::driver::{Driver, SocketId};
 use crate::stats::LinkAccount;
 use crate::time::Time;
@@ -9,6 +11,9 @@ use crate::wire::GoodbyeReason;
 
 impl<D: Driver> Shard<D> {
     pub(super) fn stop_expired(&mut self, node: u32, now: Time) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.stop_timer = None;
+        }
         self.look_at_stop(node, now);
     }
 
@@ -34,8 +39,18 @@ impl<D: Driver> Shard<D> {
             // Counted last: a send that had begun when the stop did has written its envelope by now.
             let undelivered = node.undelivered();
             node.account_for(&undelivered);
+            self.forget_timers(id, &mut node);
             // Whoever stopped the server may have gone away without waiting.
             let _ = report.send(undelivered);
+        }
+    }
+
+    /// Removes the timers of a server that is gone.
+    fn forget_timers(&mut self, id: u32, node: &mut Node) {
+        self.timers.cancel(Timer::Stop(id), &mut node.stop_timer);
+        self.timers.cancel(Timer::Listener(id), &mut node.listener_timer);
+        for (index, slot) in (0..).zip(&mut node.links) {
+            self.timers.cancel(Timer::Link(LinkKey { node: id, link: index }), &mut slot.timer);
         }
     }
 

@@ -31,18 +31,17 @@ impl<D: Driver> Shard<D> {
                 if let Some(state) = self.nodes.get_mut(&node) {
                     state.open_sockets += 1;
                 }
-                let deadline = now + GREETING_TIMEOUT;
-                self.put(socket, Connection::new(Role::Unknown(node), node, Some(deadline)));
-                self.timers.set(deadline, Timer::Connection(socket));
+                self.put(socket, Connection::new(Role::Unknown(node), node));
+                self.close_at(socket, now + GREETING_TIMEOUT);
                 let buffer = self.pool.take();
                 self.driver.receive(socket, buffer);
             }
             Completion::AcceptFailed { listener, error } => {
-                let node = self.connection(listener).map(|connection| connection.node);
-                if let Some(node) = node.and_then(|node| self.nodes.get(&node)) {
+                let Some(id) = self.connection(listener).map(|connection| connection.node) else { return };
+                if let Some(node) = self.nodes.get_mut(&id) {
                     node.events.push(Event::AcceptFailed { error: error.to_string() });
+                    self.timers.set(Timer::Listener(id), &mut node.listener_timer, now + ACCEPT_PAUSE);
                 }
-                self.timers.set(now + ACCEPT_PAUSE, Timer::Listener(listener));
             }
             Completion::Connected { socket, result } => self.dialed(socket, result, now),
             Completion::Received { socket, result, buffer } => match result {
@@ -54,6 +53,7 @@ impl<D: Driver> Shard<D> {
             Completion::Ended { socket } => self.disconnected(socket, now),
             Completion::Sent { socket, result, batch } => self.sent(socket, result, batch, now),
             Completion::Closed { socket } => {
+                self.set_role(socket, Role::Ending);
                 if let Some(connection) = self.connections.get_mut(socket.0 as usize).and_then(Option::take)
                     && let Some(node) = self.nodes.get_mut(&connection.node)
                 {
@@ -65,6 +65,9 @@ impl<D: Driver> Shard<D> {
     }
 
     pub(super) fn put(&mut self, socket: SocketId, connection: Connection) {
+        if connection.role.is_dialing() {
+            self.dials.begin();
+        }
         let index = socket.0 as usize;
         if self.connections.len() <= index {
             self.connections.resize_with(index + 1, || None);
@@ -74,10 +77,9 @@ impl<D: Driver> Shard<D> {
 
     /// Does what the link wants: dials, or hangs up.
     pub(super) fn follow_wants(&mut self, key: LinkKey, now: Time) -> bool {
-        let Some(node) = self.nodes.get_mut(&key.node) else { return false };
-        let leaving = node.stopping.as_ref().is_some_and(|stopping| stopping.leaving);
-        let Some(slot) = node.links.get_mut(key.link as usize) else { return false };
-        match slot.link.wants(now) {
+        let many_dials = self.dials.are_many();
+        let Some(slot) = self.slot(key) else { return false };
+        match slot.link.wants(now, many_dials) {
             Want::Nothing => false,
             Want::Hangup => {
                 if let Some(socket) = slot.socket.take() {
@@ -86,22 +88,46 @@ impl<D: Driver> Shard<D> {
                 }
                 true
             }
-            Want::Dial => {
-                let dialed = match slot.next_address() {
-                    _ if leaving => Err(io::Error::from(io::ErrorKind::Interrupted)),
-                    _ if slot.blocked => Err(io::Error::from(io::ErrorKind::TimedOut)),
-                    Some(address) => self.driver.connect(address, node.way),
-                    None => Err(io::Error::from(io::ErrorKind::AddrNotAvailable)),
-                };
-                match dialed {
-                    Ok(socket) => {
-                        slot.socket = Some(socket);
-                        node.open_sockets += 1;
-                        self.put(socket, Connection::new(Role::Dialing(key), key.node, None));
-                    }
-                    Err(_) => slot.link.dial_failed(now),
-                }
-                true
+            Want::Dial => self.dial(key, now),
+        }
+    }
+
+    /// Dials the link's peer, or has the link wait until another dial has ended.
+    fn dial(&mut self, key: LinkKey, now: Time) -> bool {
+        let has_room = self.dials.has_room();
+        let Some(node) = self.nodes.get_mut(&key.node) else { return false };
+        let leaving = node.stopping.as_ref().is_some_and(|stopping| stopping.leaving);
+        let Some(slot) = node.links.get_mut(key.link as usize) else { return false };
+        if !has_room {
+            if !std::mem::replace(&mut slot.waits_to_dial, true) {
+                self.dials.wait(key);
+            }
+            return false;
+        }
+        slot.link.dials(now);
+        let dialed = match slot.next_address() {
+            _ if leaving => Err(io::Error::from(io::ErrorKind::Interrupted)),
+            _ if slot.blocked => Err(io::Error::from(io::ErrorKind::TimedOut)),
+            Some(address) => self.driver.connect(address, node.way),
+            None => Err(io::Error::from(io::ErrorKind::AddrNotAvailable)),
+        };
+        match dialed {
+            Ok(socket) => {
+                slot.socket = Some(socket);
+                node.open_sockets += 1;
+                self.put(socket, Connection::new(Role::Dialing(key), key.node));
+            }
+            Err(_) => slot.link.dial_failed(now),
+        }
+        true
+    }
+
+    /// Lets as many links dial as there is room for, of those that wait.
+    pub(super) fn let_dial(&mut self) {
+        for key in self.dials.next() {
+            if let Some(slot) = self.slot(key) {
+                slot.waits_to_dial = false;
+                self.mark(key);
             }
         }
     }
@@ -301,10 +327,21 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    pub(super) fn set_role(&mut self, socket: SocketId, role: Role) {
-        if let Some(connection) = self.connection(socket) {
-            connection.role = role;
-            connection.deadline = None;
+    /// Makes the connection somebody else's. Returns whose it was.
+    pub(super) fn set_role(&mut self, socket: SocketId, role: Role) -> Option<Role> {
+        let connection = self.connections.get_mut(socket.0 as usize)?.as_mut()?;
+        let before = std::mem::replace(&mut connection.role, role);
+        self.timers.cancel(Timer::Connection(socket), &mut connection.deadline);
+        if before.is_dialing() && !role.is_dialing() {
+            self.dials.end();
+        }
+        Some(before)
+    }
+
+    /// Closes the connection then, unless it is somebody else's before.
+    fn close_at(&mut self, socket: SocketId, at: Time) {
+        if let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) {
+            self.timers.set(Timer::Connection(socket), &mut connection.deadline, at);
         }
     }
 
@@ -333,14 +370,12 @@ impl<D: Driver> Shard<D> {
 
     /// Ends a connection once what is under way was sent.
     pub(super) fn end(&mut self, socket: SocketId, now: Time) {
-        let deadline = now + LINGER;
+        self.set_role(socket, Role::Ending);
         let Some(connection) = self.connection(socket) else { return };
-        connection.role = Role::Ending;
-        connection.deadline = Some(deadline);
         if !connection.sending {
             self.driver.finish(socket);
         }
-        self.timers.set(deadline, Timer::Connection(socket));
+        self.close_at(socket, now + LINGER);
     }
 
     fn sent(&mut self, socket: SocketId, result: io::Result<()>, mut batch: Box<Batch>, now: Time) {
@@ -366,8 +401,7 @@ impl<D: Driver> Shard<D> {
 
     /// The connection is over, from the other side or by an error.
     pub(super) fn disconnected(&mut self, socket: SocketId, now: Time) {
-        let Some(connection) = self.connection(socket) else { return };
-        let role = std::mem::replace(&mut connection.role, Role::Ending);
+        let Some(role) = self.set_role(socket, Role::Ending) else { return };
         self.driver.close(socket);
         if let Role::Dialing(key) | Role::Greeting(key) | Role::Link(key) = role
             && let Some(slot) = self.slot(key)
@@ -407,14 +441,16 @@ impl<D: Driver> Shard<D> {
     }
 
     pub(super) fn connection_expired(&mut self, socket: SocketId, now: Time) {
-        if self.connection(socket).is_some_and(|connection| connection.deadline.is_some_and(|deadline| deadline <= now))
-        {
+        if let Some(connection) = self.connection(socket) {
+            connection.deadline = None;
             self.disconnected(socket, now);
         }
     }
 
-    pub(super) fn listen_again(&mut self, listener: SocketId) {
-        if self.nodes.values().any(|node| node.listener == Some(listener) && node.stopping.is_none()) {
+    pub(super) fn listen_again(&mut self, node: u32) {
+        let Some(node) = self.nodes.get_mut(&node) else { return };
+        node.listener_timer = None;
+        if let Some(listener) = node.listener.filter(|_| node.stopping.is_none()) {
             self.driver.resume_accept(listener);
         }
     }

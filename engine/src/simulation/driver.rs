@@ -82,9 +82,9 @@ impl Driver for SimulatedDriver {
         Some(SimulatedWait(wait))
     }
 
-    fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<()> {
+    fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<bool> {
         self.network.borrow_mut().reap(self.process, completions);
-        Ok(())
+        Ok(true)
     }
 
     type Entry = SimulatedWait;

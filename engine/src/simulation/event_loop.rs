@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::driver::{SimulatedDriver, SimulatedWait};
 use super::network::Network;
 use super::timetable::Happening;
-use crate::driver::{Dock, Driver, Exchange, Wait};
+use crate::driver::{Dock, Driver, Exchange, Wait, take_spent};
 use crate::engine::Drive;
 use crate::shard::{Idle, Mailbox, Ready, Round, Shard, chunk_pool};
 use crate::testing::Random;
@@ -17,13 +17,19 @@ use crate::time::{Clock, Time};
 /// So long at most a loop takes to wake, or for a turn.
 const TURN_NANOS: u64 = 5_000;
 
-/// A process with one event loop.
+/// An event loop of a process.
 pub(super) struct EventLoop {
     pub(super) process: usize,
     pub(super) drive: Drive,
     pub(super) shard: Shard<Dock<SimulatedDriver>>,
     /// Where those who live here find each other.
     pub(super) exchange: Arc<Exchange>,
+    /// Its place there.
+    pub(super) port: usize,
+    /// How long an operation of a turn takes.
+    operation_nanos: u64,
+    /// The last turn is over then.
+    busy_until: Time,
     network: Rc<RefCell<Network>>,
     mailbox: Arc<Mailbox>,
     state: State,
@@ -41,18 +47,38 @@ enum State {
 }
 
 impl EventLoop {
-    pub(super) fn new(network: &Rc<RefCell<Network>>, machine: usize) -> EventLoop {
-        let process = network.borrow_mut().start_process(machine);
-        let driver = SimulatedDriver::new(network.clone(), process);
-        let (pool, exchange) = (chunk_pool(), Exchange::new([driver.bell()]));
+    /// The event loops of a process on a machine, whose servers reach each other through memory.
+    pub(super) fn start(network: &Rc<RefCell<Network>>, machine: usize, loops: usize, nanos: u64) -> Vec<EventLoop> {
+        let drivers = (0..loops).map(|_| {
+            let process = network.borrow_mut().start_process(machine);
+            (process, SimulatedDriver::new(network.clone(), process))
+        });
+        let drivers: Vec<(usize, SimulatedDriver)> = drivers.collect();
+        let exchange = Exchange::new(drivers.iter().map(|(_, driver)| driver.bell()));
+        let event_loop = |(port, (process, driver))| EventLoop::new(network, process, driver, &exchange, port, nanos);
+        drivers.into_iter().enumerate().map(event_loop).collect()
+    }
+
+    fn new(
+        network: &Rc<RefCell<Network>>,
+        process: usize,
+        driver: SimulatedDriver,
+        exchange: &Arc<Exchange>,
+        port: usize,
+        operation_nanos: u64,
+    ) -> EventLoop {
+        let pool = chunk_pool();
         let window = network.borrow().weather.buffer_bytes;
-        let shard = Shard::new(Dock::new(driver, exchange.clone(), 0, pool.clone(), window), pool);
+        let shard = Shard::new(Dock::new(driver, exchange.clone(), port, pool.clone(), window), pool);
         let mailbox = shard.mailbox().clone();
         let mut event_loop = EventLoop {
             process,
             drive: Drive::without_loop(mailbox.clone(), Clock::start(), None),
             shard,
-            exchange,
+            exchange: exchange.clone(),
+            port,
+            operation_nanos,
+            busy_until: Time::default(),
             network: network.clone(),
             mailbox,
             state: State::Due(None),
@@ -68,7 +94,7 @@ impl EventLoop {
     fn turn_soon(&mut self) {
         let mut network = self.network.borrow_mut();
         let lag = Duration::from_nanos(network.random.below(TURN_NANOS) + 1);
-        let at = (network.now() + lag).max(self.paused_until);
+        let at = (network.now() + lag).max(self.busy_until).max(self.paused_until);
         network.timetable.at(at, Happening::Turns { process: self.process });
     }
 
@@ -101,15 +127,18 @@ impl EventLoop {
         if self.network.borrow().now() < self.paused_until {
             return self.turn_soon();
         }
+        take_spent();
         if let State::Due(round) = &mut self.state
             && let Some(round) = round.take()
         {
             self.worked = self.shard.finish(round).expect("a driver that does not break");
+            self.shard.check_bounds();
         }
         self.turns += 1;
         // A loop that spins goes on for a while.
         let idle = if self.worked && random.one_in(4) { Idle::Return } else { Idle::Park(None) };
         let mut round = self.shard.begin(idle);
+        self.busy_until = self.network.borrow().now() + Duration::from_nanos(take_spent() * self.operation_nanos);
         let wait = round.entry.take().map_or(Wait::No, |entry| entry.0);
         if !round.waits || wait == Wait::No {
             self.state = State::Due(Some(round));

@@ -93,8 +93,10 @@ impl World {
             _ => Duration::from_millis(self.random.below(4000)),
         };
         let until = self.network.borrow().now() + pause;
-        let Some(event_loop) = &mut self.loops[machine] else { return };
-        event_loop.paused_until = event_loop.paused_until.max(until);
+        let places = self.loops_of(machine);
+        for event_loop in self.loops[places].iter_mut().flatten() {
+            event_loop.paused_until = event_loop.paused_until.max(until);
+        }
         self.say(&format!("machine {machine} stands still for {pause:?}"));
     }
 

@@ -9,8 +9,12 @@ use crate::testing::Random;
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) machines: usize,
-    /// Server number `n` lives on machine `n % machines`; those of one machine share its event loop.
+    /// Server number `n` lives on machine `n % machines`; those of one machine share its event loops.
     pub(super) servers: usize,
+    /// The event loops of a machine.
+    pub(super) loops: usize,
+    /// How long an operation of a loop takes.
+    pub(super) operation_nanos: u64,
     pub(super) weather: Weather,
     /// So long things go wrong.
     pub(super) chaos: Duration,
@@ -57,6 +61,8 @@ impl Plan {
             pace_nanos: delay_nanos.clamp(500_000, 20_000_000) << random.below(3),
             fault_pause_ms: 20 << random.below(6),
             memory: random.one_in(2),
+            loops: if random.one_in(3) { 2 } else { 1 },
+            operation_nanos: pick(random, [0, 1000, 20_000]),
         }
     }
 }

@@ -129,8 +129,8 @@ impl World {
             let parted = self.parted.contains(&(from, to)) || self.parted.contains(&(to, from));
             let exactly = !parted && self.lives[to] == 1;
             self.history.check_account(me, to, pid_of(to), exactly);
-            let machine = self.machine_of(from);
-            let Some(event_loop) = &mut self.loops[machine] else { continue };
+            let place = self.loop_of(from);
+            let Some(event_loop) = &mut self.loops[place] else { continue };
             let links = event_loop.acknowledged(node).into_iter().filter(|(pid, _)| *pid == pid_of(to));
             let acknowledged: u64 = links.map(|(_, acknowledged)| acknowledged).sum();
             let (written, given_up) = (self.history.written(me, to), self.history.given_up(me, to));

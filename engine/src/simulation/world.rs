@@ -42,10 +42,14 @@ impl World {
     pub(super) fn new(seed: u64, readable: bool) -> World {
         let mut random = Random::new(seed);
         let plan = Plan::new(&mut random);
+        World::with_plan(seed, plan, random, readable)
+    }
+
+    pub(super) fn with_plan(seed: u64, plan: Plan, random: Random, readable: bool) -> World {
         let network = Network::new(plan.machines, Random::new(!seed), plan.weather.clone(), Trace::new(readable));
         let network = Rc::new(RefCell::new(network));
         let mut world = World {
-            loops: (0..plan.machines).map(|machine| Some(EventLoop::new(&network, machine))).collect(),
+            loops: (0..plan.machines * plan.loops).map(|_| None).collect(),
             servers: (0..plan.servers).map(|_| None).collect(),
             lives: vec![0; plan.servers],
             plan,
@@ -76,6 +80,16 @@ impl World {
         server % self.plan.machines
     }
 
+    /// The place of the event loop that the server lives on.
+    pub(super) fn loop_of(&self, server: usize) -> usize {
+        self.machine_of(server) * self.plan.loops + server / self.plan.machines % self.plan.loops
+    }
+
+    /// The places of a machine's event loops.
+    pub(super) fn loops_of(&self, machine: usize) -> std::ops::Range<usize> {
+        machine * self.plan.loops..(machine + 1) * self.plan.loops
+    }
+
     pub(super) fn after(&self, pause: Duration, what: Happening) {
         let mut network = self.network.borrow_mut();
         let at = network.now() + pause;
@@ -93,7 +107,14 @@ impl World {
         self.say(&format!("{me:?} starts"));
         self.network.borrow_mut().set_running(machine, true);
         let network = self.network.clone();
-        let event_loop = self.loops[machine].get_or_insert_with(|| EventLoop::new(&network, machine));
+        if self.loops[self.loop_of(server)].is_none() {
+            let loops = EventLoop::start(&network, machine, self.plan.loops, self.plan.operation_nanos);
+            for (place, event_loop) in self.loops_of(machine).zip(loops) {
+                self.loops[place] = Some(event_loop);
+            }
+        }
+        let place = self.loop_of(server);
+        let Some(event_loop) = &mut self.loops[place] else { return };
         let mut incarnation = [0; 16];
         incarnation[..8].copy_from_slice(&self.random.next().to_le_bytes());
         incarnation[8..].copy_from_slice(&(u64::from(me.1) << 32 | me.0 as u64).to_le_bytes());
@@ -115,7 +136,8 @@ impl World {
         let listener = Listener::At(address_of(machine, server));
         let node = self.nodes;
         self.nodes += 1;
-        let berth = self.plan.memory.then(|| event_loop.exchange.announce(address_of(machine, server), 0));
+        let berth =
+            self.plan.memory.then(|| event_loop.exchange.announce(address_of(machine, server), event_loop.port));
         let seated = seat(&event_loop.drive, node, local, listener, peers, self.plan.ring_bytes, berth);
         let quota = 1 + self.random.below(self.plan.quota);
         let mut started = Server::new(me, node, seated, &network, if self.calm { 1 } else { quota });
@@ -127,7 +149,10 @@ impl World {
 
     /// A machine's process ends, and everything in it.
     pub(super) fn crash(&mut self, machine: usize, silently: bool) {
-        let Some(event_loop) = self.loops[machine].take() else { return };
+        let loops: Vec<EventLoop> = self.loops_of(machine).filter_map(|place| self.loops[place].take()).collect();
+        if loops.is_empty() {
+            return;
+        }
         self.say(&format!("machine {machine} crashes, silently: {silently}"));
         for server in 0..self.plan.servers {
             if self.machine_of(server) == machine
@@ -137,14 +162,16 @@ impl World {
             }
         }
         let mut network = self.network.borrow_mut();
-        network.end_process(event_loop.process, silently);
+        for event_loop in loops {
+            network.end_process(event_loop.process, silently);
+        }
         network.set_running(machine, !silently);
     }
 
     /// A server is stopped as its application would stop it.
     pub(super) fn stop(&mut self, server: usize, patience: Duration) {
-        let machine = self.machine_of(server);
-        let (Some(running), Some(event_loop)) = (&mut self.servers[server], &self.loops[machine]) else { return };
+        let place = self.loop_of(server);
+        let (Some(running), Some(event_loop)) = (&mut self.servers[server], &self.loops[place]) else { return };
         if running.stopping.is_some() || !running.outboxes.close() {
             return;
         }
@@ -157,8 +184,8 @@ impl World {
 
     /// A server removes a peer. It is added again after some time.
     pub(super) fn remove_peer(&mut self, server: usize, peer: usize) {
-        let machine = self.machine_of(server);
-        let (Some(running), Some(event_loop)) = (&mut self.servers[server], &self.loops[machine]) else { return };
+        let place = self.loop_of(server);
+        let (Some(running), Some(event_loop)) = (&mut self.servers[server], &self.loops[place]) else { return };
         let Some(link) = running.outboxes.remove_peer(pid_of(peer)) else { return };
         let (report, reported) = mpsc::channel();
         event_loop.mailbox().command(Command::Remove { link: LinkKey { node: running.node, link }, report });
@@ -170,9 +197,9 @@ impl World {
     }
 
     pub(super) fn add_peer(&mut self, server: usize, peer: usize) {
-        let machine = self.machine_of(server);
+        let place = self.loop_of(server);
         let addresses = vec![address_of(self.machine_of(peer), peer)];
-        let (Some(running), Some(event_loop)) = (&mut self.servers[server], &self.loops[machine]) else { return };
+        let (Some(running), Some(event_loop)) = (&mut self.servers[server], &self.loops[place]) else { return };
         let (node, pid) = (running.node, pid_of(peer));
         running.outboxes.roster.add(pid, |link| {
             running.outboxes.stats.add(pid);
@@ -215,8 +242,8 @@ impl World {
     }
 
     fn application(&mut self, server: usize, writes: bool) {
-        let machine = self.machine_of(server);
-        let (Some(running), Some(event_loop)) = (&mut self.servers[server], &mut self.loops[machine]) else { return };
+        let place = self.loop_of(server);
+        let (Some(running), Some(event_loop)) = (&mut self.servers[server], &mut self.loops[place]) else { return };
         // What is stopped are processes, and the application with them.
         let now = self.network.borrow().now();
         if event_loop.paused_until > now {

@@ -15,7 +15,7 @@ mod tests;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
@@ -66,6 +66,7 @@ pub fn stream(id: u32, ring_bytes: usize, reference_bytes: u64) -> (StreamWriter
         reference_bytes,
         perishables: SegQueue::new(),
         room: AtomicWaker::new(),
+        hurried: AtomicBool::new(false),
         counters: Arc::default(),
         buffers: Buffers::new(),
     });
@@ -121,6 +122,8 @@ struct Shared {
     perishables: SegQueue<PerishableFrame>,
     /// The sender that waits for room.
     room: AtomicWaker,
+    /// The writer has asked for an acknowledgement, and the link has not looked.
+    hurried: AtomicBool,
     counters: Arc<Counters>,
     buffers: Arc<Buffers>,
 }

@@ -178,6 +178,11 @@ impl StreamWriter {
         self.ring.written() > self.inherited && !self.is_closed() && !self.is_flushed()
     }
 
+    /// Asks for an acknowledgement. `true`: the link is to be told, for it has dealt with what was asked before.
+    pub fn hurry(&mut self) -> bool {
+        self.is_unflushed() && !self.shared.hurried.swap(true, Ordering::AcqRel)
+    }
+
     /// Registers `waker` to be woken when everything may be acknowledged. `false`: it is already.
     pub fn wait_for_flush(&mut self, waker: &Waker) -> bool {
         self.shared.room.register(waker);

@@ -47,7 +47,8 @@ fn link_of(pid: Pid, peer: Pid) -> Link {
 /// Two links that have greeted each other: the one that has dialed first.
 fn connected() -> (Link, Link) {
     let (mut dialer, mut acceptor) = (link_of(1, 2), link_of(2, 1));
-    assert_eq!(dialer.wants(NOW), Want::Dial);
+    assert_eq!(dialer.wants(NOW, false), Want::Dial);
+    dialer.dials(NOW);
     let hello = dialer.connected(NOW);
     let Verdict::Welcome(welcome) = acceptor.greeted(&hello, NOW) else { panic!("refused") };
     assert!(dialer.welcomed(&welcome, NOW));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use zerocopy::IntoBytes;
 
-use super::exchange::{News, Place};
+use super::exchange::{News, Place, Taken};
 use crate::driver::{ChunkPool, ReceiveBuffer};
 use crate::link::{Batch, Piece};
 use crate::stream::Part;
@@ -27,7 +27,7 @@ pub(super) struct End {
     /// A send that waits for the other side.
     pub(super) send: Option<Send>,
     /// What was taken of what the other end has sent.
-    pub(super) received: u64,
+    received: Taken,
     outgoing: Outgoing,
 }
 
@@ -40,18 +40,22 @@ pub(super) struct Send {
 
 /// What was sent.
 ///
-/// `taken <= sent`, and `sent - taken` is less than a window and a segment. Of these, all but the last `unasked` will be
-/// answered for; as those are always fewer than a quarter of the window, an end that waits for room is told when there is some.
+/// `taken <= sent`. No segment is begun while a window of bytes or [`MOST_LETTERS`] letters are under way. Of these, all but the last
+/// `unasked` will be answered for; as those are always fewer than a quarter of either limit, an end that waits for room is told
+/// when there is some.
 struct Outgoing {
-    /// No segment is begun when so much is under way. With each quarter of it the sender asks how far the other side is.
+    /// Bytes that may be under way.
     window: u64,
     /// Where it stands: what was sent is constant, and read by the other side in place; what is to be sent goes behind it.
     chunk: Option<ReceiveBuffer>,
-    sent: u64,
+    sent: Taken,
     /// As far as the other end has said.
-    taken: u64,
-    unasked: u64,
+    taken: Taken,
+    unasked: Taken,
 }
+
+/// The most letters of a connection that are under way in one direction: what bounds a shard's queue when they are short.
+pub(super) const MOST_LETTERS: u32 = 256;
 
 impl End {
     pub(super) fn new(number: u64, peer: Option<Place>, window: u64) -> End {
@@ -63,8 +67,14 @@ impl End {
             broken: false,
             finishing: false,
             send: None,
-            received: 0,
-            outgoing: Outgoing { window, chunk: None, sent: 0, taken: 0, unasked: 0 },
+            received: Taken::default(),
+            outgoing: Outgoing {
+                window,
+                chunk: None,
+                sent: Taken::default(),
+                taken: Taken::default(),
+                unasked: Taken::default(),
+            },
         }
     }
 
@@ -82,7 +92,7 @@ impl End {
         if self.broken || self.peer.is_none() {
             return Err(io::Error::from(io::ErrorKind::BrokenPipe));
         }
-        let before = self.outgoing.sent;
+        let (before, received) = (self.outgoing.sent.bytes, self.received);
         let mut chunk = match self.outgoing.chunk.take() {
             Some(chunk) => chunk,
             None => pool.take(),
@@ -96,7 +106,7 @@ impl End {
             let header = batch.header(*index);
             let bytes = header.segment_bytes();
             if chunk.free() < bytes {
-                self.outgoing.hand_over(&chunk, begin, &mut post);
+                self.outgoing.hand_over(&chunk, begin, received, &mut post);
                 chunk = pool.take();
                 begin = 0;
             }
@@ -106,17 +116,28 @@ impl End {
                 chunk.append(payload);
                 piece += 1;
             }
-            self.outgoing.sent += bytes as u64;
+            self.outgoing.sent.bytes += bytes as u64;
         }
-        self.outgoing.hand_over(&chunk, begin, &mut post);
+        self.outgoing.hand_over(&chunk, begin, received, &mut post);
         self.outgoing.chunk = Some(chunk);
-        Ok(((self.outgoing.sent - before) as usize, piece))
+        Ok(((self.outgoing.sent.bytes - before) as usize, piece))
+    }
+
+    /// Segments have come from the other end. Returns how much has come in all.
+    pub(super) fn receive(&mut self, bytes: usize) -> Taken {
+        self.received.bytes += bytes as u64;
+        self.received.letters = self.received.letters.wrapping_add(1);
+        self.received
     }
 
     /// The other end has taken so much. Returns whether a send may go on.
-    pub(super) fn taken(&mut self, taken: u64) -> bool {
-        debug_assert!(self.outgoing.taken <= taken && taken <= self.outgoing.sent);
-        self.outgoing.taken = taken;
+    pub(super) fn taken(&mut self, taken: Taken) -> bool {
+        let Outgoing { sent, taken: known, unasked, .. } = &mut self.outgoing;
+        debug_assert!(known.bytes <= taken.bytes && taken.bytes <= sent.bytes);
+        *known = taken;
+        if taken == *sent {
+            *unasked = Taken::default();
+        }
         self.send.is_some()
     }
 
@@ -129,21 +150,24 @@ impl End {
 
 impl Outgoing {
     fn has_room(&self) -> bool {
-        self.sent - self.taken < self.window
+        self.sent.bytes - self.taken.bytes < self.window
+            && self.sent.letters.wrapping_sub(self.taken.letters) < MOST_LETTERS
     }
 
     /// What stands in the chunk from `begin` on is the other end's.
-    fn hand_over(&mut self, chunk: &ReceiveBuffer, begin: usize, post: &mut impl FnMut(News)) {
+    fn hand_over(&mut self, chunk: &ReceiveBuffer, begin: usize, received: Taken, post: &mut impl FnMut(News)) {
         let bytes = chunk.filled() - begin;
         if bytes == 0 {
             return;
         }
-        self.unasked += bytes as u64;
-        let ask = self.unasked >= self.window / 4;
+        self.sent.letters = self.sent.letters.wrapping_add(1);
+        self.unasked.bytes += bytes as u64;
+        self.unasked.letters += 1;
+        let ask = self.unasked.bytes >= self.window / 4 || self.unasked.letters >= MOST_LETTERS / 4;
         if ask {
-            self.unasked = 0;
+            self.unasked = Taken::default();
         }
-        post(News::Bytes { bytes: chunk.share(begin..chunk.filled()), ask });
+        post(News::Bytes { bytes: chunk.share(begin..chunk.filled()), ask, taken: received });
     }
 }
 

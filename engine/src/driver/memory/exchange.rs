@@ -61,15 +61,34 @@ pub(super) enum Letter {
     To(Place, News),
 }
 
+/// What an end has sent, or taken of what the other has sent, since the connection was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) bytes: u64,
+    /// Wraps around.
+    pub(super) letters: u32,
+}
+
+impl Letter {
+    /// Bytes of segments that it carries.
+    #[inline]
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Letter::To(_, News::Bytes { bytes, .. }) => bytes.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// What an end is told by the other.
 #[derive(Debug)]
 pub(super) enum News {
     /// The dial has reached that end, or nobody.
     Answered(Option<Place>),
-    /// Whole segments. The sender wants to know when they are taken, if `ask`.
-    Bytes { bytes: Slice, ask: bool },
-    /// So many bytes were taken since the connection was made.
-    Taken(u64),
+    /// Whole segments, and how much the sender has taken. It wants to know when these are taken, if `ask`.
+    Bytes { bytes: Slice, ask: bool, taken: Taken },
+    /// So much was taken.
+    Taken(Taken),
     /// Nothing more will come.
     Finished,
     /// Nothing more will come, and nothing more is taken.
@@ -115,6 +134,12 @@ impl Exchange {
             port.letters.push(letter);
             port.bell.ring();
         }
+    }
+
+    /// Letters that a shard has not read.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn letters(&self, port: usize) -> usize {
+        self.ports[port].letters.len()
     }
 
     /// Whether there are letters for a shard.

@@ -25,14 +25,12 @@ use slab::Slab;
 use self::end::{End, Send, piece_behind};
 pub use self::exchange::{Berth, Exchange};
 use self::exchange::{Letter, News, Place};
-use super::{Bell, ChunkPool, Completion, Driver, Listener, ReceiveBuffer, SocketId, Wait, Way};
+use super::{Bell, Budget, ChunkPool, Completion, Driver, Listener, ReceiveBuffer, SocketId, Wait, Way};
 use crate::link::Batch;
 use crate::time::Time;
 
 /// So much may be under way in one direction of a connection: what a socket's buffer would hold.
 pub const WINDOW_BYTES: usize = 512 * 1024;
-/// A turn reads so many letters at most.
-const LETTERS: usize = 1024;
 
 /// A driver whose sockets may also be ends of connections in memory: those with odd numbers.
 pub struct Dock<D: Driver> {
@@ -124,18 +122,21 @@ impl<D: Driver> Dock<D> {
                 let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
                 completions.push_back(Completion::Connected { socket, result: peer.map(drop).ok_or_else(refused) });
             }
-            News::Bytes { bytes, ask } => {
-                end.received += bytes.len() as u64;
-                let (peer, received) = (end.peer, end.received);
+            News::Bytes { bytes, ask, taken } => {
+                let (peer, received) = (end.peer, end.receive(bytes.len()));
+                let goes_on = end.taken(taken);
                 completions.push_back(Completion::Handed { socket, bytes });
                 if let Some(peer) = peer
                     && ask
                 {
                     self.exchange.post(peer.port, Letter::To(peer, News::Taken(received)));
                 }
+                if goes_on {
+                    self.go_on(socket, completions);
+                }
             }
-            News::Taken(bytes) => {
-                if end.taken(bytes) {
+            News::Taken(taken) => {
+                if end.taken(taken) {
                     self.go_on(socket, completions);
                 }
             }
@@ -283,23 +284,25 @@ impl<D: Driver> Driver for Dock<D> {
         self.inner.begin(if wait != Wait::No && self.has_news() { Wait::No } else { wait })
     }
 
-    fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<()> {
+    fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<bool> {
         for socket in self.gone.drain(..) {
             self.ends.remove(slot(socket));
         }
         let before = completions.len();
-        let result = self.inner.reap(completions);
+        let reaped = self.inner.reap(completions);
         completions.range_mut(before..).for_each(rename);
         completions.append(&mut self.done);
         for socket in self.closed.drain(..) {
             self.gone.push(socket);
             completions.push_back(Completion::Closed { socket });
         }
-        for _ in 0..LETTERS {
-            let Some(letter) = self.exchange.next_letter(self.port) else { break };
+        let mut budget = Budget::default();
+        while budget.is_left() {
+            let Some(letter) = self.exchange.next_letter(self.port) else { return reaped };
+            budget.spend(letter.bytes());
             self.open(letter, completions);
         }
-        result
+        reaped.map(|_| false)
     }
 
     type Entry = D::Entry;

@@ -70,9 +70,9 @@ impl Driver for Nowhere {
         Some(NoEntry(wait))
     }
 
-    fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<()> {
+    fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<bool> {
         completions.extend(self.closed.drain(..).map(|socket| Completion::Closed { socket }));
-        Ok(())
+        Ok(true)
     }
 
     type Entry = NoEntry;

@@ -27,10 +27,14 @@ pub(super) fn link(pid: u64, peer: u64) -> Link {
 
 pub(super) fn dial(link: &mut Link) -> Hello {
     // The higher pid leaves the lower one some time to come first.
-    link.wants(Time::default());
-    let later = Time::default() + Duration::from_secs(1);
-    assert!(link.state() == State::Dialing || link.wants(later) == Want::Dial);
-    link.connected(later)
+    link.wants(Time::default(), false);
+    dial_at(link, Time::default() + Duration::from_secs(1))
+}
+
+fn dial_at(link: &mut Link, now: Time) -> Hello {
+    assert_eq!(link.wants(now, false), Want::Dial);
+    link.dials(now);
+    link.connected(now)
 }
 
 fn refusal(verdict: Verdict) -> Option<RefusalReason> {
@@ -76,15 +80,13 @@ fn a_late_greeting_of_the_same_incarnation_is_refused() {
     let (mut acceptor, mut dialer) = (link(200, 100), link(100, 200));
     let late = dial(&mut dialer);
     dialer.dial_failed(at(2));
-    assert_eq!(dialer.wants(at(4)), Want::Dial);
-    let second = dialer.connected(at(4));
+    let second = dial_at(&mut dialer, at(4));
     assert_eq!(refusal(acceptor.greeted(&second, at(4))), None);
     acceptor.lost(DownReason::Closed, at(5));
     assert_eq!(refusal(acceptor.greeted(&late, at(6))), Some(RefusalReason::Tie));
     assert_eq!(refusal(acceptor.greeted(&second, at(6))), Some(RefusalReason::Tie));
     dialer.dial_failed(at(7));
-    assert_eq!(dialer.wants(at(9)), Want::Dial);
-    assert_eq!(refusal(acceptor.greeted(&dialer.connected(at(9)), at(9))), None);
+    assert_eq!(refusal(acceptor.greeted(&dial_at(&mut dialer, at(9)), at(9))), None);
 }
 
 /// A server that was stopped for a while finds connections in its backlog whose dialers have given up. They are not news to
@@ -100,8 +102,7 @@ fn an_accepted_link_is_up_for_the_application_when_the_dialer_has_shown_that_it_
     // Nor when the next one takes its place.
     dialer.dial_failed(at(2));
     for seconds in [4, 6] {
-        assert_eq!(dialer.wants(at(seconds)), Want::Dial);
-        let hello = dialer.connected(at(seconds));
+        let hello = dial_at(&mut dialer, at(seconds));
         let Verdict::Welcome(welcome) = acceptor.greeted(&hello, at(seconds)) else { panic!("refused") };
         assert_eq!(acceptor.take_notices(), []);
         if seconds == 4 {
@@ -140,15 +141,13 @@ fn a_late_greeting_is_refused_when_the_peer_was_removed_and_added_again() {
     let (mut before, mut dialer) = (link(200, 100), link(100, 200));
     let late = dial(&mut dialer);
     dialer.dial_failed(at(2));
-    assert_eq!(dialer.wants(at(4)), Want::Dial);
-    let second = dialer.connected(at(4));
+    let second = dial_at(&mut dialer, at(4));
     assert_eq!(refusal(before.greeted(&second, at(4))), None);
     let mut again = link(200, 100);
     again.greet_after(&before);
     assert_eq!(refusal(again.greeted(&late, at(6))), Some(RefusalReason::Tie));
     dialer.dial_failed(at(7));
-    assert_eq!(dialer.wants(at(9)), Want::Dial);
-    assert_eq!(refusal(again.greeted(&dialer.connected(at(9)), at(9))), None);
+    assert_eq!(refusal(again.greeted(&dial_at(&mut dialer, at(9)), at(9))), None);
 }
 
 /// Found by `ci/fuzz-run link`: a stream whose number stands for none was opened, and then acknowledged as none.

@@ -41,14 +41,14 @@ fn it_is_used_again_and_given_back_when_it_is_not() {
     let (mut acceptor, mut hello) = (link(200, 100), dial(&mut link(100, 200)));
     hello.sending = vec![Sending::new(0, 0)];
     assert!(matches!(acceptor.greeted(&hello, at(1)), Verdict::Welcome(_)));
-    acceptor.timeout(at(1));
+    acceptor.timeout(at(1), at(1));
     let first = envelope_comes(&mut acceptor, 0, at(1));
     let second = envelope_comes(&mut acceptor, 16 + LENGTH as u64, at(1));
     assert_eq!(first, second);
     // Looked at every ten seconds: it was used in the first ten, and not in the next.
     for seconds in [11, 21] {
         acceptor.receive(&SegmentHeader::new(Kind::Heartbeat), &[], at(seconds)).expect("up");
-        acceptor.timeout(at(seconds));
+        acceptor.timeout(at(seconds), at(seconds));
     }
     // The first of two calls only says that nothing was used since.
     assert!(!acceptor.buffers.wither() && !acceptor.buffers.wither(), "there is nothing left to give back");

@@ -330,9 +330,12 @@ impl Simulation {
             What::Arrives(socket) => self.arrives(socket),
             What::Takes(socket) => self.takes(socket),
             What::Broken(socket) => self.disconnected(socket),
-            What::LinkTimer(side, life) if self.sides[side].life == life => {
+            // One that was set again, for an earlier time, does nothing.
+            What::LinkTimer(side, life)
+                if self.sides[side].life == life && self.sides[side].timer == Some(self.now) =>
+            {
                 self.sides[side].timer = None;
-                self.sides[side].link.timeout(self.now);
+                self.sides[side].link.timeout(self.now, self.now);
                 self.tell(side);
                 self.sides[side].dirty = true;
             }

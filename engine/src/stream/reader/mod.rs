@@ -392,6 +392,12 @@ impl StreamReader {
         self.written() == self.acked
     }
 
+    /// Takes note that the writer has asked for an acknowledgement: it may ask again. Everything that it had written is seen from
+    /// now on.
+    pub fn take_hurry(&self) {
+        self.shared.hurried.swap(false, Ordering::AcqRel);
+    }
+
     /// Whether the outbox is gone; what it had written stays to be sent.
     pub fn is_closed(&self) -> bool {
         self.ring.is_closed()

@@ -9,6 +9,7 @@ use crate::wire::{Hello, Kind, Refusal, RefusalReason, SEGMENT_HEADER_BYTES, Seg
 
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_millis(20);
+const OVERDUE: Duration = Duration::from_millis(10);
 const DIRECT_BYTES: usize = 16 * 1024;
 /// A kernel takes no more while so much is on its way.
 const SOCKET_BYTES: usize = 128 * 1024;
@@ -41,7 +42,7 @@ impl Simulation {
     }
 
     pub(super) fn follow_wants(&mut self, side: usize) {
-        match self.sides[side].link.wants(self.now) {
+        match self.sides[side].link.wants(self.now, false) {
             Want::Nothing => {}
             Want::Hangup => {
                 if let Some(socket) = self.sides[side].socket.take() {
@@ -50,6 +51,7 @@ impl Simulation {
                 }
             }
             Want::Dial => {
+                self.sides[side].link.dials(self.now);
                 if !self.calm && self.random.one_in(10) {
                     return self.sides[side].link.dial_failed(self.now);
                 }
@@ -378,19 +380,20 @@ impl Simulation {
             let asleep = stream.wait() || (state == State::Up && (stream.is_starved() || !proven));
             written |= !asleep;
         }
-        if written && !self.is_sending(side) && matches!(state, State::Up | State::Idle) {
+        if written && !self.is_sending(side) && !self.sides[side].link.waits_for_dial() {
             self.sides[side].dirty = true;
         }
     }
 
     pub(super) fn schedule(&mut self, side: usize) {
         let (now, state) = (self.now, &mut self.sides[side]);
-        if let Some(deadline) = state.link.deadline()
-            && state.timer.is_none_or(|timer| deadline < timer || timer < now)
-        {
-            state.timer = Some(deadline);
-            let life = state.life;
-            self.at(deadline.max(now), What::LinkTimer(side, life));
+        if let Some(deadline) = state.link.deadline() {
+            let at = if deadline > now { deadline } else { now + OVERDUE };
+            if state.timer.is_none_or(|timer| at < timer) {
+                state.timer = Some(at);
+                let life = state.life;
+                self.at(at, What::LinkTimer(side, life));
+            }
         }
     }
 

@@ -1,0 +1,67 @@
+//! How much of one kind of work a turn of a loop does.
+
+/// What is left of one turn of a loop for one kind of work.
+///
+/// It is counted in operations and in bytes, so that neither many short ones nor a few long ones keep everything else waiting: 256
+/// operations, or 1 MiB.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    operations: usize,
+}
+
+/// Operations in one turn.
+const OPERATIONS: usize = 256;
+/// So many bytes count as one more operation.
+const OPERATION_BYTES: usize = 4096;
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget { operations: OPERATIONS }
+    }
+}
+
+impl Budget {
+    /// Whether anything is left.
+    #[inline]
+    pub fn is_left(self) -> bool {
+        self.operations > 0
+    }
+
+    /// Takes one operation that moves so many bytes.
+    #[inline]
+    pub fn spend(&mut self, bytes: usize) {
+        let operations = 1 + bytes / OPERATION_BYTES;
+        self.operations = self.operations.saturating_sub(operations);
+        #[cfg(any(test, feature = "simulation"))]
+        SPENT.set(SPENT.get() + operations as u64);
+    }
+}
+
+#[cfg(any(test, feature = "simulation"))]
+thread_local! {
+    static SPENT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// Operations of all kinds on this thread since the last call: what a turn costs in the simulator.
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) fn take_spent() -> u64 {
+    SPENT.take()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_short_operations_and_a_few_long_ones_use_it_up() {
+        for (bytes, most) in [(0, 256), (64, 256), (4096, 128), (260 * 1024, 4)] {
+            let mut budget = Budget::default();
+            let mut operations = 0;
+            while budget.is_left() {
+                budget.spend(bytes);
+                operations += 1;
+            }
+            assert_eq!(operations, most, "{bytes} bytes each");
+        }
+    }
+}
