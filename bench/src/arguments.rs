@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use cluster_bench::case::Case;
 use cluster_bench::compare;
 use cluster_bench::contenders;
+use cluster_bench::mesh::{self, Transport};
 use cluster_bench::open_loop;
 use cluster_bench::receive_strategies;
 use cluster_bench::report;
@@ -32,6 +33,8 @@ pub enum Command {
     RaftMix(RaftMix),
     /// How throughput grows with servers and with event loops.
     Scaling(Scaling),
+    /// Full mesh of many servers: exact delivery, and what it costs when idle.
+    Mesh(Mesh),
     /// Measures everything for the report of a release, and writes it with charts.
     Report(Report),
     /// Measures ways of receiving, waiting and sending over io_uring, without any protocol.
@@ -39,6 +42,15 @@ pub enum Command {
     /// One server of a run in processes: what this program starts itself.
     #[command(hide = true)]
     Seat(Seat),
+    /// Servers of a mesh: what this program starts itself.
+    #[command(hide = true, name = mesh::MEMBER)]
+    MeshMember {
+        /// Which servers, as JSON.
+        job: String,
+    },
+    /// Load beside a mesh: what this program starts itself.
+    #[command(hide = true, name = mesh::LOAD)]
+    MeshLoad,
 }
 
 #[derive(Debug, Args)]
@@ -170,6 +182,60 @@ pub struct Scaling {
 }
 
 #[derive(Debug, Args)]
+pub struct Mesh {
+    /// Servers, each connected with every other one.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(2..=1000))]
+    servers: u64,
+
+    /// Several processes, instead of one with all servers.
+    #[arg(long)]
+    processes: bool,
+
+    /// Servers in each process.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, requires = "processes",
+          value_parser = clap::value_parser!(u64).range(1..=1000))]
+    per: u64,
+
+    /// Transport between servers of one process; processes always use TCP between them.
+    #[arg(long, required_unless_present = "raw")]
+    net: Option<Net>,
+
+    /// Bare TCP connections and epoll instead of servers: the floor of the idle phase.
+    #[arg(long, conflicts_with = "net")]
+    raw: bool,
+
+    /// Messages that each server broadcasts.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
+    messages: u64,
+
+    /// Seconds for which the idle mesh is measured.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    idle_seconds: u64,
+
+    /// Keeps every core busy with another process until everything has arrived.
+    #[arg(long)]
+    beside_load: bool,
+
+    /// Fails if not everything has arrived so many seconds after the servers began to start.
+    #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    limit_seconds: u64,
+
+    /// Fails if the idle mesh uses more processor time than this, in percent of one core.
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    limit_idle_percent: Option<f64>,
+
+    /// Writes machine, options and outcome to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Net {
+    Memory,
+    Tcp,
+}
+
+#[derive(Debug, Args)]
 pub struct Report {
     /// The version; the report goes into a folder of that name.
     #[arg(long, value_name = "VERSION", value_parser = version)]
@@ -263,6 +329,26 @@ impl Scaling {
     }
 }
 
+impl Mesh {
+    /// How to run it.
+    pub fn options(&self) -> mesh::Options {
+        mesh::Options {
+            servers: self.servers as usize,
+            per_process: (if self.processes { self.per.min(self.servers) } else { self.servers }) as usize,
+            transport: match self.net {
+                None => Transport::Raw,
+                Some(Net::Memory) => Transport::Memory,
+                Some(Net::Tcp) => Transport::Tcp,
+            },
+            messages: self.messages,
+            idle_seconds: self.idle_seconds,
+            beside_load: self.beside_load,
+            limit_seconds: self.limit_seconds,
+            limit_idle_percent: self.limit_idle_percent,
+        }
+    }
+}
+
 fn points(quick: bool, seed: u64) -> scaling::Options {
     let (servers, rounds, budget_ms): (&[usize], _, _) =
         if quick { (&[2, 4, 16], 2, 20) } else { (&[2, 3, 4, 6, 8, 12, 16], 5, 400) };
@@ -323,6 +409,12 @@ fn version(text: &str) -> Result<String, String> {
     }
 }
 
+/// A number of at least zero.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "expected a number such as 12.5".to_owned())
+}
+
 fn contender(name: &str) -> Result<String, String> {
     let mut known: Vec<&str> = contenders::ALL.iter().map(|contender| contender.name).collect();
     if known.contains(&name) {
@@ -335,3 +427,51 @@ fn contender(name: &str) -> Result<String, String> {
 
 /// Messages each second in the report: what the engine has promised to hold.
 const RATE: u64 = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mesh(line: &str) -> Result<mesh::Options, clap::Error> {
+        let arguments = Arguments::try_parse_from(["cluster-bench", "mesh"].into_iter().chain(line.split(' ')))?;
+        let Command::Mesh(mesh) = arguments.command else { unreachable!("the subcommand is mesh") };
+        Ok(mesh.options())
+    }
+
+    #[test]
+    fn a_mesh_has_two_to_a_thousand_servers() {
+        for servers in [2, 1000] {
+            assert_eq!(mesh(&format!("--servers {servers} --net tcp")).unwrap().servers, servers);
+        }
+        for servers in [0, 1, 1001] {
+            mesh(&format!("--servers {servers} --net tcp")).unwrap_err();
+        }
+        mesh("--net tcp").unwrap_err();
+    }
+
+    #[test]
+    fn servers_of_a_mesh_share_processes_as_asked() {
+        let per_process = |line| mesh(line).unwrap().per_process;
+        assert_eq!(per_process("--servers 5 --net memory"), 5);
+        assert_eq!(per_process("--servers 5 --net memory --processes"), 1);
+        assert_eq!(per_process("--servers 5 --net memory --processes --per 2"), 2);
+        assert_eq!(per_process("--servers 5 --net memory --processes --per 9"), 5);
+        mesh("--servers 5 --net memory --per 2").unwrap_err();
+        mesh("--servers 5 --net memory --processes --per 0").unwrap_err();
+    }
+
+    #[test]
+    fn a_mesh_has_one_transport() {
+        assert_eq!(mesh("--servers 3 --net memory").unwrap().transport, Transport::Memory);
+        assert_eq!(mesh("--servers 3 --raw").unwrap().transport, Transport::Raw);
+        mesh("--servers 3").unwrap_err();
+        mesh("--servers 3 --raw --net tcp").unwrap_err();
+    }
+
+    #[test]
+    fn an_idle_limit_is_a_number() {
+        assert_eq!(mesh("--servers 3 --raw --limit-idle-percent 2.5").unwrap().limit_idle_percent, Some(2.5));
+        mesh("--servers 3 --raw --limit-idle-percent=-1").unwrap_err();
+        mesh("--servers 3 --raw --limit-idle-percent=NaN").unwrap_err();
+    }
+}

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::compare;
 use crate::machine::Machine;
 use crate::noise::Noise;
-use crate::{open_loop, raft_mix, scaling};
+use crate::{mesh, open_loop, raft_mix, scaling};
 
 /// Of a comparison.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -79,6 +79,21 @@ pub struct Mix {
     pub result: raft_mix::Outcome,
 }
 
+/// Of a full mesh of many servers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Mesh {
+    /// Where and when.
+    pub machine: Machine,
+    /// The command that this came from.
+    pub command: String,
+    /// What else ran.
+    pub noise: Noise,
+    /// What was asked for.
+    pub options: mesh::Options,
+    /// What came out, with what failed.
+    pub outcome: mesh::Outcome,
+}
+
 /// A file of JSON.
 pub trait Document: Serialize + DeserializeOwned {
     /// Reads the file at `path`. An error names the file and the place in it.
@@ -97,5 +112,6 @@ pub trait Document: Serialize + DeserializeOwned {
 
 impl Document for Comparison {}
 impl Document for Lateness {}
+impl Document for Mesh {}
 impl Document for Mix {}
 impl Document for Scaling {}

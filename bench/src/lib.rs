@@ -8,6 +8,7 @@
 //! - [`usage`] says what a run used: processor, system calls, waits, and by [`allocations`] memory.
 //! - [`ratios`] holds a short comparison against committed bars; [`history`] keeps what came out.
 //! - [`open_loop`] sends at a fixed rate; [`raft_mix`] is what a replicated system does.
+//! - [`mesh`] runs hundreds of servers that all talk to each other, and then leaves them idle.
 //! - [`scaling`] is how throughput grows with servers and with event loops.
 //! - [`documents`] are the files that all of this is kept in; [`report`] is the report of a release, drawn from them; [`histograms`] are kept
 //!   as they were recorded.
@@ -26,6 +27,7 @@ pub mod history;
 pub mod machine;
 pub mod measure;
 pub mod meeting;
+pub mod mesh;
 pub mod noise;
 pub mod open_loop;
 pub mod processes;

@@ -13,6 +13,7 @@ use cluster_bench::compare::{self, Row};
 use cluster_bench::documents::{self, Comparison, Document, Lateness, Mix};
 use cluster_bench::history::{self, Entry, Measured};
 use cluster_bench::machine::Machine;
+use cluster_bench::mesh;
 use cluster_bench::noise::Watch;
 use cluster_bench::open_loop;
 use cluster_bench::processes;
@@ -23,7 +24,7 @@ use cluster_bench::report;
 use cluster_bench::runner::Place;
 use cluster_bench::scaling;
 
-use arguments::{Arguments, Command, Compare, OpenLoop, RaftMix, Ratios, Report, Scaling};
+use arguments::{Arguments, Command, Compare, Mesh, OpenLoop, RaftMix, Ratios, Report, Scaling};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     match Arguments::parse().command {
@@ -32,9 +33,18 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         Command::OpenLoop(arguments) => open_loop(&arguments),
         Command::RaftMix(arguments) => raft_mix(&arguments),
         Command::Scaling(arguments) => scaling(&arguments),
+        Command::Mesh(arguments) => mesh(&arguments),
         Command::Report(arguments) => report(&arguments),
         Command::Seat(arguments) => {
             processes::serve(arguments.index, &arguments.errand)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::MeshMember { job } => {
+            mesh::serve(&job)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::MeshLoad => {
+            mesh::spin();
             Ok(ExitCode::SUCCESS)
         }
         Command::ReceiveStrategies(arguments) => {
@@ -176,6 +186,27 @@ fn scaling(arguments: &Scaling) -> Result<ExitCode, Box<dyn Error>> {
         documents::Scaling { machine, seed: options.seed, noise, failures: failures.clone(), rows }.write(path)?;
     }
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn mesh(arguments: &Mesh) -> Result<ExitCode, Box<dyn Error>> {
+    let (machine, options) = (Machine::look(), arguments.options());
+    let mut out = io::stdout().lock();
+    writeln!(out, "{machine}")?;
+    let watch = Watch::begin();
+    let outcome = mesh::run(&options, |line| {
+        // Progress is for people; if nobody can read it, nothing is lost.
+        let _ = writeln!(io::stderr(), "mesh: {line}");
+    });
+    let noise = watch.end();
+    writeln!(out, "{}\n{noise}", outcome.table())?;
+    for failure in &outcome.failures {
+        writeln!(out, "FAILED: {failure}")?;
+    }
+    let is_good = outcome.failures.is_empty();
+    if let Some(path) = &arguments.json {
+        documents::Mesh { machine, command: command(), noise, options, outcome }.write(path)?;
+    }
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn report(arguments: &Report) -> Result<ExitCode, Box<dyn Error>> {

@@ -41,10 +41,12 @@ impl Watch {
         // user nice system idle iowait irq softirq steal; what follows is counted in these already.
         let machine = numbers(stat.lines().next().unwrap_or_default());
         let at = |index: usize| machine.get(index).copied().unwrap_or(0);
-        // The name, in parentheses, may hold blanks. Behind it: state, and user and system time in the places 12 and 13.
+        // The name, in parentheses, may hold blanks. Behind it: state, and in the places 12 to 15 the user and system time of
+        // this process, and of its children that have ended.
         let own: Vec<&str> = own.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let time = |index: usize| own.get(index).and_then(|cell| cell.parse().ok()).unwrap_or(0);
-        Self { all: machine.iter().take(8).sum(), idle: at(3) + at(4), stolen: at(7), own: time(11) + time(12) }
+        let own = (11..=14).map(time).sum();
+        Self { all: machine.iter().take(8).sum(), idle: at(3) + at(4), stolen: at(7), own }
     }
 
     fn until(&self, end: &Self) -> Noise {
@@ -79,7 +81,7 @@ mod tests {
     #[test]
     fn shares_are_those_of_the_difference() {
         let before = Watch::of("cpu  100 0 100 800 0 0 0 0 0 0\n", "7 (a b) S 1 1 1 0 -1 0 0 0 0 0 50 50 0 0\n");
-        let after = Watch::of("cpu  160 0 120 900 0 0 0 20 0 0\n", "7 (a b) S 1 1 1 0 -1 0 0 0 0 0 80 60 0 0\n");
+        let after = Watch::of("cpu  160 0 120 900 0 0 0 20 0 0\n", "7 (a b) S 1 1 1 0 -1 0 0 0 0 0 70 60 7 3\n");
         let noise = before.until(&after);
         assert_eq!((noise.others, noise.stolen), (0.2, 0.1));
         assert!(noise.is_loud());

@@ -1,0 +1,145 @@
+//! A child process: follows the conductor's commands with its share of the mesh, whatever that consists of.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Transport;
+use super::protocol::{Command, Exact, Job, Progress, Reply};
+use super::raw::Connections;
+use super::servers::Servers;
+use crate::measure::now_ns;
+
+/// Servers of one process: those of the engine, or bare connections.
+pub trait Endpoints: Sized {
+    /// Starts the servers of `job`, each on its listener; `addresses` are those of the whole mesh.
+    fn start(job: &Job, listeners: Vec<TcpListener>, addresses: &[SocketAddr]) -> Result<Self, String>;
+
+    /// Sends, if `sending`, and receives what is possible without waiting. Returns whether anything was sent or received.
+    fn pass(&mut self, sending: bool) -> Result<bool, String>;
+
+    /// Waits for something to receive, at most [`REPORT_INTERVAL`].
+    fn wait(&mut self) -> Result<(), String>;
+
+    /// Whether everything was sent and received.
+    fn is_exact(&self) -> bool;
+
+    /// State of the exchange.
+    fn progress(&mut self) -> Progress;
+
+    /// Does what idle servers do until the next command.
+    fn idle(&mut self, commands: &Receiver<Command>) -> Result<Command, String>;
+
+    /// Stops the servers.
+    fn stop(self);
+}
+
+/// Runs a child process, whose `job` is JSON. Returns when the conductor has said `stop`; the process exits when its standard
+/// input ends.
+pub fn serve(job: &str) -> Result<(), Box<dyn Error>> {
+    let job: Job = serde_json::from_str(job)?;
+    let commands = read_commands();
+    let result = match job.transport {
+        Transport::Raw => follow::<Connections>(&job, &commands),
+        Transport::Memory | Transport::Tcp => follow::<Servers>(&job, &commands),
+    };
+    if let Err(reason) = result {
+        reply(&Reply::Failed(reason));
+        // The conductor may still want to look at this process.
+        while commands.recv().is_ok_and(|command| command != Command::Stop) {}
+    }
+    Ok(())
+}
+
+/// Writes a line to standard output. If nobody reads it, standard input ends too.
+pub fn reply(reply: &Reply) {
+    let mut line = serde_json::to_string(reply).expect("every reply can be written as JSON");
+    line.push('\n');
+    let _ = io::stdout().lock().write_all(line.as_bytes());
+}
+
+fn read_commands() -> Receiver<Command> {
+    let (give, take) = channel();
+    thread::spawn(move || {
+        for line in io::stdin().lines() {
+            let Some(command) = line.ok().and_then(|line| serde_json::from_str(&line).ok()) else { break };
+            let _ = give.send(command);
+        }
+        // The conductor is gone.
+        process::exit(1);
+    });
+    take
+}
+
+fn follow<E: Endpoints>(job: &Job, commands: &Receiver<Command>) -> Result<(), String> {
+    let listeners: Vec<TcpListener> = (0..job.count)
+        .map(|_| TcpListener::bind(("127.0.0.1", 0)))
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("cannot listen on 127.0.0.1: {error}"))?;
+    let addresses: Result<_, _> = listeners.iter().map(TcpListener::local_addr).collect();
+    reply(&Reply::Listening(addresses.map_err(|error| error.to_string())?));
+
+    let Command::Start(addresses) = next(commands)? else { return Err(out_of_turn("start")) };
+    let mut endpoints = E::start(job, listeners, &addresses)?;
+    reply(&Reply::Started);
+
+    let Command::Send = next(commands)? else { return Err(out_of_turn("send")) };
+    exchange(&mut endpoints)?;
+    let mut command = loop {
+        match commands.recv_timeout(REPORT_INTERVAL) {
+            Ok(command) => break command,
+            Err(RecvTimeoutError::Timeout) => {
+                endpoints.pass(true)?;
+                reply(&Reply::Progress(endpoints.progress()));
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err(out_of_turn("idle_begin")),
+        }
+    };
+    while command != Command::Stop {
+        endpoints.pass(false)?;
+        reply(&Reply::Idle(endpoints.progress()));
+        command = match command {
+            Command::IdleBegin => endpoints.idle(commands)?,
+            Command::IdleEnd => next(commands)?,
+            _ => return Err(out_of_turn("idle_begin, idle_end or stop")),
+        };
+    }
+    endpoints.stop();
+    Ok(())
+}
+
+/// Sends and receives everything.
+fn exchange(endpoints: &mut impl Endpoints) -> Result<(), String> {
+    let first_ns = now_ns();
+    let mut reported = Instant::now();
+    while !endpoints.is_exact() {
+        let moved = endpoints.pass(true)?;
+        if endpoints.is_exact() {
+            break;
+        }
+        if reported.elapsed() >= REPORT_INTERVAL {
+            reported = Instant::now();
+            reply(&Reply::Progress(endpoints.progress()));
+        }
+        if !moved {
+            endpoints.wait()?;
+        }
+    }
+    reply(&Reply::Exact(Exact { first_ns, last_ns: now_ns(), progress: endpoints.progress() }));
+    Ok(())
+}
+
+fn next(commands: &Receiver<Command>) -> Result<Command, String> {
+    commands.recv().map_err(|_| "standard input has ended".to_owned())
+}
+
+fn out_of_turn(expected: &str) -> String {
+    format!("a command came out of turn: expected {expected}")
+}
+
+/// Time between two reports of progress.
+pub const REPORT_INTERVAL: Duration = Duration::from_millis(250);

@@ -1,0 +1,199 @@
+//! Full mesh of many servers with default settings: every server broadcasts, every server checks that it receives everything
+//! exactly once and in order, and then all of them are left alone while the processor time of the idle mesh is measured.
+//!
+//! - [`run`] starts child processes of this program, each with a share of the servers, and leads them (`conductor`, `child`).
+//! - [`serve`] is a child process (`member`), which talks with the conductor by lines of JSON (`protocol`).
+//! - It holds servers of the engine (`servers`), or bare TCP connections as a floor (`raw`).
+//! - `proc` reads from the kernel what the processes use.
+
+mod child;
+mod conductor;
+mod member;
+mod proc;
+mod protocol;
+mod raw;
+mod servers;
+
+use serde::{Deserialize, Serialize};
+
+pub use child::{LOAD, MEMBER, spin};
+pub use conductor::run;
+pub use member::serve;
+pub use proc::Footprint;
+pub use protocol::EventCounts;
+
+use crate::table::Table;
+
+/// Transport between the servers of a mesh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// Memory between servers of one process, TCP between processes.
+    Memory,
+    /// TCP between all servers.
+    Tcp,
+    /// Bare TCP connections without servers.
+    Raw,
+}
+
+/// Parameters of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Options {
+    /// Servers in the mesh.
+    pub servers: usize,
+    /// Servers in each process; the last one may have fewer.
+    pub per_process: usize,
+    /// Transport between the servers.
+    pub transport: Transport,
+    /// Messages that each server sends to every other one.
+    pub messages: u64,
+    /// Seconds for which the processor time of the idle mesh is measured.
+    pub idle_seconds: u64,
+    /// Whether a process keeps every core busy until everything has arrived.
+    pub beside_load: bool,
+    /// Seconds from the start of the servers by which everything must have arrived.
+    pub limit_seconds: u64,
+    /// Processor time that the idle mesh may use at most, in percent of one core.
+    pub limit_idle_percent: Option<f64>,
+}
+
+impl Options {
+    /// Messages that all servers together are to receive.
+    pub fn expected(&self) -> u64 {
+        let servers = self.servers as u64;
+        servers * (servers - 1) * self.messages
+    }
+}
+
+/// Result of a run. What is `None` was not reached.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Reasons why the run has failed.
+    pub failures: Vec<String>,
+    /// Child processes that held the servers.
+    pub processes: usize,
+    /// Seconds until every server had started.
+    pub started_s: Option<f64>,
+    /// Seconds from the first send until every server had received everything.
+    pub exact_s: Option<f64>,
+    /// The same from the start of the servers.
+    pub exact_from_start_s: Option<f64>,
+    /// Messages to be received by all servers together.
+    pub expected: u64,
+    /// Messages received and checked before the idle phase.
+    pub delivered: u64,
+    /// Events of all servers.
+    pub events: EventCounts,
+    /// Processor time of all processes while idle, in percent of one core.
+    pub idle_percent: Option<f64>,
+    /// Links that went down while idle.
+    pub idle_down: Option<u64>,
+    /// Messages received while idle: none by servers, and those in place of heartbeats over bare connections.
+    pub idle_messages: Option<u64>,
+    /// Memory and descriptors of all processes at the end.
+    pub footprint: Footprint,
+}
+
+impl Outcome {
+    /// The result as a table.
+    pub fn table(&self) -> Table {
+        let mut table = Table::new(["", "mesh"]);
+        let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
+        let seconds = |value: Option<f64>| value.map_or_else(unknown, |value| format!("{value:.3}"));
+        let count = |value: Option<u64>| value.map_or_else(unknown, thousands);
+        let mebibytes = |kibibytes: u64| format!("{:.1}", kibibytes as f64 / 1024.0);
+        row("processes", thousands(self.processes as u64));
+        row("started after, s", seconds(self.started_s));
+        row("exact after, s", seconds(self.exact_s));
+        row("exact after, from the start, s", seconds(self.exact_from_start_s));
+        row("expected", thousands(self.expected));
+        row("delivered", thousands(self.delivered));
+        row("Up", thousands(self.events.up));
+        row("Down", thousands(self.events.down));
+        row("Refused", thousands(self.events.refused));
+        row("AcceptFailed", thousands(self.events.accept_failed));
+        row("Dropped", thousands(self.events.dropped));
+        row("other events", thousands(self.events.other));
+        row("missed events", thousands(self.events.missed));
+        row("idle, % of a core", self.idle_percent.map_or_else(unknown, |percent| format!("{percent:.2}")));
+        row("idle, Down", count(self.idle_down));
+        row("idle, messages", count(self.idle_messages));
+        row("peak RSS, MiB", mebibytes(self.footprint.peak_rss_kib));
+        row("page tables, MiB", mebibytes(self.footprint.page_tables_kib));
+        row("PSS, MiB", mebibytes(self.footprint.pss_kib));
+        row("descriptors", thousands(self.footprint.descriptors));
+        row("threads", thousands(self.footprint.threads));
+        table
+    }
+
+    /// Adds the failures that follow from the figures.
+    fn judge(&mut self, options: &Options) {
+        let (down, missed) = (self.events.down, self.events.missed);
+        if down > 0 {
+            self.failures.push(format!("{} links went down", thousands(down)));
+        }
+        if missed > 0 {
+            self.failures.push(format!("{} events were missed", thousands(missed)));
+        }
+        if let (Some(percent), Some(limit)) = (self.idle_percent, options.limit_idle_percent)
+            && percent > limit
+        {
+            self.failures.push(format!("the idle mesh used {percent:.2} % of a core, above the limit of {limit} %"));
+        }
+    }
+}
+
+fn unknown() -> String {
+    "-".to_owned()
+}
+
+/// `1,234,567`
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(limit_idle_percent: Option<f64>) -> Options {
+        Options {
+            servers: 300,
+            per_process: 300,
+            transport: Transport::Memory,
+            messages: 10,
+            idle_seconds: 5,
+            beside_load: false,
+            limit_seconds: 120,
+            limit_idle_percent,
+        }
+    }
+
+    #[test]
+    fn every_server_receives_from_every_other_one() {
+        assert_eq!(thousands(options(None).expected()), "897,000");
+        assert_eq!((thousands(0), thousands(1000)), ("0".to_owned(), "1,000".to_owned()));
+    }
+
+    #[test]
+    fn what_must_not_happen_is_a_failure() {
+        let good = Outcome { idle_percent: Some(2.5), ..Outcome::default() };
+        let failures = |mut outcome: Outcome, limit| {
+            outcome.judge(&options(limit));
+            outcome.failures
+        };
+        assert!(failures(good.clone(), None).is_empty() && failures(good.clone(), Some(2.5)).is_empty());
+        let expected = ["the idle mesh used 2.50 % of a core, above the limit of 2 %"];
+        assert_eq!(failures(good.clone(), Some(2.0)), expected);
+        let events = EventCounts { down: 1, missed: 2, ..EventCounts::default() };
+        assert_eq!(failures(Outcome { events, ..good }, None), ["1 links went down", "2 events were missed"]);
+    }
+}

@@ -1,0 +1,148 @@
+//! Lines of JSON between the conductor and its child processes: commands at their standard input, replies at their standard
+//! output.
+
+use std::net::SocketAddr;
+use std::ops::AddAssign;
+
+use serde::{Deserialize, Serialize};
+
+use super::Transport;
+
+/// Share of the mesh that one child process holds; its only argument.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Index of its first server. The pid of a server is its index plus one.
+    pub first: usize,
+    /// Servers in this process.
+    pub count: usize,
+    /// Servers in the whole mesh.
+    pub servers: usize,
+    /// Messages that each server sends to every other one.
+    pub messages: u64,
+    /// Transport between the servers.
+    pub transport: Transport,
+}
+
+/// Line that a child process reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Start the servers; the addresses are those of the whole mesh, by index.
+    Start(Vec<SocketAddr>),
+    /// Send and receive all messages.
+    Send,
+    /// Leave the servers alone until `IdleEnd`.
+    IdleBegin,
+    /// Count what happened meanwhile.
+    IdleEnd,
+    /// Stop the servers and exit.
+    Stop,
+}
+
+/// Line that a child process writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// The servers' listeners are bound to these addresses.
+    Listening(Vec<SocketAddr>),
+    /// Servers started so far.
+    Starting(usize),
+    /// Every server of the process runs.
+    Started,
+    /// State of the exchange, about four times a second.
+    Progress(Progress),
+    /// Every server of the process has sent and received everything.
+    Exact(Exact),
+    /// State at the beginning, or at the end, of the idle phase.
+    Idle(Progress),
+    /// Something went wrong; the process only waits for its end.
+    Failed(String),
+}
+
+/// State of the servers of one process, or of all of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Messages received and checked.
+    pub delivered: u64,
+    /// Servers that have received everything.
+    pub complete: usize,
+    /// Events so far.
+    pub events: EventCounts,
+}
+
+impl AddAssign for Progress {
+    fn add_assign(&mut self, other: Self) {
+        self.delivered += other.delivered;
+        self.complete += other.complete;
+        self.events += other.events;
+    }
+}
+
+/// End of the exchange in one process. Times are those of `CLOCK_MONOTONIC`, which all processes share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exact {
+    /// Time of the first send, in nanoseconds.
+    pub first_ns: u64,
+    /// Time at which the last message was received, in nanoseconds.
+    pub last_ns: u64,
+    /// State at that time.
+    pub progress: Progress,
+}
+
+/// Events of servers, by kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventCounts {
+    /// Links that came up.
+    pub up: u64,
+    /// Links that went down.
+    pub down: u64,
+    /// Handshakes that a peer refused.
+    pub refused: u64,
+    /// Times at which connections could not be accepted.
+    pub accept_failed: u64,
+    /// Envelopes that were given up.
+    pub dropped: u64,
+    /// Events of any other kind.
+    pub other: u64,
+    /// Events that were lost because the queue was full.
+    pub missed: u64,
+}
+
+impl AddAssign for EventCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.up += other.up;
+        self.down += other.down;
+        self.refused += other.refused;
+        self.accept_failed += other.accept_failed;
+        self.dropped += other.dropped;
+        self.other += other.other;
+        self.missed += other.missed;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_read_as_it_was_written() {
+        let address: SocketAddr = "127.0.0.1:8001".parse().unwrap();
+        for command in [Command::Start(vec![address]), Command::Send, Command::IdleBegin, Command::Stop] {
+            let line = serde_json::to_string(&command).unwrap();
+            assert!(!line.contains('\n'));
+            assert_eq!(serde_json::from_str::<Command>(&line).unwrap(), command);
+        }
+        let exact = Exact { first_ns: 1, last_ns: 2, progress: Progress::default() };
+        for reply in [Reply::Listening(vec![address]), Reply::Exact(exact), Reply::Failed("so\nand so".to_owned())] {
+            let line = serde_json::to_string(&reply).unwrap();
+            assert!(!line.contains('\n'));
+            assert_eq!(serde_json::from_str::<Reply>(&line).unwrap(), reply);
+        }
+    }
+
+    #[test]
+    fn a_job_fits_into_an_argument() {
+        let job = Job { first: 2, count: 2, servers: 5, messages: 10, transport: Transport::Tcp };
+        assert_eq!(serde_json::from_str::<Job>(&serde_json::to_string(&job).unwrap()).unwrap(), job);
+    }
+}
