@@ -70,6 +70,11 @@ impl Batch {
         self.headers.is_empty()
     }
 
+    /// Whether it holds no bytes of streams: a handshake, heartbeats, acknowledgements.
+    pub fn is_control(&self) -> bool {
+        self.pieces.iter().all(|piece| !matches!(piece, Piece::Part(_)))
+    }
+
     /// The pieces in order.
     pub fn pieces(&self) -> &[Piece] {
         &self.pieces

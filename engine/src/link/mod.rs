@@ -89,8 +89,10 @@ pub struct Link {
     heard: Time,
     /// When we last sent anything.
     spoke: Time,
-    /// So long after that a heartbeat is due.
+    /// So long after that a heartbeat is due, or up to `heartbeat_grid` nanoseconds later.
     heartbeat_in: Duration,
+    /// Heartbeats are due at multiples of this power of two less one: those of many links are sent in one turn of a loop.
+    heartbeat_grid: u64,
     ack_due: Option<Time>,
     ack_now: bool,
     /// The next segment asks for an acknowledgement.
@@ -104,6 +106,8 @@ pub struct Link {
     absent: bool,
     jitter: u64,
     hangup: bool,
+    /// Something came since the last look that may be followed by a segment of ours, or by an earlier deadline.
+    stirred: bool,
     notices: Vec<Notice>,
     /// Incoming streams that are new since the last look.
     opened: Vec<Arc<Inbound>>,
@@ -115,6 +119,7 @@ impl Link {
         let seed = u64::from_le_bytes(*local.incarnation.first_chunk().unwrap_or(&[1; 8]));
         Link {
             heartbeat_in: local.heartbeat_interval,
+            heartbeat_grid: heartbeat_grid(local.heartbeat_interval),
             local,
             peer,
             state: State::Idle,
@@ -147,6 +152,7 @@ impl Link {
             absent: false,
             jitter: (seed ^ peer.wrapping_mul(0x9E37_79B9_7F4A_7C15)) | 1,
             hangup: false,
+            stirred: false,
             notices: Vec::new(),
             opened: Vec::new(),
         }
@@ -194,6 +200,12 @@ impl Link {
     /// The incoming streams that are new since the last call.
     pub fn take_opened(&mut self) -> Vec<Arc<Inbound>> {
         std::mem::take(&mut self.opened)
+    }
+
+    /// Whether something came since the last call after which there may be something to do: anything but a mere heartbeat.
+    #[inline]
+    pub fn take_stirred(&mut self) -> bool {
+        std::mem::take(&mut self.stirred)
     }
 
     /// Takes over a stream that an outbox has opened to this peer.
@@ -300,12 +312,10 @@ impl Link {
             State::Closed => None,
             State::Dialing | State::Greeting | State::Waiting => Some(self.until),
             State::Up => {
-                let silence = self.heard + self.local.peer_timeout;
-                let heartbeat = self.spoke + self.heartbeat_in;
                 // What waits for credit is dropped when it expires; what does not wait is gone already.
                 let starved = self.outgoing.iter().filter(|stream| stream.is_starved() && self.is_proven());
                 let expiry = starved.filter_map(StreamReader::next_expiry).min();
-                [Some(silence), Some(heartbeat), self.ack_due, expiry].into_iter().flatten().min()
+                [Some(self.next_heartbeat()), self.ack_due, expiry].into_iter().flatten().min()
             }
         }
     }
@@ -409,11 +419,18 @@ impl Link {
         self.ack_now |= self.state == State::Up && self.incoming.iter().any(InStream::is_due);
     }
 
-    /// Draws the time to the next heartbeat. Each interval is shortened by up to a quarter, at random: links that have sent something
-    /// at the same moment, as a broadcast does, are not due at the same moment ever after.
+    /// When a heartbeat is due.
+    #[inline]
+    fn heartbeat_at(&self) -> Time {
+        let at = (self.spoke + self.heartbeat_in).as_nanos();
+        Time::from_nanos(at.saturating_add(self.heartbeat_grid) & !self.heartbeat_grid)
+    }
+
+    /// Draws the time to the next heartbeat, up to an eighth more or less than the interval: links that have sent something at the
+    /// same moment, as a broadcast does, are not due at the same moment ever after.
     fn draw_heartbeat(&mut self) {
-        let shortened = self.random(256) as u32;
-        self.heartbeat_in = self.local.heartbeat_interval * (1024 - shortened) / 1024;
+        let drawn = 1024 - 128 + self.random(256) as u32;
+        self.heartbeat_in = self.local.heartbeat_interval * drawn / 1024;
     }
 
     /// A number from 0 to below `limit`.
@@ -473,4 +490,9 @@ impl Link {
         self.dial_at = None;
         self.until = now + jittered + handicap;
     }
+}
+
+/// The nanoseconds of a 64th to a 32nd of the interval, one less than a power of two.
+fn heartbeat_grid(interval: Duration) -> u64 {
+    u64::try_from(interval.as_nanos() / 64).unwrap_or(u64::MAX / 64).max(1).next_power_of_two() - 1
 }

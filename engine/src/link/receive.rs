@@ -29,6 +29,10 @@ impl Link {
         }
         self.announce();
         self.ack_now |= header.has(ACK_NOW);
+        self.stirred |= self.ack_now
+            || header.kind() != Kind::Heartbeat
+            || header.ack_stream.get() != NO_STREAM
+            || self.has_notices();
         if header.ack_stream.get() != NO_STREAM {
             self.acknowledged(header.ack_stream.get(), header.ack_position.get(), header.ack_credit.get())?;
         }

@@ -35,16 +35,41 @@ impl Link {
             batch.push_owned(header, Vec::new());
         }
         let confirms = std::mem::take(&mut self.confirms);
-        if batch.is_empty() && (confirms || now >= self.spoke + self.heartbeat_in) {
+        if batch.is_empty() && (confirms || now >= self.heartbeat_at()) {
             let header = self.header(Kind::Heartbeat);
             batch.push_owned(header, Vec::new());
             self.draw_heartbeat();
         }
         if !batch.is_empty() {
-            self.sends += 1;
-            self.segments += batch.segments() as u64;
-            self.spoke = now;
+            self.has_sent(batch, now);
         }
+    }
+
+    fn has_sent(&mut self, batch: &Batch, now: Time) {
+        self.sends += 1;
+        self.segments += batch.segments() as u64;
+        self.spoke = now;
+    }
+
+    /// Fills `batch` with a heartbeat if that is due, of a link whose streams have nothing to send. `false`: it is not idle, and
+    /// [`transmit`](Link::transmit) is to be called.
+    pub fn transmit_heartbeat(&mut self, now: Time, batch: &mut Batch) -> bool {
+        let is_idle = self.state == State::Up
+            && !(self.hangup || self.hurried || self.confirms || self.ack_now)
+            && self.ack_due.is_none()
+            && self.is_proven()
+            && self.notices.is_empty();
+        if is_idle && now >= self.heartbeat_at() {
+            batch.push_owned(SegmentHeader::new(Kind::Heartbeat), Vec::new());
+            self.has_sent(batch, now);
+            self.draw_heartbeat();
+        }
+        is_idle
+    }
+
+    /// When an idle link sends a heartbeat, or finds that its peer is silent.
+    pub fn next_heartbeat(&self) -> Time {
+        self.heartbeat_at().min(self.heard + self.local.peer_timeout)
     }
 
     /// The last segment of the connection; acknowledgements that are owed come before it.

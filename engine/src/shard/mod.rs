@@ -26,7 +26,7 @@ use self::dials::Dials;
 use self::node::Node;
 use self::timers::{Timer, Timers};
 use crate::driver::{Budget, ChunkPool, Completion, Driver, SocketId, Wait};
-use crate::link::Batch;
+use crate::link::{Batch, Link};
 use crate::time::Time;
 use crate::wire::{MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES};
 
@@ -172,7 +172,7 @@ impl<D: Driver> Shard<D> {
 
     /// The second half: handle what has completed, look at the time, wake the applications.
     ///
-    /// Returns whether the round did anything. An error means that the driver is broken.
+    /// Returns whether the round did anything but listen to heartbeats, and send some. An error means that the driver is broken.
     pub(crate) fn finish(&mut self, round: Round<D::Entry>) -> io::Result<bool> {
         let now = if round.waits {
             self.mailbox.wake_up();
@@ -185,12 +185,13 @@ impl<D: Driver> Shard<D> {
             round.began
         };
         let reaped = self.driver.reap(&mut self.completions);
-        let worked = round.worked || !self.completions.is_empty();
+        let mut worked = round.worked;
         while let Some(completion) = self.completions.pop_front() {
-            self.complete(completion, now);
+            worked |= self.complete(completion, now);
         }
-        if let Ok(true) = reaped {
-            self.caught_up = now;
+        match reaped {
+            Ok(true) => self.caught_up = now,
+            _ => worked = true,
         }
         self.expire(now);
         while let Some(node) = self.touched.pop() {
@@ -331,7 +332,7 @@ impl<D: Driver> Shard<D> {
     fn flush_link(&mut self, key: LinkKey, now: Time, budget: &mut Budget) -> bool {
         budget.spend(0);
         let Some(slot) = self.slot(key) else { return false };
-        slot.dirty = false;
+        (slot.dirty, slot.asleep) = (false, false);
         let mut worked = false;
         // To hang up may be followed by a dial.
         while self.follow_wants(key, now) {
@@ -357,11 +358,17 @@ impl<D: Driver> Shard<D> {
         worked
     }
 
-    /// Sends what the link has, at once, as far as the socket takes it; the kernel sends the rest when it can.
+    /// Sends what the link has, at once, as far as the socket takes it; the kernel sends the rest when it can. Returns how many
+    /// bytes that are.
+    fn transmit(&mut self, key: LinkKey, now: Time) -> usize {
+        self.send_with(key, |link, batch| link.transmit(now, batch))
+    }
+
+    /// Sends what `fill` makes the link say.
     ///
     /// A direct call is cheaper than a submission with its completion when the socket has room, as it nearly always has:
-    /// see `ARCHITECTURE.md`. Returns how many bytes the link has handed over.
-    fn transmit(&mut self, key: LinkKey, now: Time) -> usize {
+    /// see `ARCHITECTURE.md`.
+    fn send_with(&mut self, key: LinkKey, fill: impl FnOnce(&mut Link, &mut Batch)) -> usize {
         let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link as usize)) else {
             return 0;
         };
@@ -371,7 +378,7 @@ impl<D: Driver> Shard<D> {
             return 0;
         }
         let mut batch = self.spare.pop().unwrap_or_default();
-        slot.link.transmit(now, &mut batch);
+        fill(&mut slot.link, &mut batch);
         if slot.blocked {
             // Lost on its way.
             batch.clear();
@@ -405,6 +412,23 @@ impl<D: Driver> Shard<D> {
         bytes
     }
 
+    /// Sends a heartbeat on a link of which nothing else is due, without a look at its streams: their writers signal.
+    ///
+    /// What idle links cost is this. Returns whether that was all that there was to do.
+    fn send_heartbeat(&mut self, key: LinkKey, now: Time) -> bool {
+        if !self.slot(key).is_some_and(|slot| slot.asleep && !slot.dirty) || self.is_sending(key) {
+            return false;
+        }
+        let mut done = false;
+        self.send_with(key, |link, batch| done = link.transmit_heartbeat(now, batch));
+        if done && let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link as usize))
+        {
+            let next = slot.link.next_heartbeat();
+            self.timers.set(Timer::Link(key), &mut slot.timer, if next > now { next } else { now + OVERDUE });
+        }
+        done
+    }
+
     fn is_sending(&mut self, key: LinkKey) -> bool {
         let socket = self.slot(key).and_then(|slot| slot.socket);
         socket.and_then(|socket| self.connection(socket)).is_some_and(|connection| connection.sending)
@@ -416,12 +440,14 @@ impl<D: Driver> Shard<D> {
         slot.polled = false;
         let up = slot.link.state() == crate::link::State::Up;
         let proven = slot.link.is_proven();
-        let mut written = false;
+        let (mut written, mut asleep) = (false, up);
         for stream in slot.link.outgoing() {
+            let waits = stream.wait();
+            asleep &= waits;
             // What waits for credit, for a connection, or for the peer's first word, is sent when those come; it needs no signal.
-            let asleep = stream.wait() || (up && (stream.is_starved() || !proven));
-            written |= !asleep;
+            written |= !(waits || (up && (stream.is_starved() || !proven)));
         }
+        slot.asleep = asleep;
         let waits_for_dial = slot.link.waits_for_dial();
         let sending = self.is_sending(key);
         if written && !sending && !waits_for_dial {
@@ -473,9 +499,11 @@ impl<D: Driver> Shard<D> {
                     if let Some(slot) = self.slot(key) {
                         slot.timer = None;
                         slot.link.timeout(now, caught_up);
-                        self.tell(key);
-                        self.mark(key);
-                        expired = true;
+                        if !self.send_heartbeat(key, now) {
+                            self.tell(key);
+                            self.mark(key);
+                            expired = true;
+                        }
                     }
                 }
                 Timer::Connection(socket) => self.connection_expired(socket, now),

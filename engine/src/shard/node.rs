@@ -51,6 +51,8 @@ pub(super) struct LinkSlot {
     slept: Duration,
     pub(super) dirty: bool,
     pub(super) polled: bool,
+    /// Up, and whoever writes to one of its streams signals: nothing is to be sent but heartbeats.
+    pub(super) asleep: bool,
     /// Nothing crosses: what is sent is lost, and what comes is not heard.
     pub(super) blocked: bool,
 }
@@ -159,6 +161,7 @@ impl LinkSlot {
             slept,
             dirty: false,
             polled: false,
+            asleep: false,
             blocked: false,
         }
     }

@@ -22,7 +22,17 @@ const LINGER: Duration = Duration::from_millis(20);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 impl<D: Driver> Shard<D> {
-    pub(super) fn complete(&mut self, completion: Completion, now: Time) {
+    /// Deals with what has completed. `false`: it was a mere heartbeat.
+    pub(super) fn complete(&mut self, completion: Completion, now: Time) -> bool {
+        match completion {
+            Completion::Received { socket, result: Ok(1..), buffer } => return self.received(socket, buffer, now),
+            Completion::Handed { socket, bytes } => return self.handed(socket, &bytes, now),
+            other => self.happens(other, now),
+        }
+        true
+    }
+
+    fn happens(&mut self, completion: Completion, now: Time) {
         match completion {
             Completion::Accepted { listener, socket } => {
                 let Some(node) = self.connection(listener).map(|connection| connection.node) else {
@@ -44,12 +54,8 @@ impl<D: Driver> Shard<D> {
                 }
             }
             Completion::Connected { socket, result } => self.dialed(socket, result, now),
-            Completion::Received { socket, result, buffer } => match result {
-                Ok(0) => self.disconnected(socket, now),
-                Ok(_) => self.received(socket, buffer, now),
-                Err(_) => self.disconnected(socket, now),
-            },
-            Completion::Handed { socket, bytes } => self.handed(socket, &bytes, now),
+            Completion::Received { socket, .. } => self.disconnected(socket, now),
+            Completion::Handed { .. } => {}
             Completion::Ended { socket } => self.disconnected(socket, now),
             Completion::Sent { socket, result, batch } => self.sent(socket, result, batch, now),
             Completion::Closed { socket } => {
@@ -146,37 +152,38 @@ impl<D: Driver> Shard<D> {
         self.schedule(key, now);
     }
 
-    fn received(&mut self, socket: SocketId, buffer: ReceiveBuffer, now: Time) {
+    /// Segments have come over TCP. `false`: mere heartbeats.
+    fn received(&mut self, socket: SocketId, buffer: ReceiveBuffer, now: Time) -> bool {
         if let Some(Role::Link(key)) = self.connection(socket).map(|connection| connection.role)
             && self.is_blocked(key)
         {
-            let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return };
+            let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return true };
             let buffer = connection.discard(buffer, &self.pool);
-            return self.driver.receive(socket, buffer);
+            self.driver.receive(socket, buffer);
+            return true;
         }
         if !self.take_apart(socket, buffer.bytes(), |payload| buffer.share(payload), now) {
-            return;
+            return true;
         }
-        let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return };
+        let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return true };
         let buffer = connection.make_room(buffer, &self.pool);
-        self.has_heard(socket, now);
+        let stirred = self.has_heard(socket, now);
         if self.connection(socket).is_some() {
             self.driver.receive(socket, buffer);
         }
+        stirred
     }
 
-    /// Segments of a peer on the same engine, which stand where it has put them.
-    fn handed(&mut self, socket: SocketId, bytes: &Slice, now: Time) {
-        let Some(connection) = self.connection(socket) else { return };
+    /// Segments of a peer on the same engine have come, which stand where it has put them. `false`: mere heartbeats.
+    fn handed(&mut self, socket: SocketId, bytes: &Slice, now: Time) -> bool {
+        let Some(connection) = self.connection(socket) else { return true };
         connection.begin();
         if let Role::Link(key) = connection.role
             && self.is_blocked(key)
         {
-            return;
+            return true;
         }
-        if self.take_apart(socket, bytes, |payload| bytes.part(payload), now) {
-            self.has_heard(socket, now);
-        }
+        !self.take_apart(socket, bytes, |payload| bytes.part(payload), now) || self.has_heard(socket, now)
     }
 
     /// Handles the segments that `bytes` holds from where the connection was taken apart; `share` makes a payload the
@@ -247,12 +254,15 @@ impl<D: Driver> Shard<D> {
         true
     }
 
-    /// What has come was looked at.
-    fn has_heard(&mut self, socket: SocketId, now: Time) {
-        if let Some(Role::Link(key)) = self.connection(socket).map(|connection| connection.role) {
+    /// What has come was looked at. `false`: mere heartbeats.
+    fn has_heard(&mut self, socket: SocketId, now: Time) -> bool {
+        let Some(Role::Link(key)) = self.connection(socket).map(|connection| connection.role) else { return true };
+        let stirred = self.slot(key).is_some_and(|slot| slot.link.take_stirred());
+        if stirred {
             self.mark(key);
             self.look_at_stop(key.node, now);
         }
+        stirred
     }
 
     /// A peer that dialed us has said something.

@@ -54,6 +54,8 @@ struct Outgoing {
     unasked: Taken,
 }
 
+/// The longest batch that stands in the chunk of all ends.
+const CONTROL_BYTES: usize = 4096;
 /// The most letters of a connection that are under way in one direction: what bounds a shard's queue when they are short.
 pub(super) const MOST_LETTERS: u32 = 256;
 
@@ -81,19 +83,24 @@ impl End {
     /// Sends the batch from a piece on, as far as there is room for whole segments: copies them, and gives `post` what the
     /// other end is to be told. Returns how many bytes that were, and where to go on.
     ///
-    /// This is the only copy on the way from one application's ring to the other application.
+    /// This is the only copy on the way from one application's ring to the other application. What is short and holds nothing of a
+    /// stream stands in `control`, a chunk of all ends of the loop: such segments are not kept where they arrive, so that they pin
+    /// no memory, and an idle end needs none.
     pub(super) fn transfer(
         &mut self,
         batch: &Batch,
         mut piece: usize,
         pool: &Arc<ChunkPool>,
+        control: &mut Option<ReceiveBuffer>,
         mut post: impl FnMut(News),
     ) -> io::Result<(usize, usize)> {
         if self.broken || self.peer.is_none() {
             return Err(io::Error::from(io::ErrorKind::BrokenPipe));
         }
         let (before, received) = (self.outgoing.sent.bytes, self.received);
-        let mut chunk = match self.outgoing.chunk.take() {
+        let is_control = batch.bytes() <= CONTROL_BYTES && batch.is_control();
+        let place = if is_control { &mut *control } else { &mut self.outgoing.chunk };
+        let mut chunk = match place.take() {
             Some(chunk) => chunk,
             None => pool.take(),
         };
@@ -119,7 +126,7 @@ impl End {
             self.outgoing.sent.bytes += bytes as u64;
         }
         self.outgoing.hand_over(&chunk, begin, received, &mut post);
-        self.outgoing.chunk = Some(chunk);
+        *(if is_control { control } else { &mut self.outgoing.chunk }) = Some(chunk);
         Ok(((self.outgoing.sent.bytes - before) as usize, piece))
     }
 

@@ -39,6 +39,8 @@ pub struct Dock<D: Driver> {
     /// This shard's place in the exchange.
     port: u32,
     pool: Arc<ChunkPool>,
+    /// Where segments stand that are sent, and hold nothing of a stream.
+    control: Option<ReceiveBuffer>,
     window: u64,
     /// Who can be reached here, by the socket on which it listens as well.
     berths: BTreeMap<SocketId, Berth>,
@@ -64,6 +66,7 @@ impl<D: Driver> Dock<D> {
             exchange,
             port: port as u32,
             pool,
+            control: None,
             window: window as u64,
             berths: BTreeMap::new(),
             listeners: BTreeMap::new(),
@@ -161,7 +164,7 @@ impl<D: Driver> Dock<D> {
         let Some(Send { batch, piece }) = end.send.take() else { return };
         let peer = end.peer;
         let post = |news| post(&self.exchange, peer, news);
-        match end.transfer(&batch, piece, &self.pool, post) {
+        match end.transfer(&batch, piece, &self.pool, &mut self.control, post) {
             Ok((_, piece)) if piece < batch.pieces().len() => end.send = Some(Send { batch, piece }),
             outcome => {
                 if end.finishing && outcome.is_ok() {
@@ -250,7 +253,8 @@ impl<D: Driver> Driver for Dock<D> {
         let open = self.ends.get_mut(slot(socket)).filter(|end| !end.closing);
         let end = open.ok_or(io::ErrorKind::NotConnected)?;
         let peer = end.peer;
-        end.transfer(batch, 0, &self.pool, |news| post(&self.exchange, peer, news)).map(|(bytes, _)| bytes)
+        let posted = |news| post(&self.exchange, peer, news);
+        end.transfer(batch, 0, &self.pool, &mut self.control, posted).map(|(bytes, _)| bytes)
     }
 
     fn finish(&mut self, socket: SocketId) {
