@@ -130,14 +130,16 @@ impl<'a, F: FnMut(&str)> Conductor<'a, F> {
         self.began = Instant::now();
         self.told = self.began;
         while missing > 0 {
-            if let Some((index, reply)) = self.next(deadline.min(self.told + INTERVAL))? {
-                if let Some(value) = take(&reply) {
-                    missing -= usize::from(taken[index].replace(value).is_none());
-                }
+            if let Some((index, reply)) = self.next(deadline.min(self.told + INTERVAL))?
+                && let Some(value) = take(&reply)
+            {
+                missing -= usize::from(taken[index].replace(value).is_none());
             }
             if Instant::now() >= deadline {
-                let (all, state) = (taken.len(), self.state());
-                return Err(format!("{missing} of {all} processes did not {phase} within the limit: {state}"));
+                let (all, state, complete) = (taken.len(), self.state(), self.total().complete);
+                return Err(format!(
+                    "{missing} of {all} processes did not {phase} in time: {state}, {complete} servers complete"
+                ));
             }
             if self.told.elapsed() >= INTERVAL {
                 self.told = Instant::now();
@@ -185,7 +187,7 @@ impl<'a, F: FnMut(&str)> Conductor<'a, F> {
             return format!("{started} of {servers} servers started");
         }
         let (total, expected) = (self.total(), thousands(self.options.expected()));
-        format!("{} of {expected} delivered, {} Down", thousands(total.delivered), total.events.down)
+        format!("{} of {expected} delivered, {} Down", thousands(total.delivered), thousands(total.events.down))
     }
 
     fn total(&self) -> Progress {
