@@ -200,7 +200,7 @@ impl Config {
             socket_bytes: 512 << 10,
             max_envelope_bytes: 128 << 20,
             first_message_id: 1,
-            heartbeat_interval_ms: 250,
+            heartbeat_interval_ms: 400,
             peer_timeout_ms: 1250,
             connect: Connect::default(),
             checksum: Checksum::default(),

@@ -174,8 +174,7 @@ impl Link {
             stream.reopen();
         }
         self.heard = now;
-        self.spoke = now;
-        self.draw_heartbeat();
+        self.draw_heartbeat(now);
         self.ack_due = None;
         self.ack_now = true;
         self.failures = 0;

@@ -87,12 +87,9 @@ pub struct Link {
     peer_window: u64,
     /// When the peer was last heard.
     heard: Time,
-    /// When we last sent anything.
-    spoke: Time,
-    /// So long after that a heartbeat is due, or up to `heartbeat_grid` nanoseconds later.
-    heartbeat_in: Duration,
-    /// Heartbeats are due at multiples of this power of two less one: those of many links are sent in one turn of a loop.
-    heartbeat_grid: u64,
+    /// When a heartbeat is due, unless something else is sent before.
+    heartbeat_at: Time,
+    heartbeats: HeartbeatTimes,
     ack_due: Option<Time>,
     ack_now: bool,
     /// The next segment asks for an acknowledgement.
@@ -118,8 +115,8 @@ impl Link {
     pub fn new(local: Arc<Local>, peer: Pid) -> Link {
         let seed = u64::from_le_bytes(*local.incarnation.first_chunk().unwrap_or(&[1; 8]));
         Link {
-            heartbeat_in: local.heartbeat_interval,
-            heartbeat_grid: heartbeat_grid(local.heartbeat_interval),
+            heartbeat_at: Time::default(),
+            heartbeats: HeartbeatTimes::new(local.heartbeat_interval),
             local,
             peer,
             state: State::Idle,
@@ -142,7 +139,6 @@ impl Link {
             former: None,
             peer_window: 0,
             heard: Time::default(),
-            spoke: Time::default(),
             ack_due: None,
             ack_now: false,
             hurried: false,
@@ -419,18 +415,13 @@ impl Link {
         self.ack_now |= self.state == State::Up && self.incoming.iter().any(InStream::is_due);
     }
 
-    /// When a heartbeat is due.
-    #[inline]
-    fn heartbeat_at(&self) -> Time {
-        let at = (self.spoke + self.heartbeat_in).as_nanos();
-        Time::from_nanos(at.saturating_add(self.heartbeat_grid) & !self.heartbeat_grid)
-    }
-
-    /// Draws the time to the next heartbeat, up to an eighth more or less than the interval: links that have sent something at the
-    /// same moment, as a broadcast does, are not due at the same moment ever after.
-    fn draw_heartbeat(&mut self) {
-        let drawn = 1024 - 128 + self.random(256) as u32;
-        self.heartbeat_in = self.local.heartbeat_interval * drawn / 1024;
+    /// Draws when the next heartbeat is due: after the interval and up to a quarter of it more, for links that have sent something at
+    /// the same moment, as a broadcast does, are not to be due at the same moment ever after; then at the next multiple of the
+    /// grid, so that those of many links are sent in one turn of a loop.
+    fn draw_heartbeat(&mut self, now: Time) {
+        let HeartbeatTimes { interval, grid } = self.heartbeats;
+        let at = now.as_nanos().saturating_add(interval + (interval >> 10) * self.random(256));
+        self.heartbeat_at = Time::from_nanos(at.saturating_add(grid) & !grid);
     }
 
     /// A number from 0 to below `limit`.
@@ -492,7 +483,18 @@ impl Link {
     }
 }
 
-/// The nanoseconds of a 64th to a 32nd of the interval, one less than a power of two.
-fn heartbeat_grid(interval: Duration) -> u64 {
-    u64::try_from(interval.as_nanos() / 64).unwrap_or(u64::MAX / 64).max(1).next_power_of_two() - 1
+/// What decides when heartbeats are due: see [`Link::draw_heartbeat`].
+#[derive(Clone, Copy)]
+struct HeartbeatTimes {
+    /// The interval, in nanoseconds.
+    interval: u64,
+    /// A power of two between a 16th and an 8th of it, less one.
+    grid: u64,
+}
+
+impl HeartbeatTimes {
+    fn new(interval: Duration) -> HeartbeatTimes {
+        let interval = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).clamp(1, u64::MAX / 4);
+        HeartbeatTimes { interval, grid: (interval / 16).next_power_of_two() - 1 }
+    }
 }

@@ -1,5 +1,7 @@
 //! What a link sends next.
 
+use std::time::Duration;
+
 use super::{Batch, DropReason, InStream, Link, Notice, State};
 use crate::stream::{Dropped, Extent, Lane, Taken, lane_of};
 use crate::time::Time;
@@ -35,10 +37,9 @@ impl Link {
             batch.push_owned(header, Vec::new());
         }
         let confirms = std::mem::take(&mut self.confirms);
-        if batch.is_empty() && (confirms || now >= self.heartbeat_at()) {
+        if batch.is_empty() && (confirms || now >= self.heartbeat_at) {
             let header = self.header(Kind::Heartbeat);
             batch.push_owned(header, Vec::new());
-            self.draw_heartbeat();
         }
         if !batch.is_empty() {
             self.has_sent(batch, now);
@@ -48,34 +49,37 @@ impl Link {
     fn has_sent(&mut self, batch: &Batch, now: Time) {
         self.sends += 1;
         self.segments += batch.segments() as u64;
-        self.spoke = now;
+        self.draw_heartbeat(now);
     }
 
     /// Fills `batch` with a heartbeat if that is due, of a link whose streams have nothing to send. `false`: it is not idle, and
     /// [`transmit`](Link::transmit) is to be called.
-    pub fn transmit_heartbeat(&mut self, now: Time, batch: &mut Batch) -> bool {
+    ///
+    /// `answers`: the peer's heartbeat has just come. If ours would follow soon it is sent at once, while everything that it takes is
+    /// at hand: for an idle pair, each interval then costs one look at the link on each side, and TCP one acknowledgement less.
+    pub fn transmit_heartbeat(&mut self, now: Time, answers: bool, batch: &mut Batch) -> bool {
         let is_idle = self.state == State::Up
             && !(self.hangup || self.hurried || self.confirms || self.ack_now)
             && self.ack_due.is_none()
             && self.is_proven()
             && self.notices.is_empty();
-        if is_idle && now >= self.heartbeat_at() {
+        let soon = if answers { self.local.heartbeat_interval / 2 } else { Duration::ZERO };
+        if is_idle && now + soon >= self.heartbeat_at {
             batch.push_owned(SegmentHeader::new(Kind::Heartbeat), Vec::new());
             self.has_sent(batch, now);
-            self.draw_heartbeat();
         }
         is_idle
     }
 
     /// When an idle link sends a heartbeat, or finds that its peer is silent.
     pub fn next_heartbeat(&self) -> Time {
-        self.heartbeat_at().min(self.heard + self.local.peer_timeout)
+        self.heartbeat_at.min(self.heard + self.local.peer_timeout)
     }
 
     /// The last segment of the connection; acknowledgements that are owed come before it.
     pub(super) fn transmit_goodbye(&mut self, reason: GoodbyeReason, batch: &mut Batch) {
         self.ack_now = true;
-        self.transmit_acknowledgements(self.spoke, batch);
+        self.transmit_acknowledgements(Time::default(), batch);
         let header = self.header(Kind::Goodbye);
         batch.push_owned(header, encode_goodbye(reason).to_vec());
     }

@@ -412,19 +412,23 @@ impl<D: Driver> Shard<D> {
         bytes
     }
 
-    /// Sends a heartbeat on a link of which nothing else is due, without a look at its streams: their writers signal.
+    /// Sends a heartbeat, if it is time, on a link of which nothing else is due, without a look at its streams: their writers signal.
+    /// `answers`: the peer's has just come.
     ///
     /// What idle links cost is this. Returns whether that was all that there was to do.
-    fn send_heartbeat(&mut self, key: LinkKey, now: Time) -> bool {
+    fn send_heartbeat(&mut self, key: LinkKey, now: Time, answers: bool) -> bool {
         if !self.slot(key).is_some_and(|slot| slot.asleep && !slot.dirty) || self.is_sending(key) {
             return false;
         }
         let mut done = false;
-        self.send_with(key, |link, batch| done = link.transmit_heartbeat(now, batch));
+        self.send_with(key, |link, batch| done = link.transmit_heartbeat(now, answers, batch));
         if done && let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link as usize))
         {
             let next = slot.link.next_heartbeat();
-            self.timers.set(Timer::Link(key), &mut slot.timer, if next > now { next } else { now + OVERDUE });
+            let at = if next > now { next } else { now + OVERDUE };
+            if slot.timer != Some(at) {
+                self.timers.set(Timer::Link(key), &mut slot.timer, at);
+            }
         }
         done
     }
@@ -499,7 +503,7 @@ impl<D: Driver> Shard<D> {
                     if let Some(slot) = self.slot(key) {
                         slot.timer = None;
                         slot.link.timeout(now, caught_up);
-                        if !self.send_heartbeat(key, now) {
+                        if !self.send_heartbeat(key, now, false) {
                             self.tell(key);
                             self.mark(key);
                             expired = true;

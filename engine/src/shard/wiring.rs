@@ -261,6 +261,8 @@ impl<D: Driver> Shard<D> {
         if stirred {
             self.mark(key);
             self.look_at_stop(key.node, now);
+        } else {
+            self.send_heartbeat(key, now, true);
         }
         stirred
     }
