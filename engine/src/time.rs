@@ -3,6 +3,8 @@
 use std::ops::{Add, AddAssign, Sub};
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// A moment on a monotonic clock, in nanoseconds since that clock's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
@@ -46,6 +48,9 @@ impl Sub for Time {
     }
 }
 
+/// Clocks of all processes of a machine agree on what is a multiple of a power of two up to this.
+const COMMON_NANOS: u64 = 1 << 30;
+
 /// The machine's monotonic clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -53,9 +58,13 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that starts now.
+    /// A clock that starts now, or up to a second ago: at a moment on which all processes of the machine agree, so that what is due
+    /// at a multiple of some power of two of nanoseconds is due in all of them at once.
     pub fn start() -> Clock {
-        Clock { start: Instant::now() }
+        let (now, monotonic) = (Instant::now(), clock_gettime(ClockId::Monotonic));
+        let nanoseconds = monotonic.tv_sec as u64 * 1_000_000_000 + monotonic.tv_nsec as u64;
+        let since = Duration::from_nanos(nanoseconds % COMMON_NANOS);
+        Clock { start: now.checked_sub(since).unwrap_or(now) }
     }
 
     /// The moment from which it counts.

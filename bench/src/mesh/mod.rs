@@ -110,6 +110,7 @@ impl Outcome {
         row("delivered", thousands(self.delivered));
         row("Up", thousands(self.events.up));
         row("Down", thousands(self.events.down));
+        row("Down, silent", thousands(self.events.down_silent));
         row("Refused", thousands(self.events.refused));
         row("AcceptFailed", thousands(self.events.accept_failed));
         row("Dropped", thousands(self.events.dropped));

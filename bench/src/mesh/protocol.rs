@@ -96,6 +96,9 @@ pub struct EventCounts {
     pub up: u64,
     /// Links that went down.
     pub down: u64,
+    /// Those of them on which nothing was heard.
+    #[serde(default)]
+    pub down_silent: u64,
     /// Handshakes that a peer refused.
     pub refused: u64,
     /// Times at which connections could not be accepted.
@@ -112,6 +115,7 @@ impl AddAssign for EventCounts {
     fn add_assign(&mut self, other: Self) {
         self.up += other.up;
         self.down += other.down;
+        self.down_silent += other.down_silent;
         self.refused += other.refused;
         self.accept_failed += other.accept_failed;
         self.dropped += other.dropped;

@@ -208,8 +208,8 @@ impl Epoll {
 
 /// A message, as long as a heartbeat of the engine.
 const MESSAGE: [u8; 48] = [7; 48];
-/// Time between two messages on an idle connection, as between two heartbeats of the engine.
-const TICK: Duration = Duration::from_millis(250);
+/// Time between two messages on an idle connection: the engine's default time between heartbeats.
+const TICK: Duration = Duration::from_millis(400);
 /// Pause of a process that could not send everything.
 const PAUSE: Duration = Duration::from_millis(2);
 /// Connections that one call of epoll reports at most.

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cluster::{
-    BROADCAST, Builder, Config, Draft, Envelope, EnvelopeRef, Event, Events, Handle, Inbox, Neighbours, Outbox, Pid,
-    SendError, Split,
+    BROADCAST, Builder, Config, DownReason, Draft, Envelope, EnvelopeRef, Event, Events, Handle, Inbox, Neighbours,
+    Outbox, Pid, SendError, Split,
 };
 
 use super::Transport;
@@ -159,7 +159,10 @@ impl Server {
         while let Some(event) = self.events.try_next() {
             match event {
                 Event::Up { .. } => self.counts.up += 1,
-                Event::Down { .. } => self.counts.down += 1,
+                Event::Down { reason, .. } => {
+                    self.counts.down += 1;
+                    self.counts.down_silent += u64::from(reason == DownReason::Silent);
+                }
                 Event::Refused { .. } => self.counts.refused += 1,
                 Event::AcceptFailed { .. } => self.counts.accept_failed += 1,
                 Event::Dropped { count, .. } => self.counts.dropped += count,
