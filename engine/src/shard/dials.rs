@@ -14,18 +14,25 @@ const MOST_UNDER_WAY: usize = 256;
 const MANY: usize = 16;
 
 /// Dials of a shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Dials {
+    most: usize,
     /// Connections that are being made: dialed, and not yet greeted.
     under_way: usize,
     /// Links that wait for a dial to end, each once.
     waiting: VecDeque<LinkKey>,
 }
 
+impl Default for Dials {
+    fn default() -> Dials {
+        Dials { most: MOST_UNDER_WAY, under_way: 0, waiting: VecDeque::new() }
+    }
+}
+
 impl Dials {
     /// Whether one more may begin.
     pub(super) fn has_room(&self) -> bool {
-        self.under_way < MOST_UNDER_WAY
+        self.under_way < self.most
     }
 
     /// Whether so many are pending that a peer is better left to dial by itself.
@@ -45,7 +52,7 @@ impl Dials {
 
     /// Links that waited and may dial now.
     pub(super) fn next(&mut self) -> impl Iterator<Item = LinkKey> + use<> {
-        let room = MOST_UNDER_WAY.saturating_sub(self.under_way).min(self.waiting.len());
+        let room = self.most.saturating_sub(self.under_way).min(self.waiting.len());
         self.waiting.drain(..room).collect::<Vec<LinkKey>>().into_iter()
     }
 
@@ -59,10 +66,21 @@ impl Dials {
         self.waiting.push_back(key);
     }
 
+    /// A server is gone, and its links with it.
+    pub(super) fn forget(&mut self, node: u32) {
+        self.waiting.retain(|key| key.node != node);
+    }
+
+    /// Lets so many be under way at once.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn limit(&mut self, most: usize) {
+        self.most = most;
+    }
+
     /// Whether no more wait than there are links, and no more dials are under way than may be.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn are_bounded(&self, links: usize) -> bool {
-        self.waiting.len() <= links && self.under_way <= MOST_UNDER_WAY
+        self.waiting.len() <= links && self.under_way <= self.most
     }
 
     /// Dials under way.

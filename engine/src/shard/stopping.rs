@@ -39,14 +39,15 @@ impl<D: Driver> Shard<D> {
             // Counted last: a send that had begun when the stop did has written its envelope by now.
             let undelivered = node.undelivered();
             node.account_for(&undelivered);
-            self.forget_timers(id, &mut node);
+            self.forget_waits(id, &mut node);
             // Whoever stopped the server may have gone away without waiting.
             let _ = report.send(undelivered);
         }
     }
 
-    /// Removes the timers of a server that is gone.
-    fn forget_timers(&mut self, id: u32, node: &mut Node) {
+    /// Forgets what a server that is gone waited for.
+    fn forget_waits(&mut self, id: u32, node: &mut Node) {
+        self.dials.forget(id);
         self.timers.cancel(Timer::Stop(id), &mut node.stop_timer);
         self.timers.cancel(Timer::Listener(id), &mut node.listener_timer);
         for (index, slot) in (0..).zip(&mut node.links) {

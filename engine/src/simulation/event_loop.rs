@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::driver::{SimulatedDriver, SimulatedWait};
 use super::network::Network;
+use super::plan::Plan;
 use super::timetable::Happening;
 use crate::driver::{Dock, Driver, Exchange, Wait, take_spent};
 use crate::engine::Drive;
@@ -48,14 +49,14 @@ enum State {
 
 impl EventLoop {
     /// The event loops of a process on a machine, whose servers reach each other through memory.
-    pub(super) fn start(network: &Rc<RefCell<Network>>, machine: usize, loops: usize, nanos: u64) -> Vec<EventLoop> {
-        let drivers = (0..loops).map(|_| {
+    pub(super) fn start(network: &Rc<RefCell<Network>>, machine: usize, plan: &Plan) -> Vec<EventLoop> {
+        let drivers = (0..plan.loops).map(|_| {
             let process = network.borrow_mut().start_process(machine);
             (process, SimulatedDriver::new(network.clone(), process))
         });
         let drivers: Vec<(usize, SimulatedDriver)> = drivers.collect();
         let exchange = Exchange::new(drivers.iter().map(|(_, driver)| driver.bell()));
-        let event_loop = |(port, (process, driver))| EventLoop::new(network, process, driver, &exchange, port, nanos);
+        let event_loop = |(port, (process, driver))| EventLoop::new(network, process, driver, &exchange, port, plan);
         drivers.into_iter().enumerate().map(event_loop).collect()
     }
 
@@ -65,11 +66,12 @@ impl EventLoop {
         driver: SimulatedDriver,
         exchange: &Arc<Exchange>,
         port: usize,
-        operation_nanos: u64,
+        plan: &Plan,
     ) -> EventLoop {
         let pool = chunk_pool();
         let window = network.borrow().weather.buffer_bytes;
-        let shard = Shard::new(Dock::new(driver, exchange.clone(), port, pool.clone(), window), pool);
+        let mut shard = Shard::new(Dock::new(driver, exchange.clone(), port, pool.clone(), window), pool);
+        shard.limit_dials(plan.dials);
         let mailbox = shard.mailbox().clone();
         let mut event_loop = EventLoop {
             process,
@@ -77,7 +79,7 @@ impl EventLoop {
             shard,
             exchange: exchange.clone(),
             port,
-            operation_nanos,
+            operation_nanos: plan.operation_nanos,
             busy_until: Time::default(),
             network: network.clone(),
             mailbox,

@@ -13,6 +13,8 @@ pub(super) struct Plan {
     pub(super) servers: usize,
     /// The event loops of a machine.
     pub(super) loops: usize,
+    /// So many dials of a loop are under way at once.
+    pub(super) dials: usize,
     /// How long an operation of a loop takes.
     pub(super) operation_nanos: u64,
     pub(super) weather: Weather,
@@ -62,6 +64,7 @@ impl Plan {
             fault_pause_ms: 20 << random.below(6),
             memory: random.one_in(2),
             loops: if random.one_in(3) { 2 } else { 1 },
+            dials: pick(random, [1, 2, 256]),
             operation_nanos: pick(random, [0, 1000, 20_000]),
         }
     }

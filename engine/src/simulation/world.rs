@@ -108,7 +108,7 @@ impl World {
         self.network.borrow_mut().set_running(machine, true);
         let network = self.network.clone();
         if self.loops[self.loop_of(server)].is_none() {
-            let loops = EventLoop::start(&network, machine, self.plan.loops, self.plan.operation_nanos);
+            let loops = EventLoop::start(&network, machine, &self.plan);
             for (place, event_loop) in self.loops_of(machine).zip(loops) {
                 self.loops[place] = Some(event_loop);
             }
