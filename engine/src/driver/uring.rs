@@ -31,6 +31,9 @@ const ENTRIES: u32 = 256;
 /// Room for completions. An overflow is kept by the kernel and loses nothing.
 const COMPLETIONS: u32 = 4096;
 
+/// Connections that the kernel keeps for a listener until they are accepted; it may keep fewer (`net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
+
 /// Room for alarms. Each is earlier than those before it, so there are few.
 const ALARMS: usize = 16;
 
@@ -304,6 +307,8 @@ impl Driver for Uring {
             Listener::At(address) => TcpListener::bind(address)?,
         };
         listener.set_nonblocking(true)?;
+        // Hundreds of peers may dial at once. Whom the kernel has no room for tries again after a second.
+        SockRef::from(&listener).listen(BACKLOG)?;
         let descriptor = listener.as_raw_fd();
         let socket = self.sockets.insert(SocketState { listens: true, ..SocketState::new(listener.into()) });
         if let Err(error) = self.doors.add(descriptor, socket) {

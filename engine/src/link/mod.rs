@@ -39,6 +39,8 @@ use crate::wire::{GoodbyeReason, MAX_STREAMS, WireIncarnation};
 
 /// How long a dial, or a greeting, may go without an answer.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a peer that has dialed us may take to show that it has read our answer.
+const FIRST_WORD_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause before the first redial; it doubles up to [`LONGEST_PAUSE`]. Both are jittered.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -320,7 +322,7 @@ impl Link {
     /// that only what is heard, or not heard, has a deadline.
     pub fn deadline_of_silence(&self) -> Option<Time> {
         match self.state {
-            State::Up => Some(self.heard + self.local.peer_timeout),
+            State::Up => Some(self.silent_at()),
             _ => self.deadline(),
         }
     }
@@ -335,7 +337,7 @@ impl Link {
                 self.hangup = true;
                 self.dial_failed(now);
             }
-            State::Up if caught_up >= self.heard + self.local.peer_timeout => {
+            State::Up if caught_up >= self.silent_at() => {
                 self.hangup = true;
                 self.lost(DownReason::Silent, now);
             }
@@ -344,6 +346,15 @@ impl Link {
         if now >= self.wither_at {
             self.wither(now);
         }
+    }
+
+    /// When the peer counts as silent, if nothing more comes.
+    #[inline]
+    fn silent_at(&self) -> Time {
+        let timeout = self.local.peer_timeout;
+        // Who has dialed us may be busy with hundreds of other dials: it takes itself to be connected when it comes to our answer.
+        let unheard = !self.announced && self.is_proven();
+        self.heard + if unheard { timeout.max(FIRST_WORD_TIMEOUT) } else { timeout }
     }
 
     fn wither(&mut self, now: Time) {

@@ -73,7 +73,7 @@ impl Link {
 
     /// When an idle link sends a heartbeat, or finds that its peer is silent.
     pub fn next_heartbeat(&self) -> Time {
-        self.heartbeat_at.min(self.heard + self.local.peer_timeout)
+        self.heartbeat_at.min(self.silent_at())
     }
 
     /// The last segment of the connection; acknowledgements that are owed come before it.
