@@ -22,7 +22,7 @@ const FIRST_ROOM: usize = 1024 * 1024;
 pub struct Inbound {
     /// The position up to which the application has taken envelopes out of its inbox.
     consumed: AtomicU64,
-    /// What `consumed` was when the sender was last given credit.
+    /// What `consumed` had to be for the credit that the sender has: past this, more can be given.
     granted: AtomicU64,
     /// The inbox has asked the link to give credit, and the link has not yet looked.
     asked: AtomicBool,
@@ -47,7 +47,8 @@ impl Inbound {
     pub fn consume(&self, position: u64, messages: u64, bytes: u64) -> bool {
         self.counters.count(messages, bytes);
         self.consumed.store(position, Ordering::SeqCst);
-        position - self.granted.load(Ordering::SeqCst) >= self.window / 4 && !self.asked.swap(true, Ordering::SeqCst)
+        let granted = self.granted.load(Ordering::SeqCst);
+        position.saturating_sub(granted) >= self.window / 4 && !self.asked.swap(true, Ordering::SeqCst)
     }
 
     /// Bytes before `end` that the application has not taken.
@@ -114,6 +115,16 @@ pub enum Arrival {
         /// The payload.
         payload: Bytes,
     },
+}
+
+#[cfg(any(test, feature = "simulation"))]
+impl fmt::Display for InStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let InStream { id, received, delivered, acked, credit, skipped_bytes, .. } = self;
+        let (consumed, granted) = (&self.shared.consumed, &self.shared.granted);
+        write!(f, "{id}: received {received} delivered {delivered} acked {acked} credit {credit}")?;
+        write!(f, " skipped {skipped_bytes} consumed {consumed:?} granted {granted:?} asked {:?}", self.shared.asked)
+    }
 }
 
 impl InStream {
@@ -299,12 +310,30 @@ impl InStream {
     pub fn grant(&mut self) -> (u64, u64) {
         self.shared.asked.store(false, Ordering::SeqCst);
         let consumed = self.shared.consumed.load(Ordering::SeqCst);
-        self.shared.granted.store(consumed, Ordering::SeqCst);
         self.forget_skipped(consumed);
         self.credit = self.room(consumed);
+        self.shared.granted.store(self.consumption_granted(consumed), Ordering::SeqCst);
         self.acked = self.delivered;
         self.unsure = false;
         (self.delivered, self.credit)
+    }
+
+    /// Looks at what the application has taken, after it [has said](Inbound::consume) that credit may be due. Returns whether it is.
+    pub(super) fn look_at_consumption(&mut self) -> bool {
+        if self.is_due() {
+            return true;
+        }
+        // A frame that was put together had its credit before: the application is to say so once more.
+        self.shared.asked.store(false, Ordering::SeqCst);
+        let consumed = self.shared.consumed.load(Ordering::SeqCst);
+        self.forget_skipped(consumed);
+        self.shared.granted.store(self.consumption_granted(consumed), Ordering::SeqCst);
+        self.is_due()
+    }
+
+    /// How far the application has to have come for the present credit.
+    fn consumption_granted(&self, consumed: u64) -> u64 {
+        self.credit.saturating_sub(self.shared.window + self.skipped_behind(consumed))
     }
 
     /// The application has come past these.

@@ -423,7 +423,9 @@ impl Link {
 
     /// The inbox has taken envelopes, and the peer may be out of credit.
     pub fn consumed(&mut self) {
-        self.ack_now |= self.state == State::Up && self.incoming.iter().any(InStream::is_due);
+        if self.state == State::Up {
+            self.ack_now |= self.incoming.iter_mut().fold(false, |due, stream| stream.look_at_consumption() || due);
+        }
     }
 
     /// Draws when the next heartbeat is due: after the interval and up to a quarter of it more, for links that have sent something at
@@ -491,6 +493,22 @@ impl Link {
         let handicap = if self.peer < self.local.pid { HANDICAP / 2 } else { Duration::ZERO };
         self.dial_at = None;
         self.until = now + jittered + handicap;
+    }
+}
+
+#[cfg(any(test, feature = "simulation"))]
+impl std::fmt::Display for Link {
+    /// The state of the link and of its streams, for whoever looks for a fault.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "to {} {:?} until {:?}, proven: {}", self.peer, self.state, self.until, self.is_proven())?;
+        for stream in &self.outgoing {
+            let (id, sent, acked, credit) = (stream.id(), stream.sent(), stream.acked(), stream.credit());
+            write!(f, ", {id}: sent {sent} acked {acked} credit {credit}")?;
+        }
+        for stream in &self.incoming {
+            write!(f, ", from it {stream}")?;
+        }
+        Ok(())
     }
 }
 

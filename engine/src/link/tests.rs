@@ -1,6 +1,7 @@
 //! The protocol of one peer: its table, two links joined by connections that fail, and what a hostile peer may say.
 
 mod application;
+mod credit;
 mod greeting;
 mod hostile;
 mod memory;

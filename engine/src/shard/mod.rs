@@ -26,7 +26,7 @@ use self::dials::Dials;
 use self::node::Node;
 use self::timers::{Timer, Timers};
 use crate::driver::{Budget, ChunkPool, Completion, Driver, SocketId, Wait};
-use crate::link::{Batch, Link};
+use crate::link::{Batch, Link, State};
 use crate::time::Time;
 use crate::wire::{MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES};
 
@@ -442,7 +442,7 @@ impl<D: Driver> Shard<D> {
     fn settle(&mut self, key: LinkKey) {
         let Some(slot) = self.slot(key) else { return };
         slot.polled = false;
-        let up = slot.link.state() == crate::link::State::Up;
+        let up = slot.link.state() == State::Up;
         let proven = slot.link.is_proven();
         let (mut written, mut asleep) = (false, up);
         for stream in slot.link.outgoing() {
@@ -479,7 +479,7 @@ impl<D: Driver> Shard<D> {
         let deadline = match sending {
             true => slot.link.deadline_of_silence(),
             // The end of another dial looks at it.
-            false if slot.waits_to_dial && slot.link.waits_for_dial() => None,
+            false if slot.waits_to_dial && matches!(slot.link.state(), State::Idle | State::Waiting) => None,
             false => slot.link.deadline(),
         };
         if let Some(deadline) = deadline {
@@ -519,6 +519,17 @@ impl<D: Driver> Shard<D> {
             // Sent at once: nothing else may happen for long.
             self.flush(now);
         }
+    }
+
+    /// The links of a server that are not drained, for whoever looks for a fault.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn describe(&mut self, node: u32) -> String {
+        let mut text = String::new();
+        for slot in self.nodes.get_mut(&node).into_iter().flat_map(|node| &mut node.links) {
+            let flags = (slot.dirty, slot.polled, slot.asleep, slot.waits_to_dial);
+            text += &format!("\n  {}, {:?}, {flags:?}:", slot.link, slot.timer);
+        }
+        text
     }
 
     /// Lets so many dials be under way at once.

@@ -15,6 +15,7 @@
 //! | server | an application: the real inbox and outbox |
 //! | world, faults, rest | all of it, what goes wrong, and how it ends |
 //! | history, watch | what was written, received and told, and whether it may be so |
+//! | mesh | many servers that broadcast, without faults |
 //! | trace | what happened, as a number and as lines |
 
 mod driver;
@@ -22,6 +23,8 @@ mod event_loop;
 mod faults;
 mod history;
 mod kernel;
+#[cfg(test)]
+mod mesh;
 mod network;
 mod pipe;
 mod plan;

@@ -148,6 +148,13 @@ impl World {
     }
 
     pub(super) fn describe(&mut self) -> String {
-        self.servers.iter_mut().flatten().map(super::server::Server::describe).collect()
+        let mut text = String::new();
+        for index in 0..self.servers.len() {
+            let place = self.loop_of(index);
+            let Some(server) = &mut self.servers[index] else { continue };
+            text += &server.describe();
+            text += &self.loops[place].as_mut().map_or_else(String::new, |each| each.shard.describe(server.node));
+        }
+        text
     }
 }

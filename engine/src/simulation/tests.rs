@@ -1,5 +1,8 @@
 //! That a seed is a history, and that histories are as they should be.
 
+use std::time::Duration;
+
+use super::mesh::Mesh;
 use super::simulate;
 
 #[test]
@@ -17,4 +20,24 @@ fn who_reads_along_changes_nothing() {
     let read = simulate(7, Some(&mut |_| lines += 1));
     assert_eq!(simulate(7, None), read);
     assert!(lines > 100);
+}
+
+/// Two hundred servers once stalled: a turn of a loop ran every timer, but read few messages of the transport, whose queue grew until
+/// handshakes timed out and were repeated.
+#[test]
+fn sixty_four_servers_on_two_slow_loops_exchange_broadcasts_and_stay_connected() {
+    for (memory, operation) in [(true, Duration::from_micros(40)), (false, Duration::from_micros(20))] {
+        let servers = 64;
+        let mut mesh = Mesh::start(64, servers, 2, operation, memory);
+        let rounds = 10;
+        (0..rounds).for_each(|round| mesh.broadcast(round));
+        let links = servers as u64 * (servers as u64 - 1);
+        let took = mesh.run_until(rounds as u64 * (servers as u64 - 1), Duration::from_secs(30));
+        assert!(took < Duration::from_secs(10), "it took {took:?}");
+        let turns = mesh.turns();
+        mesh.run_for(Duration::from_secs(5));
+        assert_eq!(mesh.told(), (links, vec![]), "each link comes up once, and none goes down");
+        let turned = mesh.turns() - turns;
+        assert!(turned < 5 * links, "idle loops turned {turned} times");
+    }
 }

@@ -137,7 +137,7 @@ impl Exchange {
     }
 
     /// Letters that a shard has not read.
-    #[cfg(any(test, feature = "simulation"))]
+    #[cfg(test)]
     pub(crate) fn letters(&self, port: usize) -> usize {
         self.ports[port].letters.len()
     }

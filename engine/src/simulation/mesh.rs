@@ -1,0 +1,192 @@
+//! A full mesh of many servers on the loops of one process: that each broadcast arrives, that nobody is taken for dead meanwhile,
+//! and that queues stay as short as they are meant to be, however slow the loops are.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::event_loop::EventLoop;
+use super::network::{Network, Weather, address_of};
+use super::plan::Plan;
+use super::timetable::Happening;
+use super::trace::Trace;
+use super::watch::pid_of;
+use crate::driver::Listener;
+use crate::engine::{Seated, seat};
+use crate::events::Event;
+use crate::link::Local;
+use crate::payload::Body;
+use crate::stream::Lane;
+use crate::testing::Random;
+
+/// How often applications look at their inboxes and events.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Servers of one process, each a peer of all others.
+pub(super) struct Mesh {
+    network: Rc<RefCell<Network>>,
+    pub(super) loops: Vec<EventLoop>,
+    members: Vec<Member>,
+    random: Random,
+}
+
+struct Member {
+    /// The place of its loop.
+    place: usize,
+    ends: Seated,
+    /// The number that comes next from each server.
+    next: Vec<i64>,
+    delivered: u64,
+    ups: u64,
+    downs: Vec<String>,
+}
+
+impl Mesh {
+    /// Starts them. An operation of a loop takes so long.
+    pub(super) fn start(seed: u64, servers: usize, loops: usize, operation: Duration, memory: bool) -> Mesh {
+        let mut random = Random::new(seed);
+        let calm = Weather { delay_nanos: 100_000, buffer_bytes: 512 * 1024, short: false, calm: true };
+        let plan = Plan {
+            machines: 1,
+            servers,
+            loops,
+            dials: 256,
+            operation_nanos: operation.as_nanos() as u64,
+            memory,
+            ..Plan::new(&mut random)
+        };
+        let network = Network::new(1, Random::new(!seed), calm, Trace::new(false));
+        let network = Rc::new(RefCell::new(network));
+        let loops = EventLoop::start(&network, 0, &plan);
+        let mut mesh = Mesh { network, loops, members: Vec::new(), random };
+        (0..servers).for_each(|server| mesh.add(server, &plan));
+        mesh
+    }
+
+    fn add(&mut self, server: usize, plan: &Plan) {
+        let mut incarnation = [0; 16];
+        incarnation[..8].copy_from_slice(&self.random.next().to_le_bytes());
+        let local = Local {
+            pid: pid_of(server),
+            incarnation,
+            cluster: "mesh".to_owned(),
+            window_bytes: 4 << 20,
+            max_envelope_bytes: 1 << 20,
+            socket_bytes: 0,
+            checksum_payload: true,
+            heartbeat_interval: Duration::from_millis(400),
+            peer_timeout: Duration::from_millis(1250),
+            eager: false,
+        };
+        let peers = (0..plan.servers).filter(|peer| *peer != server);
+        let peers = peers.map(|peer| (pid_of(peer), vec![address_of(0, peer)])).collect();
+        let place = server % self.loops.len();
+        let event_loop = &self.loops[place];
+        let address = address_of(0, server);
+        let berth = plan.memory.then(|| event_loop.exchange.announce(address, place));
+        let ends = seat(&event_loop.drive, server as u32, local, Listener::At(address), peers, 1 << 16, berth);
+        self.members.push(Member { place, ends, next: vec![0; plan.servers], delivered: 0, ups: 0, downs: Vec::new() });
+    }
+
+    /// Each server sends the message of this number to all others.
+    pub(super) fn broadcast(&mut self, number: i64) {
+        for index in 0..self.members.len() {
+            let sender = &mut self.members[index].ends.sender;
+            for pid in sender.peers().to_vec() {
+                let peer = sender.index_of(pid).expect("a peer");
+                sender
+                    .push(peer, Lane::Normal, number, &Body::from(&b"a broadcast"[..]), false)
+                    .expect("there is room");
+            }
+        }
+        self.look();
+    }
+
+    /// Lets time pass until everything that was sent has arrived. Returns how long that took.
+    pub(super) fn run_until(&mut self, delivered: u64, patience: Duration) -> Duration {
+        let begin = self.network.borrow().now();
+        while self.members.iter().any(|member| member.delivered < delivered) {
+            let now = self.network.borrow().now();
+            let all: u64 = self.members.iter().map(|member| member.delivered).sum();
+            assert!(now.since(begin) < patience, "{all} delivered, {}", self.describe());
+            self.run_for(LOOK);
+        }
+        let now = self.network.borrow().now();
+        now.since(begin)
+    }
+
+    /// Lets time pass.
+    pub(super) fn run_for(&mut self, time: Duration) {
+        let end = self.network.borrow().now() + time;
+        loop {
+            let mut network = self.network.borrow_mut();
+            let Some(what) = network.timetable.next(end) else { break };
+            network.happens(what);
+            drop(network);
+            match what {
+                Happening::Turns { process } => {
+                    let event_loop = self.loops.iter_mut().find(|each| each.process == process);
+                    event_loop.expect("a loop").turn(&mut self.random);
+                    self.check_letters();
+                }
+                Happening::Alarm { process, wait } => {
+                    let event_loop = self.loops.iter_mut().find(|each| each.process == process);
+                    event_loop.expect("a loop").alarm(wait);
+                }
+                _ => {}
+            }
+            self.loops.iter_mut().for_each(EventLoop::look);
+        }
+        self.look();
+    }
+
+    /// Asserts that no loop's transport queue is longer than the connections in memory explain: on each, in each direction, the
+    /// letters of its window and those that open and close it.
+    fn check_letters(&self) {
+        let connections = self.members.len() * self.members.len();
+        for event_loop in &self.loops {
+            let letters = event_loop.exchange.letters(event_loop.port);
+            assert!(letters <= 4 * connections + 1024, "{letters} letters for {connections} links");
+        }
+    }
+
+    /// The applications look at what has come, and what was told.
+    fn look(&mut self) {
+        for member in &mut self.members {
+            let Member { ends, next, delivered, .. } = member;
+            ends.receiver.drain(usize::MAX, |envelope| {
+                let expected = &mut next[super::watch::server_of(envelope.pid)];
+                assert_eq!(envelope.id, *expected, "out of order");
+                *expected += 1;
+                *delivered += 1;
+            });
+            while let Some(event) = ends.events.pop() {
+                match event {
+                    Event::Up { .. } => member.ups += 1,
+                    Event::Down { pid, reason } => member.downs.push(format!("{pid}: {reason}")),
+                    other => panic!("nothing goes wrong here: {other:?}"),
+                }
+            }
+        }
+        self.loops.iter_mut().for_each(EventLoop::look);
+    }
+
+    /// How often links came up, and which went down.
+    pub(super) fn told(&self) -> (u64, Vec<&String>) {
+        let ups = self.members.iter().map(|member| member.ups).sum();
+        (ups, self.members.iter().flat_map(|member| &member.downs).collect())
+    }
+
+    fn describe(&mut self) -> String {
+        let incomplete = self.members.iter().enumerate().max_by_key(|(_, member)| u64::MAX - member.delivered);
+        let (index, place) = incomplete.map_or((0, 0), |(index, member)| (index, member.place));
+        let (ups, downs) = self.told();
+        let told = format!("{ups} up, {downs:?}; server {index}");
+        told + &self.loops[place].shard.describe(index as u32)
+    }
+
+    /// How often the loops have turned.
+    pub(super) fn turns(&self) -> u64 {
+        self.loops.iter().map(|event_loop| event_loop.turns).sum()
+    }
+}
