@@ -22,6 +22,9 @@ static SHARED: Mutex<Weak<cluster_engine::Engine>> = Mutex::new(Weak::new());
 impl Engine {
     /// An engine with `shards` threads, one event loop each.
     ///
+    /// Each server lives on one of them, with all its links: two loops serve two servers on two cores, but a server that is alone leaves
+    /// the second loop idle, however many peers it has.
+    ///
     /// # Errors
     /// [`Unavailable`] names what the kernel lacks or forbids.
     pub fn dedicated(shards: usize, idle: Idle) -> Result<Engine, Unavailable> {

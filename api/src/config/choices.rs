@@ -80,9 +80,10 @@ pub enum Threading {
     /// The one engine that all servers of this process share. The default.
     #[default]
     Shared,
-    /// An engine of this server's own.
+    /// An engine of this server's own. All links of a server live on one event loop, so that more than one serves nobody here; for
+    /// several servers on several loops see [`Engine::dedicated`](crate::Engine::dedicated).
     Dedicated {
-        /// How many threads it has, each with an event loop; 1 to 1024.
+        /// Number of threads, each with an event loop; 1 to 1024.
         shards: usize,
     },
     /// None: the calls that send and receive do the work on the thread that makes them.

@@ -31,9 +31,9 @@ pub use tenancy::{Events, Tenancy};
 /// Who runs the event loops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threading {
-    /// Threads of the engine's own, one loop each.
+    /// Threads of the engine's own, one loop each. All links of a server live on one loop.
     Dedicated {
-        /// How many.
+        /// Number of threads. More than there are servers are of no use.
         shards: usize,
     },
     /// The thread that uses the server: each call that finds nothing to do turns the loop.

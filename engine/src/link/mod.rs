@@ -428,12 +428,12 @@ impl Link {
         }
     }
 
-    /// Draws when the next heartbeat is due: after the interval and up to a quarter of it more, for links that have sent something at
-    /// the same moment, as a broadcast does, are not to be due at the same moment ever after; then at the next multiple of the
-    /// grid, so that those of many links are sent in one turn of a loop.
+    /// Draws when the next heartbeat is due: after the interval, up to an eighth of it earlier or later, for links that have sent
+    /// something at the same moment, as a broadcast does, are not to be due at the same moment ever after; then at the next
+    /// multiple of the grid, so that those of many links are sent in one turn of a loop.
     fn draw_heartbeat(&mut self, now: Time) {
         let HeartbeatTimes { interval, grid } = self.heartbeats;
-        let at = now.as_nanos().saturating_add(interval + (interval >> 10) * self.random(256));
+        let at = now.as_nanos().saturating_add(interval - interval / 8 + (interval >> 10) * self.random(256));
         self.heartbeat_at = Time::from_nanos(at.saturating_add(grid) & !grid);
     }
 
