@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::PushError;
-use super::shared::{OutboxShared, Streams};
+use super::shared::OutboxShared;
+use super::streams::Streams;
 use crate::barrier;
 use crate::engine::Drive;
 use crate::link::Pid;
+use crate::roster::LinkId;
 use crate::shard::{Command, LinkKey, Ready};
 use crate::stream::{self, Lane, MAX_RING_PAYLOAD, StreamWriter};
 use crate::wire::MAX_STREAMS;
@@ -20,7 +22,7 @@ pub(super) struct Outgoing {
     /// The roster as of `version`: the peers' pids, ascending, and their links.
     pub(super) version: u64,
     pub(super) peers: Vec<Pid>,
-    pub(super) links: Vec<u32>,
+    pub(super) links: Vec<LinkId>,
     pub(super) streams: Streams,
     pub(super) found: Found,
     /// While the roster is still at this, what was found is so, and the server takes what is written. [`NEVER`]: look closer.
@@ -32,30 +34,19 @@ pub(super) struct Outgoing {
 /// No roster's version.
 const NEVER: u64 = u64::MAX;
 
-/// Where the stream to a peer on a lane stands.
-#[inline(always)]
-pub(super) fn place(index: usize, lane: Lane) -> usize {
-    index * LANES + lane as usize
-}
-
-pub(super) const LANES: usize = 2;
-
 impl Outgoing {
     pub(super) fn new(shared: Arc<OutboxShared>, drive: Drive) -> Outgoing {
         shared.outboxes.fetch_add(1, Ordering::Relaxed);
         let mut streams = shared.take_streams();
-        for stream in &mut streams {
-            *stream = stream.take().filter(|writer| !writer.is_closed());
-            stream.iter_mut().for_each(StreamWriter::hand_over);
-        }
-        let (peers, links) = (Vec::new(), Vec::new());
+        streams.forget_closed();
+        streams.writers_mut().for_each(StreamWriter::hand_over);
         let short = shared.max_envelope_bytes.min(MAX_RING_PAYLOAD as u64) as usize;
         let mut outgoing = Outgoing {
             shared,
             drive,
             version: 0,
-            peers,
-            links,
+            peers: Vec::new(),
+            links: Vec::new(),
             streams,
             found: Found::default(),
             settled: NEVER,
@@ -68,7 +59,7 @@ impl Outgoing {
     #[inline(never)]
     pub(super) fn find(&mut self, pid: Pid) -> Option<usize> {
         let place = self.follow_roster().peers.binary_search(&pid).ok()?;
-        let index = self.links[place] as usize;
+        let index = self.links[place].index as usize;
         self.found.keep(pid, index);
         Some(index)
     }
@@ -82,40 +73,27 @@ impl Outgoing {
 
     #[cold]
     fn read_roster(&mut self) {
-        self.version = self.shared.roster.version();
-        let (members, links) = self.shared.roster.read();
+        let (version, members) = self.shared.roster.read();
+        self.version = version;
+        self.streams.follow(&members);
         (self.peers, self.links) = members.into_iter().unzip();
+        self.found.clear();
         // Where sections need more than a light barrier, each write looks closer.
         self.settled = if barrier::available() { self.version } else { NEVER };
-        self.found.clear();
-        self.streams.resize_with(links * LANES, || None);
-        for link in 0..links {
-            if !self.links.contains(&(link as u32)) {
-                forget(&mut self.streams, link);
-            }
-        }
     }
 
     /// The stream to write to, if the server runs and the peer is there.
     pub(super) fn writer(&mut self, index: usize, lane: Lane) -> Result<&mut StreamWriter, PushError> {
-        self.shared.allows(index, self.version)?;
-        let place = &mut self.streams[place(index, lane)];
-        if place.is_none() {
-            // It may have been there when its number was asked for.
-            if !self.links.contains(&(index as u32)) {
-                return Err(PushError::UnknownPid);
-            }
-            *place = Some(open(&self.shared, &self.drive, index, lane)?);
+        let link = self.shared.allows(self.streams.link(index), self.version)?;
+        let slot = self.streams.slot(index, lane);
+        if slot.is_none() {
+            *slot = Some(open(&self.shared, &self.drive, link, lane)?);
         }
-        match place {
+        match slot {
             Some(writer) if !writer.is_closed() => Ok(writer),
             _ if self.shared.is_stopped() || self.drive.is_stopped() => Err(PushError::Stopped),
             _ => Err(PushError::UnknownPid),
         }
-    }
-
-    pub(super) fn writers(&mut self) -> impl Iterator<Item = &mut StreamWriter> {
-        self.streams.iter_mut().flatten()
     }
 }
 
@@ -164,23 +142,15 @@ fn place_of(pid: Pid) -> usize {
 /// 8 KiB for each outbox, of which sends touch as many cache lines as it has peers.
 const FOUND_BITS: u32 = 9;
 
-/// The peer behind a link is gone.
-pub(super) fn forget(streams: &mut Streams, link: usize) {
-    streams.iter_mut().skip(link * LANES).take(LANES).for_each(|stream| *stream = None);
-}
-
 /// Ends streams: what stands in them is still sent.
 pub(super) fn end(streams: Streams, shared: &OutboxShared, drive: &Drive) {
-    for (place, mut writer) in streams.into_iter().enumerate().filter_map(|(place, writer)| Some((place, writer?))) {
-        if writer.close() {
-            let link = LinkKey { node: shared.node, link: (place / LANES) as u32 };
-            drive.mailbox().ready(Ready::Link(link));
-        }
+    for link in streams.end() {
+        drive.mailbox().ready(Ready::Link(LinkKey { node: shared.node, link }));
     }
 }
 
 #[cold]
-fn open(shared: &OutboxShared, drive: &Drive, index: usize, lane: Lane) -> Result<StreamWriter, PushError> {
+fn open(shared: &OutboxShared, drive: &Drive, link: LinkId, lane: Lane) -> Result<StreamWriter, PushError> {
     if drive.is_stopped() {
         return Err(PushError::Stopped);
     }
@@ -191,10 +161,10 @@ fn open(shared: &OutboxShared, drive: &Drive, index: usize, lane: Lane) -> Resul
     let id = stream::stream_id(shared.numbers.fetch_add(1, Ordering::Relaxed), lane);
     let references = (shared.ring_bytes as u64).max(stream::LEAST_REFERENCE_BYTES);
     let (writer, reader) = stream::stream(id, shared.ring_bytes, references);
-    if !shared.stats.sends(index, writer.counters()) {
+    if !shared.stats.sends(link, writer.counters()) {
         return Err(PushError::TooManyOutboxes);
     }
-    let link = LinkKey { node: shared.node, link: index as u32 };
+    let link = LinkKey { node: shared.node, link };
     drive.mailbox().command(Command::Open { link, stream: Box::new(reader) });
     Ok(writer)
 }
@@ -206,7 +176,7 @@ impl Drop for Outgoing {
         let version = self.follow_roster().version;
         let streams = mem::take(&mut self.streams);
         // Closed: the link did not take it, for it had too many. Whoever comes next opens another.
-        if streams.iter().flatten().all(StreamWriter::is_closed) {
+        if streams.writers().all(StreamWriter::is_closed) {
             return;
         }
         if let Err(streams) = self.shared.keep_streams(streams, version) {

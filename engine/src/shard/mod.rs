@@ -5,6 +5,7 @@
 
 mod commands;
 mod connection;
+mod links;
 mod mail;
 mod membership;
 mod node;
@@ -25,6 +26,7 @@ use self::node::Node;
 use self::timers::{Timer, Timers};
 use crate::driver::{ChunkPool, Completion, Driver, SocketId, Wait};
 use crate::link::Batch;
+use crate::roster::LinkId;
 use crate::time::Time;
 use crate::wire::{MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES};
 
@@ -49,7 +51,7 @@ pub(crate) fn chunk_pool() -> Arc<ChunkPool> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LinkKey {
     pub(crate) node: u32,
-    pub(crate) link: u32,
+    pub(crate) link: LinkId,
 }
 
 /// How a turn ends when there is nothing to do.
@@ -213,7 +215,7 @@ impl<D: Driver> Shard<D> {
         self.last_turn = now;
         if gap > OVERSLEPT {
             for node in self.nodes.values_mut() {
-                for slot in &mut node.links {
+                for slot in node.links.iter_mut() {
                     slot.link.slept(gap);
                 }
             }
@@ -297,7 +299,7 @@ impl<D: Driver> Shard<D> {
     }
 
     fn flush_link(&mut self, key: LinkKey, now: Time) -> bool {
-        let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link as usize)) else {
+        let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link)) else {
             return false;
         };
         slot.dirty = false;
@@ -329,7 +331,7 @@ impl<D: Driver> Shard<D> {
     /// A direct call is cheaper than a submission with its completion when the socket has room, as it nearly always has:
     /// see `ARCHITECTURE.md`.
     fn transmit(&mut self, key: LinkKey, now: Time) -> bool {
-        let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link as usize)) else {
+        let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link)) else {
             return false;
         };
         let Some(socket) = slot.socket else { return false };
@@ -401,13 +403,13 @@ impl<D: Driver> Shard<D> {
     }
 
     fn slot(&mut self, key: LinkKey) -> Option<&mut node::LinkSlot> {
-        self.nodes.get_mut(&key.node)?.links.get_mut(key.link as usize)
+        self.nodes.get_mut(&key.node)?.links.get_mut(key.link)
     }
 
     /// Sets the timer for the link's deadline, unless an earlier one is set that will look at it.
     fn schedule(&mut self, key: LinkKey, now: Time) {
         let sending = self.is_sending(key);
-        let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link as usize)) else {
+        let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link)) else {
             return;
         };
         let deadline = if sending { slot.link.deadline_of_silence() } else { slot.link.deadline() };

@@ -39,12 +39,10 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// How the links stand; nothing once the server is accounted for.
+    /// How the links to each peer stand; nothing once the server is accounted for.
     pub(crate) fn account(&mut self, id: u32) -> Vec<LinkAccount> {
         match self.nodes.get_mut(&id) {
-            Some(node) if !node.stopping.as_ref().is_some_and(|stopping| stopping.leaving) => {
-                node.links.iter_mut().map(|slot| slot.link.account()).collect()
-            }
+            Some(node) if !node.stopping.as_ref().is_some_and(|stopping| stopping.leaving) => node.links.accounts(),
             _ => Vec::new(),
         }
     }
@@ -53,7 +51,7 @@ impl<D: Driver> Shard<D> {
     fn leave(&mut self, id: u32, now: Time) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let mut leaving = Vec::new();
-        for slot in &mut node.links {
+        for slot in node.links.iter_mut() {
             let mut batch = self.spare.pop().unwrap_or_default();
             slot.link.close(GoodbyeReason::Stopped, &mut batch);
             if slot.blocked {

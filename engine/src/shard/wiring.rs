@@ -76,7 +76,7 @@ impl<D: Driver> Shard<D> {
     pub(super) fn follow_wants(&mut self, key: LinkKey, now: Time) -> bool {
         let Some(node) = self.nodes.get_mut(&key.node) else { return false };
         let leaving = node.stopping.as_ref().is_some_and(|stopping| stopping.leaving);
-        let Some(slot) = node.links.get_mut(key.link as usize) else { return false };
+        let Some(slot) = node.links.get_mut(key.link) else { return false };
         match slot.link.wants(now) {
             Want::Nothing => false,
             Want::Hangup => {
@@ -195,7 +195,7 @@ impl<D: Driver> Shard<D> {
             self.driver.close(socket);
             return false;
         };
-        let Some(slot) = node.links.get_mut(key.link as usize) else {
+        let Some(slot) = node.links.get_mut(key.link) else {
             self.driver.close(socket);
             return false;
         };
@@ -237,13 +237,13 @@ impl<D: Driver> Shard<D> {
             Ok(hello) if header.kind() == Kind::Hello => hello,
             _ => return self.refuse(socket, Refusal { reason: RefusalReason::Malformed, from }, now),
         };
-        let reason = match state.by_pid.get(&hello.from) {
+        let reason = match state.links.find(hello.from) {
             _ if state.stopping.is_some() => RefusalReason::Stopping,
             None if hello.cluster != state.local.cluster => RefusalReason::WrongCluster,
             None => RefusalReason::UnknownPeer,
-            Some(&link) => {
+            Some(link) => {
                 let key = LinkKey { node, link };
-                let slot = &mut state.links[link as usize];
+                let Some(slot) = state.links.get_mut(link) else { return self.driver.close(socket) };
                 if slot.blocked {
                     return self.driver.close(socket);
                 }
@@ -426,6 +426,6 @@ impl<D: Driver> Shard<D> {
     }
 }
 
-fn slot_left(node: &Node, key: LinkKey) -> bool {
-    node.links.get(key.link as usize).is_some_and(|slot| slot.link.state() != crate::link::State::Up)
+fn slot_left(node: &mut Node, key: LinkKey) -> bool {
+    node.links.get_mut(key.link).is_some_and(|slot| slot.link.state() != crate::link::State::Up)
 }
