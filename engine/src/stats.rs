@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::link::{DropReason, Inbound, Pid};
+use crate::link::{BROADCAST, DropReason, Inbound, Pid};
 use crate::roster::LinkId;
 use crate::stream::Counters;
 use crate::wire::MAX_STREAMS;
@@ -12,7 +12,8 @@ use crate::wire::MAX_STREAMS;
 /// What went to and came from one peer since the server started, also before it was removed and added again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerStats {
-    /// The peer.
+    /// The peer. [`BROADCAST`](crate::BROADCAST): all peers that were removed before the last 1,024 of them, and not added again
+    /// before that; they have this one row together.
     pub pid: Pid,
     /// Envelopes that the outbox took for it.
     pub messages_out: u64,
@@ -76,10 +77,27 @@ impl PeerStats {
 
     /// Takes over what the shard knows, as [`settle`](PeerStats::settle) does what is acknowledged.
     pub(crate) fn complete(&mut self, account: Option<LinkAccount>) {
-        self.settle(account.map(|account| account.acknowledged));
+        // What is added up already is of peers whose links are gone.
+        self.settle(account.map(|account| self.acknowledged + account.acknowledged));
         let LinkAccount { bytes_held, bytes_unread, sends, segments, .. } = account.unwrap_or_default();
         (self.bytes_held, self.bytes_unread) = (bytes_held, bytes_unread);
-        (self.sends_out, self.segments_out) = (sends, segments);
+        let ended = if account.is_some() { (self.sends_out, self.segments_out) } else { (0, 0) };
+        (self.sends_out, self.segments_out) = (ended.0 + sends, ended.1 + segments);
+    }
+
+    /// Adds what is counted of another peer, or of the same.
+    fn add(&mut self, other: &PeerStats) {
+        self.messages_out += other.messages_out;
+        self.bytes_out += other.bytes_out;
+        self.messages_in += other.messages_in;
+        self.bytes_in += other.bytes_in;
+        self.acknowledged += other.acknowledged;
+        self.dropped_expired += other.dropped_expired;
+        self.dropped_best_effort += other.dropped_best_effort;
+        self.dropped_removed += other.dropped_removed;
+        self.dropped_stopped += other.dropped_stopped;
+        self.sends_out += other.sends_out;
+        self.segments_out += other.segments_out;
     }
 }
 
@@ -93,8 +111,10 @@ pub(crate) struct StatsTable {
 struct Counts {
     /// By place: the links that are there.
     links: Vec<Option<Sending>>,
-    /// All who are or were peers.
+    /// The peers, and those of whom the shard remembers an earlier link.
     rows: BTreeMap<Pid, Row>,
+    /// All others who were peers together.
+    forgotten: Option<Row>,
 }
 
 /// What goes to a peer on one link.
@@ -108,8 +128,17 @@ struct Sending {
 /// What is counted of a peer beside what goes to it on the links that are there.
 #[derive(Debug, Default)]
 struct Row {
+    /// How many links of it are there: two while one is added and the loop has yet to remove the one before.
+    links: u32,
     receiving: Counted<Inbound>,
     ended: PeerStats,
+}
+
+impl Row {
+    fn add(&mut self, other: Row) {
+        self.receiving.add(other.receiving);
+        self.ended.add(&other.ended);
+    }
 }
 
 /// The counters of streams that come and go. A peer may open a stream with every segment: those that have ended are added
@@ -150,6 +179,12 @@ impl<S: AsRef<Counters>> Counted<S> {
         });
     }
 
+    fn add(&mut self, other: Counted<S>) {
+        self.ended_messages += other.ended_messages;
+        self.ended_bytes += other.ended_bytes;
+        other.streams.into_iter().for_each(|stream| self.push(stream));
+    }
+
     fn messages(&self) -> u64 {
         self.ended_messages + self.streams.iter().map(|stream| stream.as_ref().as_ref().messages()).sum::<u64>()
     }
@@ -172,7 +207,7 @@ impl StatsTable {
             counts.links.resize_with(index + 1, || None);
         }
         counts.links[index] = Some(Sending { generation: link.generation, pid, streams: Counted::default() });
-        counts.rows.entry(pid).or_default();
+        counts.rows.entry(pid).or_default().links += 1;
     }
 
     /// Counts a stream to a link, unless the link has as many already as it can. `false`: it has.
@@ -217,9 +252,26 @@ impl StatsTable {
         if let Some(Sending { pid, streams, .. }) = counts.links[link.index as usize].take()
             && let Some(row) = counts.rows.get_mut(&pid)
         {
+            row.links -= 1;
             row.ended.messages_out += streams.messages();
             row.ended.bytes_out += streams.bytes();
         }
+    }
+
+    /// The shard forgets what it has known of a peer that was removed long ago. If that has not become a peer again meanwhile,
+    /// it is counted with others from now on.
+    pub(crate) fn forget(&self, known: LinkAccount) {
+        let mut counts = self.lock();
+        let mut forgotten = Row::default();
+        (forgotten.ended.acknowledged, forgotten.ended.sends_out) = (known.acknowledged, known.sends);
+        forgotten.ended.segments_out = known.segments;
+        if let Some(row) = counts.rows.get_mut(&known.pid).filter(|row| row.links > 0) {
+            return row.add(forgotten);
+        }
+        if let Some(row) = counts.rows.remove(&known.pid) {
+            forgotten.add(row);
+        }
+        counts.forgotten.get_or_insert_default().add(forgotten);
     }
 
     fn with(&self, pid: Pid, change: impl FnOnce(&mut Row)) {
@@ -236,7 +288,9 @@ impl StatsTable {
     pub(crate) fn read(&self) -> Vec<PeerStats> {
         let counts = self.lock();
         let rows = counts.rows.iter().map(|(pid, row)| (*pid, row));
+        let forgotten = counts.forgotten.iter().map(|row| (BROADCAST, row));
         let mut rows: Vec<PeerStats> = rows
+            .chain(forgotten)
             .map(|(pid, Row { receiving, ended, .. })| PeerStats {
                 pid,
                 messages_in: receiving.messages(),
@@ -283,6 +337,10 @@ mod tests {
         counters
     }
 
+    fn account(pid: Pid, acknowledged: u64) -> LinkAccount {
+        LinkAccount { pid, acknowledged, sends: 1, segments: 2, ..LinkAccount::default() }
+    }
+
     #[test]
     fn streams_that_have_ended_take_no_room_and_stay_counted() {
         let table = StatsTable::new();
@@ -316,5 +374,34 @@ mod tests {
         let [row] = table.read()[..] else { panic!("one peer") };
         assert_eq!((row.messages_out, row.bytes_out, row.dropped()), (20_000, 100_000, 20_000));
         assert_eq!(table.sizes(), (1, 1));
+    }
+
+    #[test]
+    fn who_is_forgotten_is_counted_with_the_others_and_the_account_balances() {
+        let table = StatsTable::new();
+        let unread = inbound();
+        for pid in 0..1000 {
+            table.add(LinkId::first(0), pid);
+            assert!(table.sends(LinkId::first(0), counters(3, 30)));
+            table.receives(pid, unread.clone());
+            table.dropped(pid, 1, DropReason::PeerRemoved);
+            table.removed(LinkId::first(0));
+            table.forget(account(pid, 2));
+        }
+        unread.consume(24, 1, 5);
+        let [mut row] = table.read()[..] else { panic!("one row") };
+        row.complete(Some(LinkAccount::default()));
+        assert_eq!((row.pid, row.messages_out, row.bytes_out), (BROADCAST, 3000, 30_000));
+        assert_eq!((row.acknowledged, row.in_flight, row.dropped_removed), (2000, 0, 1000));
+        assert_eq!((row.messages_in, row.bytes_in), (1000, 5000), "what is read after that counts");
+        assert_eq!((row.sends_out, row.segments_out), (1000, 2000));
+        // Somebody who is a peer again by then is not forgotten.
+        table.add(LinkId::first(1), 7);
+        table.forget(account(7, 2));
+        table.removed(LinkId::first(1));
+        assert_eq!(
+            table.read().iter().map(|row| (row.pid, row.acknowledged)).collect::<Vec<_>>(),
+            [(7, 2), (BROADCAST, 2000)]
+        );
     }
 }

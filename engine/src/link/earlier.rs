@@ -60,9 +60,24 @@ impl Link {
         self.acknowledged_before = earlier.acknowledged;
         (self.sends, self.segments) = (earlier.sends, earlier.segments);
     }
+
+    /// Counts greetings from this number on, where it is not known how often this server has greeted the peer before.
+    pub fn greet_from(&mut self, greetings: u32) {
+        self.greetings = greetings;
+    }
 }
 
 impl EarlierLink {
+    /// The peer's pid.
+    pub fn peer(&self) -> Pid {
+        self.peer
+    }
+
+    /// How often this server has greeted the peer.
+    pub fn greetings(&self) -> u32 {
+        self.greetings
+    }
+
     /// What the links to this peer have come to.
     pub(crate) fn account(&self) -> LinkAccount {
         LinkAccount {

@@ -14,8 +14,7 @@ pub(super) struct Links {
     /// By place. What is empty was left by a peer that was removed.
     slots: Vec<Option<Placed>>,
     by_pid: HashMap<Pid, LinkId>,
-    /// What is remembered of peers that were removed.
-    earlier: BTreeMap<Pid, EarlierLink>,
+    earlier: EarlierLinks,
 }
 
 /// How much there is of what a server keeps for its links.
@@ -34,11 +33,22 @@ struct Placed {
     slot: LinkSlot,
 }
 
+/// What is remembered of the peers that were removed last.
+#[derive(Default)]
+struct EarlierLinks {
+    /// Each with when its peer was removed, as [`by_age`](EarlierLinks::by_age) counts.
+    by_pid: BTreeMap<Pid, (u64, EarlierLink)>,
+    by_age: BTreeMap<u64, Pid>,
+    removals: u64,
+    /// No forgotten peer was greeted more often.
+    most_greetings: u32,
+}
+
 impl Links {
     /// The first links of a server, in this order.
     pub(super) fn new(local: &Arc<Local>, peers: Vec<(Pid, Vec<SocketAddr>)>) -> Links {
         let (slots, by_pid) = (Vec::with_capacity(peers.len()), HashMap::with_capacity(peers.len()));
-        let mut links = Links { slots, by_pid, earlier: BTreeMap::new() };
+        let mut links = Links { slots, by_pid, earlier: EarlierLinks::default() };
         for ((pid, addresses), link) in peers.into_iter().zip((0..).map(LinkId::first)) {
             links.add(local, link, pid, addresses);
         }
@@ -66,12 +76,10 @@ impl Links {
         slots.filter_map(|(placed, index)| Some(LinkId { index, generation: placed.as_ref()?.generation })).collect()
     }
 
-    /// A peer gets this link. It goes on where the one before has stopped.
+    /// A peer gets this link. It goes on where the one before has stopped, if that is still remembered.
     pub(super) fn add(&mut self, local: &Arc<Local>, link: LinkId, pid: Pid, addresses: Vec<SocketAddr>) {
         let mut slot = LinkSlot::new(local, pid, addresses);
-        if let Some(earlier) = self.earlier.remove(&pid) {
-            slot.link.greet_after(earlier);
-        }
+        self.earlier.prepare(&mut slot.link);
         let index = link.index as usize;
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, || None);
@@ -89,26 +97,56 @@ impl Links {
         Some(slot)
     }
 
-    /// Remembers a link that was taken out.
-    pub(super) fn remember(&mut self, link: Link) {
-        self.earlier.insert(link.peer(), link.into_earlier());
+    /// Remembers a link that was taken out. Returns what the links to another peer have come to, which is forgotten for it.
+    pub(super) fn remember(&mut self, link: Link) -> Option<LinkAccount> {
+        self.earlier.keep(link.into_earlier()).map(|forgotten| forgotten.account())
     }
 
     /// How the links to each peer stand, also to those that are remembered. Walks what is not acknowledged.
     pub(super) fn accounts(&mut self) -> Vec<LinkAccount> {
         let links = self.slots.iter_mut().flatten().map(|placed| placed.slot.link.account());
-        links.chain(self.earlier.values().map(EarlierLink::account)).collect()
+        links.chain(self.earlier.by_pid.values().map(|(_, earlier)| earlier.account())).collect()
     }
 
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn sizes(&self) -> LinkSizes {
-        LinkSizes {
-            places: self.slots.len(),
-            links: self.slots.iter().flatten().count(),
-            remembered: self.earlier.len(),
+        let EarlierLinks { by_pid, by_age, .. } = &self.earlier;
+        debug_assert_eq!(by_pid.len(), by_age.len());
+        LinkSizes { places: self.slots.len(), links: self.slots.iter().flatten().count(), remembered: by_pid.len() }
+    }
+}
+
+impl EarlierLinks {
+    fn keep(&mut self, link: EarlierLink) -> Option<EarlierLink> {
+        let pid = link.peer();
+        self.removals += 1;
+        self.by_age.insert(self.removals, pid);
+        self.by_pid.insert(pid, (self.removals, link));
+        if self.by_age.len() <= REMEMBERED {
+            return None;
+        }
+        let (_, oldest) = self.by_age.pop_first()?;
+        let (_, forgotten) = self.by_pid.remove(&oldest)?;
+        self.most_greetings = self.most_greetings.max(forgotten.greetings());
+        Some(forgotten)
+    }
+
+    fn prepare(&mut self, link: &mut Link) {
+        match self.by_pid.remove(&link.peer()) {
+            Some((age, earlier)) => {
+                self.by_age.remove(&age);
+                link.greet_after(earlier);
+            }
+            None => link.greet_from(self.most_greetings),
         }
     }
 }
+
+/// So many peers that were removed are remembered, those that were removed last.
+///
+/// One that is forgotten and added again is a stranger: a greeting that it said before its removal and that comes late is
+/// believed until its next one, it is not said to have been restarted, and its row in the statistics begins anew.
+const REMEMBERED: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -140,15 +178,26 @@ mod tests {
     }
 
     #[test]
-    fn greetings_count_on_where_the_earlier_link_has_stopped() {
+    fn what_is_remembered_is_bounded_and_greetings_count_on() {
         let (local, mut links) = links([10]);
         let greet = |slot: &mut LinkSlot| slot.link.connected(crate::time::Time::default()).greeting;
-        assert_eq!(greet(links.get_mut(link(0, 0)).unwrap()), 1);
+        assert_eq!((greet(links.get_mut(link(0, 0)).unwrap()), greet(links.get_mut(link(0, 0)).unwrap())), (1, 2));
         let removed = links.remove(link(0, 0)).unwrap();
-        links.remember(removed.link);
-        assert_eq!(links.sizes(), LinkSizes { places: 1, links: 0, remembered: 1 });
-        links.add(&local, link(0, 1), 10, Vec::new());
-        assert_eq!(greet(links.get_mut(link(0, 1)).unwrap()), 2);
-        assert_eq!(links.sizes(), LinkSizes { places: 1, links: 1, remembered: 0 });
+        assert!(links.remember(removed.link).is_none());
+        let mut forgotten = Vec::new();
+        for (pid, generation) in (100..5000).zip(1..) {
+            links.add(&local, link(0, generation), pid, Vec::new());
+            let removed = links.remove(link(0, generation)).unwrap();
+            forgotten.extend(links.remember(removed.link).map(|account| account.pid));
+        }
+        assert_eq!(links.sizes(), LinkSizes { places: 1, links: 0, remembered: REMEMBERED });
+        assert_eq!((forgotten[..3].to_vec(), forgotten.len()), (vec![10, 100, 101], 4901 - REMEMBERED));
+        // The one that is forgotten, and one that is not.
+        for pid in [10, 4999] {
+            links.add(&local, link(0, 9999), pid, Vec::new());
+            let greeting = greet(links.get_mut(link(0, 9999)).unwrap());
+            assert!(greeting > if pid == 10 { 2 } else { 0 });
+            links.remove(link(0, 9999));
+        }
     }
 }

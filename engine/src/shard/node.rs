@@ -116,7 +116,9 @@ impl Node {
             self.events.push(Event::Dropped { pid, count, reason });
         }
         self.stats.removed(id);
-        self.links.remember(link);
+        if let Some(forgotten) = self.links.remember(link) {
+            self.stats.forget(forgotten);
+        }
         self.events.push(Event::Removed { pid });
     }
 
