@@ -1,6 +1,6 @@
 //! Who a server's peers are: changed by the application while outboxes look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -38,6 +38,17 @@ struct Members {
     generations: Vec<u32>,
     /// Places whose last link the loop has let go of.
     free: Vec<u32>,
+    /// The latest changes. The last one has made the present version.
+    changes: VecDeque<Change>,
+}
+
+/// One change of the peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// A peer was added, with this link.
+    Added(Pid, LinkId),
+    /// A peer was removed, with this link.
+    Removed(Pid, LinkId),
 }
 
 /// How much a roster keeps.
@@ -54,7 +65,7 @@ impl Roster {
     pub(crate) fn new(pids: impl Iterator<Item = Pid>) -> Roster {
         let links: BTreeMap<Pid, LinkId> = pids.zip((0..).map(LinkId::first)).collect();
         let generations = vec![0; links.len()];
-        let members = Members { links, generations, free: Vec::new() };
+        let members = Members { links, generations, free: Vec::new(), changes: VecDeque::new() };
         Roster { version: AtomicU64::new(0), members: Mutex::new(members) }
     }
 
@@ -85,6 +96,15 @@ impl Roster {
         (self.version(), members.links.iter().map(|(pid, link)| (*pid, *link)).collect())
     }
 
+    /// The changes after this version, the oldest first, and the version that they lead to. `None`: there were more than
+    /// are kept, and the peers are to be read anew.
+    pub(crate) fn changes_since(&self, version: u64) -> Option<(u64, Vec<Change>)> {
+        let members = self.lock();
+        let now = self.version();
+        let first = members.changes.len().checked_sub(usize::try_from(now - version).ok()?)?;
+        Some((now, members.changes.range(first..).copied().collect()))
+    }
+
     /// A peer's link.
     pub(crate) fn link_of(&self, pid: Pid) -> Option<LinkId> {
         self.lock().links.get(&pid).copied()
@@ -109,7 +129,7 @@ impl Roster {
         let link = LinkId { index, generation: members.generations[index as usize] };
         members.links.insert(pid, link);
         announce(link);
-        self.version.fetch_add(1, Ordering::Release);
+        self.changed(&mut members, Change::Added(pid, link));
         true
     }
 
@@ -119,7 +139,7 @@ impl Roster {
         let mut members = self.lock();
         let link = members.links.remove(&pid)?;
         members.generations[link.index as usize] = link.generation.wrapping_add(1);
-        self.version.fetch_add(1, Ordering::Release);
+        self.changed(&mut members, Change::Removed(pid, link));
         Some(link)
     }
 
@@ -138,6 +158,15 @@ impl Roster {
         RosterSizes { peers: members.links.len(), places: members.generations.len() }
     }
 
+    /// Makes the next version.
+    fn changed(&self, members: &mut Members, change: Change) {
+        if members.changes.len() == KEPT_CHANGES {
+            members.changes.pop_front();
+        }
+        members.changes.push_back(change);
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Members> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -145,6 +174,9 @@ impl Roster {
 
 /// In a version: the server stops, or has stopped.
 const CLOSED: u64 = 1 << 63;
+
+/// Who is behind by more reads all peers. 8 KiB at most.
+const KEPT_CHANGES: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -167,6 +199,25 @@ mod tests {
         assert!(roster.add(30, |added| assert_eq!(added, link(0, 1))));
         assert!(roster.has(link(0, 1)) && !roster.has(link(0, 0)));
         assert_eq!((roster.link_of(30), roster.link_of(11), roster.version()), (Some(link(0, 1)), None, 4));
+    }
+
+    #[test]
+    fn what_has_changed_is_known_to_who_is_not_too_far_behind() {
+        let roster = Roster::new([10, 20].into_iter());
+        assert_eq!(roster.changes_since(0), Some((0, Vec::new())));
+        roster.remove(10);
+        roster.add(15, |_| ());
+        let removed = Change::Removed(10, link(0, 0));
+        let added = Change::Added(15, link(2, 0));
+        assert_eq!(roster.changes_since(0), Some((2, vec![removed, added])));
+        assert_eq!(roster.changes_since(1), Some((2, vec![added])));
+        roster.close();
+        assert_eq!(roster.changes_since(2), Some((2, Vec::new())), "its peers are the same");
+        for pid in 1..KEPT_CHANGES as Pid {
+            roster.add(1000 + pid, |_| ());
+        }
+        assert_eq!(roster.changes_since(0), None);
+        assert_eq!(roster.changes_since(1).unwrap().1.len(), KEPT_CHANGES);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::streams::Streams;
 use crate::barrier;
 use crate::engine::Drive;
 use crate::link::Pid;
-use crate::roster::LinkId;
+use crate::roster::{Change, LinkId};
 use crate::shard::{Command, LinkKey, Ready};
 use crate::stream::{self, Lane, MAX_RING_PAYLOAD, StreamWriter};
 use crate::wire::MAX_STREAMS;
@@ -53,6 +53,7 @@ impl Outgoing {
             short,
         };
         outgoing.read_roster();
+        outgoing.settle();
         outgoing
     }
 
@@ -66,18 +67,53 @@ impl Outgoing {
 
     pub(super) fn follow_roster(&mut self) -> &mut Outgoing {
         if self.shared.roster.version() != self.version {
-            self.read_roster();
+            self.follow_changes();
         }
         self
     }
 
+    /// Does what was done to the roster since it was last looked at; who missed too much reads all of it.
     #[cold]
+    fn follow_changes(&mut self) {
+        match self.shared.roster.changes_since(self.version) {
+            Some((version, changes)) => {
+                changes.into_iter().for_each(|change| self.follow(change));
+                self.version = version;
+            }
+            None => self.read_roster(),
+        }
+        self.settle();
+    }
+
+    fn follow(&mut self, change: Change) {
+        match change {
+            Change::Added(pid, link) => {
+                if let Err(place) = self.peers.binary_search(&pid) {
+                    self.peers.insert(place, pid);
+                    self.links.insert(place, link);
+                }
+                self.streams.add(link);
+            }
+            Change::Removed(pid, link) => {
+                if let Ok(place) = self.peers.binary_search(&pid) {
+                    self.peers.remove(place);
+                    self.links.remove(place);
+                }
+                self.streams.remove(link);
+                self.found.forget(pid);
+            }
+        }
+    }
+
     fn read_roster(&mut self) {
         let (version, members) = self.shared.roster.read();
         self.version = version;
         self.streams.follow(&members);
         (self.peers, self.links) = members.into_iter().unzip();
         self.found.clear();
+    }
+
+    fn settle(&mut self) {
         // Where sections need more than a light barrier, each write looks closer.
         self.settled = if barrier::available() { self.version } else { NEVER };
     }
@@ -112,9 +148,21 @@ impl Found {
         (found == pid).then_some(index)
     }
 
+    /// An empty entry: pid 0 belongs to the first place, and 1 does not.
+    const fn nobody(place: usize) -> (Pid, usize) {
+        if place == 0 { (1, 0) } else { (0, 0) }
+    }
+
     fn keep(&mut self, pid: Pid, index: usize) {
         self.entries[place_of(pid)] = (pid, index);
         self.is_empty = false;
+    }
+
+    fn forget(&mut self, pid: Pid) {
+        let place = place_of(pid);
+        if self.entries[place].0 == pid {
+            self.entries[place] = Found::nobody(place);
+        }
     }
 
     fn clear(&mut self) {
@@ -126,9 +174,8 @@ impl Found {
 
 impl Default for Found {
     fn default() -> Found {
-        let mut entries = Box::new([(0, 0); 1 << FOUND_BITS]);
-        // 0 belongs to the first, and 1 does not.
-        entries[0] = (1, 0);
+        let mut entries = Box::new([Found::nobody(1); 1 << FOUND_BITS]);
+        entries[0] = Found::nobody(0);
         Found { entries, is_empty: true }
     }
 }
@@ -203,6 +250,13 @@ mod tests {
         let kept = (0..5000).filter(|pid| found.index_of(*pid) == Some(*pid as usize + 7));
         assert_eq!(kept.count(), 512, "each has a place, and nobody two");
         assert_eq!(found.index_of(BROADCAST), None);
+        let kept: Vec<Pid> = (0..5000).filter(|pid| found.index_of(*pid).is_some()).collect();
+        for pid in [0, 1, kept[7], kept[7] + 1] {
+            found.forget(pid);
+            assert_eq!(found.index_of(pid), None);
+        }
+        let still = kept.iter().filter(|pid| found.index_of(**pid).is_some());
+        assert!(still.count() >= 508, "nobody else");
         found.clear();
         assert!((0..5000).all(|pid| found.index_of(pid).is_none()));
     }
