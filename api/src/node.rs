@@ -159,7 +159,9 @@ impl Handle {
     /// As there.
     pub fn remove_peer(&mut self, pid: Pid) -> Result<Undelivered, PeerError> {
         let undelivered = self.tenancy.remove_peer(pid).ok_or(PeerError::Unknown { pid })?;
-        self.peers.retain(|peer| *peer != pid);
+        if let Ok(place) = self.peers.binary_search(&pid) {
+            self.peers.remove(place);
+        }
         Ok(undelivered)
     }
 
@@ -190,7 +192,7 @@ impl Handle {
         }
     }
 
-    /// What has become of what was sent, and what has come, by peer.
+    /// What has become of what was sent, and what has come, by peer: see [`Server::stats`].
     pub fn stats(&self) -> Vec<PeerStats> {
         self.tenancy.stats()
     }

@@ -49,6 +49,9 @@ pub trait Server {
     fn remove_peer(&mut self, pid: Pid) -> Result<Undelivered, PeerError>;
 
     /// What has become of what was sent, and what has come, by peer.
+    ///
+    /// The last 1,024 peers that were removed have their rows too. Those removed before them have one together, with the pid
+    /// [`BROADCAST`](crate::BROADCAST), so that the rows add up to all that was sent however many peers come and go.
     fn stats(&self) -> Vec<PeerStats>;
 
     /// Delivers what was sent, says goodbye to the peers, and closes. Waits for peers that are there, at most two seconds.

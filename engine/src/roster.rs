@@ -1,35 +1,72 @@
 //! Who a server's peers are: changed by the application while outboxes look.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::link::Pid;
 
-/// A server's peers, each with the number of its link, and whether it still takes anything for them.
+/// A link of a server: its place in the server's tables, and which of the links that have had this place.
 ///
-/// A number is never used again: a peer that was removed and is added again gets a new link.
+/// A place is used again. Whoever still names an earlier link of it names nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LinkId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+impl LinkId {
+    /// The first link that has this place.
+    pub(crate) fn first(index: u32) -> LinkId {
+        LinkId { index, generation: 0 }
+    }
+}
+
+/// A server's peers, each with its link, and whether the server still takes anything for them.
 #[derive(Debug)]
 pub(crate) struct Roster {
-    /// One word for all that can take a peer away, so that one comparison says that nothing has: it grows with every change
-    /// of the peers, and has [`CLOSED`] once the server takes nothing more.
+    /// One word for all that can take a peer away, so that one comparison says that nothing has: it grows by one with every
+    /// change of the peers, and has [`CLOSED`] once the server takes nothing more.
     version: AtomicU64,
     members: Mutex<Members>,
 }
 
 #[derive(Debug)]
 struct Members {
-    /// Sorted by pid.
-    links: Vec<(Pid, u32)>,
-    next_link: u32,
+    links: BTreeMap<Pid, LinkId>,
+    /// By place: the generation of the link that is there, or of the next one.
+    generations: Vec<u32>,
+    /// Places whose last link the loop has let go of.
+    free: Vec<u32>,
+    /// The latest changes. The last one has made the present version.
+    changes: VecDeque<Change>,
+}
+
+/// One change of the peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// A peer was added, with this link.
+    Added(Pid, LinkId),
+    /// A peer was removed, with this link.
+    Removed(Pid, LinkId),
+}
+
+/// How much a roster keeps.
+#[cfg(any(test, feature = "simulation"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RosterSizes {
+    pub(crate) peers: usize,
+    /// Places for links, taken or free.
+    pub(crate) places: usize,
 }
 
 impl Roster {
     /// Peers whose links are numbered in this order, which is that of their pids.
     pub(crate) fn new(pids: impl Iterator<Item = Pid>) -> Roster {
-        let links: Vec<(Pid, u32)> = pids.zip(0..).collect();
-        debug_assert!(links.is_sorted());
-        let next_link = links.len() as u32;
-        Roster { version: AtomicU64::new(0), members: Mutex::new(Members { links, next_link }) }
+        let links: BTreeMap<Pid, LinkId> = pids.zip((0..).map(LinkId::first)).collect();
+        let generations = vec![0; links.len()];
+        let members = Members { links, generations, free: Vec::new(), changes: VecDeque::new() };
+        Roster { version: AtomicU64::new(0), members: Mutex::new(members) }
     }
 
     /// Changes with every change of the peers, but not when the roster is closed.
@@ -53,43 +90,81 @@ impl Roster {
         self.version.load(Ordering::Acquire) & CLOSED != 0
     }
 
-    /// The peers by pid, and how many links there have been.
-    pub(crate) fn read(&self) -> (Vec<(Pid, u32)>, usize) {
+    /// The peers by pid, and the version that they are of.
+    pub(crate) fn read(&self) -> (u64, Vec<(Pid, LinkId)>) {
         let members = self.lock();
-        (members.links.clone(), members.next_link as usize)
+        (self.version(), members.links.iter().map(|(pid, link)| (*pid, *link)).collect())
     }
 
-    /// The number of a peer's link.
-    pub(crate) fn link_of(&self, pid: Pid) -> Option<u32> {
+    /// The changes after this version, the oldest first, and the version that they lead to. `None`: there were more than
+    /// are kept, and the peers are to be read anew.
+    pub(crate) fn changes_since(&self, version: u64) -> Option<(u64, Vec<Change>)> {
         let members = self.lock();
-        members.links.binary_search_by_key(&pid, |(pid, _)| *pid).ok().map(|place| members.links[place].1)
+        let now = self.version();
+        let first = members.changes.len().checked_sub(usize::try_from(now - version).ok()?)?;
+        Some((now, members.changes.range(first..).copied().collect()))
+    }
+
+    /// A peer's link.
+    pub(crate) fn link_of(&self, pid: Pid) -> Option<LinkId> {
+        self.lock().links.get(&pid).copied()
     }
 
     /// Whether a peer has this link.
     #[cold]
-    pub(crate) fn has(&self, link: u32) -> bool {
-        self.lock().links.iter().any(|(_, each)| *each == link)
+    pub(crate) fn has(&self, link: LinkId) -> bool {
+        self.lock().generations.get(link.index as usize) == Some(&link.generation)
     }
 
-    /// Adds a peer, unless it is there. `announce` is told the number of its link before anybody else can use it.
-    pub(crate) fn add(&self, pid: Pid, announce: impl FnOnce(u32)) -> bool {
+    /// Adds a peer, unless it is there. `announce` is told its link before anybody else can use it.
+    pub(crate) fn add(&self, pid: Pid, announce: impl FnOnce(LinkId)) -> bool {
         let mut members = self.lock();
-        let Err(place) = members.links.binary_search_by_key(&pid, |(pid, _)| *pid) else { return false };
-        let link = members.next_link;
-        members.next_link += 1;
-        members.links.insert(place, (pid, link));
+        if members.links.contains_key(&pid) {
+            return false;
+        }
+        let index = members.free.pop().unwrap_or_else(|| {
+            members.generations.push(0);
+            members.generations.len() as u32 - 1
+        });
+        let link = LinkId { index, generation: members.generations[index as usize] };
+        members.links.insert(pid, link);
         announce(link);
-        self.version.fetch_add(1, Ordering::Release);
+        self.changed(&mut members, Change::Added(pid, link));
         true
     }
 
-    /// Removes a peer. Returns the number of the link that it had.
-    pub(crate) fn remove(&self, pid: Pid) -> Option<u32> {
+    /// Removes a peer. Returns the link that it had, whose place is not used again before it is
+    /// [released](Roster::release).
+    pub(crate) fn remove(&self, pid: Pid) -> Option<LinkId> {
         let mut members = self.lock();
-        let place = members.links.binary_search_by_key(&pid, |(pid, _)| *pid).ok()?;
-        let (_, link) = members.links.remove(place);
-        self.version.fetch_add(1, Ordering::Release);
+        let link = members.links.remove(&pid)?;
+        members.generations[link.index as usize] = link.generation.wrapping_add(1);
+        self.changed(&mut members, Change::Removed(pid, link));
         Some(link)
+    }
+
+    /// The loop has let go of the link of a peer that was removed: another one may have its place.
+    pub(crate) fn release(&self, link: LinkId) {
+        // Where every generation was used, the place is left empty.
+        if link.generation != u32::MAX {
+            self.lock().free.push(link.index);
+        }
+    }
+
+    /// How much there is of what it keeps.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn sizes(&self) -> RosterSizes {
+        let members = self.lock();
+        RosterSizes { peers: members.links.len(), places: members.generations.len() }
+    }
+
+    /// Makes the next version.
+    fn changed(&self, members: &mut Members, change: Change) {
+        if members.changes.len() == KEPT_CHANGES {
+            members.changes.pop_front();
+        }
+        members.changes.push_back(change);
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     fn lock(&self) -> MutexGuard<'_, Members> {
@@ -100,19 +175,60 @@ impl Roster {
 /// In a version: the server stops, or has stopped.
 const CLOSED: u64 = 1 << 63;
 
+/// Who is behind by more reads all peers. 8 KiB at most.
+const KEPT_CHANGES: usize = 256;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn link(index: u32, generation: u32) -> LinkId {
+        LinkId { index, generation }
+    }
+
     #[test]
-    fn links_keep_their_numbers_and_numbers_are_not_used_again() {
+    fn a_place_is_used_again_by_the_next_generation_once_it_is_released() {
         let roster = Roster::new([10, 20].into_iter());
         assert!(!roster.add(20, |_| panic!("it is there")));
-        assert!(roster.add(15, |link| assert_eq!(link, 2)));
-        assert_eq!(roster.read(), (vec![(10, 0), (15, 2), (20, 1)], 3));
-        assert_eq!((roster.remove(10), roster.remove(10)), (Some(0), None));
-        assert!(roster.add(10, |link| assert_eq!(link, 3)));
-        assert_eq!((roster.link_of(10), roster.link_of(11), roster.version()), (Some(3), None, 3));
+        assert!(roster.add(15, |added| assert_eq!(added, link(2, 0))));
+        assert_eq!(roster.read(), (1, vec![(10, link(0, 0)), (15, link(2, 0)), (20, link(1, 0))]));
+        assert_eq!((roster.remove(10), roster.remove(10)), (Some(link(0, 0)), None));
+        assert!(!roster.has(link(0, 0)) && roster.has(link(1, 0)) && !roster.has(link(3, 0)));
+        assert!(roster.add(10, |added| assert_eq!(added, link(3, 0), "the loop has not let go of the other")));
+        roster.release(link(0, 0));
+        assert!(roster.add(30, |added| assert_eq!(added, link(0, 1))));
+        assert!(roster.has(link(0, 1)) && !roster.has(link(0, 0)));
+        assert_eq!((roster.link_of(30), roster.link_of(11), roster.version()), (Some(link(0, 1)), None, 4));
+    }
+
+    #[test]
+    fn what_has_changed_is_known_to_who_is_not_too_far_behind() {
+        let roster = Roster::new([10, 20].into_iter());
+        assert_eq!(roster.changes_since(0), Some((0, Vec::new())));
+        roster.remove(10);
+        roster.add(15, |_| ());
+        let removed = Change::Removed(10, link(0, 0));
+        let added = Change::Added(15, link(2, 0));
+        assert_eq!(roster.changes_since(0), Some((2, vec![removed, added])));
+        assert_eq!(roster.changes_since(1), Some((2, vec![added])));
+        roster.close();
+        assert_eq!(roster.changes_since(2), Some((2, Vec::new())), "its peers are the same");
+        for pid in 1..KEPT_CHANGES as Pid {
+            roster.add(1000 + pid, |_| ());
+        }
+        assert_eq!(roster.changes_since(0), None);
+        assert_eq!(roster.changes_since(1).unwrap().1.len(), KEPT_CHANGES);
+    }
+
+    #[test]
+    fn ten_thousand_changes_take_no_more_places_than_there_are_links_at_once() {
+        let roster = Roster::new(1..=3);
+        for pid in 4..10_000 {
+            roster.add(pid, |_| ());
+            let removed = roster.remove(pid - 3).unwrap();
+            roster.release(removed);
+        }
+        assert_eq!(roster.sizes(), RosterSizes { peers: 3, places: 4 });
     }
 
     #[test]

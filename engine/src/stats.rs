@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::link::{DropReason, Inbound, Pid};
+use crate::link::{BROADCAST, DropReason, Inbound, Pid};
+use crate::roster::LinkId;
 use crate::stream::Counters;
 use crate::wire::MAX_STREAMS;
 
-/// What went to and came from one peer since the server started.
+/// What went to and came from one peer since the server started, also before it was removed and added again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerStats {
-    /// The peer.
+    /// The peer. [`BROADCAST`](crate::BROADCAST): all peers that were removed before the last 1,024 of them, and not added again
+    /// before that; they have this one row together.
     pub pid: Pid,
     /// Envelopes that the outbox took for it.
     pub messages_out: u64,
@@ -46,7 +48,7 @@ pub struct PeerStats {
     pub segments_out: u64,
 }
 
-/// What a link's shard knows of it.
+/// What a shard knows of its links to one peer: the one that is there, and those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LinkAccount {
     pub(crate) pid: Pid,
@@ -55,20 +57,6 @@ pub(crate) struct LinkAccount {
     pub(crate) bytes_unread: u64,
     pub(crate) sends: u64,
     pub(crate) segments: u64,
-}
-
-impl LinkAccount {
-    /// Several links together: the peer was removed and added again.
-    pub(crate) fn and(self, other: LinkAccount) -> LinkAccount {
-        LinkAccount {
-            pid: self.pid,
-            acknowledged: self.acknowledged + other.acknowledged,
-            bytes_held: self.bytes_held + other.bytes_held,
-            bytes_unread: self.bytes_unread + other.bytes_unread,
-            sends: self.sends + other.sends,
-            segments: self.segments + other.segments,
-        }
-    }
 }
 
 impl PeerStats {
@@ -86,24 +74,71 @@ impl PeerStats {
         self.acknowledged = acknowledged.map_or(rest, |acknowledged| acknowledged.min(rest));
         self.in_flight = rest - self.acknowledged;
     }
+
+    /// Takes over what the shard knows, as [`settle`](PeerStats::settle) does what is acknowledged.
+    pub(crate) fn complete(&mut self, account: Option<LinkAccount>) {
+        // What is added up already is of peers whose links are gone.
+        self.settle(account.map(|account| self.acknowledged + account.acknowledged));
+        let LinkAccount { bytes_held, bytes_unread, sends, segments, .. } = account.unwrap_or_default();
+        (self.bytes_held, self.bytes_unread) = (bytes_held, bytes_unread);
+        let ended = if account.is_some() { (self.sends_out, self.segments_out) } else { (0, 0) };
+        (self.sends_out, self.segments_out) = (ended.0 + sends, ended.1 + segments);
+    }
+
+    /// Adds what is counted of another peer, or of the same.
+    fn add(&mut self, other: &PeerStats) {
+        self.messages_out += other.messages_out;
+        self.bytes_out += other.bytes_out;
+        self.messages_in += other.messages_in;
+        self.bytes_in += other.bytes_in;
+        self.acknowledged += other.acknowledged;
+        self.dropped_expired += other.dropped_expired;
+        self.dropped_best_effort += other.dropped_best_effort;
+        self.dropped_removed += other.dropped_removed;
+        self.dropped_stopped += other.dropped_stopped;
+        self.sends_out += other.sends_out;
+        self.segments_out += other.segments_out;
+    }
 }
 
 /// The counters of a server's streams. Counting takes no lock: each stream has counters of its own, read here.
 #[derive(Debug)]
 pub(crate) struct StatsTable {
-    /// By link.
-    streams: Mutex<Vec<Streams>>,
+    counts: Mutex<Counts>,
 }
 
 #[derive(Debug, Default)]
-struct Streams {
+struct Counts {
+    /// By place: the links that are there.
+    links: Vec<Option<Sending>>,
+    /// The peers, and those of whom the shard remembers an earlier link.
+    rows: BTreeMap<Pid, Row>,
+    /// All others who were peers together.
+    forgotten: Option<Row>,
+}
+
+/// What goes to a peer on one link.
+#[derive(Debug)]
+struct Sending {
+    generation: u32,
     pid: Pid,
-    sending: Counted<Counters>,
+    streams: Counted<Counters>,
+}
+
+/// What is counted of a peer beside what goes to it on the links that are there.
+#[derive(Debug, Default)]
+struct Row {
+    /// How many links of it are there: two while one is added and the loop has yet to remove the one before.
+    links: u32,
     receiving: Counted<Inbound>,
-    expired: u64,
-    best_effort: u64,
-    removed: u64,
-    stopped: u64,
+    ended: PeerStats,
+}
+
+impl Row {
+    fn add(&mut self, other: Row) {
+        self.receiving.add(other.receiving);
+        self.ended.add(&other.ended);
+    }
 }
 
 /// The counters of streams that come and go. A peer may open a stream with every segment: those that have ended are added
@@ -144,6 +179,12 @@ impl<S: AsRef<Counters>> Counted<S> {
         });
     }
 
+    fn add(&mut self, other: Counted<S>) {
+        self.ended_messages += other.ended_messages;
+        self.ended_bytes += other.ended_bytes;
+        other.streams.into_iter().for_each(|stream| self.push(stream));
+    }
+
     fn messages(&self) -> u64 {
         self.ended_messages + self.streams.iter().map(|stream| stream.as_ref().as_ref().messages()).sum::<u64>()
     }
@@ -155,76 +196,129 @@ impl<S: AsRef<Counters>> Counted<S> {
 
 impl StatsTable {
     pub(crate) fn new() -> Arc<StatsTable> {
-        Arc::new(StatsTable { streams: Mutex::default() })
+        Arc::new(StatsTable { counts: Mutex::default() })
     }
 
-    /// The next link is to `pid`.
-    pub(crate) fn add(&self, pid: Pid) {
-        self.lock().push(Streams { pid, ..Streams::default() });
+    /// A peer gets this link.
+    pub(crate) fn add(&self, link: LinkId, pid: Pid) {
+        let mut counts = self.lock();
+        let index = link.index as usize;
+        if counts.links.len() <= index {
+            counts.links.resize_with(index + 1, || None);
+        }
+        counts.links[index] = Some(Sending { generation: link.generation, pid, streams: Counted::default() });
+        counts.rows.entry(pid).or_default().links += 1;
     }
 
     /// Counts a stream to a link, unless the link has as many already as it can. `false`: it has.
     ///
-    /// Those count that have a writer, or of which something is not acknowledged.
-    pub(crate) fn sends(&self, index: usize, counters: Arc<Counters>) -> bool {
-        // A mock counts by itself, and has no links here.
-        let mut room = true;
-        self.with(index, |streams| {
-            if streams.sending.streams.len() >= MAX_STREAMS {
-                streams.sending.add_up_ended();
-            }
-            room = streams.sending.streams.len() < MAX_STREAMS;
-            if room {
-                streams.sending.push(counters);
-            }
-        });
+    /// Those count that have a writer, or of which something is not acknowledged. On a link that is gone nothing is written.
+    pub(crate) fn sends(&self, link: LinkId, counters: Arc<Counters>) -> bool {
+        let mut counts = self.lock();
+        let Some(Sending { streams, .. }) = counts.sending(link) else { return true };
+        if streams.streams.len() >= MAX_STREAMS {
+            streams.add_up_ended();
+        }
+        let room = streams.streams.len() < MAX_STREAMS;
+        if room {
+            streams.push(counters);
+        }
         room
     }
 
-    pub(crate) fn receives(&self, index: usize, inbound: Arc<Inbound>) {
-        self.with(index, |streams| streams.receiving.push(inbound));
+    pub(crate) fn receives(&self, pid: Pid, inbound: Arc<Inbound>) {
+        self.with(pid, |row| row.receiving.push(inbound));
     }
 
-    pub(crate) fn dropped(&self, index: usize, count: u64, reason: DropReason) {
-        self.with(index, |streams| match reason {
-            DropReason::Expired => streams.expired += count,
-            DropReason::BestEffort => streams.best_effort += count,
-            DropReason::PeerRemoved => streams.removed += count,
+    pub(crate) fn dropped(&self, pid: Pid, count: u64, reason: DropReason) {
+        self.with(pid, |row| match reason {
+            DropReason::Expired => row.ended.dropped_expired += count,
+            DropReason::BestEffort => row.ended.dropped_best_effort += count,
+            DropReason::PeerRemoved => row.ended.dropped_removed += count,
         });
     }
 
     /// The server has stopped with so many envelopes unacknowledged.
     pub(crate) fn stopped(&self, pid: Pid, count: u64) {
-        if let Some(streams) = self.lock().iter_mut().rev().find(|streams| streams.pid == pid) {
-            streams.stopped += count;
+        self.with(pid, |row| row.ended.dropped_stopped += count);
+    }
+
+    /// The link is gone, and nothing is written to it any more.
+    pub(crate) fn removed(&self, link: LinkId) {
+        let mut counts = self.lock();
+        if counts.sending(link).is_none() {
+            return;
+        }
+        if let Some(Sending { pid, streams, .. }) = counts.links[link.index as usize].take()
+            && let Some(row) = counts.rows.get_mut(&pid)
+        {
+            row.links -= 1;
+            row.ended.messages_out += streams.messages();
+            row.ended.bytes_out += streams.bytes();
         }
     }
 
-    fn with(&self, index: usize, change: impl FnOnce(&mut Streams)) {
-        if let Some(streams) = self.lock().get_mut(index) {
-            change(streams);
+    /// The shard forgets what it has known of a peer that was removed long ago. If that has not become a peer again meanwhile,
+    /// it is counted with others from now on.
+    pub(crate) fn forget(&self, known: LinkAccount) {
+        let mut counts = self.lock();
+        let mut forgotten = Row::default();
+        (forgotten.ended.acknowledged, forgotten.ended.sends_out) = (known.acknowledged, known.sends);
+        forgotten.ended.segments_out = known.segments;
+        if let Some(row) = counts.rows.get_mut(&known.pid).filter(|row| row.links > 0) {
+            return row.add(forgotten);
+        }
+        if let Some(row) = counts.rows.remove(&known.pid) {
+            forgotten.add(row);
+        }
+        counts.forgotten.get_or_insert_default().add(forgotten);
+    }
+
+    fn with(&self, pid: Pid, change: impl FnOnce(&mut Row)) {
+        if let Some(row) = self.lock().rows.get_mut(&pid) {
+            change(row);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Streams>> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// By pid, ascending. A peer that was removed and added again has one row for all its links.
     pub(crate) fn read(&self) -> Vec<PeerStats> {
-        let mut rows = BTreeMap::new();
-        for streams in self.lock().iter() {
-            let row = rows.entry(streams.pid).or_insert(PeerStats { pid: streams.pid, ..PeerStats::default() });
-            row.messages_out += streams.sending.messages();
-            row.bytes_out += streams.sending.bytes();
-            row.messages_in += streams.receiving.messages();
-            row.bytes_in += streams.receiving.bytes();
-            row.dropped_expired += streams.expired;
-            row.dropped_best_effort += streams.best_effort;
-            row.dropped_removed += streams.removed;
-            row.dropped_stopped += streams.stopped;
+        let counts = self.lock();
+        let rows = counts.rows.iter().map(|(pid, row)| (*pid, row));
+        let forgotten = counts.forgotten.iter().map(|row| (BROADCAST, row));
+        let mut rows: Vec<PeerStats> = rows
+            .chain(forgotten)
+            .map(|(pid, Row { receiving, ended, .. })| PeerStats {
+                pid,
+                messages_in: receiving.messages(),
+                bytes_in: receiving.bytes(),
+                ..*ended
+            })
+            .collect();
+        for Sending { pid, streams, .. } in counts.links.iter().flatten() {
+            if let Ok(place) = rows.binary_search_by_key(pid, |row| row.pid) {
+                rows[place].messages_out += streams.messages();
+                rows[place].bytes_out += streams.bytes();
+            }
         }
-        rows.into_values().collect()
+        rows
+    }
+
+    /// How many places for links, and how many rows there are.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        let counts = self.lock();
+        (counts.links.len(), counts.rows.len())
+    }
+}
+
+impl Counts {
+    fn sending(&mut self, link: LinkId) -> Option<&mut Sending> {
+        let sending = self.links.get_mut(link.index as usize)?.as_mut();
+        sending.filter(|sending| sending.generation == link.generation)
     }
 }
 
@@ -233,21 +327,81 @@ mod tests {
     use super::*;
     use crate::link::InStream;
 
+    fn inbound() -> Arc<Inbound> {
+        InStream::new(1, 0, 1 << 20).shared().clone()
+    }
+
+    fn counters(messages: u64, bytes: u64) -> Arc<Counters> {
+        let counters = Arc::new(Counters::default());
+        counters.count(messages, bytes);
+        counters
+    }
+
+    fn account(pid: Pid, acknowledged: u64) -> LinkAccount {
+        LinkAccount { pid, acknowledged, sends: 1, segments: 2, ..LinkAccount::default() }
+    }
+
     #[test]
     fn streams_that_have_ended_take_no_room_and_stay_counted() {
         let table = StatsTable::new();
-        table.add(7);
-        let lasting = InStream::new(0, 0, 1 << 20).shared().clone();
-        table.receives(0, lasting.clone());
+        table.add(LinkId::first(0), 7);
+        let lasting = inbound();
+        table.receives(7, lasting.clone());
         for round in 0..10_000 {
-            let stream = InStream::new(1, 0, 1 << 20).shared().clone();
-            table.receives(0, stream.clone());
+            let stream = inbound();
+            table.receives(7, stream.clone());
             stream.consume(24, 1, 3);
             lasting.consume(24 * (round + 1), 1, 5);
         }
         let [row] = table.read()[..] else { panic!("one peer") };
         assert_eq!((row.messages_in, row.bytes_in), (20_000, 80_000));
-        let kept = table.lock()[0].receiving.streams.capacity();
+        let kept = table.lock().rows[&7].receiving.streams.capacity();
         assert!(kept < 64, "room for {kept}");
+    }
+
+    #[test]
+    fn a_peer_that_comes_again_keeps_its_row() {
+        let table = StatsTable::new();
+        let link = |generation| LinkId { index: 0, generation };
+        for generation in 0..10_000 {
+            table.add(link(generation), 7);
+            assert!(table.sends(link(generation), counters(2, 10)));
+            assert!(table.sends(link(generation.wrapping_sub(1)), counters(99, 99)), "of a link that is gone");
+            table.dropped(7, 2, DropReason::PeerRemoved);
+            table.removed(link(generation));
+            table.removed(link(generation));
+        }
+        let [row] = table.read()[..] else { panic!("one peer") };
+        assert_eq!((row.messages_out, row.bytes_out, row.dropped()), (20_000, 100_000, 20_000));
+        assert_eq!(table.sizes(), (1, 1));
+    }
+
+    #[test]
+    fn who_is_forgotten_is_counted_with_the_others_and_the_account_balances() {
+        let table = StatsTable::new();
+        let unread = inbound();
+        for pid in 0..1000 {
+            table.add(LinkId::first(0), pid);
+            assert!(table.sends(LinkId::first(0), counters(3, 30)));
+            table.receives(pid, unread.clone());
+            table.dropped(pid, 1, DropReason::PeerRemoved);
+            table.removed(LinkId::first(0));
+            table.forget(account(pid, 2));
+        }
+        unread.consume(24, 1, 5);
+        let [mut row] = table.read()[..] else { panic!("one row") };
+        row.complete(Some(LinkAccount::default()));
+        assert_eq!((row.pid, row.messages_out, row.bytes_out), (BROADCAST, 3000, 30_000));
+        assert_eq!((row.acknowledged, row.in_flight, row.dropped_removed), (2000, 0, 1000));
+        assert_eq!((row.messages_in, row.bytes_in), (1000, 5000), "what is read after that counts");
+        assert_eq!((row.sends_out, row.segments_out), (1000, 2000));
+        // Somebody who is a peer again by then is not forgotten.
+        table.add(LinkId::first(1), 7);
+        table.forget(account(7, 2));
+        table.removed(LinkId::first(1));
+        assert_eq!(
+            table.read().iter().map(|row| (row.pid, row.acknowledged)).collect::<Vec<_>>(),
+            [(7, 2), (BROADCAST, 2000)]
+        );
     }
 }

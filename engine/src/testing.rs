@@ -1,5 +1,7 @@
 //! What the tests of several layers share.
 
+#[cfg(test)]
+use crate::link::{Local, Pid};
 use crate::stream::Part;
 
 /// Random numbers from a seed: xorshift64*.
@@ -26,6 +28,23 @@ impl Random {
 
     pub(crate) fn one_in(&mut self, count: u64) -> bool {
         self.below(count) == 0
+    }
+}
+
+/// A server with this pid.
+#[cfg(test)]
+pub(crate) fn local(pid: Pid) -> Local {
+    Local {
+        pid,
+        incarnation: [pid as u8; 16],
+        cluster: "test".to_owned(),
+        window_bytes: 128 * 1024,
+        max_envelope_bytes: 1 << 20,
+        socket_bytes: 0,
+        checksum_payload: true,
+        heartbeat_interval: std::time::Duration::from_millis(500),
+        peer_timeout: std::time::Duration::from_millis(1500),
+        eager: true,
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod account;
 mod asynchronous;
+mod churn;
 mod config;
 mod conformance;
 mod delivery;

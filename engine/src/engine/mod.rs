@@ -19,7 +19,7 @@ use crate::events::EventQueue;
 use crate::inbox::{self, Receiver};
 use crate::link::{Local, Pid};
 use crate::outbox::{OutboxShared, Sender};
-use crate::roster::Roster;
+use crate::roster::{LinkId, Roster};
 use crate::shard::{Command, Seed, Shard, chunk_pool};
 use crate::stats::StatsTable;
 use crate::time::Clock;
@@ -168,7 +168,7 @@ pub(crate) fn seat(
 ) -> Seated {
     let roster = Roster::new(peers.iter().map(|(pid, _)| *pid));
     let stats = StatsTable::new();
-    peers.iter().for_each(|(pid, _)| stats.add(*pid));
+    peers.iter().zip((0..).map(LinkId::first)).for_each(|((pid, _), link)| stats.add(link, *pid));
     let events = EventQueue::new();
     let (inbox, receiver) = inbox::inbox(node, drive.mailbox().clone());
     let outboxes = Arc::new(OutboxShared {

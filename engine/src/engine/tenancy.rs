@@ -1,5 +1,6 @@
 //! A server on an engine, as its owner holds it: its events, its account, its peers, its stop.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -68,18 +69,11 @@ impl Tenancy {
     pub fn stats(&self) -> Vec<PeerStats> {
         // Asked first: what is counted afterwards is in flight.
         let accounts = self.accounts();
+        let accounts: HashMap<Pid, LinkAccount> = accounts.into_iter().map(|account| (account.pid, account)).collect();
+        // A loop that has not turned yet knows no peers.
+        let none_yet = (!self.outboxes.is_stopped()).then(LinkAccount::default);
         let mut rows = self.outboxes.stats.read();
-        for row in &mut rows {
-            // Several links, if the peer was removed and added again.
-            let links = accounts.iter().filter(|account| account.pid == row.pid).copied();
-            // A loop that has not turned yet knows no peers.
-            let none_yet = (!self.outboxes.is_stopped()).then(LinkAccount::default);
-            let account = links.reduce(LinkAccount::and).or(none_yet);
-            row.settle(account.map(|account| account.acknowledged));
-            let LinkAccount { bytes_held, bytes_unread, sends, segments, .. } = account.unwrap_or_default();
-            (row.bytes_held, row.bytes_unread) = (bytes_held, bytes_unread);
-            (row.sends_out, row.segments_out) = (sends, segments);
-        }
+        rows.iter_mut().for_each(|row| row.complete(accounts.get(&row.pid).copied().or(none_yet)));
         rows
     }
 
@@ -116,7 +110,7 @@ impl Tenancy {
             return false;
         }
         self.outboxes.roster.add(pid, |link| {
-            self.outboxes.stats.add(pid);
+            self.outboxes.stats.add(link, pid);
             self.drive.mailbox().command(Command::Add { link: LinkKey { node, link }, pid, addresses });
         })
     }
@@ -125,7 +119,9 @@ impl Tenancy {
     pub fn remove_peer(&self, pid: Pid) -> Option<Undelivered> {
         let link = LinkKey { node: self.node, link: self.outboxes.remove_peer(pid)? };
         let nothing = Undelivered { pid, messages: 0, bytes: 0 };
-        Some(self.ask(|report| Command::Remove { link, report }).unwrap_or(nothing))
+        let undelivered = self.ask(|report| Command::Remove { link, report }).unwrap_or(nothing);
+        self.outboxes.roster.release(link.link);
+        Some(undelivered)
     }
 
     /// Cuts the traffic with a peer, in both directions, or lets it flow again. Returns whether it is a peer.
@@ -170,3 +166,6 @@ impl Drop for Tenancy {
         self.stop(Duration::ZERO);
     }
 }
+
+#[cfg(test)]
+mod tests;

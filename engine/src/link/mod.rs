@@ -7,6 +7,7 @@
 mod batch;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) mod coverage;
+mod earlier;
 mod handshake;
 mod incoming;
 mod leftovers;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use batch::{Batch, Piece};
+pub use earlier::EarlierLink;
 pub use handshake::Verdict;
 pub use incoming::{Arrival, InStream, Inbound, Violation};
 pub use local::{BROADCAST, Local, Pid};
@@ -72,7 +74,7 @@ pub struct Link {
     /// The number of the peer's last greeting that made a session.
     heard_greeting: u32,
     outgoing: Vec<StreamReader>,
-    /// Envelopes that were acknowledged on streams that have ended.
+    /// Envelopes that were acknowledged on streams that have ended, and on earlier links.
     acknowledged_before: u64,
     /// How often this link has had something to send, and in how many segments.
     sends: u64,
@@ -156,20 +158,6 @@ impl Link {
         }
     }
 
-    /// Goes on counting greetings where an earlier link of this server to the same peer has stopped, and knows which ones of
-    /// the peer's are old news. Of links that are handed in, the last one is the latest.
-    pub fn greet_after(&mut self, earlier: &Link) {
-        self.greetings = self.greetings.max(earlier.greetings);
-        if earlier.incarnation.is_some() {
-            self.told = earlier.told;
-            self.replaced.clone_from(&earlier.replaced);
-            (self.incarnation, self.heard_greeting) = match &earlier.former {
-                Some(former) => (Some(former.incarnation), former.heard_greeting),
-                None => (earlier.incarnation, earlier.heard_greeting),
-            };
-        }
-    }
-
     /// The peer's pid.
     pub fn peer(&self) -> Pid {
         self.peer
@@ -214,14 +202,6 @@ impl Link {
             stream.restart(self.peer_window);
         }
         self.outgoing.push(stream);
-    }
-
-    /// Gives up the streams to this peer, whose writers find them closed. Returns how many envelopes it had acknowledged.
-    pub fn give_up(&mut self) -> u64 {
-        let acknowledged = self.acknowledged_messages();
-        self.outgoing.clear();
-        self.acknowledged_before = acknowledged;
-        acknowledged
     }
 
     /// The streams to this peer.

@@ -16,7 +16,7 @@ use crate::events::{Event, EventQueue};
 use crate::inbox::{self, Arrived, Body, InboxSender, Receiver};
 use crate::link::{DropReason, Inbound, Pid};
 use crate::outbox::{OutboxShared, Sender};
-use crate::roster::Roster;
+use crate::roster::{LinkId, Roster};
 use crate::shard::{Command, LinkKey, Mailbox, Ready, Undelivered};
 use crate::stats::{PeerStats, StatsTable};
 use crate::stream::{Counters, Lane};
@@ -73,6 +73,8 @@ pub struct Harness {
     /// The streams from a server's place to a peer.
     links: HashMap<(u32, Pid), Vec<usize>>,
     dirty: VecDeque<usize>,
+    /// Links of peers that were removed since the mail was last read, each with its server's place.
+    removed: Vec<(u32, LinkId)>,
     /// Servers whose inbox was given something.
     touched: Vec<u32>,
 }
@@ -82,8 +84,8 @@ struct Server {
     inbox: InboxSender,
     events: Arc<EventQueue>,
     outboxes: Arc<OutboxShared>,
-    /// The peers, by the numbers that the roster gave their links.
-    links: Vec<Pid>,
+    /// The peers, by their links: also those that were removed, until what their outboxes have said before is heard.
+    links: HashMap<LinkId, Pid>,
     counts: BTreeMap<Pid, Counts>,
 }
 
@@ -111,6 +113,7 @@ impl Harness {
             streams: Slab::new(),
             links: HashMap::new(),
             dirty: VecDeque::new(),
+            removed: Vec::new(),
             touched: Vec::new(),
         }
     }
@@ -156,7 +159,7 @@ impl Harness {
             inbox,
             events: events.clone(),
             outboxes: outboxes.clone(),
-            links: peers,
+            links: (0..).map(LinkId::first).zip(peers).collect(),
             counts: BTreeMap::new(),
         }));
         self.running.insert(pid, place);
@@ -165,13 +168,16 @@ impl Harness {
 
     /// Gives the server `pid` another list of peers, sorted, each once. What it has sent stays sent.
     pub fn regroup(&mut self, pid: Pid, peers: &[Pid]) {
-        let Some(server) = self.server(pid) else { return };
-        let (present, _) = server.outboxes.roster.read();
+        let Some(&place) = self.running.get(&pid) else { return };
+        let Some(server) = &mut self.servers[place as usize] else { return };
+        let (_, present) = server.outboxes.roster.read();
         for (gone, _) in present.iter().filter(|(peer, _)| peers.binary_search(peer).is_err()) {
-            server.outboxes.remove_peer(*gone);
+            self.removed.extend(server.outboxes.remove_peer(*gone).map(|link| (place, link)));
         }
         for peer in peers {
-            server.outboxes.roster.add(*peer, |_| server.links.push(*peer));
+            server.outboxes.roster.add(*peer, |link| {
+                server.links.insert(link, *peer);
+            });
         }
     }
 
@@ -255,12 +261,23 @@ impl Harness {
             match ready {
                 Ready::Link(key) => {
                     let Some(Some(server)) = self.servers.get(key.node as usize) else { continue };
-                    let Some(&peer) = server.links.get(key.link as usize) else { continue };
-                    for stream in self.links.get(&(key.node, peer)).into_iter().flatten() {
-                        mark(&mut self.streams, &mut self.dirty, *stream);
+                    match server.links.get(&key.link) {
+                        Some(&peer) => {
+                            for stream in self.links.get(&(key.node, peer)).into_iter().flatten() {
+                                mark(&mut self.streams, &mut self.dirty, *stream);
+                            }
+                        }
+                        // Said late, by somebody who had written before the removal: to whom is not known any more.
+                        None => {
+                            for (index, stream) in &mut self.streams {
+                                if stream.from == key.node && !std::mem::replace(&mut stream.is_dirty, true) {
+                                    self.dirty.push_back(index);
+                                }
+                            }
+                        }
                     }
                 }
-                Ready::Consumed(key) => self.mark(key.link as usize),
+                Ready::Consumed(key) => self.mark(key.link.index as usize),
                 // What was written is handed out at once.
                 Ready::Hurry(_) => {}
                 Ready::Inbox(place) => {
@@ -271,6 +288,7 @@ impl Harness {
                 }
             }
         }
+        self.let_go_of_removed();
         while let Some(index) = self.dirty.pop_front() {
             let Some(stream) = self.streams.get_mut(index) else { continue };
             stream.is_dirty = false;
@@ -287,6 +305,17 @@ impl Harness {
         worked
     }
 
+    /// Whatever was written to peers that were removed is in a stream that is known here: their links' places may be used
+    /// again.
+    fn let_go_of_removed(&mut self) {
+        for (place, link) in self.removed.drain(..) {
+            if let Some(server) = &mut self.servers[place as usize] {
+                server.links.remove(&link);
+                server.outboxes.roster.release(link);
+            }
+        }
+    }
+
     fn dropped(&mut self, place: u32, to: Pid, count: u64) {
         if let Some(server) = &mut self.servers[place as usize] {
             server.counts.entry(to).or_default().expired += count;
@@ -297,7 +326,7 @@ impl Harness {
     fn open(&mut self, link: LinkKey, reader: crate::stream::StreamReader) {
         let place = link.node;
         let Some(Some(server)) = self.servers.get_mut(place as usize) else { return };
-        let Some(&to) = server.links.get(link.link as usize) else { return };
+        let Some(&to) = server.links.get(&link.link) else { return };
         server.counts.entry(to).or_default().sending.push(reader.counters().clone());
         let index = self.streams.insert(Stream::new(place, to, self.limits.window_bytes, reader));
         self.links.entry((place, to)).or_default().push(index);
@@ -320,7 +349,7 @@ impl Harness {
                 receiving.push(shared.clone());
             }
             // The key comes back when the application has read: see `collect`.
-            let link = LinkKey { node: 0, link: letter.stream as u32 };
+            let link = LinkKey { node: 0, link: LinkId::first(letter.stream as u32) };
             let body = Body::Whole { id: letter.id, payload: letter.payload };
             server.inbox.push(Arrived { pid: letter.from, link, session: 0, stream: shared, end, body });
             if self.touched.last() != Some(&place) {

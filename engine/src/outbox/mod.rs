@@ -2,6 +2,7 @@
 
 mod outgoing;
 mod shared;
+mod streams;
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -13,10 +14,10 @@ use crate::grace::Sections;
 use crate::link::Pid;
 use crate::payload::Body;
 use crate::shard::{LinkKey, Ready};
-use crate::stream::{Full, Lane, MAX_RING_PAYLOAD, Perish, StreamWriter};
+use crate::stream::{Full, Lane, MAX_RING_PAYLOAD, Perish};
 use crate::wire::FRAME_HEADER_BYTES;
 
-use outgoing::{LANES, Outgoing, place};
+use outgoing::Outgoing;
 pub(crate) use shared::OutboxShared;
 
 /// An inline server sends by itself once so much was written since its loop last turned.
@@ -69,7 +70,8 @@ impl Sender {
         self.outgoing.shared.max_envelope_bytes
     }
 
-    /// By what number the other functions know the peer.
+    /// By what number the other functions know the peer: until this is asked for another one, when the peer may have been
+    /// removed, and the number be another's.
     #[inline(always)]
     pub fn index_of(&mut self, pid: Pid) -> Result<usize, PushError> {
         let Outgoing { shared, found, settled, .. } = &self.outgoing;
@@ -90,7 +92,7 @@ impl Sender {
         if length > *short || !shared.roster.is_still(*settled) {
             return None;
         }
-        let writer = streams.get_mut(place(index, lane))?.as_mut()?;
+        let writer = streams.get_mut(index, lane)?;
         writer.has_room_in_ring(length).then_some(index)
     }
 
@@ -102,7 +104,7 @@ impl Sender {
         if bytes.len() > *short {
             return false;
         }
-        let Some(Some(writer)) = streams.get_mut(place(index, lane)) else { return false };
+        let Some(writer) = streams.get_mut(index, lane) else { return false };
         let section = self.sections.begin_light();
         if !shared.roster.is_still(*settled) || writer.is_closed() {
             return false;
@@ -157,7 +159,7 @@ impl Sender {
     ) -> Result<(), (PushError, Vec<u8>)> {
         let Outgoing { shared, version, streams, settled, short, .. } = &mut self.outgoing;
         if length <= *short
-            && let Some(Some(writer)) = streams.get_mut(place(index, lane))
+            && let Some((writer, known)) = streams.get_with_known(index, lane)
             && !writer.is_closed()
             && let Ok(mut slot) = writer.claim(length)
         {
@@ -166,7 +168,7 @@ impl Sender {
             let section = self.sections.begin_light();
             if !shared.roster.is_still(*settled) {
                 section.strengthen();
-                if let Err(error) = shared.allows(index, *version) {
+                if let Err(error) = shared.allows(known.link(index), *version) {
                     return Err((error, slot.payload().to_vec()));
                 }
             }
@@ -223,21 +225,15 @@ impl Sender {
     /// The peers that have not acknowledged everything this outbox wrote to them. Those that are gone do not count.
     pub fn unflushed_peers(&mut self) -> Vec<Pid> {
         let Outgoing { peers, links, streams, .. } = self.outgoing.follow_roster();
-        let mut is_unflushed = |link: u32| {
-            let lanes = &mut streams[place(link as usize, Lane::Normal)..][..LANES];
-            lanes.iter_mut().flatten().any(StreamWriter::is_unflushed)
-        };
-        peers.iter().zip(links).filter_map(|(pid, link)| is_unflushed(*link).then_some(*pid)).collect()
+        peers.iter().zip(links).filter(|(_, link)| streams.is_unflushed(**link)).map(|(pid, _)| *pid).collect()
     }
 
     /// Asks the peers to acknowledge at once what they have not.
     pub fn hurry(&mut self) {
-        let Outgoing { shared, drive, streams, .. } = &mut self.outgoing;
-        for (index, lanes) in streams.chunks_mut(LANES).enumerate() {
-            // Of each stream, so that none asks again before it is answered.
-            if lanes.iter_mut().flatten().fold(false, |tell, stream| stream.hurry() || tell) {
-                let link = LinkKey { node: shared.node, link: index as u32 };
-                drive.mailbox().ready(Ready::Hurry(link));
+        let Outgoing { shared, drive, links, streams, .. } = &mut self.outgoing;
+        for &link in &*links {
+            if streams.hurry(link) {
+                drive.mailbox().ready(Ready::Hurry(LinkKey { node: shared.node, link }));
             }
         }
     }
@@ -245,7 +241,7 @@ impl Sender {
     /// Registers `waker` to be woken when a peer may have acknowledged everything. `false`: all have already.
     pub fn wait_for_flush(&mut self, waker: &Waker) -> bool {
         let mut waits = false;
-        for writer in self.outgoing.writers() {
+        for writer in self.outgoing.streams.writers_mut() {
             if writer.is_unflushed() {
                 waits |= writer.wait_for_flush(waker);
             }
@@ -258,6 +254,12 @@ impl Sender {
     pub(crate) fn end_spares(&self) {
         let Outgoing { shared, drive, .. } = &self.outgoing;
         shared.take_spares().into_iter().for_each(|streams| outgoing::end(streams, shared, drive));
+    }
+
+    /// For how many links there is room.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn places(&self) -> usize {
+        self.outgoing.streams.places()
     }
 
     /// Whether the server has stopped.
@@ -273,9 +275,10 @@ impl Sender {
     /// What follows a write: the reader's signal, and the turn of an inline loop.
     #[inline(always)]
     fn written(&mut self, index: usize, bytes: usize, signal: bool, alone: bool) {
-        let Outgoing { shared, drive, .. } = &self.outgoing;
-        if signal {
-            drive.written(LinkKey { node: shared.node, link: index as u32 }, alone);
+        let Outgoing { shared, drive, streams, .. } = &self.outgoing;
+        // A link that is gone has no reader to be told.
+        if signal && let Some(link) = streams.link(index) {
+            drive.written(LinkKey { node: shared.node, link }, alone);
         }
         if drive.is_inline() {
             self.unflushed += bytes + FRAME_HEADER_BYTES;

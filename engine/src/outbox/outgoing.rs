@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::PushError;
-use super::shared::{OutboxShared, Streams};
+use super::shared::OutboxShared;
+use super::streams::Streams;
 use crate::barrier;
 use crate::engine::Drive;
 use crate::link::Pid;
+use crate::roster::{Change, LinkId};
 use crate::shard::{Command, LinkKey, Ready};
 use crate::stream::{self, Lane, MAX_RING_PAYLOAD, StreamWriter};
 use crate::wire::MAX_STREAMS;
@@ -20,7 +22,7 @@ pub(super) struct Outgoing {
     /// The roster as of `version`: the peers' pids, ascending, and their links.
     pub(super) version: u64,
     pub(super) peers: Vec<Pid>,
-    pub(super) links: Vec<u32>,
+    pub(super) links: Vec<LinkId>,
     pub(super) streams: Streams,
     pub(super) found: Found,
     /// While the roster is still at this, what was found is so, and the server takes what is written. [`NEVER`]: look closer.
@@ -32,90 +34,102 @@ pub(super) struct Outgoing {
 /// No roster's version.
 const NEVER: u64 = u64::MAX;
 
-/// Where the stream to a peer on a lane stands.
-#[inline(always)]
-pub(super) fn place(index: usize, lane: Lane) -> usize {
-    index * LANES + lane as usize
-}
-
-pub(super) const LANES: usize = 2;
-
 impl Outgoing {
     pub(super) fn new(shared: Arc<OutboxShared>, drive: Drive) -> Outgoing {
         shared.outboxes.fetch_add(1, Ordering::Relaxed);
         let mut streams = shared.take_streams();
-        for stream in &mut streams {
-            *stream = stream.take().filter(|writer| !writer.is_closed());
-            stream.iter_mut().for_each(StreamWriter::hand_over);
-        }
-        let (peers, links) = (Vec::new(), Vec::new());
+        streams.forget_closed();
+        streams.writers_mut().for_each(StreamWriter::hand_over);
         let short = shared.max_envelope_bytes.min(MAX_RING_PAYLOAD as u64) as usize;
         let mut outgoing = Outgoing {
             shared,
             drive,
             version: 0,
-            peers,
-            links,
+            peers: Vec::new(),
+            links: Vec::new(),
             streams,
             found: Found::default(),
             settled: NEVER,
             short,
         };
         outgoing.read_roster();
+        outgoing.settle();
         outgoing
     }
 
     #[inline(never)]
     pub(super) fn find(&mut self, pid: Pid) -> Option<usize> {
         let place = self.follow_roster().peers.binary_search(&pid).ok()?;
-        let index = self.links[place] as usize;
+        let index = self.links[place].index as usize;
         self.found.keep(pid, index);
         Some(index)
     }
 
     pub(super) fn follow_roster(&mut self) -> &mut Outgoing {
         if self.shared.roster.version() != self.version {
-            self.read_roster();
+            self.follow_changes();
         }
         self
     }
 
+    /// Does what was done to the roster since it was last looked at; who missed too much reads all of it.
     #[cold]
-    fn read_roster(&mut self) {
-        self.version = self.shared.roster.version();
-        let (members, links) = self.shared.roster.read();
-        (self.peers, self.links) = members.into_iter().unzip();
-        // Where sections need more than a light barrier, each write looks closer.
-        self.settled = if barrier::available() { self.version } else { NEVER };
-        self.found.clear();
-        self.streams.resize_with(links * LANES, || None);
-        for link in 0..links {
-            if !self.links.contains(&(link as u32)) {
-                forget(&mut self.streams, link);
+    fn follow_changes(&mut self) {
+        match self.shared.roster.changes_since(self.version) {
+            Some((version, changes)) => {
+                changes.into_iter().for_each(|change| self.follow(change));
+                self.version = version;
+            }
+            None => self.read_roster(),
+        }
+        self.settle();
+    }
+
+    fn follow(&mut self, change: Change) {
+        match change {
+            Change::Added(pid, link) => {
+                if let Err(place) = self.peers.binary_search(&pid) {
+                    self.peers.insert(place, pid);
+                    self.links.insert(place, link);
+                }
+                self.streams.add(link);
+            }
+            Change::Removed(pid, link) => {
+                if let Ok(place) = self.peers.binary_search(&pid) {
+                    self.peers.remove(place);
+                    self.links.remove(place);
+                }
+                self.streams.remove(link);
+                self.found.forget(pid);
             }
         }
+    }
+
+    fn read_roster(&mut self) {
+        let (version, members) = self.shared.roster.read();
+        self.version = version;
+        self.streams.follow(&members);
+        (self.peers, self.links) = members.into_iter().unzip();
+        self.found.clear();
+    }
+
+    fn settle(&mut self) {
+        // Where sections need more than a light barrier, each write looks closer.
+        self.settled = if barrier::available() { self.version } else { NEVER };
     }
 
     /// The stream to write to, if the server runs and the peer is there.
     pub(super) fn writer(&mut self, index: usize, lane: Lane) -> Result<&mut StreamWriter, PushError> {
-        self.shared.allows(index, self.version)?;
-        let place = &mut self.streams[place(index, lane)];
-        if place.is_none() {
-            // It may have been there when its number was asked for.
-            if !self.links.contains(&(index as u32)) {
-                return Err(PushError::UnknownPid);
-            }
-            *place = Some(open(&self.shared, &self.drive, index, lane)?);
+        let link = self.shared.allows(self.streams.link(index), self.version)?;
+        let slot = self.streams.slot(index, lane);
+        if slot.is_none() {
+            *slot = Some(open(&self.shared, &self.drive, link, lane)?);
         }
-        match place {
+        match slot {
             Some(writer) if !writer.is_closed() => Ok(writer),
             _ if self.shared.is_stopped() || self.drive.is_stopped() => Err(PushError::Stopped),
             _ => Err(PushError::UnknownPid),
         }
-    }
-
-    pub(super) fn writers(&mut self) -> impl Iterator<Item = &mut StreamWriter> {
-        self.streams.iter_mut().flatten()
     }
 }
 
@@ -134,9 +148,21 @@ impl Found {
         (found == pid).then_some(index)
     }
 
+    /// An empty entry: pid 0 belongs to the first place, and 1 does not.
+    const fn nobody(place: usize) -> (Pid, usize) {
+        if place == 0 { (1, 0) } else { (0, 0) }
+    }
+
     fn keep(&mut self, pid: Pid, index: usize) {
         self.entries[place_of(pid)] = (pid, index);
         self.is_empty = false;
+    }
+
+    fn forget(&mut self, pid: Pid) {
+        let place = place_of(pid);
+        if self.entries[place].0 == pid {
+            self.entries[place] = Found::nobody(place);
+        }
     }
 
     fn clear(&mut self) {
@@ -148,9 +174,8 @@ impl Found {
 
 impl Default for Found {
     fn default() -> Found {
-        let mut entries = Box::new([(0, 0); 1 << FOUND_BITS]);
-        // 0 belongs to the first, and 1 does not.
-        entries[0] = (1, 0);
+        let mut entries = Box::new([Found::nobody(1); 1 << FOUND_BITS]);
+        entries[0] = Found::nobody(0);
         Found { entries, is_empty: true }
     }
 }
@@ -164,23 +189,15 @@ fn place_of(pid: Pid) -> usize {
 /// 8 KiB for each outbox, of which sends touch as many cache lines as it has peers.
 const FOUND_BITS: u32 = 9;
 
-/// The peer behind a link is gone.
-pub(super) fn forget(streams: &mut Streams, link: usize) {
-    streams.iter_mut().skip(link * LANES).take(LANES).for_each(|stream| *stream = None);
-}
-
 /// Ends streams: what stands in them is still sent.
 pub(super) fn end(streams: Streams, shared: &OutboxShared, drive: &Drive) {
-    for (place, mut writer) in streams.into_iter().enumerate().filter_map(|(place, writer)| Some((place, writer?))) {
-        if writer.close() {
-            let link = LinkKey { node: shared.node, link: (place / LANES) as u32 };
-            drive.mailbox().ready(Ready::Link(link));
-        }
+    for link in streams.end() {
+        drive.mailbox().ready(Ready::Link(LinkKey { node: shared.node, link }));
     }
 }
 
 #[cold]
-fn open(shared: &OutboxShared, drive: &Drive, index: usize, lane: Lane) -> Result<StreamWriter, PushError> {
+fn open(shared: &OutboxShared, drive: &Drive, link: LinkId, lane: Lane) -> Result<StreamWriter, PushError> {
     if drive.is_stopped() {
         return Err(PushError::Stopped);
     }
@@ -191,10 +208,10 @@ fn open(shared: &OutboxShared, drive: &Drive, index: usize, lane: Lane) -> Resul
     let id = stream::stream_id(shared.numbers.fetch_add(1, Ordering::Relaxed), lane);
     let references = (shared.ring_bytes as u64).max(stream::LEAST_REFERENCE_BYTES);
     let (writer, reader) = stream::stream(id, shared.ring_bytes, references);
-    if !shared.stats.sends(index, writer.counters()) {
+    if !shared.stats.sends(link, writer.counters()) {
         return Err(PushError::TooManyOutboxes);
     }
-    let link = LinkKey { node: shared.node, link: index as u32 };
+    let link = LinkKey { node: shared.node, link };
     drive.mailbox().command(Command::Open { link, stream: Box::new(reader) });
     Ok(writer)
 }
@@ -206,7 +223,7 @@ impl Drop for Outgoing {
         let version = self.follow_roster().version;
         let streams = mem::take(&mut self.streams);
         // Closed: the link did not take it, for it had too many. Whoever comes next opens another.
-        if streams.iter().flatten().all(StreamWriter::is_closed) {
+        if streams.writers().all(StreamWriter::is_closed) {
             return;
         }
         if let Err(streams) = self.shared.keep_streams(streams, version) {
@@ -233,6 +250,13 @@ mod tests {
         let kept = (0..5000).filter(|pid| found.index_of(*pid) == Some(*pid as usize + 7));
         assert_eq!(kept.count(), 512, "each has a place, and nobody two");
         assert_eq!(found.index_of(BROADCAST), None);
+        let kept: Vec<Pid> = (0..5000).filter(|pid| found.index_of(*pid).is_some()).collect();
+        for pid in [0, 1, kept[7], kept[7] + 1] {
+            found.forget(pid);
+            assert_eq!(found.index_of(pid), None);
+        }
+        let still = kept.iter().filter(|pid| found.index_of(**pid).is_some());
+        assert!(still.count() >= 508, "nobody else");
         found.clear();
         assert!((0..5000).all(|pid| found.index_of(pid).is_none()));
     }

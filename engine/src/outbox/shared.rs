@@ -5,12 +5,11 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::PushError;
-use super::outgoing::forget;
+use super::streams::Streams;
 use crate::grace::Grace;
 use crate::link::Pid;
-use crate::roster::Roster;
+use crate::roster::{LinkId, Roster};
 use crate::stats::StatsTable;
-use crate::stream::StreamWriter;
 
 /// So many outboxes that were dropped leave their streams to the clones that come.
 const SPARES: usize = 8;
@@ -34,9 +33,6 @@ pub(crate) struct OutboxShared {
     pub(crate) spares: Mutex<Vec<Streams>>,
 }
 
-/// The streams of one outbox, see [`place`](super::outgoing::place). `None`: nothing was written to it yet, or that peer is gone.
-pub(super) type Streams = Vec<Option<StreamWriter>>;
-
 impl OutboxShared {
     /// From now on nothing more is taken, and what was taken stands in its stream. `false`: that was so before.
     pub(crate) fn close(&self) -> bool {
@@ -46,11 +42,12 @@ impl OutboxShared {
         first
     }
 
-    /// From now on nothing more is taken for this peer, and what was taken stands in its stream. Returns its link.
-    pub(crate) fn remove_peer(&self, pid: Pid) -> Option<u32> {
+    /// From now on nothing more is taken for this peer, and what was taken stands in its stream. Returns its link,
+    /// which is to be [released](Roster::release) when the loop has let go of it.
+    pub(crate) fn remove_peer(&self, pid: Pid) -> Option<LinkId> {
         let link = self.roster.remove(pid)?;
         self.grace.wait();
-        self.spares().iter_mut().for_each(|streams| forget(streams, link as usize));
+        self.spares().iter_mut().for_each(|streams| streams.remove(link));
         Some(link)
     }
 
@@ -58,14 +55,13 @@ impl OutboxShared {
         self.roster.is_closed()
     }
 
-    /// Whether something may still be written on a link that was there when the roster had this version.
+    /// Whether something may still be written on the link that stood somewhere when the roster had this version.
     #[cold]
-    pub(super) fn allows(&self, link: usize, version: u64) -> Result<(), PushError> {
-        match () {
-            () if self.roster.is_still(version) => Ok(()),
-            () if self.is_stopped() => Err(PushError::Stopped),
-            () if !self.roster.has(link as u32) => Err(PushError::UnknownPid),
-            () => Ok(()),
+    pub(super) fn allows(&self, link: Option<LinkId>, version: u64) -> Result<LinkId, PushError> {
+        match link {
+            _ if self.is_stopped() => Err(PushError::Stopped),
+            Some(link) if self.roster.is_still(version) || self.roster.has(link) => Ok(link),
+            _ => Err(PushError::UnknownPid),
         }
     }
 

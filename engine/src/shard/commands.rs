@@ -22,9 +22,10 @@ impl<D: Driver> Shard<D> {
                 if let Some(listener) = listener {
                     self.put(listener, Connection::new(Role::Unknown(id), id));
                 }
-                let links = seed.peers.len() as u32;
-                self.nodes.insert(id, Node::new(*seed, listener, self.slept));
-                for link in 0..links {
+                let node = Node::new(*seed, listener, self.slept);
+                let links = node.links.ids();
+                self.nodes.insert(id, node);
+                for link in links {
                     self.mark(LinkKey { node: id, link });
                 }
             }
@@ -45,7 +46,7 @@ impl<D: Driver> Shard<D> {
                     if let Some(listener) = state.listener {
                         self.driver.close(listener);
                     }
-                    for link in 0..state.links.len() as u32 {
+                    for link in state.links.ids() {
                         self.hurry(LinkKey { node, link });
                     }
                     self.look_at_stop(node, now);

@@ -66,9 +66,9 @@ impl Dials {
         self.waiting.push_back(key);
     }
 
-    /// A server is gone, and its links with it.
-    pub(super) fn forget(&mut self, node: u32) {
-        self.waiting.retain(|key| key.node != node);
+    /// Links that are gone wait no longer.
+    pub(super) fn forget(&mut self, is_gone: impl Fn(LinkKey) -> bool) {
+        self.waiting.retain(|key| !is_gone(*key));
     }
 
     /// Lets so many be under way at once.

@@ -24,7 +24,7 @@ pub(crate) enum Command {
     Open { link: LinkKey, stream: Box<StreamReader> },
     /// A server stops: deliver for at most so long, say goodbye, and report.
     Stop { node: u32, patience: Duration, report: mpsc::Sender<Vec<Undelivered>> },
-    /// A peer is added; its link has the next number.
+    /// A peer is added. The place of its link is empty.
     Add { link: LinkKey, pid: Pid, addresses: Vec<SocketAddr> },
     /// A peer is to be found elsewhere.
     Move { link: LinkKey, addresses: Vec<SocketAddr> },

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::connection::Role;
 use super::mail::Undelivered;
-use super::node::LinkSlot;
+use super::timers::Timer;
 use super::{LinkKey, Shard};
 use crate::driver::Driver;
 use crate::events::Event;
@@ -15,13 +15,7 @@ use crate::wire::GoodbyeReason;
 impl<D: Driver> Shard<D> {
     pub(super) fn add_peer(&mut self, key: LinkKey, pid: Pid, addresses: Vec<SocketAddr>) {
         let Some(node) = self.nodes.get_mut(&key.node) else { return };
-        debug_assert_eq!(node.links.len(), key.link as usize, "links are numbered as they come");
-        let mut slot = LinkSlot::new(&node.local, pid, addresses, self.slept);
-        for earlier in node.links.iter().filter(|earlier| earlier.link.peer() == pid) {
-            slot.link.greet_after(&earlier.link);
-        }
-        node.links.push(slot);
-        node.by_pid.insert(pid, key.link);
+        node.links.add(&node.local, key.link, pid, addresses, self.slept);
         node.events.push(Event::Added { pid });
         self.mark(key);
     }
@@ -32,22 +26,37 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Says goodbye to the peer, and gives up what it has not acknowledged.
+    /// Says goodbye to the peer, gives up what it has not acknowledged, and lets go of the link.
     pub(super) fn remove_peer(&mut self, key: LinkKey, now: Time) -> Option<Undelivered> {
-        let mut batch = self.spare.pop().unwrap_or_default();
+        // Nobody asks the link afterwards.
+        self.tell(key);
         let node = self.nodes.get_mut(&key.node)?;
-        let slot = node.links.get_mut(key.link as usize)?;
+        let mut slot = node.links.remove(key.link)?;
         let undelivered = slot.undelivered();
+        let mut batch = self.spare.pop().unwrap_or_default();
         slot.link.close(GoodbyeReason::Removed, &mut batch);
-        slot.link.give_up();
-        let (socket, blocked) = (slot.socket.take(), slot.blocked);
-        node.removed(key.link, &undelivered);
-        if let Some(socket) = socket {
-            if batch.is_empty() || blocked {
-                self.disconnected(socket, now);
-            } else {
+        node.removed(key.link, slot.link, &undelivered);
+        self.timers.cancel(Timer::Link(key), &mut slot.timer);
+        if slot.polled {
+            self.polled.retain(|polled| *polled != key);
+        }
+        if slot.dirty {
+            self.dirty.retain(|dirty| *dirty != key);
+        }
+        if slot.waits_to_dial {
+            self.dials.forget(|waiting| waiting == key);
+        }
+        match slot.socket {
+            Some(socket) if !batch.is_empty() && !slot.blocked => {
                 self.send_next(socket, batch);
                 self.end(socket, now);
+            }
+            socket => {
+                batch.clear();
+                self.spare.push(batch);
+                if let Some(socket) = socket {
+                    self.disconnected(socket, now);
+                }
             }
         }
         self.look_at_stop(key.node, now);
@@ -68,6 +77,12 @@ impl<D: Driver> Shard<D> {
             self.tell(key);
         }
         self.mark(key);
+    }
+
+    /// How much is kept for the links of a server; `None`: it has not started, or has stopped.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn link_sizes(&self, node: u32) -> Option<super::links::LinkSizes> {
+        self.nodes.get(&node).map(|node| node.links.sizes())
     }
 
     pub(super) fn is_blocked(&mut self, key: LinkKey) -> bool {

@@ -6,6 +6,7 @@
 mod commands;
 mod connection;
 mod dials;
+mod links;
 mod mail;
 mod membership;
 mod node;
@@ -27,6 +28,7 @@ use self::node::Node;
 use self::timers::{Timer, Timers};
 use crate::driver::{Budget, ChunkPool, Completion, Driver, SocketId, Wait};
 use crate::link::{Batch, Link, State};
+use crate::roster::LinkId;
 use crate::time::Time;
 use crate::wire::{MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES};
 
@@ -53,7 +55,7 @@ pub(crate) fn chunk_pool() -> Arc<ChunkPool> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LinkKey {
     pub(crate) node: u32,
-    pub(crate) link: u32,
+    pub(crate) link: LinkId,
 }
 
 /// How a turn ends when there is nothing to do.
@@ -369,7 +371,7 @@ impl<D: Driver> Shard<D> {
     /// A direct call is cheaper than a submission with its completion when the socket has room, as it nearly always has:
     /// see `ARCHITECTURE.md`.
     fn send_with(&mut self, key: LinkKey, fill: impl FnOnce(&mut Link, &mut Batch)) -> usize {
-        let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link as usize)) else {
+        let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link)) else {
             return 0;
         };
         let Some(socket) = slot.socket else { return 0 };
@@ -422,8 +424,7 @@ impl<D: Driver> Shard<D> {
         }
         let mut done = false;
         self.send_with(key, |link, batch| done = link.transmit_heartbeat(now, answers, batch));
-        if done && let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link as usize))
-        {
+        if done && let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link)) {
             let next = slot.link.next_heartbeat();
             let at = if next > now { next } else { now + OVERDUE };
             if slot.timer != Some(at) {
@@ -465,7 +466,7 @@ impl<D: Driver> Shard<D> {
 
     /// The link, which learns how long this process has slept since it was last looked at.
     fn slot(&mut self, key: LinkKey) -> Option<&mut node::LinkSlot> {
-        let slot = self.nodes.get_mut(&key.node)?.links.get_mut(key.link as usize)?;
+        let slot = self.nodes.get_mut(&key.node)?.links.get_mut(key.link)?;
         slot.wake(self.slept);
         Some(slot)
     }
@@ -473,7 +474,7 @@ impl<D: Driver> Shard<D> {
     /// Sets the timer for the link's deadline, unless an earlier one is set that will look at it.
     fn schedule(&mut self, key: LinkKey, now: Time) {
         let sending = self.is_sending(key);
-        let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link as usize)) else {
+        let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link)) else {
             return;
         };
         let deadline = match sending {
@@ -525,7 +526,7 @@ impl<D: Driver> Shard<D> {
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn describe(&mut self, node: u32) -> String {
         let mut text = String::new();
-        for slot in self.nodes.get_mut(&node).into_iter().flat_map(|node| &mut node.links) {
+        for slot in self.nodes.get_mut(&node).into_iter().flat_map(|node| node.links.iter_mut()) {
             let flags = (slot.dirty, slot.polled, slot.asleep, slot.waits_to_dial);
             text += &format!("\n  {}, {:?}, {flags:?}:", slot.link, slot.timer);
         }
@@ -541,8 +542,8 @@ impl<D: Driver> Shard<D> {
     /// Asserts that no queue is longer than what it is for.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn check_bounds(&self) {
-        let links = self.nodes.values().map(|node| node.links.len()).sum::<usize>();
-        let slots = || self.nodes.values().flat_map(|node| &node.links);
+        let links = self.nodes.values().map(|node| node.links.iter().count()).sum::<usize>();
+        let slots = || self.nodes.values().flat_map(|node| node.links.iter());
         let streams = slots().map(|slot| slot.link.streams()).sum::<usize>();
         let connections = self.connections.iter().flatten().count();
         let dialing = self.connections.iter().flatten().filter(|connection| connection.role.is_dialing()).count();

@@ -1,18 +1,19 @@
 //! A server in its shard: its links, its inbox, its stop.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use super::LinkKey;
+use super::links::Links;
 use super::mail::{Seed, Undelivered};
 use crate::driver::Slice;
 use crate::driver::{SocketId, Way};
 use crate::events::{Event, EventQueue};
 use crate::inbox::{Arrived, Body, InboxSender};
 use crate::link::{Arrival, Delivery, DropReason, Link, Local, Notice, Pid};
+use crate::roster::LinkId;
 use crate::stats::StatsTable;
 use crate::time::Time;
 
@@ -20,8 +21,7 @@ use crate::time::Time;
 pub(super) struct Node {
     pub(super) local: Arc<Local>,
     pub(super) listener: Option<SocketId>,
-    pub(super) links: Vec<LinkSlot>,
-    pub(super) by_pid: HashMap<Pid, u32>,
+    pub(super) links: Links,
     /// How it reaches others.
     pub(super) way: Way,
     pub(super) inbox: InboxSender,
@@ -67,16 +67,13 @@ pub(super) struct Stopping {
 
 impl Node {
     pub(super) fn new(seed: Seed, listener: Option<SocketId>, slept: Duration) -> Node {
-        let by_pid = seed.peers.iter().enumerate().map(|(index, (pid, _))| (*pid, index as u32)).collect();
         let local = seed.local;
         let way = Way { memory: seed.berth.is_some(), socket_bytes: local.socket_bytes };
-        let links = seed.peers.into_iter().map(|(pid, addresses)| LinkSlot::new(&local, pid, addresses, slept));
-        let links = links.collect();
+        let links = Links::new(&local, seed.peers, slept);
         Node {
             local,
             listener,
             links,
-            by_pid,
             way,
             inbox: seed.inbox,
             events: seed.events,
@@ -95,17 +92,17 @@ impl Node {
             Arrival::Whole { id, payload } => Body::Whole { id, payload },
             Arrival::Part => return,
         };
-        let Some(slot) = self.links.get_mut(key.link as usize) else { return };
+        let Some(slot) = self.links.get_mut(key.link) else { return };
         for opened in slot.link.take_opened() {
-            self.stats.receives(key.link as usize, opened);
+            self.stats.receives(slot.link.peer(), opened);
         }
         let (pid, session) = (slot.link.peer(), slot.link.session());
         self.inbox.push(Arrived { pid, link: key, session, stream: delivery.stream, end: delivery.end, body });
     }
 
     /// Tells the application what the link has to say.
-    pub(super) fn tell(&mut self, index: u32) {
-        let Some(slot) = self.links.get_mut(index as usize) else { return };
+    pub(super) fn tell(&mut self, link: LinkId) {
+        let Some(slot) = self.links.get_mut(link) else { return };
         if !slot.link.has_notices() {
             return;
         }
@@ -117,20 +114,23 @@ impl Node {
                 Notice::Restarted { incarnation } => Event::Restarted { pid, incarnation },
                 Notice::Refused { reason } => Event::Refused { pid, reason },
                 Notice::Dropped { count, reason } => {
-                    self.stats.dropped(index as usize, count, reason);
+                    self.stats.dropped(pid, count, reason);
                     Event::Dropped { pid, count, reason }
                 }
             });
         }
     }
 
-    /// A peer is removed, and these are given up.
-    pub(super) fn removed(&mut self, index: u32, undelivered: &Undelivered) {
+    /// A peer is removed, its link is taken out, and these are given up.
+    pub(super) fn removed(&mut self, id: LinkId, link: Link, undelivered: &Undelivered) {
         let (pid, count, reason) = (undelivered.pid, undelivered.messages, DropReason::PeerRemoved);
-        self.by_pid.remove(&pid);
         if count > 0 {
-            self.stats.dropped(index as usize, count, reason);
+            self.stats.dropped(pid, count, reason);
             self.events.push(Event::Dropped { pid, count, reason });
+        }
+        self.stats.removed(id);
+        if let Some(forgotten) = self.links.remember(link) {
+            self.stats.forget(forgotten);
         }
         self.events.push(Event::Removed { pid });
     }

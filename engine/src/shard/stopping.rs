@@ -47,20 +47,20 @@ impl<D: Driver> Shard<D> {
 
     /// Forgets what a server that is gone waited for.
     fn forget_waits(&mut self, id: u32, node: &mut Node) {
-        self.dials.forget(id);
+        self.dials.forget(|key| key.node == id);
         self.timers.cancel(Timer::Stop(id), &mut node.stop_timer);
         self.timers.cancel(Timer::Listener(id), &mut node.listener_timer);
-        for (index, slot) in (0..).zip(&mut node.links) {
-            self.timers.cancel(Timer::Link(LinkKey { node: id, link: index }), &mut slot.timer);
+        for link in node.links.ids() {
+            if let Some(slot) = node.links.get_mut(link) {
+                self.timers.cancel(Timer::Link(LinkKey { node: id, link }), &mut slot.timer);
+            }
         }
     }
 
-    /// How the links stand; nothing once the server is accounted for.
+    /// How the links to each peer stand; nothing once the server is accounted for.
     pub(crate) fn account(&mut self, id: u32) -> Vec<LinkAccount> {
         match self.nodes.get_mut(&id) {
-            Some(node) if !node.stopping.as_ref().is_some_and(|stopping| stopping.leaving) => {
-                node.links.iter_mut().map(|slot| slot.link.account()).collect()
-            }
+            Some(node) if !node.stopping.as_ref().is_some_and(|stopping| stopping.leaving) => node.links.accounts(),
             _ => Vec::new(),
         }
     }
@@ -69,7 +69,7 @@ impl<D: Driver> Shard<D> {
     fn leave(&mut self, id: u32, now: Time) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let mut leaving = Vec::new();
-        for slot in &mut node.links {
+        for slot in node.links.iter_mut() {
             let mut batch = self.spare.pop().unwrap_or_default();
             slot.link.close(GoodbyeReason::Stopped, &mut batch);
             if slot.blocked {

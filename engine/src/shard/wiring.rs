@@ -103,7 +103,7 @@ impl<D: Driver> Shard<D> {
         let has_room = self.dials.has_room();
         let Some(node) = self.nodes.get_mut(&key.node) else { return false };
         let leaving = node.stopping.as_ref().is_some_and(|stopping| stopping.leaving);
-        let Some(slot) = node.links.get_mut(key.link as usize) else { return false };
+        let Some(slot) = node.links.get_mut(key.link) else { return false };
         if !has_room {
             if !std::mem::replace(&mut slot.waits_to_dial, true) {
                 self.dials.wait(key);
@@ -228,7 +228,7 @@ impl<D: Driver> Shard<D> {
             self.driver.close(socket);
             return false;
         };
-        let Some(slot) = node.links.get_mut(key.link as usize) else {
+        let Some(slot) = node.links.get_mut(key.link) else {
             self.driver.close(socket);
             return false;
         };
@@ -275,13 +275,13 @@ impl<D: Driver> Shard<D> {
             Ok(hello) if header.kind() == Kind::Hello => hello,
             _ => return self.refuse(socket, Refusal { reason: RefusalReason::Malformed, from }, now),
         };
-        let reason = match state.by_pid.get(&hello.from) {
+        let reason = match state.links.find(hello.from) {
             _ if state.stopping.is_some() => RefusalReason::Stopping,
             None if hello.cluster != state.local.cluster => RefusalReason::WrongCluster,
             None => RefusalReason::UnknownPeer,
-            Some(&link) => {
+            Some(link) => {
                 let key = LinkKey { node, link };
-                let slot = &mut state.links[link as usize];
+                let Some(slot) = state.links.get_mut(link) else { return self.driver.close(socket) };
                 if slot.blocked {
                     return self.driver.close(socket);
                 }
@@ -474,6 +474,6 @@ impl<D: Driver> Shard<D> {
     }
 }
 
-fn slot_left(node: &Node, key: LinkKey) -> bool {
-    node.links.get(key.link as usize).is_some_and(|slot| slot.link.state() != crate::link::State::Up)
+fn slot_left(node: &mut Node, key: LinkKey) -> bool {
+    node.links.get_mut(key.link).is_some_and(|slot| slot.link.state() != crate::link::State::Up)
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use crate::link::Pid;
+use crate::roster::LinkId;
 use crate::stream::Lane;
 use crate::testing::Random;
 
@@ -27,8 +28,8 @@ pub(super) struct Stream {
     pub(super) to: usize,
     pub(super) outbox: u32,
     pub(super) lane: Lane,
-    /// The number of the link: another one after the peer was removed and added again.
-    pub(super) link: usize,
+    /// Another one after the peer was removed and added again.
+    pub(super) link: LinkId,
     envelopes: Vec<Envelope>,
 }
 
@@ -64,7 +65,7 @@ pub(super) struct History {
 
 impl History {
     /// The stream's number.
-    pub(super) fn stream(&mut self, from: Life, to: usize, outbox: u32, lane: Lane, link: usize) -> u32 {
+    pub(super) fn stream(&mut self, from: Life, to: usize, outbox: u32, lane: Lane, link: LinkId) -> u32 {
         let same = |stream: &Stream| {
             (stream.from, stream.to, stream.outbox, stream.lane, stream.link) == (from, to, outbox, lane, link)
         };
@@ -156,7 +157,7 @@ impl History {
     }
 
     /// How many envelopes of a life to a peer have not arrived; with those that may be dropped, or without.
-    pub(super) fn missing(&self, life: Life, peer: usize, link: Option<usize>, perishable: bool) -> u64 {
+    pub(super) fn missing(&self, life: Life, peer: usize, link: Option<LinkId>, perishable: bool) -> u64 {
         let streams = self.between(life, peer).filter(|stream| link.is_none_or(|link| stream.link == link));
         let envelopes = streams.flat_map(|stream| &stream.envelopes);
         envelopes.filter(|envelope| !envelope.got && (perishable || !envelope.perishable)).count() as u64
@@ -188,7 +189,7 @@ mod tests {
 
     fn written() -> (History, [Vec<u8>; 2]) {
         let mut history = History::default();
-        let stream = history.stream((0, 1), 1, 0, Lane::Normal, 1);
+        let stream = history.stream((0, 1), 1, 0, Lane::Normal, LinkId::first(1));
         let payloads = [20, 30].map(|length| {
             let (_, payload) = history.next(stream, length);
             history.wrote(stream, length, false);

@@ -14,6 +14,7 @@
 //! | event_loop | a process: the real shard |
 //! | server | an application: the real inbox and outbox |
 //! | world, faults, rest | all of it, what goes wrong, and how it ends |
+//! | membership | that peers which come and go leave nothing behind |
 //! | history, watch | what was written, received and told, and whether it may be so |
 //! | mesh | many servers that broadcast, without faults |
 //! | trace | what happened, as a number and as lines |
@@ -23,6 +24,7 @@ mod event_loop;
 mod faults;
 mod history;
 mod kernel;
+mod membership;
 #[cfg(test)]
 mod mesh;
 mod network;

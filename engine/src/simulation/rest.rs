@@ -76,7 +76,7 @@ impl World {
     /// How many envelopes are still to arrive: on the link that there is, and not such as may be dropped.
     fn outstanding(&self, from: usize, to: usize) -> u64 {
         let Some(server) = &self.servers[from] else { return 1 };
-        let link = server.outboxes.roster.link_of(pid_of(to)).map(|link| link as usize);
+        let link = server.outboxes.roster.link_of(pid_of(to));
         self.history.missing(server.me, to, link, false)
     }
 

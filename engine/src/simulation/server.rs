@@ -16,6 +16,7 @@ use crate::engine::{Events, Seated};
 use crate::inbox::Receiver;
 use crate::outbox::{OutboxShared, PushError, Sender};
 use crate::payload::Body;
+use crate::roster::LinkId;
 use crate::shard::Undelivered;
 use crate::stream::{Lane, Perish};
 use crate::testing::Random;
@@ -52,7 +53,9 @@ pub(super) struct Server {
     /// A stop is under way.
     pub(super) stopping: Option<mpsc::Receiver<Vec<Undelivered>>>,
     /// Removals under way.
-    pub(super) removing: Vec<(usize, mpsc::Receiver<Undelivered>)>,
+    pub(super) removing: Vec<(usize, LinkId, mpsc::Receiver<Undelivered>)>,
+    /// The most links that it had at once.
+    pub(super) most_links: usize,
     pub(super) writes_soon: bool,
     pub(super) reads_soon: bool,
     receiver: Receiver,
@@ -91,6 +94,7 @@ impl Server {
             watch: Watch::default(),
             stopping: None,
             removing: Vec::new(),
+            most_links: 0,
             writes_soon: false,
             reads_soon: false,
             receiver,
@@ -143,6 +147,18 @@ impl Server {
         self.senders.iter().all(|outbox| outbox.quota == 0)
     }
 
+    /// How many links there are, those counted that the loop has yet to let go of.
+    pub(super) fn count_links(&mut self) -> usize {
+        let links = self.outboxes.roster.sizes().peers + self.removing.len();
+        self.most_links = self.most_links.max(links);
+        links
+    }
+
+    /// For how many links its outboxes have room, each.
+    pub(super) fn outbox_places(&self) -> usize {
+        self.senders.iter().map(|outbox| outbox.sender.places()).max().unwrap_or(0)
+    }
+
     /// Whether the peers have acknowledged everything.
     pub(super) fn is_flushed(&mut self) -> bool {
         self.senders.iter_mut().all(|outbox| outbox.sender.unflushed_peers().is_empty())
@@ -192,7 +208,8 @@ impl Server {
         let now = self.network.borrow().now();
         let outbox = &mut self.senders[index];
         // A peer that is removed is left alone until it is there again.
-        let Ok(link) = outbox.sender.index_of(pid_of(to)) else { return };
+        let Ok(index) = outbox.sender.index_of(pid_of(to)) else { return };
+        let Some(link) = self.outboxes.roster.link_of(pid_of(to)) else { return };
         let number = history.stream(self.me, to, outbox.number, lane, link);
         let (id, payload) = history.next(number, length);
         let soon = now + Duration::from_micros(random.below(300_000));
@@ -204,13 +221,15 @@ impl Server {
         };
         let (asleep, alone) = (event_loop.is_asleep(), random.one_in(2));
         let pushed = match random.below(3) {
-            _ if perish.is_perishable() => outbox.sender.push_perishable(link, lane, id, &Body::from(&payload), perish),
+            _ if perish.is_perishable() => {
+                outbox.sender.push_perishable(index, lane, id, &Body::from(&payload), perish)
+            }
             0 => {
-                let written = outbox.sender.push_with(link, lane, id, length, |room| room.copy_from_slice(&payload));
+                let written = outbox.sender.push_with(index, lane, id, length, |room| room.copy_from_slice(&payload));
                 written.map_err(|(error, _)| error)
             }
-            1 => outbox.sender.push(link, lane, id, &Body::from(&payload), alone),
-            _ => outbox.sender.push(link, lane, id, &Body::from(payload), alone),
+            1 => outbox.sender.push(index, lane, id, &Body::from(&payload), alone),
+            _ => outbox.sender.push(index, lane, id, &Body::from(payload), alone),
         };
         match pushed {
             Ok(()) => {
@@ -229,7 +248,7 @@ impl Server {
             Err(PushError::Full) => {
                 outbox.refused = Some((to, lane, length));
                 let flag = Flag::new(false);
-                if outbox.sender.wait_for_room(link, lane, length, &Waker::from(flag.clone())) == Ok(true) {
+                if outbox.sender.wait_for_room(index, lane, length, &Waker::from(flag.clone())) == Ok(true) {
                     outbox.asleep = Some(flag);
                 }
             }

@@ -189,7 +189,7 @@ impl World {
         let Some(link) = running.outboxes.remove_peer(pid_of(peer)) else { return };
         let (report, reported) = mpsc::channel();
         event_loop.mailbox().command(Command::Remove { link: LinkKey { node: running.node, link }, report });
-        running.removing.push((peer, reported));
+        running.removing.push((peer, link, reported));
         let (me, pause) = (running.me, Duration::from_millis(self.random.below(2000)));
         self.parted.push((server, peer));
         self.say(&format!("{me:?} removes {peer}"));
@@ -202,9 +202,10 @@ impl World {
         let (Some(running), Some(event_loop)) = (&mut self.servers[server], &self.loops[place]) else { return };
         let (node, pid) = (running.node, pid_of(peer));
         running.outboxes.roster.add(pid, |link| {
-            running.outboxes.stats.add(pid);
+            running.outboxes.stats.add(link, pid);
             event_loop.mailbox().command(Command::Add { link: LinkKey { node, link }, pid, addresses });
         });
+        running.count_links();
     }
 
     /// The next thing, if there is one before `end`.
@@ -217,6 +218,7 @@ impl World {
         drop(network);
         self.happens(what);
         self.look_around();
+        self.check_links();
         true
     }
 
@@ -275,8 +277,10 @@ impl World {
                 soon.push(Happening::Reads { server, life });
             }
             let me = running.me;
-            running.removing.retain(|(peer, report)| match report.try_recv() {
+            let roster = &running.outboxes.roster;
+            running.removing.retain(|(peer, link, report)| match report.try_recv() {
                 Ok(_) => {
+                    roster.release(*link);
                     self.history.removed(me, *peer);
                     false
                 }

@@ -5,24 +5,13 @@ use std::time::Duration;
 
 use zerocopy::IntoBytes;
 
-use super::super::{Batch, DownReason, Link, Local, Notice, State, Verdict, Want};
+use super::super::{Batch, DownReason, Link, Notice, State, Verdict, Want};
+use crate::testing::local;
 use crate::time::Time;
 use crate::wire::{FrameHeader, Hello, Kind, NO_STREAM, RefusalReason, SegmentHeader, Sending};
 
 pub(super) fn link(pid: u64, peer: u64) -> Link {
-    let local = Local {
-        pid,
-        incarnation: [pid as u8; 16],
-        cluster: "greeting".to_owned(),
-        window_bytes: 128 * 1024,
-        max_envelope_bytes: 1 << 20,
-        socket_bytes: 0,
-        checksum_payload: true,
-        heartbeat_interval: Duration::from_millis(500),
-        peer_timeout: Duration::from_millis(1500),
-        eager: true,
-    };
-    Link::new(Arc::new(local), peer)
+    Link::new(Arc::new(local(pid)), peer)
 }
 
 pub(super) fn dial(link: &mut Link) -> Hello {
@@ -144,7 +133,7 @@ fn a_late_greeting_is_refused_when_the_peer_was_removed_and_added_again() {
     let second = dial_at(&mut dialer, at(4));
     assert_eq!(refusal(before.greeted(&second, at(4))), None);
     let mut again = link(200, 100);
-    again.greet_after(&before);
+    again.greet_after(before.into_earlier());
     assert_eq!(refusal(again.greeted(&late, at(6))), Some(RefusalReason::Tie));
     dialer.dial_failed(at(7));
     assert_eq!(refusal(again.greeted(&dial_at(&mut dialer, at(9)), at(9))), None);

@@ -1,0 +1,125 @@
+//! Peers that come and go on an engine: what is left of them, and who is found under their links.
+
+use std::net::TcpListener;
+use std::sync::mpsc::TryRecvError;
+
+use super::*;
+use crate::engine::{Attached, IdleStrategy, Tenant, Threading};
+use crate::link::{BROADCAST, Violation};
+use crate::outbox::PushError;
+use crate::payload::Body;
+use crate::roster::RosterSizes;
+use crate::shard::Ready;
+use crate::stream::{self, Lane};
+use crate::testing::local;
+
+/// Server 1 on an inline engine, with peers that are nowhere.
+fn start(peers: impl Iterator<Item = Pid>) -> Attached {
+    let engine = Engine::start(Threading::Inline, IdleStrategy::PARK).unwrap();
+    engine.attach(Tenant {
+        local: local(1),
+        listener: TcpListener::bind("127.0.0.1:0").unwrap(),
+        peers: peers.map(|pid| (pid, Vec::new())).collect(),
+        ring_bytes: 64 * 1024,
+        memory: true,
+    })
+}
+
+fn send(server: &mut Attached, pid: Pid) -> Result<(), PushError> {
+    let index = server.sender.index_of(pid)?;
+    server.sender.push(index, Lane::Normal, 0, &Body::from(b"hello"), true)
+}
+
+fn remove(server: &mut Attached, pid: Pid) {
+    let undelivered = server.tenancy.remove_peer(pid).unwrap();
+    assert_eq!((undelivered.messages, undelivered.bytes), (1, 5), "to {pid}");
+    assert_eq!(send(server, pid), Err(PushError::UnknownPid));
+}
+
+#[test]
+fn ten_thousand_removals_leave_no_more_than_there_was_at_once() {
+    const ROUNDS: u64 = 5_000;
+    // 1,024 less the one that was added again.
+    const REMEMBERED: usize = 1023;
+    let mut one = start(2..10);
+    let mut idle = one.sender.clone();
+    for round in 0..ROUNDS {
+        // One that comes again, and one that is new.
+        for pid in [2 + round % 8, 1000 + round] {
+            one.tenancy.set_peer(pid, Vec::new());
+            send(&mut one, pid).unwrap();
+            remove(&mut one, pid);
+        }
+        one.tenancy.set_peer(2 + round % 8, Vec::new());
+    }
+    let Tenancy { node, drive, outboxes, .. } = &one.tenancy;
+    assert_eq!(outboxes.roster.sizes(), RosterSizes { peers: 8, places: 8 });
+    assert_eq!(outboxes.stats.sizes(), (8, 8 + REMEMBERED));
+    // One that has followed every change, and one that has missed them.
+    for sender in [&mut one.sender, &mut idle] {
+        assert_eq!(sender.peers(), [2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(sender.places(), 8);
+    }
+    drive.poll();
+    let sizes = drive.with_shard(|shard| shard.link_sizes(*node)).flatten().unwrap();
+    assert_eq!((sizes.places, sizes.links, sizes.remembered), (8, 8, REMEMBERED));
+
+    let rows = one.tenancy.stats();
+    assert_eq!((rows.len(), rows[8 + REMEMBERED].pid), (8 + REMEMBERED + 1, BROADCAST));
+    let sum = |count: fn(&PeerStats) -> u64| rows.iter().map(count).sum::<u64>();
+    assert_eq!((sum(|row| row.messages_out), sum(|row| row.bytes_out)), (2 * ROUNDS, 10 * ROUNDS));
+    assert_eq!((sum(|row| row.dropped_removed), sum(|row| row.in_flight)), (2 * ROUNDS, 0));
+    assert_eq!((rows[0].messages_out, rows[8].messages_out), (ROUNDS / 8, 1));
+}
+
+#[test]
+fn who_names_a_link_that_is_gone_does_nothing_to_the_next_one() {
+    let mut one = start(2..3);
+    let key = |server: &Attached, pid| {
+        let link = server.tenancy.outboxes.roster.link_of(pid).unwrap();
+        LinkKey { node: server.tenancy.node, link }
+    };
+    let gone = key(&one, 2);
+    send(&mut one, 2).unwrap();
+    remove(&mut one, 2);
+    assert!(one.tenancy.set_peer(3, Vec::new()));
+    let present = key(&one, 3);
+    assert_eq!(present.link.index, gone.link.index, "the place is used again");
+    send(&mut one, 3).unwrap();
+
+    let mailbox = one.tenancy.drive.mailbox().clone();
+    let (writer, stream) = stream::stream(stream::stream_id(9, Lane::Normal), 64 * 1024, 1 << 20);
+    mailbox.command(Command::Open { link: gone, stream: Box::new(stream) });
+    mailbox.command(Command::Violation { link: gone, session: 0, violation: Violation::Frames });
+    let (report, reported) = mpsc::channel();
+    mailbox.command(Command::Remove { link: gone, report });
+    for ready in [Ready::Link(gone), Ready::Hurry(gone), Ready::Consumed(gone)] {
+        mailbox.ready(ready);
+    }
+    while one.tenancy.drive.poll() {}
+    assert!(writer.is_closed(), "nobody takes it");
+    assert_eq!(reported.try_recv(), Err(TryRecvError::Disconnected), "nobody is removed");
+    let row = |server: &Attached, pid| server.tenancy.stats().into_iter().find(|row| row.pid == pid).unwrap();
+    assert_eq!((row(&one, 3).messages_out, row(&one, 3).in_flight), (1, 1));
+    assert_eq!((row(&one, 2).messages_out, row(&one, 2).dropped_removed), (1, 1));
+    remove(&mut one, 3);
+}
+
+/// The outbox had looked for one peer, which was removed, and whose place another got.
+#[test]
+fn an_outbox_that_has_not_heard_of_a_removal_writes_to_nobody_else() {
+    let mut one = start(2..3);
+    send(&mut one, 2).unwrap();
+    let index = one.sender.index_of(2).unwrap();
+    assert_eq!(one.tenancy.remove_peer(2).unwrap().messages, 1);
+    one.tenancy.set_peer(3, Vec::new());
+    let sender = &mut one.sender;
+    let written = sender.push_with(index, Lane::Normal, 0, 5, |room| room.fill(1));
+    assert_eq!(written, Err((PushError::UnknownPid, vec![1; 5])));
+    assert!(!sender.push_at_once(index, Lane::Normal, 0, b"hello", true));
+    assert_eq!(sender.push(index, Lane::Normal, 0, &Body::from(b"hello"), true), Err(PushError::UnknownPid));
+    assert_eq!(sender.has_room(index, Lane::Normal, 5), Err(PushError::UnknownPid));
+    send(&mut one, 3).unwrap();
+    let row = one.tenancy.stats().into_iter().find(|row| row.pid == 3).unwrap();
+    assert_eq!((row.messages_out, row.in_flight), (1, 1));
+}

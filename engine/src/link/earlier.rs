@@ -1,0 +1,92 @@
+//! What is kept of a link to a peer that was removed, for the link that it gets when it is added again.
+
+use super::leftovers::Leftovers;
+use super::{Link, Pid};
+use crate::stats::LinkAccount;
+use crate::wire::WireIncarnation;
+
+/// What the next link to the same peer has to know of one that is gone.
+///
+/// Without it, greetings that were said before the removal and come late are believed.
+pub struct EarlierLink {
+    peer: Pid,
+    greetings: u32,
+    incarnation: Option<WireIncarnation>,
+    heard_greeting: u32,
+    replaced: Vec<WireIncarnation>,
+    told: Option<WireIncarnation>,
+    leftovers: Leftovers,
+    acknowledged: u64,
+    sends: u64,
+    segments: u64,
+}
+
+impl Link {
+    /// Gives up the streams to this peer, whose writers find them closed, and keeps what is to outlive the link.
+    pub fn into_earlier(mut self) -> EarlierLink {
+        let acknowledged = self.acknowledged_messages();
+        // A newcomer that has not shown that it is there has replaced nobody.
+        let former = self.former.take();
+        let (incarnation, heard_greeting) = match &former {
+            Some(former) => (Some(former.incarnation), former.heard_greeting),
+            None => (self.incarnation, self.heard_greeting),
+        };
+        let set_aside = former.iter().flat_map(|former| &former.incoming);
+        self.incoming.iter().chain(set_aside).for_each(|stream| self.leftovers.keep(stream));
+        EarlierLink {
+            peer: self.peer,
+            greetings: self.greetings,
+            incarnation,
+            heard_greeting,
+            replaced: self.replaced,
+            told: self.told,
+            leftovers: self.leftovers,
+            acknowledged,
+            sends: self.sends,
+            segments: self.segments,
+        }
+    }
+
+    /// Goes on where an earlier link of this server to the same peer has stopped: counts greetings from there, knows which
+    /// ones of the peer's are old news, and what came and was not read.
+    pub fn greet_after(&mut self, earlier: EarlierLink) {
+        debug_assert_eq!(self.peer, earlier.peer);
+        self.greetings = earlier.greetings;
+        if earlier.incarnation.is_some() {
+            (self.incarnation, self.heard_greeting) = (earlier.incarnation, earlier.heard_greeting);
+            (self.replaced, self.told) = (earlier.replaced, earlier.told);
+        }
+        self.leftovers = earlier.leftovers;
+        self.acknowledged_before = earlier.acknowledged;
+        (self.sends, self.segments) = (earlier.sends, earlier.segments);
+    }
+
+    /// Counts greetings from this number on, where it is not known how often this server has greeted the peer before.
+    pub fn greet_from(&mut self, greetings: u32) {
+        self.greetings = greetings;
+    }
+}
+
+impl EarlierLink {
+    /// The peer's pid.
+    pub fn peer(&self) -> Pid {
+        self.peer
+    }
+
+    /// How often this server has greeted the peer.
+    pub fn greetings(&self) -> u32 {
+        self.greetings
+    }
+
+    /// What the links to this peer have come to.
+    pub(crate) fn account(&self) -> LinkAccount {
+        LinkAccount {
+            pid: self.peer,
+            acknowledged: self.acknowledged,
+            bytes_held: 0,
+            bytes_unread: self.leftovers.unread(),
+            sends: self.sends,
+            segments: self.segments,
+        }
+    }
+}

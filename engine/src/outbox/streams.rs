@@ -1,0 +1,193 @@
+//! The streams of one outbox, by the place of their link.
+
+use crate::link::Pid;
+use crate::roster::LinkId;
+use crate::stream::{Lane, StreamWriter};
+
+/// The streams of one outbox. Those of a link end when another takes its place, or none does.
+#[derive(Default)]
+pub(crate) struct Streams {
+    known: Known,
+    /// See [`place`]. `None`: nothing was written to it yet, or that peer is gone.
+    writers: Vec<Option<StreamWriter>>,
+}
+
+/// By place: the generation of the link that is there, as far as the outbox knows.
+#[derive(Default)]
+pub(super) struct Known(Vec<Option<u32>>);
+
+impl Known {
+    /// The link at a place.
+    pub(super) fn link(&self, index: usize) -> Option<LinkId> {
+        let generation = (*self.0.get(index)?)?;
+        Some(LinkId { index: index as u32, generation })
+    }
+}
+
+/// Where the stream of a link on a lane stands.
+#[inline(always)]
+fn place(index: usize, lane: Lane) -> usize {
+    index * LANES + lane as usize
+}
+
+const LANES: usize = 2;
+
+impl Streams {
+    /// The link at a place.
+    pub(super) fn link(&self, index: usize) -> Option<LinkId> {
+        self.known.link(index)
+    }
+
+    /// The stream of the link at a place, if it was opened.
+    #[inline(always)]
+    pub(super) fn get_mut(&mut self, index: usize, lane: Lane) -> Option<&mut StreamWriter> {
+        self.get_with_known(index, lane).map(|(writer, _)| writer)
+    }
+
+    /// The stream of the link at a place, if it was opened, and which link that is.
+    #[inline(always)]
+    pub(super) fn get_with_known(&mut self, index: usize, lane: Lane) -> Option<(&mut StreamWriter, &Known)> {
+        let writer = self.writers.get_mut(place(index, lane))?.as_mut()?;
+        Some((writer, &self.known))
+    }
+
+    /// Where the stream of the link at a place is put. There must be a link.
+    pub(super) fn slot(&mut self, index: usize, lane: Lane) -> &mut Option<StreamWriter> {
+        &mut self.writers[place(index, lane)]
+    }
+
+    /// All streams that were opened.
+    pub(super) fn writers(&self) -> impl Iterator<Item = &StreamWriter> {
+        self.writers.iter().flatten()
+    }
+
+    /// All streams that were opened.
+    pub(super) fn writers_mut(&mut self) -> impl Iterator<Item = &mut StreamWriter> {
+        self.writers.iter_mut().flatten()
+    }
+
+    /// Whether a peer has yet to acknowledge something that was written to this link.
+    pub(super) fn is_unflushed(&mut self, link: LinkId) -> bool {
+        let index = link.index as usize;
+        if self.link(index) != Some(link) {
+            return false;
+        }
+        self.writers[index * LANES..][..LANES].iter_mut().flatten().any(StreamWriter::is_unflushed)
+    }
+
+    /// Asks for an acknowledgement of what was written to this link. `true`: the link is to be told, which has dealt with what was
+    /// asked before.
+    pub(super) fn hurry(&mut self, link: LinkId) -> bool {
+        let index = link.index as usize;
+        if self.link(index) != Some(link) {
+            return false;
+        }
+        // Of each stream, so that none asks again before it is answered.
+        let lanes = self.writers[index * LANES..][..LANES].iter_mut().flatten();
+        lanes.fold(false, |tell, stream| stream.hurry() || tell)
+    }
+
+    /// The link is there.
+    pub(super) fn add(&mut self, link: LinkId) {
+        let index = link.index as usize;
+        if self.known.0.len() <= index {
+            self.known.0.resize(index + 1, None);
+            self.writers.resize_with((index + 1) * LANES, || None);
+        }
+        if self.known.0[index] != Some(link.generation) {
+            self.empty(index);
+            self.known.0[index] = Some(link.generation);
+        }
+    }
+
+    /// The link is gone.
+    pub(super) fn remove(&mut self, link: LinkId) {
+        if self.link(link.index as usize) == Some(link) {
+            self.empty(link.index as usize);
+        }
+    }
+
+    /// These links are there, and no others.
+    pub(super) fn follow(&mut self, members: &[(Pid, LinkId)]) {
+        let mut present = vec![false; self.known.0.len()];
+        for (_, link) in members {
+            self.add(*link);
+            if let Some(present) = present.get_mut(link.index as usize) {
+                *present = true;
+            }
+        }
+        for (index, _) in present.iter().enumerate().filter(|(_, present)| !**present) {
+            self.empty(index);
+        }
+    }
+
+    /// Forgets the streams that are closed.
+    pub(super) fn forget_closed(&mut self) {
+        for writer in &mut self.writers {
+            *writer = writer.take().filter(|writer| !writer.is_closed());
+        }
+    }
+
+    /// Ends the streams: what stands in them is still sent. Their readers are to be told where this returns a link.
+    pub(super) fn end(self) -> impl Iterator<Item = LinkId> {
+        let Streams { known, writers } = self;
+        let writers = writers.into_iter().enumerate().filter_map(|(place, writer)| Some((place / LANES, writer?)));
+        writers.filter_map(move |(index, mut writer)| writer.close().then(|| known.link(index)).flatten())
+    }
+
+    /// How many places there are.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn places(&self) -> usize {
+        self.known.0.len()
+    }
+
+    fn empty(&mut self, index: usize) {
+        self.known.0[index] = None;
+        self.writers[index * LANES..][..LANES].fill_with(|| None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::{self, StreamReader};
+
+    fn link(index: u32, generation: u32) -> LinkId {
+        LinkId { index, generation }
+    }
+
+    fn open(streams: &mut Streams, index: usize) -> StreamReader {
+        let (writer, reader) = stream::stream(stream::stream_id(0, Lane::Normal), 64 * 1024, 1 << 20);
+        *streams.slot(index, Lane::Normal) = Some(writer);
+        reader
+    }
+
+    #[test]
+    fn a_stream_ends_when_another_link_takes_the_place_of_its_own() {
+        let mut streams = Streams::default();
+        streams.add(link(1, 0));
+        assert_eq!((streams.link(0), streams.link(1), streams.link(2)), (None, Some(link(1, 0)), None));
+        let first = open(&mut streams, 1);
+        streams.add(link(1, 0));
+        streams.remove(link(1, 7));
+        assert!(!first.is_closed() && streams.get_mut(1, Lane::Normal).is_some(), "it is the same link");
+        streams.add(link(1, 1));
+        assert!(first.is_closed() && streams.get_mut(1, Lane::Normal).is_none());
+        let second = open(&mut streams, 1);
+        streams.remove(link(1, 1));
+        assert!(second.is_closed() && streams.link(1).is_none());
+    }
+
+    #[test]
+    fn who_has_missed_what_changed_keeps_the_streams_of_those_who_are_still_there() {
+        let mut streams = Streams::default();
+        [link(0, 0), link(1, 0), link(2, 5)].into_iter().for_each(|link| streams.add(link));
+        let readers = [0, 1, 2].map(|index| open(&mut streams, index));
+        streams.follow(&[(10, link(1, 1)), (20, link(2, 5)), (30, link(3, 0))]);
+        assert_eq!(readers.map(|reader| reader.is_closed()), [true, true, false]);
+        assert_eq!(
+            [0, 1, 2, 3].map(|index| streams.link(index).map(|link| link.generation)),
+            [None, Some(1), Some(5), Some(0)]
+        );
+    }
+}

@@ -1,0 +1,217 @@
+//! A server's links, by place and by pid, and what is remembered of those that are gone.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::node::LinkSlot;
+use crate::link::{EarlierLink, Link, Local, Pid};
+use crate::roster::LinkId;
+use crate::stats::LinkAccount;
+
+/// The links of a server. Whoever names one of an earlier generation finds nobody.
+pub(super) struct Links {
+    /// By place. What is empty was left by a peer that was removed.
+    slots: Vec<Option<Placed>>,
+    by_pid: HashMap<Pid, LinkId>,
+    earlier: EarlierLinks,
+}
+
+/// How much there is of what a server keeps for its links.
+#[cfg(any(test, feature = "simulation"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LinkSizes {
+    pub(crate) places: usize,
+    /// Places with a link.
+    pub(crate) links: usize,
+    /// Peers that were removed and of whom something is kept.
+    pub(crate) remembered: usize,
+}
+
+struct Placed {
+    generation: u32,
+    slot: LinkSlot,
+}
+
+/// What is remembered of the peers that were removed last.
+#[derive(Default)]
+struct EarlierLinks {
+    /// Each with when its peer was removed, as [`by_age`](EarlierLinks::by_age) counts.
+    by_pid: BTreeMap<Pid, (u64, EarlierLink)>,
+    by_age: BTreeMap<u64, Pid>,
+    removals: u64,
+    /// No forgotten peer was greeted more often.
+    most_greetings: u32,
+}
+
+impl Links {
+    /// The first links of a server, in this order.
+    pub(super) fn new(local: &Arc<Local>, peers: Vec<(Pid, Vec<SocketAddr>)>, slept: Duration) -> Links {
+        let (slots, by_pid) = (Vec::with_capacity(peers.len()), HashMap::with_capacity(peers.len()));
+        let mut links = Links { slots, by_pid, earlier: EarlierLinks::default() };
+        for ((pid, addresses), link) in peers.into_iter().zip((0..).map(LinkId::first)) {
+            links.add(local, link, pid, addresses, slept);
+        }
+        links
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, link: LinkId) -> Option<&mut LinkSlot> {
+        let placed = self.slots.get_mut(link.index as usize)?.as_mut()?;
+        (placed.generation == link.generation).then_some(&mut placed.slot)
+    }
+
+    /// The link to a peer.
+    pub(super) fn find(&self, pid: Pid) -> Option<LinkId> {
+        self.by_pid.get(&pid).copied()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut LinkSlot> {
+        self.slots.iter_mut().flatten().map(|placed| &mut placed.slot)
+    }
+
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &LinkSlot> {
+        self.slots.iter().flatten().map(|placed| &placed.slot)
+    }
+
+    /// All links that are there.
+    pub(super) fn ids(&self) -> Vec<LinkId> {
+        let slots = self.slots.iter().zip(0..);
+        slots.filter_map(|(placed, index)| Some(LinkId { index, generation: placed.as_ref()?.generation })).collect()
+    }
+
+    /// A peer gets this link. It goes on where the one before has stopped, if that is still remembered.
+    /// `slept`: see [`LinkSlot::new`].
+    pub(super) fn add(
+        &mut self,
+        local: &Arc<Local>,
+        link: LinkId,
+        pid: Pid,
+        addresses: Vec<SocketAddr>,
+        slept: Duration,
+    ) {
+        let mut slot = LinkSlot::new(local, pid, addresses, slept);
+        self.earlier.prepare(&mut slot.link);
+        let index = link.index as usize;
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
+        }
+        debug_assert!(self.slots[index].is_none(), "a place is given away when it is empty");
+        self.slots[index] = Some(Placed { generation: link.generation, slot });
+        self.by_pid.insert(pid, link);
+    }
+
+    /// Takes a link out. What it has to leave behind is to be [remembered](Links::remember).
+    pub(super) fn remove(&mut self, link: LinkId) -> Option<LinkSlot> {
+        self.get_mut(link)?;
+        let Placed { slot, .. } = self.slots[link.index as usize].take()?;
+        self.by_pid.remove(&slot.link.peer());
+        Some(slot)
+    }
+
+    /// Remembers a link that was taken out. Returns what the links to another peer have come to, which is forgotten for it.
+    pub(super) fn remember(&mut self, link: Link) -> Option<LinkAccount> {
+        self.earlier.keep(link.into_earlier()).map(|forgotten| forgotten.account())
+    }
+
+    /// How the links to each peer stand, also to those that are remembered. Walks what is not acknowledged.
+    pub(super) fn accounts(&mut self) -> Vec<LinkAccount> {
+        let links = self.slots.iter_mut().flatten().map(|placed| placed.slot.link.account());
+        links.chain(self.earlier.by_pid.values().map(|(_, earlier)| earlier.account())).collect()
+    }
+
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn sizes(&self) -> LinkSizes {
+        let EarlierLinks { by_pid, by_age, .. } = &self.earlier;
+        debug_assert_eq!(by_pid.len(), by_age.len());
+        LinkSizes { places: self.slots.len(), links: self.slots.iter().flatten().count(), remembered: by_pid.len() }
+    }
+}
+
+impl EarlierLinks {
+    fn keep(&mut self, link: EarlierLink) -> Option<EarlierLink> {
+        let pid = link.peer();
+        self.removals += 1;
+        self.by_age.insert(self.removals, pid);
+        self.by_pid.insert(pid, (self.removals, link));
+        if self.by_age.len() <= REMEMBERED {
+            return None;
+        }
+        let (_, oldest) = self.by_age.pop_first()?;
+        let (_, forgotten) = self.by_pid.remove(&oldest)?;
+        self.most_greetings = self.most_greetings.max(forgotten.greetings());
+        Some(forgotten)
+    }
+
+    fn prepare(&mut self, link: &mut Link) {
+        match self.by_pid.remove(&link.peer()) {
+            Some((age, earlier)) => {
+                self.by_age.remove(&age);
+                link.greet_after(earlier);
+            }
+            None => link.greet_from(self.most_greetings),
+        }
+    }
+}
+
+/// So many peers that were removed are remembered, those that were removed last.
+///
+/// One that is forgotten and added again is a stranger: a greeting that it said before its removal and that comes late is
+/// believed until its next one, it is not said to have been restarted, and its row in the statistics begins anew.
+const REMEMBERED: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::local;
+
+    fn link(index: u32, generation: u32) -> LinkId {
+        LinkId { index, generation }
+    }
+
+    fn links(pids: impl IntoIterator<Item = Pid>) -> (Arc<Local>, Links) {
+        let local = Arc::new(local(1));
+        let links = Links::new(&local, pids.into_iter().map(|pid| (pid, Vec::new())).collect(), Duration::ZERO);
+        (local, links)
+    }
+
+    #[test]
+    fn who_names_an_earlier_generation_finds_nobody() {
+        let (local, mut links) = links([10, 20]);
+        let removed = links.remove(link(0, 0)).unwrap();
+        assert_eq!(removed.link.peer(), 10);
+        assert!(links.get_mut(link(0, 0)).is_none() && links.find(10).is_none());
+        links.add(&local, link(0, 1), 30, Vec::new(), Duration::ZERO);
+        assert!(links.get_mut(link(0, 0)).is_none() && links.remove(link(0, 0)).is_none());
+        assert_eq!(links.get_mut(link(0, 1)).unwrap().link.peer(), 30);
+        assert_eq!((links.find(30), links.find(20)), (Some(link(0, 1)), Some(link(1, 0))));
+        assert_eq!(links.ids(), [link(0, 1), link(1, 0)]);
+        assert_eq!(links.sizes(), LinkSizes { places: 2, links: 2, remembered: 0 });
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_greetings_count_on() {
+        let (local, mut links) = links([10]);
+        let greet = |slot: &mut LinkSlot| slot.link.connected(crate::time::Time::default()).greeting;
+        assert_eq!((greet(links.get_mut(link(0, 0)).unwrap()), greet(links.get_mut(link(0, 0)).unwrap())), (1, 2));
+        let removed = links.remove(link(0, 0)).unwrap();
+        assert!(links.remember(removed.link).is_none());
+        let mut forgotten = Vec::new();
+        for (pid, generation) in (100..5000).zip(1..) {
+            links.add(&local, link(0, generation), pid, Vec::new(), Duration::ZERO);
+            let removed = links.remove(link(0, generation)).unwrap();
+            forgotten.extend(links.remember(removed.link).map(|account| account.pid));
+        }
+        assert_eq!(links.sizes(), LinkSizes { places: 1, links: 0, remembered: REMEMBERED });
+        assert_eq!((forgotten[..3].to_vec(), forgotten.len()), (vec![10, 100, 101], 4901 - REMEMBERED));
+        // The one that is forgotten, and one that is not.
+        for pid in [10, 4999] {
+            links.add(&local, link(0, 9999), pid, Vec::new(), Duration::ZERO);
+            let greeting = greet(links.get_mut(link(0, 9999)).unwrap());
+            assert!(greeting > if pid == 10 { 2 } else { 0 });
+            links.remove(link(0, 9999));
+        }
+    }
+}
