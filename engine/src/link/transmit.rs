@@ -71,6 +71,11 @@ impl Link {
         is_idle
     }
 
+    /// The peer has not read the last heartbeat yet: the next one has time.
+    pub fn postpone_heartbeat(&mut self, now: Time) {
+        self.draw_heartbeat(now);
+    }
+
     /// When an idle link sends a heartbeat, or finds that its peer is silent.
     pub fn next_heartbeat(&self) -> Time {
         self.heartbeat_at.min(self.silent_at())

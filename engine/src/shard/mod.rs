@@ -103,6 +103,8 @@ pub(crate) struct Shard<D: Driver> {
     slept: Duration,
     /// Everything that had arrived by then has been handed to its link.
     caught_up: Time,
+    /// No link waited to be flushed then.
+    flushed: Time,
     /// Dials under way, and links that wait for one to end.
     dials: Dials,
     shutdown: bool,
@@ -130,6 +132,7 @@ impl<D: Driver> Shard<D> {
             woken_by: now,
             slept: Duration::ZERO,
             caught_up: now,
+            flushed: now,
             dials: Dials::default(),
             shutdown: false,
         }
@@ -423,6 +426,15 @@ impl<D: Driver> Shard<D> {
             return false;
         }
         let mut done = false;
+        let socket = self.slot(key).and_then(|slot| slot.socket);
+        let unread = !answers && socket.is_some_and(|socket| self.driver.is_unread(socket));
+        if let Some(slot) = self.slot(key) {
+            // Never twice in a row: that it has not said so does not prove that it has not read.
+            slot.postponed = unread && !slot.postponed;
+            if slot.postponed {
+                slot.link.postpone_heartbeat(now);
+            }
+        }
         self.send_with(key, |link, batch| done = link.transmit_heartbeat(now, answers, batch));
         if done && let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link)) {
             let next = slot.link.next_heartbeat();
@@ -492,7 +504,8 @@ impl<D: Driver> Shard<D> {
     }
 
     fn expire(&mut self, now: Time) {
-        let mut budget = Budget::default();
+        // Each heartbeat is followed by another one, its answer: while there is more to read than a turn reads, few are begun.
+        let mut budget = if self.caught_up == now { Budget::default() } else { Budget::reduced() };
         let mut expired = false;
         while budget.is_left()
             && let Some(timer) = self.timers.due(now)
@@ -500,7 +513,9 @@ impl<D: Driver> Shard<D> {
             budget.spend(0);
             match timer {
                 Timer::Link(key) => {
-                    let caught_up = self.caught_up;
+                    let socket = self.slot(key).and_then(|slot| slot.socket);
+                    let served = socket.map_or(now, |socket| self.driver.served_until(socket, now));
+                    let caught_up = self.caught_up.min(served);
                     if let Some(slot) = self.slot(key) {
                         slot.timer = None;
                         slot.link.timeout(now, caught_up);
@@ -520,6 +535,10 @@ impl<D: Driver> Shard<D> {
             // Sent at once: nothing else may happen for long.
             self.flush(now);
         }
+        if self.dirty.is_empty() {
+            self.flushed = now;
+        }
+        self.driver.serve(self.timers.next().unwrap_or(now).min(self.flushed), now);
     }
 
     /// The links of a server that are not drained, for whoever looks for a fault.

@@ -53,6 +53,8 @@ pub(super) struct LinkSlot {
     pub(super) polled: bool,
     /// Up, and whoever writes to one of its streams signals: nothing is to be sent but heartbeats.
     pub(super) asleep: bool,
+    /// The last heartbeat was postponed, for the peer has not read those before.
+    pub(super) postponed: bool,
     /// Nothing crosses: what is sent is lost, and what comes is not heard.
     pub(super) blocked: bool,
 }
@@ -162,6 +164,7 @@ impl LinkSlot {
             dirty: false,
             polled: false,
             asleep: false,
+            postponed: false,
             blocked: false,
         }
     }

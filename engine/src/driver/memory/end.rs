@@ -130,6 +130,11 @@ impl End {
         Ok(((self.outgoing.sent.bytes - before) as usize, piece))
     }
 
+    /// Whether the other end has yet to take several letters, as far as is known: it answers heartbeats, unless two cross.
+    pub(super) fn is_unread(&self) -> bool {
+        self.outgoing.sent.letters.wrapping_sub(self.outgoing.taken.letters) >= 3
+    }
+
     /// Segments have come from the other end. Returns how much has come in all.
     pub(super) fn receive(&mut self, bytes: usize) -> Taken {
         self.received.bytes += bytes as u64;

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
 
 use crate::driver::{Bell, Slice};
+use crate::time::Time;
 
 /// What the docks of an engine share.
 ///
@@ -21,11 +23,17 @@ pub struct Exchange {
     numbers: AtomicU64,
 }
 
+/// A loop whose last turn ended so long ago, and that does not sleep, hangs.
+const HANGS: Duration = Duration::from_millis(500);
+
 /// A shard's queue.
 #[derive(Debug)]
 struct Port {
     letters: SegQueue<Letter>,
     bell: Arc<Bell>,
+    /// Until when the loop has sent what was due, in nanoseconds, and when it said so.
+    served: AtomicU64,
+    served_at: AtomicU64,
 }
 
 /// A server that can be reached through memory.
@@ -98,7 +106,15 @@ pub(super) enum News {
 impl Exchange {
     /// An exchange for the shards that are woken by these bells. A shard is known by its place in the list.
     pub fn new(bells: impl IntoIterator<Item = Arc<Bell>>) -> Arc<Exchange> {
-        let ports = bells.into_iter().map(|bell| Port { letters: SegQueue::new(), bell }).collect();
+        let ports = bells
+            .into_iter()
+            .map(|bell| Port {
+                letters: SegQueue::new(),
+                bell,
+                served: AtomicU64::new(0),
+                served_at: AtomicU64::new(0),
+            })
+            .collect();
         Arc::new(Exchange { ports, listeners: RwLock::default(), numbers: AtomicU64::new(0) })
     }
 
@@ -134,6 +150,21 @@ impl Exchange {
             port.letters.push(letter);
             port.bell.ring();
         }
+    }
+
+    /// A shard has sent everything that was due until then.
+    pub(super) fn serve(&self, port: u32, until: Time, now: Time) {
+        if let Some(port) = self.ports.get(port as usize) {
+            port.served.store(until.as_nanos(), Ordering::Relaxed);
+            port.served_at.store(now.as_nanos(), Ordering::Relaxed);
+        }
+    }
+
+    /// Until when a shard has sent everything that was due. One that sleeps has, and of one that hangs nothing is known: `now`.
+    pub(super) fn served_until(&self, port: u32, now: Time) -> Time {
+        let Some(port) = self.ports.get(port as usize) else { return now };
+        let (until, at) = (port.served.load(Ordering::Relaxed), port.served_at.load(Ordering::Relaxed));
+        if port.bell.is_asleep() || now.since(Time::from_nanos(at)) > HANGS { now } else { Time::from_nanos(until) }
     }
 
     /// Letters that a shard has not read.

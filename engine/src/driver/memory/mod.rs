@@ -257,6 +257,22 @@ impl<D: Driver> Driver for Dock<D> {
         end.transfer(batch, 0, &self.pool, &mut self.control, posted).map(|(bytes, _)| bytes)
     }
 
+    fn is_unread(&self, socket: SocketId) -> bool {
+        is_in_memory(socket) && self.ends.get(slot(socket)).is_some_and(End::is_unread)
+    }
+
+    fn served_until(&self, socket: SocketId, now: Time) -> Time {
+        if !is_in_memory(socket) {
+            return now;
+        }
+        let peer = self.ends.get(slot(socket)).and_then(|end| end.peer);
+        peer.map_or(now, |peer| self.exchange.served_until(peer.port, now))
+    }
+
+    fn serve(&mut self, until: Time, now: Time) {
+        self.exchange.serve(self.port, until, now);
+    }
+
     fn finish(&mut self, socket: SocketId) {
         if !is_in_memory(socket) {
             return self.inner.finish(inside(socket));
