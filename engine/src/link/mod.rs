@@ -404,7 +404,9 @@ impl Link {
     /// The inbox has taken envelopes, and the peer may be out of credit.
     pub fn consumed(&mut self) {
         if self.state == State::Up {
-            self.ack_now |= self.incoming.iter_mut().fold(false, |due, stream| stream.look_at_consumption() || due);
+            for stream in &mut self.incoming {
+                self.ack_now |= stream.look_at_consumption();
+            }
         }
     }
 

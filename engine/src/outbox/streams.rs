@@ -83,8 +83,11 @@ impl Streams {
             return false;
         }
         // Of each stream, so that none asks again before it is answered.
-        let lanes = self.writers[index * LANES..][..LANES].iter_mut().flatten();
-        lanes.fold(false, |tell, stream| stream.hurry() || tell)
+        let mut tell = false;
+        for stream in self.writers[index * LANES..][..LANES].iter_mut().flatten() {
+            tell |= stream.hurry();
+        }
+        tell
     }
 
     /// The link is there.
