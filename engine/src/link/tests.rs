@@ -8,5 +8,6 @@ mod memory;
 mod network;
 mod simulation;
 mod table;
+mod timing;
 
 use crate::testing::Random;

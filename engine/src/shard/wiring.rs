@@ -232,6 +232,7 @@ impl<D: Driver> Shard<D> {
             self.driver.close(socket);
             return false;
         };
+        slot.wake(self.slept);
         match slot.link.receive(header, payload, now) {
             Ok(Some(delivery)) => {
                 node.deliver(key, delivery, share);
@@ -282,6 +283,7 @@ impl<D: Driver> Shard<D> {
             Some(link) => {
                 let key = LinkKey { node, link };
                 let Some(slot) = state.links.get_mut(link) else { return self.driver.close(socket) };
+                slot.wake(self.slept);
                 if slot.blocked {
                     return self.driver.close(socket);
                 }

@@ -1,0 +1,99 @@
+//! When links dial, when heartbeats are due, and when a peer counts as silent.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::{Batch, Link, Local, State, Verdict, Want};
+use super::greeting::dial;
+use crate::payload::Body;
+use crate::stream::stream;
+use crate::testing::local;
+use crate::time::Time;
+use crate::wire::{Kind, SegmentHeader};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn at(milliseconds: u32) -> Time {
+    Time::default() + milliseconds * MS
+}
+
+/// A link to which an outbox has written something.
+fn link_with_need(pid: u64, peer: u64, eager: bool) -> Link {
+    let mut link = Link::new(Arc::new(Local { eager, ..local(pid) }), peer);
+    let (mut writer, reader) = stream(0, 1 << 16, 0);
+    writer.push(1, &Body::from(&b"a message"[..])).expect("there is room");
+    link.open(reader);
+    link
+}
+
+/// A link that a peer has dialed, which has shown that it has read the answer.
+fn accepted(pid: u64, peer: u64, now: Time) -> Link {
+    let mut link = Link::new(Arc::new(local(pid)), peer);
+    let mut dialer = Link::new(Arc::new(local(peer)), pid);
+    assert!(matches!(link.greeted(&dial(&mut dialer), now), Verdict::Welcome(_)));
+    link.receive(&SegmentHeader::new(Kind::Heartbeat), &[], now).expect("up");
+    link.transmit(now, &mut Batch::default());
+    link.take_notices();
+    link
+}
+
+#[test]
+fn the_higher_pid_leaves_it_to_the_lower_one_to_dial_where_both_want_to() {
+    for (pid, eager, many_dials, waits) in
+        [(100, false, true, false), (300, false, false, false), (300, false, true, true), (300, true, false, true)]
+    {
+        let mut link = link_with_need(pid, 200, eager);
+        assert_eq!(link.wants(at(1), many_dials) == Want::Nothing, waits, "{pid}, {eager}, {many_dials}");
+        if waits {
+            assert_eq!((link.deadline(), link.wants(at(50), many_dials)), (Some(at(51)), Want::Nothing));
+            assert_eq!(link.wants(at(51), many_dials), Want::Dial);
+        }
+        assert_eq!((link.wants(at(60), many_dials), link.state()), (Want::Dial, State::Idle), "until it is dialed");
+        link.dials(at(60));
+        assert_eq!((link.wants(at(60), many_dials), link.state()), (Want::Nothing, State::Dialing));
+    }
+}
+
+#[test]
+fn links_that_sent_something_at_once_are_not_all_due_at_once() {
+    let now = at(1000);
+    let interval = local(1).heartbeat_interval;
+    let due: BTreeSet<Time> = (0..200).map(|peer| accepted(1000, peer, now).next_heartbeat()).collect();
+    let (first, last) = (*due.first().expect("many"), *due.last().expect("many"));
+    assert!(first >= now + interval * 7 / 8 && last <= now + interval * 5 / 4, "{first:?} to {last:?}");
+    assert!(due.len() >= 3, "{due:?}");
+}
+
+#[test]
+fn a_heartbeat_is_answered_if_the_own_one_is_due_soon() {
+    let mut link = accepted(1000, 1, at(1000));
+    let mut batch = Batch::default();
+    assert!(link.transmit_heartbeat(at(1100), true, &mut batch) && batch.is_empty(), "it is not due for long");
+    assert!(link.transmit_heartbeat(at(1350), false, &mut batch) && batch.is_empty(), "nor due by itself");
+    assert!(link.transmit_heartbeat(at(1350), true, &mut batch));
+    assert_eq!(batch.segments(), 1);
+    assert!(link.next_heartbeat() >= at(1350) + local(1).heartbeat_interval * 7 / 8);
+}
+
+#[test]
+fn a_peer_is_silent_when_everything_that_had_arrived_was_read() {
+    let mut link = accepted(1000, 1, at(1000));
+    link.timeout(at(9000), at(2499));
+    assert_eq!(link.state(), State::Up, "what came until 2.5 s may not be read yet");
+    link.timeout(at(9000), at(2500));
+    assert_eq!((link.state(), link.wants(at(9000), false)), (State::Waiting, Want::Hangup));
+}
+
+/// An acceptor that gave up after the peer timeout told nobody; but its dialer, busy with hundreds of others, read the Welcome and the
+/// end of the connection together, and told its application that the peer was up and down.
+#[test]
+fn who_has_dialed_has_five_seconds_for_its_first_word() {
+    let mut link = Link::new(Arc::new(local(1000)), 1);
+    let mut dialer = Link::new(Arc::new(local(1)), 1000);
+    assert!(matches!(link.greeted(&dial(&mut dialer), at(1000)), Verdict::Welcome(_)));
+    link.timeout(at(5999), at(5999));
+    assert_eq!(link.state(), State::Up);
+    link.timeout(at(6000), at(6000));
+    assert_eq!(link.state(), State::Waiting);
+}
