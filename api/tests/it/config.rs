@@ -154,7 +154,7 @@ fn settings_are_checked_by_name() {
         ("max_envelope_bytes", config().with_max_envelope_bytes(Config::MAX_ENVELOPE_BYTES + 1)),
         ("heartbeat_interval_ms", config().with_heartbeat_interval_ms(0)),
         ("heartbeat_interval_ms", config().with_heartbeat_interval_ms(u64::MAX)),
-        ("peer_timeout_ms", config().with_peer_timeout_ms(499)),
+        ("peer_timeout_ms", config().with_peer_timeout_ms(799)),
         ("peer_timeout_ms", config().with_peer_timeout_ms(u64::MAX)),
         ("threading.dedicated.shards", config().with_threading(Threading::Dedicated { shards: 0 })),
         ("threading.dedicated.shards", config().with_threading(Threading::Dedicated { shards: usize::MAX })),
@@ -164,7 +164,7 @@ fn settings_are_checked_by_name() {
     for (name, config) in wrong {
         assert_eq!(config.validate().unwrap_err().entry(), Some(name));
     }
-    config().with_peer_timeout_ms(500).validate().unwrap();
+    config().with_peer_timeout_ms(800).validate().unwrap();
     config().with_socket_bytes(0).validate().unwrap();
     config().with_cluster("e\u{301}té-日本\\\"'").validate().unwrap();
 }
