@@ -45,7 +45,7 @@ pub struct Config {
     /// The id of the first envelope that is sent without one; the next ones count up. Default 1.
     pub first_message_id: i64,
     /// How often an idle connection shows that it lives: the interval varies by an eighth, so that not all links of a server are due
-    /// at once. Default 400 ms, 1 ms to an hour.
+    /// at once, and lasts up to another eighth longer, so that many are sent together. Default 400 ms, 1 ms to an hour.
     pub heartbeat_interval_ms: u64,
     /// How long a peer may be silent before it counts as down. Default 1250 ms, twice the heartbeat interval to a day.
     pub peer_timeout_ms: u64,

@@ -17,6 +17,7 @@ mod sockets;
 #[cfg(test)]
 mod tests;
 mod uring;
+mod watermark;
 
 use std::collections::VecDeque;
 use std::io;
@@ -98,12 +99,12 @@ pub trait Driver {
 
     /// Until when the other side has sent what was due, if the driver knows it and that is not `now`: where its loop is late, its
     /// silence says nothing.
-    fn served_until(&self, _socket: SocketId, now: Time) -> Time {
+    fn peer_sent_until(&self, _socket: SocketId, now: Time) -> Time {
         now
     }
 
     /// Everything that was due on this side until then was sent.
-    fn serve(&mut self, _until: Time, _now: Time) {}
+    fn report_sent_until(&mut self, _until: Time, _now: Time) {}
 
     /// Says that nothing more will be sent; what was sent still arrives.
     fn finish(&mut self, socket: SocketId);
@@ -116,12 +117,12 @@ pub trait Driver {
     /// It is apart from the driver so that others can get at the shard while its thread waits.
     fn begin(&mut self, wait: Wait) -> Option<Self::Entry>;
 
-    /// Appends what has completed, as much as a turn has a [`Budget`] for, and the rest the next time. `true`: that is everything
-    /// that there was.
+    /// Appends what has completed, as much as a turn has a [`Budget`] for, and the rest the next time. Returns until when everything
+    /// that had arrived was handed out so: `now`, unless something is left.
     ///
     /// Numbers of sockets that were told to be [closed](Completion::Closed) by the last call may be used again from now on: not
     /// before, for whoever works through the completions may not have come to that one.
-    fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<bool>;
+    fn reap(&mut self, completions: &mut VecDeque<Completion>, now: Time) -> io::Result<Time>;
 
     /// A way into the kernel.
     type Entry: Entry;

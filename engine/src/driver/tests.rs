@@ -30,7 +30,7 @@ fn turn(driver: &mut Uring, sleeps: bool) -> VecDeque<Completion> {
         entry.enter().unwrap();
     }
     let mut completions = VecDeque::new();
-    driver.reap(&mut completions).unwrap();
+    driver.reap(&mut completions, Time::default()).unwrap();
     completions
 }
 
@@ -132,7 +132,7 @@ fn a_number_is_not_used_again_before_everybody_knows_that_its_socket_is_gone() {
             entry.enter().unwrap();
         }
         let mut completions = VecDeque::new();
-        driver.reap(&mut completions).unwrap();
+        driver.reap(&mut completions, Time::default()).unwrap();
         let closed = completions.iter().filter_map(|completion| match completion {
             Completion::Closed { socket } => Some(*socket),
             _ => None,
@@ -145,7 +145,7 @@ fn a_number_is_not_used_again_before_everybody_knows_that_its_socket_is_gone() {
         gone.retain(|socket| !closed.contains(socket));
     }
     // And then it is: numbers do not grow for ever.
-    driver.reap(&mut VecDeque::new()).unwrap();
+    driver.reap(&mut VecDeque::new(), Time::default()).unwrap();
     let again = [driver.connect(address, TCP).unwrap(), driver.connect(address, TCP).unwrap()];
     assert!(again.contains(&near) && again.contains(&far), "{again:?}");
 }
@@ -305,7 +305,7 @@ fn a_bell_ends_a_wait_also_when_it_was_rung_before() {
         let entry = driver.begin(Wait::Until(now() + PATIENCE)).unwrap();
         let ringing = ringing.map(|ring| ring());
         entry.enter().unwrap();
-        driver.reap(&mut VecDeque::new()).unwrap();
+        driver.reap(&mut VecDeque::new(), Time::default()).unwrap();
         assert!(began.elapsed() < PATIENCE);
         assert!(!bell.is_asleep());
         if let Some(ringing) = ringing {
@@ -325,7 +325,7 @@ fn waits_end_in_time_and_not_long_before() {
             driver.begin(Wait::Until(until)).unwrap().enter().unwrap();
             waits += 1;
             let mut completions = VecDeque::new();
-            driver.reap(&mut completions).unwrap();
+            driver.reap(&mut completions, Time::default()).unwrap();
             assert!(completions.is_empty());
         }
         assert!(now().since(until) < PATIENCE);

@@ -22,6 +22,7 @@ use super::glances::{self, Glances, Luck};
 use super::kernel::{self, RingHandle, UringEntry};
 use super::sending::{Outright, SendOperation};
 use super::sockets::Sockets;
+use super::watermark::Watermark;
 use super::{Bell, Berth, Budget, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait, Way, features};
 use crate::link::Batch;
 use crate::time::{Clock, Time};
@@ -67,6 +68,7 @@ pub struct Uring {
     outright: Outright,
     /// Whose receive the kernel was not asked for yet.
     glances: Glances,
+    read: Watermark,
 }
 
 /// A socket and what is under way on it.
@@ -105,6 +107,7 @@ impl Uring {
             alarm_in: Box::default(),
             outright: Outright::default(),
             glances: Glances::default(),
+            read: Watermark::default(),
         };
         driver.watch_bell();
         Ok(driver)
@@ -430,7 +433,7 @@ impl Driver for Uring {
         }
     }
 
-    fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<bool> {
+    fn reap(&mut self, completions: &mut VecDeque<Completion>, now: Time) -> io::Result<Time> {
         self.sockets.reuse();
         for socket in std::mem::take(&mut self.closed) {
             self.forget_if_idle(socket, completions);
@@ -440,18 +443,25 @@ impl Driver for Uring {
         }
         let mut budget = Budget::default();
         let mut reaped = [const { MaybeUninit::uninit() }; 32];
-        let mut is_all = false;
-        while budget.is_left() && !is_all {
+        let mut taken = 0;
+        while budget.is_left() {
             let reaped = self.ring.completion().fill(&mut reaped);
+            if reaped.is_empty() {
+                break;
+            }
+            taken += reaped.len();
             for entry in reaped.iter() {
                 budget.spend(usize::try_from(entry.result()).unwrap_or_default());
                 self.complete(entry, completions);
             }
-            is_all = reaped.is_empty();
         }
         self.look(completions);
         let queue = self.ring.submission();
-        Ok(is_all && !queue.taskrun() && !queue.cq_overflow())
+        let pending = queue.taskrun() || queue.cq_overflow();
+        drop(queue);
+        // What the kernel has yet to run is no more than what is under way: a receive and a send of each socket.
+        let left = self.ring.completion().len() + if pending { 2 * self.sockets.len() + 1 } else { 0 };
+        Ok(self.read.read(taken, left, now))
     }
 }
 
@@ -468,7 +478,7 @@ impl Drop for Uring {
                 Some(entry) => entry.enter(),
                 None => Ok(()),
             };
-            if entered.and_then(|()| self.reap(&mut completions)).is_err() {
+            if entered.and_then(|()| self.reap(&mut completions, self.clock.now())).is_err() {
                 // The ring belongs to a thread that is gone, or is broken. The kernel cancels what is under way when the
                 // ring is closed, but not before: give up the buffers rather than free them under its hands.
                 std::mem::forget(std::mem::replace(&mut self.sockets, Sockets::new()));

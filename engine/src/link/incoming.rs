@@ -298,7 +298,7 @@ impl InStream {
     }
 
     fn has_more_room(&self) -> bool {
-        self.room(self.shared.consumed.load(Ordering::Relaxed)) - self.credit >= self.shared.window / 4
+        self.room(self.shared.consumed.load(Ordering::SeqCst)) - self.credit >= self.shared.window / 4
     }
 
     /// Whether anything is not acknowledged yet.
@@ -309,10 +309,16 @@ impl InStream {
     /// Position and credit to tell the sender; they count as told.
     pub fn grant(&mut self) -> (u64, u64) {
         self.shared.asked.store(false, Ordering::SeqCst);
-        let consumed = self.shared.consumed.load(Ordering::SeqCst);
-        self.forget_skipped(consumed);
-        self.credit = self.room(consumed);
-        self.shared.granted.store(self.consumption_granted(consumed), Ordering::SeqCst);
+        loop {
+            let consumed = self.shared.consumed.load(Ordering::SeqCst);
+            self.forget_skipped(consumed);
+            self.credit = self.room(consumed);
+            self.shared.granted.store(self.consumption_granted(consumed), Ordering::SeqCst);
+            // Who took something meanwhile has compared it with what was granted before. There is an end to what can be taken.
+            if self.shared.consumed.load(Ordering::SeqCst) == consumed {
+                break;
+            }
+        }
         self.acked = self.delivered;
         self.unsure = false;
         (self.delivered, self.credit)

@@ -47,7 +47,7 @@ const FIRST_WORD_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// So long the higher pid leaves it to the lower one to dial: see [`Link::wants`].
-const HANDICAP: Duration = Duration::from_millis(50);
+const DIAL_DELAY: Duration = Duration::from_millis(50);
 /// Memory of long envelopes that was not used for so long is given back: a little at each step, for that keeps others waiting.
 const SPARE_TIME: Duration = Duration::from_secs(10);
 const WITHER_STEP: Duration = Duration::from_millis(250);
@@ -108,7 +108,7 @@ pub struct Link {
     jitter: u64,
     hangup: bool,
     /// Something came since the last look that may be followed by a segment of ours, or by an earlier deadline.
-    stirred: bool,
+    needs_look: bool,
     notices: Vec<Notice>,
     /// Incoming streams that are new since the last look.
     opened: Vec<Arc<Inbound>>,
@@ -152,7 +152,7 @@ impl Link {
             absent: false,
             jitter: (seed ^ peer.wrapping_mul(0x9E37_79B9_7F4A_7C15)) | 1,
             hangup: false,
-            stirred: false,
+            needs_look: false,
             notices: Vec::new(),
             opened: Vec::new(),
         }
@@ -190,8 +190,8 @@ impl Link {
 
     /// Whether something came since the last call after which there may be something to do: anything but a mere heartbeat.
     #[inline]
-    pub fn take_stirred(&mut self) -> bool {
-        std::mem::take(&mut self.stirred)
+    pub fn take_needs_look(&mut self) -> bool {
+        std::mem::take(&mut self.needs_look)
     }
 
     /// Takes over a stream that an outbox has opened to this peer.
@@ -200,6 +200,8 @@ impl Link {
         debug_assert!(self.outgoing.len() < MAX_STREAMS, "more streams than a greeting can name");
         if self.state == State::Up {
             stream.restart(self.peer_window);
+            // Its writer may have asked before the loop came to know of it.
+            self.hurried |= stream.take_hurry();
         }
         self.outgoing.push(stream);
     }
@@ -259,7 +261,7 @@ impl Link {
             }
             State::Idle => {
                 let leaves_it = self.peer < self.local.pid && (self.local.eager || many_dials);
-                let handicap = if leaves_it { HANDICAP } else { Duration::ZERO };
+                let handicap = if leaves_it { DIAL_DELAY } else { Duration::ZERO };
                 now >= *self.dial_at.get_or_insert(now + handicap)
             }
             State::Waiting => now >= self.until,
@@ -397,7 +399,9 @@ impl Link {
 
     /// Somebody waits for what was sent to be acknowledged: asks the peer for it.
     pub fn hurry(&mut self) {
-        self.outgoing.iter().for_each(StreamReader::take_hurry);
+        for stream in &self.outgoing {
+            stream.take_hurry();
+        }
         self.hurried = self.state == State::Up && !self.is_drained();
     }
 
@@ -472,7 +476,7 @@ impl Link {
         let pause = (FIRST_PAUSE * (1 << self.failures.min(10))).min(LONGEST_PAUSE);
         self.failures += 1;
         let jittered = pause.mul_f64(0.5 + self.random(1000) as f64 / 2000.0);
-        let handicap = if self.peer < self.local.pid { HANDICAP / 2 } else { Duration::ZERO };
+        let handicap = if self.peer < self.local.pid { DIAL_DELAY / 2 } else { Duration::ZERO };
         self.dial_at = None;
         self.until = now + jittered + handicap;
     }

@@ -29,7 +29,7 @@ impl Link {
         }
         self.announce();
         self.ack_now |= header.has(ACK_NOW);
-        self.stirred |= self.ack_now
+        self.needs_look |= self.ack_now
             || header.kind() != Kind::Heartbeat
             || header.ack_stream.get() != NO_STREAM
             || self.has_notices();

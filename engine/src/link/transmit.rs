@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Batch, DropReason, InStream, Link, Notice, State};
-use crate::stream::{Dropped, Extent, Lane, Taken, lane_of};
+use crate::stream::{Dropped, Extent, Lane, StreamReader, Taken, lane_of};
 use crate::time::Time;
 use crate::wire::{
     ACK_NOW, CHECKSUMMED, GoodbyeReason, Grant, Kind, NO_STREAM, SegmentHeader, encode_goodbye, encode_grants,
@@ -38,7 +38,11 @@ impl Link {
         }
         let confirms = std::mem::take(&mut self.confirms);
         if batch.is_empty() && (confirms || now >= self.heartbeat_at) {
-            let header = self.header(Kind::Heartbeat);
+            let mut header = self.header(Kind::Heartbeat);
+            if self.outgoing.iter().any(StreamReader::is_starved) {
+                // The peer has been silent for as long: should its credit have been lost, it is asked for.
+                header.flags = ACK_NOW.into();
+            }
             batch.push_owned(header, Vec::new());
         }
         if !batch.is_empty() {
@@ -64,6 +68,9 @@ impl Link {
             && self.is_proven()
             && self.notices.is_empty();
         let soon = if answers { self.local.heartbeat_interval / 2 } else { Duration::ZERO };
+        if is_idle && now >= self.wither_at {
+            self.wither(now);
+        }
         if is_idle && now + soon >= self.heartbeat_at {
             batch.push_owned(SegmentHeader::new(Kind::Heartbeat), Vec::new());
             self.has_sent(batch, now);
@@ -73,7 +80,7 @@ impl Link {
 
     /// The peer has not read the last heartbeat yet: the next one has time.
     pub fn postpone_heartbeat(&mut self, now: Time) {
-        self.draw_heartbeat(now);
+        self.heartbeat_at = now + self.local.heartbeat_interval / 2;
     }
 
     /// When an idle link sends a heartbeat, or finds that its peer is silent.

@@ -103,7 +103,7 @@ pub(crate) struct Shard<D: Driver> {
     slept: Duration,
     /// Everything that had arrived by then has been handed to its link.
     caught_up: Time,
-    /// No link waited to be flushed then.
+    /// Links that had something to send then were looked at.
     flushed: Time,
     /// Dials under way, and links that wait for one to end.
     dials: Dials,
@@ -189,15 +189,15 @@ impl<D: Driver> Shard<D> {
         } else {
             round.began
         };
-        let reaped = self.driver.reap(&mut self.completions);
+        let reaped = self.driver.reap(&mut self.completions, now);
         let mut worked = round.worked;
         while let Some(completion) = self.completions.pop_front() {
             worked |= self.complete(completion, now);
         }
-        match reaped {
-            Ok(true) => self.caught_up = now,
-            _ => worked = true,
+        if let Ok(until) = reaped {
+            self.caught_up = until;
         }
+        worked |= self.caught_up < now;
         self.expire(now);
         while let Some(node) = self.touched.pop() {
             if let Some(node) = self.nodes.get_mut(&node) {
@@ -325,12 +325,13 @@ impl<D: Driver> Shard<D> {
         // What is marked on the way is looked at in the next round.
         for _ in 0..self.dirty.len() {
             if !budget.is_left() {
-                break;
+                return worked;
             }
             if let Some(key) = self.dirty.pop_front() {
                 worked |= self.flush_link(key, now, &mut budget);
             }
         }
+        self.flushed = now;
         worked
     }
 
@@ -479,7 +480,7 @@ impl<D: Driver> Shard<D> {
     /// The link, which learns how long this process has slept since it was last looked at.
     fn slot(&mut self, key: LinkKey) -> Option<&mut node::LinkSlot> {
         let slot = self.nodes.get_mut(&key.node)?.links.get_mut(key.link)?;
-        slot.wake(self.slept);
+        slot.shift_times(self.slept);
         Some(slot)
     }
 
@@ -514,8 +515,8 @@ impl<D: Driver> Shard<D> {
             match timer {
                 Timer::Link(key) => {
                     let socket = self.slot(key).and_then(|slot| slot.socket);
-                    let served = socket.map_or(now, |socket| self.driver.served_until(socket, now));
-                    let caught_up = self.caught_up.min(served);
+                    let sent_until = socket.map_or(now, |socket| self.driver.peer_sent_until(socket, now));
+                    let caught_up = self.caught_up.min(sent_until);
                     if let Some(slot) = self.slot(key) {
                         slot.timer = None;
                         slot.link.timeout(now, caught_up);
@@ -535,10 +536,7 @@ impl<D: Driver> Shard<D> {
             // Sent at once: nothing else may happen for long.
             self.flush(now);
         }
-        if self.dirty.is_empty() {
-            self.flushed = now;
-        }
-        self.driver.serve(self.timers.next().unwrap_or(now).min(self.flushed), now);
+        self.driver.report_sent_until(self.timers.next().unwrap_or(now).min(self.flushed), now);
     }
 
     /// The links of a server that are not drained, for whoever looks for a fault.

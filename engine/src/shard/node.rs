@@ -170,7 +170,7 @@ impl LinkSlot {
     }
 
     /// Tells the link how long this process did not run since it was last looked at.
-    pub(super) fn wake(&mut self, slept: Duration) {
+    pub(super) fn shift_times(&mut self, slept: Duration) {
         if self.slept != slept {
             self.link.slept(slept - self.slept);
             self.slept = slept;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::connection::{Connection, Role};
 use super::node::Node;
 use super::timers::Timer;
-use super::{LinkKey, Shard};
-use crate::driver::{Completion, Driver, ReceiveBuffer, Slice, SocketId};
+use super::{LinkKey, OVERDUE, Shard};
+use crate::driver::{Budget, Completion, Driver, ReceiveBuffer, Slice, SocketId};
 use crate::events::Event;
 use crate::link::{Batch, DownReason, Verdict, Want};
 use crate::time::Time;
@@ -167,11 +167,11 @@ impl<D: Driver> Shard<D> {
         }
         let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return true };
         let buffer = connection.make_room(buffer, &self.pool);
-        let stirred = self.has_heard(socket, now);
+        let needs_look = self.has_heard(socket, now);
         if self.connection(socket).is_some() {
             self.driver.receive(socket, buffer);
         }
-        stirred
+        needs_look
     }
 
     /// Segments of a peer on the same engine have come, which stand where it has put them. `false`: mere heartbeats.
@@ -232,7 +232,7 @@ impl<D: Driver> Shard<D> {
             self.driver.close(socket);
             return false;
         };
-        slot.wake(self.slept);
+        slot.shift_times(self.slept);
         match slot.link.receive(header, payload, now) {
             Ok(Some(delivery)) => {
                 node.deliver(key, delivery, share);
@@ -248,8 +248,7 @@ impl<D: Driver> Shard<D> {
         }
         node.tell(key.link);
         if slot_left(node, key) {
-            self.mark(key);
-            self.flush(now);
+            self.flush_link(key, now, &mut Budget::default());
             return false;
         }
         true
@@ -258,14 +257,14 @@ impl<D: Driver> Shard<D> {
     /// What has come was looked at. `false`: mere heartbeats.
     fn has_heard(&mut self, socket: SocketId, now: Time) -> bool {
         let Some(Role::Link(key)) = self.connection(socket).map(|connection| connection.role) else { return true };
-        let stirred = self.slot(key).is_some_and(|slot| slot.link.take_stirred());
-        if stirred {
+        let needs_look = self.slot(key).is_some_and(|slot| slot.link.take_needs_look());
+        if needs_look {
             self.mark(key);
             self.look_at_stop(key.node, now);
         } else {
             self.send_heartbeat(key, now, true);
         }
-        stirred
+        needs_look
     }
 
     /// A peer that dialed us has said something.
@@ -283,7 +282,7 @@ impl<D: Driver> Shard<D> {
             Some(link) => {
                 let key = LinkKey { node, link };
                 let Some(slot) = state.links.get_mut(link) else { return self.driver.close(socket) };
-                slot.wake(self.slept);
+                slot.shift_times(self.slept);
                 if slot.blocked {
                     return self.driver.close(socket);
                 }
@@ -455,10 +454,14 @@ impl<D: Driver> Shard<D> {
     }
 
     pub(super) fn connection_expired(&mut self, socket: SocketId, now: Time) {
-        if let Some(connection) = self.connection(socket) {
-            connection.deadline = None;
-            self.disconnected(socket, now);
+        let caught_up = self.caught_up;
+        let Some(connection) = self.connection(socket) else { return };
+        let deadline = connection.deadline.take();
+        if matches!(connection.role, Role::Unknown(_)) && deadline.is_some_and(|deadline| caught_up < deadline) {
+            // What it has said may wait to be read.
+            return self.close_at(socket, now + OVERDUE);
         }
+        self.disconnected(socket, now);
     }
 
     pub(super) fn listen_again(&mut self, node: u32) {

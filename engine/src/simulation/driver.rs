@@ -82,9 +82,9 @@ impl Driver for SimulatedDriver {
         Some(SimulatedWait(wait))
     }
 
-    fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<bool> {
+    fn reap(&mut self, completions: &mut VecDeque<Completion>, now: Time) -> io::Result<Time> {
         self.network.borrow_mut().reap(self.process, completions);
-        Ok(true)
+        Ok(now)
     }
 
     type Entry = SimulatedWait;

@@ -145,7 +145,7 @@ impl Mesh {
     fn check_letters(&self) {
         let connections = self.members.len() * self.members.len();
         for event_loop in &self.loops {
-            let letters = event_loop.exchange.letters(event_loop.port);
+            let letters = event_loop.exchange.letters(event_loop.port as u32);
             assert!(letters <= 4 * connections + 1024, "{letters} letters for {connections} links");
         }
     }

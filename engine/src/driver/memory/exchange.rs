@@ -32,8 +32,8 @@ struct Port {
     letters: SegQueue<Letter>,
     bell: Arc<Bell>,
     /// Until when the loop has sent what was due, in nanoseconds, and when it said so.
-    served: AtomicU64,
-    served_at: AtomicU64,
+    sent_until: AtomicU64,
+    reported_at: AtomicU64,
 }
 
 /// A server that can be reached through memory.
@@ -111,8 +111,8 @@ impl Exchange {
             .map(|bell| Port {
                 letters: SegQueue::new(),
                 bell,
-                served: AtomicU64::new(0),
-                served_at: AtomicU64::new(0),
+                sent_until: AtomicU64::new(0),
+                reported_at: AtomicU64::new(0),
             })
             .collect();
         Arc::new(Exchange { ports, listeners: RwLock::default(), numbers: AtomicU64::new(0) })
@@ -153,24 +153,23 @@ impl Exchange {
     }
 
     /// A shard has sent everything that was due until then.
-    pub(super) fn serve(&self, port: u32, until: Time, now: Time) {
+    pub(super) fn report_sent_until(&self, port: u32, until: Time, now: Time) {
         if let Some(port) = self.ports.get(port as usize) {
-            port.served.store(until.as_nanos(), Ordering::Relaxed);
-            port.served_at.store(now.as_nanos(), Ordering::Relaxed);
+            port.sent_until.store(until.as_nanos(), Ordering::Relaxed);
+            port.reported_at.store(now.as_nanos(), Ordering::Relaxed);
         }
     }
 
     /// Until when a shard has sent everything that was due. One that sleeps has, and of one that hangs nothing is known: `now`.
-    pub(super) fn served_until(&self, port: u32, now: Time) -> Time {
+    pub(super) fn peer_sent_until(&self, port: u32, now: Time) -> Time {
         let Some(port) = self.ports.get(port as usize) else { return now };
-        let (until, at) = (port.served.load(Ordering::Relaxed), port.served_at.load(Ordering::Relaxed));
+        let (until, at) = (port.sent_until.load(Ordering::Relaxed), port.reported_at.load(Ordering::Relaxed));
         if port.bell.is_asleep() || now.since(Time::from_nanos(at)) > HANGS { now } else { Time::from_nanos(until) }
     }
 
     /// Letters that a shard has not read.
-    #[cfg(test)]
-    pub(crate) fn letters(&self, port: usize) -> usize {
-        self.ports[port].letters.len()
+    pub(crate) fn letters(&self, port: u32) -> usize {
+        self.ports.get(port as usize).map_or(0, |port| port.letters.len())
     }
 
     /// Whether there are letters for a shard.

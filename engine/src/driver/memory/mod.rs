@@ -25,6 +25,7 @@ use slab::Slab;
 use self::end::{End, Send, piece_behind};
 pub use self::exchange::{Berth, Exchange};
 use self::exchange::{Letter, News, Place};
+use super::watermark::Watermark;
 use super::{Bell, Budget, ChunkPool, Completion, Driver, Listener, ReceiveBuffer, SocketId, Wait, Way};
 use crate::link::Batch;
 use crate::time::Time;
@@ -41,6 +42,7 @@ pub struct Dock<D: Driver> {
     pool: Arc<ChunkPool>,
     /// Where segments stand that are sent, and hold nothing of a stream.
     control: Option<ReceiveBuffer>,
+    read: Watermark,
     window: u64,
     /// Who can be reached here, by the socket on which it listens as well.
     berths: BTreeMap<SocketId, Berth>,
@@ -67,6 +69,7 @@ impl<D: Driver> Dock<D> {
             port: port as u32,
             pool,
             control: None,
+            read: Watermark::default(),
             window: window as u64,
             berths: BTreeMap::new(),
             listeners: BTreeMap::new(),
@@ -261,16 +264,16 @@ impl<D: Driver> Driver for Dock<D> {
         is_in_memory(socket) && self.ends.get(slot(socket)).is_some_and(End::is_unread)
     }
 
-    fn served_until(&self, socket: SocketId, now: Time) -> Time {
+    fn peer_sent_until(&self, socket: SocketId, now: Time) -> Time {
         if !is_in_memory(socket) {
             return now;
         }
         let peer = self.ends.get(slot(socket)).and_then(|end| end.peer);
-        peer.map_or(now, |peer| self.exchange.served_until(peer.port, now))
+        peer.map_or(now, |peer| self.exchange.peer_sent_until(peer.port, now))
     }
 
-    fn serve(&mut self, until: Time, now: Time) {
-        self.exchange.serve(self.port, until, now);
+    fn report_sent_until(&mut self, until: Time, now: Time) {
+        self.exchange.report_sent_until(self.port, until, now);
     }
 
     fn finish(&mut self, socket: SocketId) {
@@ -304,25 +307,29 @@ impl<D: Driver> Driver for Dock<D> {
         self.inner.begin(if wait != Wait::No && self.has_news() { Wait::No } else { wait })
     }
 
-    fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<bool> {
+    fn reap(&mut self, completions: &mut VecDeque<Completion>, now: Time) -> io::Result<Time> {
         for socket in self.gone.drain(..) {
             self.ends.remove(slot(socket));
         }
         let before = completions.len();
-        let reaped = self.inner.reap(completions);
+        let reaped = self.inner.reap(completions, now);
         completions.range_mut(before..).for_each(rename);
         completions.append(&mut self.done);
         for socket in self.closed.drain(..) {
             self.gone.push(socket);
             completions.push_back(Completion::Closed { socket });
         }
-        let mut budget = Budget::default();
-        while budget.is_left() {
-            let Some(letter) = self.exchange.next_letter(self.port) else { return reaped };
+        let (mut budget, mut taken) = (Budget::default(), 0);
+        while budget.is_left()
+            && let Some(letter) = self.exchange.next_letter(self.port)
+        {
             budget.spend(letter.bytes());
+            taken += 1;
             self.open(letter, completions);
         }
-        reaped.map(|_| false)
+        let left = if budget.is_left() { 0 } else { self.exchange.letters(self.port) };
+        let read = self.read.read(taken, left, now);
+        reaped.map(|until| until.min(read))
     }
 
     type Entry = D::Entry;

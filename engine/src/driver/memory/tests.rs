@@ -70,9 +70,9 @@ impl Driver for Nowhere {
         Some(NoEntry(wait))
     }
 
-    fn reap(&mut self, completions: &mut VecDeque<Completion>) -> io::Result<bool> {
+    fn reap(&mut self, completions: &mut VecDeque<Completion>, now: Time) -> io::Result<Time> {
         completions.extend(self.closed.drain(..).map(|socket| Completion::Closed { socket }));
-        Ok(true)
+        Ok(now)
     }
 
     type Entry = NoEntry;
@@ -98,7 +98,7 @@ fn address(port: u16) -> SocketAddr {
 /// What a turn brings.
 fn turn(dock: &mut Dock<Nowhere>) -> Vec<Completion> {
     let mut completions = VecDeque::new();
-    dock.reap(&mut completions).unwrap();
+    dock.reap(&mut completions, Time::default()).unwrap();
     completions.into()
 }
 

@@ -392,10 +392,10 @@ impl StreamReader {
         self.written() == self.acked
     }
 
-    /// Takes note that the writer has asked for an acknowledgement: it may ask again. Everything that it had written is seen from
-    /// now on.
-    pub fn take_hurry(&self) {
-        self.shared.hurried.swap(false, Ordering::AcqRel);
+    /// Takes note that the writer has asked for an acknowledgement, if it has: it may ask again. Everything that it had written is
+    /// seen from now on.
+    pub fn take_hurry(&self) -> bool {
+        self.shared.hurried.swap(false, Ordering::AcqRel)
     }
 
     /// Whether the outbox is gone; what it had written stays to be sent.
