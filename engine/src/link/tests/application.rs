@@ -173,11 +173,14 @@ impl Application {
             let record = records.entry((self.side, self.life, outbox.stream)).or_default();
             let number = record.ends.len();
             let bytes = payload(number, length);
+            // Many are gone by the time that a lost connection is made again.
+            let longest = if random.one_in(2) { 300_000 } else { 40_000 };
+            let life = Duration::from_micros(random.below(longest));
             let perish = match random.below(3) {
                 _ if self.perishable == 0 || !random.one_in(self.perishable) => Perish::default(),
                 0 => Perish { expires: None, best_effort: true },
-                1 => Perish { expires: Some(now + Duration::from_micros(random.below(300_000))), best_effort: false },
-                _ => Perish { expires: Some(now + Duration::from_micros(random.below(300_000))), best_effort: true },
+                1 => Perish { expires: Some(now + life), best_effort: false },
+                _ => Perish { expires: Some(now + life), best_effort: true },
             };
             let pushed = match random.below(3) {
                 _ if perish.is_perishable() => outbox.writer.push_perishable(number as i64, &Body::from(bytes), perish),
