@@ -414,13 +414,21 @@ impl Link {
         }
     }
 
-    /// Draws when the next heartbeat is due: after the interval, up to an eighth of it earlier or later, for links that have sent
-    /// something at the same moment, as a broadcast does, are not to be due at the same moment ever after; then at the next
-    /// multiple of the grid, so that those of many links are sent in one turn of a loop.
+    /// Draws the time between two heartbeats: the interval, or up to an eighth less or more, for links that have sent something at
+    /// the same moment, as a broadcast does, are not to be due at the same moment ever after.
     fn draw_heartbeat(&mut self, now: Time) {
-        let HeartbeatTimes { interval, grid } = self.heartbeats;
-        let at = now.as_nanos().saturating_add(interval - interval / 8 + (interval >> 10) * self.random(256));
-        self.heartbeat_at = Time::from_nanos(at.saturating_add(grid) & !grid);
+        let HeartbeatTimes { interval, grid, .. } = self.heartbeats;
+        // The grid is added here, once, so that what is due is at the next multiple of it.
+        self.heartbeats.pause = interval - interval / 8 + (interval >> 10) * self.random(256) + grid;
+        self.put_off_heartbeat(now);
+    }
+
+    /// Something is sent now: the next heartbeat is due when the time between two is over, at a multiple of the grid, so that those of
+    /// many links are sent in one turn of a loop.
+    #[inline]
+    fn put_off_heartbeat(&mut self, now: Time) {
+        let HeartbeatTimes { pause, grid, .. } = self.heartbeats;
+        self.heartbeat_at = Time::from_nanos(now.as_nanos().saturating_add(pause) & !grid);
     }
 
     /// A number from 0 to below `limit`.
@@ -503,6 +511,8 @@ impl std::fmt::Display for Link {
 struct HeartbeatTimes {
     /// The interval, in nanoseconds.
     interval: u64,
+    /// The time between two heartbeats that was drawn last, and the grid.
+    pause: u64,
     /// A power of two between a 16th and an 8th of it, less one.
     grid: u64,
 }
@@ -510,6 +520,6 @@ struct HeartbeatTimes {
 impl HeartbeatTimes {
     fn new(interval: Duration) -> HeartbeatTimes {
         let interval = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).clamp(1, u64::MAX / 4);
-        HeartbeatTimes { interval, grid: (interval / 16).next_power_of_two() - 1 }
+        HeartbeatTimes { interval, pause: interval, grid: (interval / 16).next_power_of_two() - 1 }
     }
 }

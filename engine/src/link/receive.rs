@@ -29,22 +29,23 @@ impl Link {
         }
         self.announce();
         self.ack_now |= header.has(ACK_NOW);
-        self.needs_look |= self.ack_now
-            || header.kind() != Kind::Heartbeat
-            || header.ack_stream.get() != NO_STREAM
-            || self.has_notices();
         if header.ack_stream.get() != NO_STREAM {
+            self.needs_look = true;
             self.acknowledged(header.ack_stream.get(), header.ack_position.get(), header.ack_credit.get())?;
         }
         match header.kind() {
             Kind::Data => self.arrived(header, payload, now).map(Some),
             Kind::Ack => {
+                self.needs_look = true;
                 for grant in decode_grants(payload).ok_or(Violation::Unexpected)? {
                     self.acknowledged(grant.stream.get(), grant.position.get(), grant.credit.get())?;
                 }
                 Ok(None)
             }
-            Kind::Heartbeat => Ok(None),
+            Kind::Heartbeat => {
+                self.needs_look |= self.ack_now || self.has_notices();
+                Ok(None)
+            }
             Kind::Skip => {
                 let to = decode_skip(payload).ok_or(Violation::Unexpected)?;
                 let index = self.incoming_index(header)?;
@@ -53,6 +54,7 @@ impl Link {
                 Ok(None)
             }
             Kind::End => {
+                self.needs_look = true;
                 let stream = header.stream.get();
                 let end = header.position.get();
                 let open = self.incoming.iter().find(|incoming| incoming.id() == stream && incoming.received() != end);
@@ -63,6 +65,7 @@ impl Link {
                 Ok(None)
             }
             Kind::Goodbye => {
+                self.needs_look = true;
                 let reason = match decode_goodbye(payload).ok_or(Violation::Unexpected)? {
                     GoodbyeReason::Violation => {
                         DownReason::Violation("the peer says that we broke the protocol".to_owned())
@@ -105,6 +108,7 @@ impl Link {
 
     /// Something came on a stream, and is to be acknowledged.
     fn owe(&mut self, index: usize, now: Time) {
+        self.needs_look = true;
         self.ack_now |= self.incoming[index].is_due();
         self.ack_due.get_or_insert(now + ACK_DELAY);
     }

@@ -53,7 +53,7 @@ impl Link {
     fn has_sent(&mut self, batch: &Batch, now: Time) {
         self.sends += 1;
         self.segments += batch.segments() as u64;
-        self.draw_heartbeat(now);
+        self.put_off_heartbeat(now);
     }
 
     /// Fills `batch` with a heartbeat if that is due, of a link whose streams have nothing to send. `false`: it is not idle, and
@@ -73,6 +73,7 @@ impl Link {
         }
         if is_idle && now + soon >= self.heartbeat_at {
             batch.push_owned(SegmentHeader::new(Kind::Heartbeat), Vec::new());
+            self.draw_heartbeat(now);
             self.has_sent(batch, now);
         }
         is_idle
