@@ -47,8 +47,9 @@ impl Inbound {
     pub fn consume(&self, position: u64, messages: u64, bytes: u64) -> bool {
         self.counters.count(messages, bytes);
         self.consumed.store(position, Ordering::SeqCst);
-        let granted = self.granted.load(Ordering::SeqCst);
-        position.saturating_sub(granted) >= self.window / 4 && !self.asked.swap(true, Ordering::SeqCst)
+        // Signed: for a frame that was put together more was granted than has been taken.
+        let beyond = position.wrapping_sub(self.granted.load(Ordering::SeqCst)) as i64;
+        beyond >= (self.window / 4) as i64 && !self.asked.swap(true, Ordering::SeqCst)
     }
 
     /// Bytes before `end` that the application has not taken.

@@ -191,7 +191,7 @@ impl Link {
     /// Whether something came since the last call after which there may be something to do: anything but a mere heartbeat.
     #[inline]
     pub fn take_needs_look(&mut self) -> bool {
-        std::mem::take(&mut self.needs_look)
+        std::mem::take(&mut self.needs_look) || self.ack_due.is_some() || self.ack_now
     }
 
     /// Takes over a stream that an outbox has opened to this peer.

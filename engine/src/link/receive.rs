@@ -43,7 +43,7 @@ impl Link {
                 Ok(None)
             }
             Kind::Heartbeat => {
-                self.needs_look |= self.ack_now || self.has_notices();
+                self.needs_look |= self.has_notices();
                 Ok(None)
             }
             Kind::Skip => {
@@ -108,7 +108,6 @@ impl Link {
 
     /// Something came on a stream, and is to be acknowledged.
     fn owe(&mut self, index: usize, now: Time) {
-        self.needs_look = true;
         self.ack_now |= self.incoming[index].is_due();
         self.ack_due.get_or_insert(now + ACK_DELAY);
     }
