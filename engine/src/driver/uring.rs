@@ -457,10 +457,12 @@ impl Driver for Uring {
         }
         self.look(completions);
         let queue = self.ring.submission();
-        let pending = queue.taskrun() || queue.cq_overflow();
+        if budget.is_left() && !queue.taskrun() && !queue.cq_overflow() {
+            return Ok(self.read.read(taken, 0, now));
+        }
         drop(queue);
         // What the kernel has yet to run is no more than what is under way: a receive and a send of each socket.
-        let left = self.ring.completion().len() + if pending { 2 * self.sockets.len() + 1 } else { 0 };
+        let left = self.ring.completion().len() + 2 * self.sockets.len() + 1;
         Ok(self.read.read(taken, left, now))
     }
 }

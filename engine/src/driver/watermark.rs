@@ -15,6 +15,7 @@ pub(super) struct Watermark {
 
 impl Watermark {
     /// Takes note that `taken` entries were taken now, and `left` are left. Returns until when everything was read.
+    #[inline]
     pub(super) fn read(&mut self, taken: usize, left: usize, now: Time) -> Time {
         if left == 0 {
             (self.until, self.next) = (now, None);

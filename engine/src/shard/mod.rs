@@ -536,7 +536,8 @@ impl<D: Driver> Shard<D> {
             // Sent at once: nothing else may happen for long.
             self.flush(now);
         }
-        self.driver.report_sent_until(self.timers.next().unwrap_or(now).min(self.flushed), now);
+        let due = if budget.is_left() { now } else { self.timers.next().unwrap_or(now) };
+        self.driver.report_sent_until(due.min(self.flushed), now);
     }
 
     /// The links of a server that are not drained, for whoever looks for a fault.
