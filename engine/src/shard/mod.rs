@@ -557,6 +557,12 @@ impl<D: Driver> Shard<D> {
         self.dials.limit(most);
     }
 
+    /// Whether streams are written to without a signal: then the loop must not sleep.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn polls(&self) -> bool {
+        self.nodes.values().flat_map(|node| node.links.iter()).any(|slot| slot.polled)
+    }
+
     /// Asserts that no queue is longer than what it is for.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn check_bounds(&self) {

@@ -146,6 +146,7 @@ impl EventLoop {
             self.state = State::Due(Some(round));
             return self.turn_soon();
         }
+        assert!(!self.shard.polls(), "a loop sleeps whose streams are written to without a signal");
         self.state = State::Waits(round);
         self.waits += 1;
         if let Wait::Until(until) = wait {
