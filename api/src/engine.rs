@@ -22,8 +22,8 @@ static SHARED: Mutex<Weak<cluster_engine::Engine>> = Mutex::new(Weak::new());
 impl Engine {
     /// An engine with `shards` threads, one event loop each.
     ///
-    /// Each server lives on one of them, with all its links: two loops serve two servers on two cores, but a server that is alone leaves
-    /// the second loop idle, however many peers it has.
+    /// Each server lives on one of them, with all its links: two loops serve two servers on two cores, but a server
+    /// that is alone leaves the second loop idle, however many peers it has.
     ///
     /// # Errors
     /// [`Unavailable`] names what the kernel lacks or forbids.
@@ -41,14 +41,15 @@ impl Engine {
 
     /// The bytes of the receive buffers in use, of all servers on this engine.
     ///
-    /// A connection has one of 260 KiB, whose pages are memory once they were written to; and what has arrived and is not read
-    /// keeps those it came in. The bounds are those of each server: see [`PeerStats::bytes_unread`](crate::PeerStats).
+    /// A connection has one of 260 KiB, whose pages are memory once they were written to; and what has arrived and is
+    /// not read keeps those it came in. The bounds are those of each server: see
+    /// [`PeerStats::bytes_unread`](crate::PeerStats).
     pub fn receive_bytes(&self) -> usize {
         self.inner.receive_bytes()
     }
 
-    /// How often the engine's loops have waited in the kernel, and were woken: by messages, by those who send them, or by
-    /// the time.
+    /// How often the engine's loops have waited in the kernel, and were woken: by messages, by those who send them, or
+    /// by the time.
     pub fn wake_ups(&self) -> u64 {
         self.inner.wake_ups()
     }

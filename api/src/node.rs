@@ -45,8 +45,8 @@ impl Node {
         Split { inbox: self.inbox, outbox: self.outbox, events: self.events, handle: self.handle }
     }
 
-    /// Turns the loop of an inline server once, without waiting: sends what there is, takes in what has arrived. Returns
-    /// whether anything was done. For other servers there is nothing to turn.
+    /// Turns the loop of an inline server once, without waiting: sends what there is, takes in what has arrived.
+    /// Returns whether anything was done. For other servers there is nothing to turn.
     pub fn poll(&self) -> bool {
         self.handle.poll()
     }
@@ -165,8 +165,8 @@ impl Handle {
         Ok(undelivered)
     }
 
-    /// Cuts the traffic with these peers in both directions, as a partition of the network would: what is sent is lost on
-    /// its way, what comes is not heard, and both sides notice by the silence. For tests of what is built on this.
+    /// Cuts the traffic with these peers in both directions, as a partition of the network would: what is sent is lost
+    /// on its way, what comes is not heard, and both sides notice by the silence. For tests of what is built on this.
     ///
     /// Nothing is lost for good: what was cut off is sent again after [`unblock`](Handle::unblock). A peer that was
     /// blocked for less than the peer timeout is seen to go down, and come up, when it is unblocked.
@@ -202,7 +202,8 @@ impl Handle {
         self.tenancy.drive().poll()
     }
 
-    /// Turns the loop of an inline server, and waits for something to happen if there is nothing to do, at most `timeout`.
+    /// Turns the loop of an inline server, and waits for something to happen if there is nothing to do, at most
+    /// `timeout`.
     pub fn poll_timeout(&self, timeout: Duration) -> bool {
         self.tenancy.drive().poll_until(Instant::now().checked_add(timeout))
     }

@@ -33,8 +33,8 @@ pub trait Server {
     /// What happens to the peers.
     fn events(&mut self) -> &mut Events;
 
-    /// Makes `pid` a peer, to be found at `address` (`host:port`), or says that the peer is to be found there from now on:
-    /// then what waits for it stays. [`Event::Added`](crate::Event::Added) tells of a new one.
+    /// Makes `pid` a peer, to be found at `address` (`host:port`), or says that the peer is to be found there from now
+    /// on: then what waits for it stays. [`Event::Added`](crate::Event::Added) tells of a new one.
     ///
     /// Each server keeps its own list: the others have to be told too.
     ///
@@ -50,11 +50,13 @@ pub trait Server {
 
     /// What has become of what was sent, and what has come, by peer.
     ///
-    /// The last 1,024 peers that were removed have their rows too. Those removed before them have one together, with the pid
-    /// [`BROADCAST`](crate::BROADCAST), so that the rows add up to all that was sent however many peers come and go.
+    /// The last 1,024 peers that were removed have their rows too. Those removed before them have one together, with
+    /// the pid [`BROADCAST`](crate::BROADCAST), so that the rows add up to all that was sent however many peers come
+    /// and go.
     fn stats(&self) -> Vec<PeerStats>;
 
-    /// Delivers what was sent, says goodbye to the peers, and closes. Waits for peers that are there, at most two seconds.
+    /// Delivers what was sent, says goodbye to the peers, and closes. Waits for peers that are there, at most two
+    /// seconds.
     ///
     /// # Errors
     /// [`StopError`] counts what could not be delivered, by peer.

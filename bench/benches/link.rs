@@ -1,7 +1,7 @@
 //! The protocol of one peer without a connection: two links, whose segments are handed from one to the other.
 //!
-//! A message is written to its stream, sent in a segment, received, consumed and acknowledged. Not in it: the kernel, the
-//! checksum of payloads, and the walk of the receiving application.
+//! A message is written to its stream, sent in a segment, received, consumed and acknowledged. Not in it: the kernel,
+//! the checksum of payloads, and the walk of the receiving application.
 
 use std::hint::black_box;
 use std::sync::Arc;

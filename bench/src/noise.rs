@@ -41,8 +41,8 @@ impl Watch {
         // user nice system idle iowait irq softirq steal; what follows is counted in these already.
         let machine = numbers(stat.lines().next().unwrap_or_default());
         let at = |index: usize| machine.get(index).copied().unwrap_or(0);
-        // The name, in parentheses, may hold blanks. Behind it: state, and in the places 12 to 15 the user and system time of
-        // this process, and of its children that have ended.
+        // The name, in parentheses, may hold blanks. Behind it: state, and in the places 12 to 15 the user and system
+        // time of this process, and of its children that have ended.
         let own: Vec<&str> = own.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let time = |index: usize| own.get(index).and_then(|cell| cell.parse().ok()).unwrap_or(0);
         let own = (11..=14).map(time).sum();

@@ -25,8 +25,8 @@ impl LinkId {
 /// A server's peers, each with its link, and whether the server still takes anything for them.
 #[derive(Debug)]
 pub(crate) struct Roster {
-    /// One word for all that can take a peer away, so that one comparison says that nothing has: it grows by one with every
-    /// change of the peers, and has [`CLOSED`] once the server takes nothing more.
+    /// One word for all that can take a peer away, so that one comparison says that nothing has: it grows by one with
+    /// every change of the peers, and has [`CLOSED`] once the server takes nothing more.
     version: AtomicU64,
     members: Mutex<Members>,
 }
@@ -96,8 +96,8 @@ impl Roster {
         (self.version(), members.links.iter().map(|(pid, link)| (*pid, *link)).collect())
     }
 
-    /// The changes after this version, the oldest first, and the version that they lead to. `None`: there were more than
-    /// are kept, and the peers are to be read anew.
+    /// The changes after this version, the oldest first, and the version that they lead to. `None`: there were more
+    /// than are kept, and the peers are to be read anew.
     pub(crate) fn changes_since(&self, version: u64) -> Option<(u64, Vec<Change>)> {
         let members = self.lock();
         let now = self.version();

@@ -12,8 +12,8 @@ use crate::wire::MAX_STREAMS;
 /// What went to and came from one peer since the server started, also before it was removed and added again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerStats {
-    /// The peer. [`BROADCAST`](crate::BROADCAST): all peers that were removed before the last 1,024 of them, and not added again
-    /// before that; they have this one row together.
+    /// The peer. [`BROADCAST`](crate::BROADCAST): all peers that were removed before the last 1,024 of them, and not
+    /// added again before that; they have this one row together.
     pub pid: Pid,
     /// Envelopes that the outbox took for it.
     pub messages_out: u64,
@@ -35,16 +35,17 @@ pub struct PeerStats {
     pub dropped_removed: u64,
     /// And those that were not acknowledged when this server stopped.
     pub dropped_stopped: u64,
-    /// Bytes of the outboxes' memory that keep what it has not acknowledged, frame headers included. At most `outbox_bytes`
-    /// for each outbox and lane, and as much again, or 4 MiB, or one envelope, of what was sent by reference.
+    /// Bytes of the outboxes' memory that keep what it has not acknowledged, frame headers included. At most
+    /// `outbox_bytes` for each outbox and lane, and as much again, or 4 MiB, or one envelope, of what was sent by
+    /// reference.
     pub bytes_held: u64,
-    /// Bytes that came from it and were not taken out of the inbox, frame headers included. At most `inbox_bytes` for each of
-    /// its outboxes and lanes, or one envelope.
+    /// Bytes that came from it and were not taken out of the inbox, frame headers included. At most `inbox_bytes` for
+    /// each of its outboxes and lanes, or one envelope.
     pub bytes_unread: u64,
     /// How often something was handed to the kernel for it. Zero once this server has stopped.
     pub sends_out: u64,
-    /// Segments that were handed over so, acknowledgements and heartbeats included: `segments_out / sends_out` of them at
-    /// once, with `messages_out / segments_out` envelopes in each. Zero once this server has stopped.
+    /// Segments that were handed over so, acknowledgements and heartbeats included: `segments_out / sends_out` of them
+    /// at once, with `messages_out / segments_out` envelopes in each. Zero once this server has stopped.
     pub segments_out: u64,
 }
 
@@ -141,8 +142,8 @@ impl Row {
     }
 }
 
-/// The counters of streams that come and go. A peer may open a stream with every segment: those that have ended are added
-/// up, so that their number makes nobody's memory grow.
+/// The counters of streams that come and go. A peer may open a stream with every segment: those that have ended are
+/// added up, so that their number makes nobody's memory grow.
 #[derive(Debug)]
 struct Counted<S> {
     streams: Vec<Arc<S>>,
@@ -212,7 +213,8 @@ impl StatsTable {
 
     /// Counts a stream to a link, unless the link has as many already as it can. `false`: it has.
     ///
-    /// Those count that have a writer, or of which something is not acknowledged. On a link that is gone nothing is written.
+    /// Those count that have a writer, or of which something is not acknowledged. On a link that is gone nothing is
+    /// written.
     pub(crate) fn sends(&self, link: LinkId, counters: Arc<Counters>) -> bool {
         let mut counts = self.lock();
         let Some(Sending { streams, .. }) = counts.sending(link) else { return true };
@@ -258,8 +260,8 @@ impl StatsTable {
         }
     }
 
-    /// The shard forgets what it has known of a peer that was removed long ago. If that has not become a peer again meanwhile,
-    /// it is counted with others from now on.
+    /// The shard forgets what it has known of a peer that was removed long ago. If that has not become a peer again
+    /// meanwhile, it is counted with others from now on.
     pub(crate) fn forget(&self, known: LinkAccount) {
         let mut counts = self.lock();
         let mut forgotten = Row::default();

@@ -58,8 +58,8 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that starts now, or up to a second ago: at a moment on which all processes of the machine agree, so that what is due
-    /// at a multiple of some power of two of nanoseconds is due in all of them at once.
+    /// A clock that starts now, or up to a second ago: at a moment on which all processes of the machine agree, so that
+    /// what is due at a multiple of some power of two of nanoseconds is due in all of them at once.
     pub fn start() -> Clock {
         let (now, monotonic) = (Instant::now(), clock_gettime(ClockId::Monotonic));
         let nanoseconds = monotonic.tv_sec as u64 * 1_000_000_000 + monotonic.tv_nsec as u64;

@@ -43,9 +43,9 @@ pub enum Checksum {
 
 /// How servers that live on the same engine reach each other.
 ///
-/// Unless it is told otherwise, an engine is what all servers of a process share: see [`Threading`]. Through memory there is
-/// no socket between two of them, no descriptor and no system call; what is promised is the same. A server that is found at
-/// another address than the one it listens at, behind a proxy say, is reached through that.
+/// Unless it is told otherwise, an engine is what all servers of a process share: see [`Threading`]. Through memory
+/// there is no socket between two of them, no descriptor and no system call; what is promised is the same. A server
+/// that is found at another address than the one it listens at, behind a proxy say, is reached through that.
 ///
 /// ```
 /// use cluster::{Config, Neighbours};
@@ -80,8 +80,8 @@ pub enum Threading {
     /// The one engine that all servers of this process share. The default.
     #[default]
     Shared,
-    /// An engine of this server's own. All links of a server live on one event loop, so that more than one serves nobody here; for
-    /// several servers on several loops see [`Engine::dedicated`](crate::Engine::dedicated).
+    /// An engine of this server's own. All links of a server live on one event loop, so that more than one serves
+    /// nobody here; for several servers on several loops see [`Engine::dedicated`](crate::Engine::dedicated).
     Dedicated {
         /// Number of threads, each with an event loop; 1 to 1024.
         shards: usize,
@@ -92,8 +92,8 @@ pub enum Threading {
 
 /// What an event loop does when there is nothing to do: first spin, then yield, then park.
 ///
-/// Spinning answers soonest and takes a core; parking takes none and answers some microseconds later. Without `park`, the
-/// loop goes on yielding for ever, or spinning if `yield_us` is 0.
+/// Spinning answers soonest and takes a core; parking takes none and answers some microseconds later. Without `park`,
+/// the loop goes on yielding for ever, or spinning if `yield_us` is 0.
 ///
 /// ```
 /// use cluster::{Config, Idle};
@@ -109,9 +109,9 @@ pub struct Idle {
     pub spin_us: u64,
     /// How long to yield the processor after that, in microseconds. Default 50, at most a minute.
     ///
-    /// A thread that yields to one which never rests waits for the whole of its time slice, some milliseconds; who parks is
-    /// mostly served sooner. Threads notice that, and park at once for a while, if they may park. Where threads that spin share their cores with
-    /// a loop, 0 spares them the attempts.
+    /// A thread that yields to one which never rests waits for the whole of its time slice, some milliseconds; who
+    /// parks is mostly served sooner. Threads notice that, and park at once for a while, if they may park. Where
+    /// threads that spin share their cores with a loop, 0 spares them the attempts.
     pub yield_us: u64,
     /// Whether to sleep in the kernel after that, until there is something to do. Default true.
     pub park: bool,

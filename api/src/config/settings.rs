@@ -7,9 +7,9 @@ use crate::Pid;
 
 /// Which servers there are, where they listen, and how the engine behaves.
 ///
-/// Load one with [`from_file`](Config::from_file) or make one with [`new`](Config::new), then change what you like through
-/// the `with_` methods or the fields. Both check what they are given; after a change, [`validate`](Config::validate) tells
-/// whether the whole still holds, and starting a server asks it too.
+/// Load one with [`from_file`](Config::from_file) or make one with [`new`](Config::new), then change what you like
+/// through the `with_` methods or the fields. Both check what they are given; after a change,
+/// [`validate`](Config::validate) tells whether the whole still holds, and starting a server asks it too.
 ///
 /// ```
 /// use cluster::{Config, Connect};
@@ -31,21 +31,23 @@ pub struct Config {
     pub servers: Vec<Member>,
     /// How much a peer may send, on each lane, before the application has read it. Default 4 MiB, 128 KiB to 1 TiB.
     pub inbox_bytes: u64,
-    /// The ring that holds what a peer has not acknowledged yet, for each peer and lane. Default 1 MiB, 64 KiB to 1 TiB;
-    /// the engine rounds it up to a power of two.
+    /// The ring that holds what a peer has not acknowledged yet, for each peer and lane. Default 1 MiB, 64 KiB to 1
+    /// TiB; the engine rounds it up to a power of two.
     pub outbox_bytes: u64,
-    /// What the kernel may hold of a connection, in each direction. Default 512 KiB, 64 KiB to 1 GiB; 0: as much as it likes.
+    /// What the kernel may hold of a connection, in each direction. Default 512 KiB, 64 KiB to 1 GiB; 0: as much as it
+    /// likes.
     ///
-    /// What stands there, nothing can overtake: an urgent envelope arrives behind it. A path that is fast and long needs what
-    /// it carries in a round trip, such as 1.25 MB for 10 Gbit/s and 1 ms. The kernel grants no more than `net.core.rmem_max`
-    /// and `net.core.wmem_max`.
+    /// What stands there, nothing can overtake: an urgent envelope arrives behind it. A path that is fast and long
+    /// needs what it carries in a round trip, such as 1.25 MB for 10 Gbit/s and 1 ms. The kernel grants no more than
+    /// `net.core.rmem_max` and `net.core.wmem_max`.
     pub socket_bytes: u64,
     /// The largest payload of one envelope. Default 128 MiB, 1 byte to 2 GiB.
     pub max_envelope_bytes: u64,
     /// The id of the first envelope that is sent without one; the next ones count up. Default 1.
     pub first_message_id: i64,
-    /// How often an idle connection shows that it lives: the interval varies by an eighth, so that not all links of a server are due
-    /// at once, and lasts up to another eighth longer, so that many are sent together. Default 400 ms, 1 ms to an hour.
+    /// How often an idle connection shows that it lives: the interval varies by an eighth, so that not all links of a
+    /// server are due at once, and lasts up to another eighth longer, so that many are sent together. Default 400 ms, 1
+    /// ms to an hour.
     pub heartbeat_interval_ms: u64,
     /// How long a peer may be silent before it counts as down. Default 1250 ms, twice the heartbeat interval to a day.
     pub peer_timeout_ms: u64,
@@ -77,8 +79,8 @@ pub struct Member {
 }
 
 impl Member {
-    /// The server `pid` at `address`; a `tcp://` before the address is dropped. Whether the address is one is checked by
-    /// [`Config::validate`].
+    /// The server `pid` at `address`; a `tcp://` before the address is dropped. Whether the address is one is checked
+    /// by [`Config::validate`].
     ///
     /// ```
     /// assert_eq!(cluster::Member::new(7, "[::1]:8007").pid, 7);
@@ -110,8 +112,8 @@ impl Config {
     /// A configuration of these servers, with the default for everything else.
     ///
     /// # Errors
-    /// No server at all, a pid or an address given twice, the pid that means [`BROADCAST`](crate::BROADCAST), or an address
-    /// that is not `host:port`. The error names the server by its place in the list and its pid.
+    /// No server at all, a pid or an address given twice, the pid that means [`BROADCAST`](crate::BROADCAST), or an
+    /// address that is not `host:port`. The error names the server by its place in the list and its pid.
     ///
     /// ```
     /// use cluster::Config;
@@ -147,8 +149,8 @@ impl Config {
         rules::check(self, None).map_err(|fault| fault.in_program(NAME))
     }
 
-    /// The address of the server `pid`, if there is such a server. Looks through the list; a [`Catalog`](crate::Catalog)
-    /// finds many servers faster.
+    /// The address of the server `pid`, if there is such a server. Looks through the list; a
+    /// [`Catalog`](crate::Catalog) finds many servers faster.
     ///
     /// ```
     /// let config = cluster::Config::new([(100, "127.0.0.1:8001")])?;

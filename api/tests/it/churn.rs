@@ -98,7 +98,8 @@ const ABSENT: Pid = 100;
 const FIRST_STRANGER: Pid = 10_000;
 /// The last seconds, whose median is compared with the first.
 const LAST: usize = 5;
-/// Buffers of the traffic itself that come into memory by and by: half of this in 24 seconds, also with one change a second.
+/// Buffers of the traffic itself that come into memory by and by: half of this in 24 seconds, also with one change a
+/// second.
 const TRAFFIC_BYTES: f64 = 1024.0 * 1024.0;
 /// Until most of them are there.
 const WARM_UP: Duration = Duration::from_secs(10);
@@ -136,7 +137,8 @@ fn change(handle: &mut Handle, number: u64) {
     }
 }
 
-/// `CHURN_SECONDS` (60) of `CHURN_RATE` (1,000) calls of `add_peer` and `remove_peer` a second: the rate of sends and the memory stay what they were in the first second.
+/// `CHURN_SECONDS` (60) of `CHURN_RATE` (1,000) calls of `add_peer` and `remove_peer` a second: the rate of sends and
+/// the memory stay what they were in the first second.
 #[test]
 #[ignore = "measures for a minute"]
 fn sends_and_memory_stay_what_they_are_beside_a_thousand_changes_a_second() {

@@ -17,7 +17,8 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts a process that holds the servers of `job`. Its replies go to `replies` with `index`; `None` is the last one.
+    /// Starts a process that holds the servers of `job`. Its replies go to `replies` with `index`; `None` is the last
+    /// one.
     pub fn member(index: usize, job: &Job, replies: Sender<(usize, Option<Reply>)>) -> io::Result<Self> {
         let mut child = Self::start(&[MEMBER, &serde_json::to_string(job)?], Stdio::piped())?;
         let output =

@@ -19,7 +19,8 @@ pub trait Endpoints: Sized {
     /// Starts the servers of `job`, each on its listener; `addresses` are those of the whole mesh.
     fn start(job: &Job, listeners: Vec<TcpListener>, addresses: &[SocketAddr]) -> Result<Self, String>;
 
-    /// Sends, if `sending`, and receives what is possible without waiting. Returns whether anything was sent or received.
+    /// Sends, if `sending`, and receives what is possible without waiting. Returns whether anything was sent or
+    /// received.
     fn pass(&mut self, sending: bool) -> Result<bool, String>;
 
     /// Waits for something to receive, at most [`REPORT_INTERVAL`].
@@ -38,8 +39,8 @@ pub trait Endpoints: Sized {
     fn stop(self);
 }
 
-/// Runs a child process, whose `job` is JSON. Returns when the conductor has said `stop`; the process exits when its standard
-/// input ends.
+/// Runs a child process, whose `job` is JSON. Returns when the conductor has said `stop`; the process exits when its
+/// standard input ends.
 pub fn serve(job: &str) -> Result<(), Box<dyn Error>> {
     let job: Job = serde_json::from_str(job)?;
     let commands = read_commands();

@@ -1,5 +1,6 @@
-//! Full mesh of many servers with default settings: every server broadcasts, every server checks that it receives everything
-//! exactly once and in order, and then all of them are left alone while the processor time of the idle mesh is measured.
+//! Full mesh of many servers with default settings: every server broadcasts, every server checks that it receives
+//! everything exactly once and in order, and then all of them are left alone while the processor time of the idle mesh
+//! is measured.
 //!
 //! - [`run`] starts child processes of this program, each with a share of the servers, and leads them (`conductor`, `child`).
 //! - [`serve`] is a child process (`member`), which talks with the conductor by lines of JSON (`protocol`).

@@ -50,8 +50,8 @@ pub fn footprint(id: u32) -> io::Result<Footprint> {
 
 /// User and system time of all threads of the process `id` so far.
 ///
-/// The clock of a process counts nanoseconds, where `/proc/PID/stat` counts ticks of 10 ms: with many processes that use
-/// little, the ticks would say nothing.
+/// The clock of a process counts nanoseconds, where `/proc/PID/stat` counts ticks of 10 ms: with many processes that
+/// use little, the ticks would say nothing.
 pub fn processor_time(id: u32) -> io::Result<Duration> {
     let id = libc::pid_t::try_from(id).map_err(io::Error::other)?;
     let mut clock: libc::clockid_t = 0;

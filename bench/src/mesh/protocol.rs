@@ -1,5 +1,5 @@
-//! Lines of JSON between the conductor and its child processes: commands at their standard input, replies at their standard
-//! output.
+//! Lines of JSON between the conductor and its child processes: commands at their standard input, replies at their
+//! standard output.
 
 use std::net::SocketAddr;
 use std::ops::AddAssign;

@@ -1,7 +1,7 @@
 //! Bare TCP connections in place of servers, watched by one epoll loop: the floor of what an idle mesh can cost.
 //!
-//! Each pair of endpoints shares a connection, which the one with the lower index dials. While idle, every process sends one
-//! message on each of its connections at each tick, as servers send heartbeats.
+//! Each pair of endpoints shares a connection, which the one with the lower index dials. While idle, every process
+//! sends one message on each of its connections at each tick, as servers send heartbeats.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -140,8 +140,8 @@ fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-/// Connects the endpoints from index `first` on with all others. Every process dials and accepts in the order of the indices,
-/// so that nobody waits for somebody who waits for him.
+/// Connects the endpoints from index `first` on with all others. Every process dials and accepts in the order of the
+/// indices, so that nobody waits for somebody who waits for him.
 fn connect(first: usize, listeners: Vec<TcpListener>, addresses: &[SocketAddr]) -> io::Result<Vec<TcpStream>> {
     let own = first..first + listeners.len();
     let accept = move || -> io::Result<Vec<TcpStream>> {

@@ -1,5 +1,5 @@
-//! Servers of the engine with default settings, driven by one thread: each broadcasts numbered messages, and checks those that
-//! it receives.
+//! Servers of the engine with default settings, driven by one thread: each broadcasts numbered messages, and checks
+//! those that it receives.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::Receiver;

@@ -1,4 +1,5 @@
-//! A link as a whole: any sequence of what a peer may say, what may happen to connections, and what the application does.
+//! A link as a whole: any sequence of what a peer may say, what may happen to connections, and what the application
+//! does.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -174,8 +175,8 @@ impl<'a> Scene<'a> {
         for entry in &hello.sending {
             let stream = entry.stream.get();
             let begin = entry.position.get();
-            // Where nothing of it has come yet, it begins where it is listed now; where something has, no greeting is believed that
-            // lists it further on.
+            // Where nothing of it has come yet, it begins where it is listed now; where something has, no greeting is
+            // believed that lists it further on.
             let next = known.get(&stream).copied().filter(|next| *next >= begin).unwrap_or(begin);
             self.next.entry(stream).or_insert(next);
         }

@@ -2,8 +2,8 @@
 
 /// What is left of one turn of a loop for one kind of work.
 ///
-/// It is counted in operations and in bytes, so that neither many short ones nor a few long ones keep everything else waiting: 256
-/// operations, or 1 MiB.
+/// It is counted in operations and in bytes, so that neither many short ones nor a few long ones keep everything else
+/// waiting: 256 operations, or 1 MiB.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     operations: usize,

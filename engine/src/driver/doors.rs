@@ -1,16 +1,17 @@
 //! Listening sockets, watched through epoll, so that the ring holds none of them.
 //!
-//! What is under way on a ring keeps its file open until the kernel has torn the ring down. After a SIGKILL that waits for a
-//! grace period of RCU: some milliseconds, but seconds while a task of low priority that the kernel waits for gets no
-//! processor. An accept on the ring would keep the address in use for so long, and a successor could not start. Epoll
-//! keeps nothing open: the listener goes with the process.
+//! What is under way on a ring keeps its file open until the kernel has torn the ring down. After a SIGKILL that waits
+//! for a grace period of RCU: some milliseconds, but seconds while a task of low priority that the kernel waits for
+//! gets no processor. An accept on the ring would keep the address in use for so long, and a successor could not start.
+//! Epoll keeps nothing open: the listener goes with the process.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use super::SocketId;
 
-/// So many listeners are looked at in one turn, and so many connections of each are accepted; the rest waits for the next.
+/// So many listeners are looked at in one turn, and so many connections of each are accepted; the rest waits for the
+/// next.
 const AT_ONCE: usize = 16;
 const CONNECTIONS_AT_ONCE: usize = 16;
 

@@ -94,7 +94,8 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
-/// Sets up a ring with all that the driver needs, or says what is missing. The ring is disabled until its thread is known.
+/// Sets up a ring with all that the driver needs, or says what is missing. The ring is disabled until its thread is
+/// known.
 pub(super) fn set_up(entries: u32, completions: u32) -> Result<IoUring, Unavailable> {
     let ring = IoUring::builder()
         .setup_cqsize(completions)

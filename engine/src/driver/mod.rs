@@ -92,13 +92,14 @@ pub trait Driver {
     /// Sends as much of `batch` as the socket takes at once, and says how much that is. May be called from any thread.
     fn send_now(&mut self, socket: SocketId, batch: &Batch) -> io::Result<usize>;
 
-    /// Whether the other side is known not to have read what was sent to it before: another sign of life would tell it nothing.
+    /// Whether the other side is known not to have read what was sent to it before: another sign of life would tell it
+    /// nothing.
     fn is_unread(&self, _socket: SocketId) -> bool {
         false
     }
 
-    /// Until when the other side has sent what was due, if the driver knows it and that is not `now`: where its loop is late, its
-    /// silence says nothing.
+    /// Until when the other side has sent what was due, if the driver knows it and that is not `now`: where its loop is
+    /// late, its silence says nothing.
     fn peer_sent_until(&self, _socket: SocketId, now: Time) -> Time {
         now
     }
@@ -117,11 +118,11 @@ pub trait Driver {
     /// It is apart from the driver so that others can get at the shard while its thread waits.
     fn begin(&mut self, wait: Wait) -> Option<Self::Entry>;
 
-    /// Appends what has completed, as much as a turn has a [`Budget`] for, and the rest the next time. Returns until when everything
-    /// that had arrived was handed out so: `now`, unless something is left.
+    /// Appends what has completed, as much as a turn has a [`Budget`] for, and the rest the next time. Returns until
+    /// when everything that had arrived was handed out so: `now`, unless something is left.
     ///
-    /// Numbers of sockets that were told to be [closed](Completion::Closed) by the last call may be used again from now on: not
-    /// before, for whoever works through the completions may not have come to that one.
+    /// Numbers of sockets that were told to be [closed](Completion::Closed) by the last call may be used again from now
+    /// on: not before, for whoever works through the completions may not have come to that one.
     fn reap(&mut self, completions: &mut VecDeque<Completion>, now: Time) -> io::Result<Time>;
 
     /// A way into the kernel.
@@ -139,7 +140,8 @@ pub trait Entry {
 pub struct Way {
     /// Through memory, if it can be reached that way.
     pub memory: bool,
-    /// Otherwise over TCP, where the kernel may hold so many bytes of the connection in each direction; 0: as many as it likes.
+    /// Otherwise over TCP, where the kernel may hold so many bytes of the connection in each direction; 0: as many as
+    /// it likes.
     pub socket_bytes: usize,
 }
 

@@ -116,8 +116,8 @@ fn the_kernel_holds_no_more_of_a_connection_than_it_may() {
     assert!(held >= 64 * 1024, "{held} bytes");
 }
 
-/// Found by seed 2758 of the simulator: a dial that was made on the news of one connection's end got the number of another
-/// one, whose end was told by the same look and had not been read yet. Then that end was taken for the dial's.
+/// Found by seed 2758 of the simulator: a dial that was made on the news of one connection's end got the number of
+/// another one, whose end was told by the same look and had not been read yet. Then that end was taken for the dial's.
 #[test]
 fn a_number_is_not_used_again_before_everybody_knows_that_its_socket_is_gone() {
     let mut driver = Uring::new(*CLOCK).unwrap();
@@ -358,7 +358,8 @@ fn a_chunk_is_used_again_once_nobody_shares_it() {
     assert_eq!(&share[..], b"kept");
 }
 
-/// The kernel closes the descriptors of a process that is killed long before it lets go of what is under way on its rings.
+/// The kernel closes the descriptors of a process that is killed long before it lets go of what is under way on its
+/// rings.
 #[test]
 fn an_address_is_free_when_the_listeners_descriptor_is_closed() {
     let mut driver = Uring::new(*CLOCK).unwrap();
@@ -372,7 +373,8 @@ fn an_address_is_free_when_the_listeners_descriptor_is_closed() {
     assert!(TcpListener::bind(address).is_err());
     // Something else takes its place, so that the driver can close it once more.
     let other = File::open("/dev/null").unwrap();
-    // SAFETY: both descriptors are open, and the one that is replaced belongs to the driver, which does not come to use it.
+    // SAFETY: both descriptors are open, and the one that is replaced belongs to the driver, which does not come to use
+    // it.
     assert_eq!(unsafe { libc::dup3(other.as_raw_fd(), descriptor, libc::O_CLOEXEC) }, descriptor);
     TcpListener::bind(address).unwrap();
 }

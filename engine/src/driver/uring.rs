@@ -1,9 +1,9 @@
 //! The driver on io_uring.
 //!
 //! One ring for each shard, used by one thread (`SINGLE_ISSUER`), whose completions run when that thread enters the
-//! kernel (`DEFER_TASKRUN`). Receives are one-shot into one contiguous buffer, so that segments stand in one piece, and done
-//! by [glances] while the thread does not sleep; sends are gathered from where their bytes stand. `ARCHITECTURE.md` has the
-//! measurements behind these choices.
+//! kernel (`DEFER_TASKRUN`). Receives are one-shot into one contiguous buffer, so that segments stand in one piece, and
+//! done by [glances] while the thread does not sleep; sends are gathered from where their bytes stand.
+//! `ARCHITECTURE.md` has the measurements behind these choices.
 
 use std::collections::VecDeque;
 use std::io;
@@ -60,8 +60,8 @@ pub struct Uring {
     closed: Vec<SocketId>,
     broken: Option<io::Error>,
     clock: Clock,
-    /// When the timeouts that are under way end a wait, the earliest last. They are set once for many waits: a wait with
-    /// a timeout of its own costs the setting and the cancelling of a timer.
+    /// When the timeouts that are under way end a wait, the earliest last. They are set once for many waits: a wait
+    /// with a timeout of its own costs the setting and the cancelling of a timer.
     alarms: Vec<Time>,
     /// Read by the kernel when the alarm is handed over.
     alarm_in: Box<Timespec>,
@@ -481,8 +481,8 @@ impl Drop for Uring {
                 None => Ok(()),
             };
             if entered.and_then(|()| self.reap(&mut completions, self.clock.now())).is_err() {
-                // The ring belongs to a thread that is gone, or is broken. The kernel cancels what is under way when the
-                // ring is closed, but not before: give up the buffers rather than free them under its hands.
+                // The ring belongs to a thread that is gone, or is broken. The kernel cancels what is under way when
+                // the ring is closed, but not before: give up the buffers rather than free them under its hands.
                 std::mem::forget(std::mem::replace(&mut self.sockets, Sockets::new()));
                 return;
             }
@@ -498,13 +498,13 @@ fn outcome(result: i32) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
 }
 
-/// Limits what the kernel holds of a connection, in each direction; of a listener's, of all connections that it accepts. 0: as
-/// much as the kernel likes, which may be many megabytes that nothing can overtake.
+/// Limits what the kernel holds of a connection, in each direction; of a listener's, of all connections that it
+/// accepts. 0: as much as the kernel likes, which may be many megabytes that nothing can overtake.
 pub(crate) fn hold_at_most<'s>(bytes: usize, socket: impl Into<SockRef<'s>>) {
     if bytes > 0 {
         let socket = socket.into();
-        // The kernel makes both twice as long as it is asked, and sets half of what arrives aside for its own overhead, but fills
-        // all of the other. Where it grants less, less it is.
+        // The kernel makes both twice as long as it is asked, and sets half of what arrives aside for its own overhead,
+        // but fills all of the other. Where it grants less, less it is.
         let _ = socket.set_recv_buffer_size(bytes).and_then(|()| socket.set_send_buffer_size(bytes / 2));
     }
 }

@@ -4,8 +4,8 @@ use crate::time::Time;
 
 /// Until when everything that had arrived at a queue was read.
 ///
-/// A queue that is found empty was read until now. One that never is empty was read until some moment once as many of its entries
-/// were taken as it held then: entries leave it in the order in which they came.
+/// A queue that is found empty was read until now. One that never is empty was read until some moment once as many of
+/// its entries were taken as it held then: entries leave it in the order in which they came.
 #[derive(Debug, Default)]
 pub(super) struct Watermark {
     until: Time,

@@ -85,8 +85,8 @@ impl Engine {
     /// Starts an engine.
     pub fn start(threading: Threading, idle: IdleStrategy) -> Result<Arc<Engine>, Unavailable> {
         raise_descriptor_limit();
-        // Registers the process with the kernel, before the loops begin: with a second thread it would wait for a grace period
-        // of RCU, which is a second at times on a busy machine.
+        // Registers the process with the kernel, before the loops begin: with a second thread it would wait for a grace
+        // period of RCU, which is a second at times on a busy machine.
         let _ = barrier::available();
         let clock = Clock::start();
         let mut loops = Vec::new();
@@ -131,8 +131,8 @@ impl Engine {
         Attached { receiver, sender, events, tenancy }
     }
 
-    /// The bytes of the receive buffers in use, of all servers: 260 KiB for each connection and for what arrives faster than it
-    /// is read. A page of them is memory once it was written to.
+    /// The bytes of the receive buffers in use, of all servers: 260 KiB for each connection and for what arrives faster
+    /// than it is read. A page of them is memory once it was written to.
     pub fn receive_bytes(&self) -> usize {
         self.loops.iter().map(|each| each.pool.bytes_in_use()).sum()
     }

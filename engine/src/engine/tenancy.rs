@@ -101,8 +101,8 @@ impl Tenancy {
         }
     }
 
-    /// Makes `pid` a peer that is to be found at `addresses`, or says that it is to be found there from now on; its streams
-    /// stay as they are. Returns whether it is new.
+    /// Makes `pid` a peer that is to be found at `addresses`, or says that it is to be found there from now on; its
+    /// streams stay as they are. Returns whether it is new.
     pub fn set_peer(&self, pid: Pid, addresses: Vec<SocketAddr>) -> bool {
         let node = self.node;
         if let Some(link) = self.outboxes.roster.link_of(pid) {

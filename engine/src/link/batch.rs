@@ -3,7 +3,8 @@
 use crate::stream::Part;
 use crate::wire::{CHECKSUMMED, MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES, SegmentHeader};
 
-/// The most bytes of payload in one batch. More would keep a connection's next batch, and what is urgent in it, waiting.
+/// The most bytes of payload in one batch. More would keep a connection's next batch, and what is urgent in it,
+/// waiting.
 pub const MAX_BATCH_BYTES: usize = 4 * MAX_SEGMENT_PAYLOAD;
 
 /// A piece of a batch.

@@ -47,8 +47,8 @@ impl Link {
         }
     }
 
-    /// Goes on where an earlier link of this server to the same peer has stopped: counts greetings from there, knows which
-    /// ones of the peer's are old news, and what came and was not read.
+    /// Goes on where an earlier link of this server to the same peer has stopped: counts greetings from there, knows
+    /// which ones of the peer's are old news, and what came and was not read.
     pub fn greet_after(&mut self, earlier: EarlierLink) {
         debug_assert_eq!(self.peer, earlier.peer);
         self.greetings = earlier.greetings;

@@ -39,8 +39,8 @@ impl Link {
         if self.replaced.contains(&hello.incarnation) {
             return refuse(RefusalReason::AlreadyConnected);
         }
-        // Said before what we have heard since: the other half of a tie that is decided, or left over on a connection that
-        // was accepted late. What it says of the streams is not true any more.
+        // Said before what we have heard since: the other half of a tie that is decided, or left over on a connection
+        // that was accepted late. What it says of the streams is not true any more.
         if self.is_old_news(hello) {
             return refuse(RefusalReason::Tie);
         }

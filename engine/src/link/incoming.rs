@@ -71,7 +71,8 @@ impl AsRef<Counters> for Inbound {
 
 /// A stream as its receiver sees it.
 ///
-/// Invariant: `consumed <= delivered <= received`, and what stands between `consumed` and `received` is within the window.
+/// Invariant: `consumed <= delivered <= received`, and what stands between `consumed` and `received` is within the
+/// window.
 pub struct InStream {
     id: u32,
     /// Where it began for this receiver.
@@ -315,7 +316,8 @@ impl InStream {
             self.forget_skipped(consumed);
             self.credit = self.room(consumed);
             self.shared.granted.store(self.consumption_granted(consumed), Ordering::SeqCst);
-            // Who took something meanwhile has compared it with what was granted before. There is an end to what can be taken.
+            // Who took something meanwhile has compared it with what was granted before. There is an end to what can be
+            // taken.
             if self.shared.consumed.load(Ordering::SeqCst) == consumed {
                 break;
             }
@@ -325,7 +327,8 @@ impl InStream {
         (self.delivered, self.credit)
     }
 
-    /// Looks at what the application has taken, after it [has said](Inbound::consume) that credit may be due. Returns whether it is.
+    /// Looks at what the application has taken, after it [has said](Inbound::consume) that credit may be due. Returns
+    /// whether it is.
     pub(super) fn look_at_consumption(&mut self) -> bool {
         if self.is_due() {
             return true;

@@ -48,7 +48,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// So long the higher pid leaves it to the lower one to dial: see [`Link::wants`].
 const DIAL_DELAY: Duration = Duration::from_millis(50);
-/// Memory of long envelopes that was not used for so long is given back: a little at each step, for that keeps others waiting.
+/// Memory of long envelopes that was not used for so long is given back: a little at each step, for that keeps others
+/// waiting.
 const SPARE_TIME: Duration = Duration::from_secs(10);
 const WITHER_STEP: Duration = Duration::from_millis(250);
 /// One peer, as one server sees it.
@@ -60,8 +61,8 @@ pub struct Link {
     incarnation: Option<WireIncarnation>,
     /// Its earlier incarnations, the latest last: a greeting of theirs that comes late is not another restart.
     replaced: Vec<WireIncarnation>,
-    /// The application has been told that the link is up. Not before the peer has shown that it is there: who dialed us may
-    /// have gone away long before we accepted.
+    /// The application has been told that the link is up. Not before the peer has shown that it is there: who dialed us
+    /// may have gone away long before we accepted.
     announced: bool,
     /// The incarnation that the application was told of last.
     told: Option<WireIncarnation>,
@@ -188,7 +189,8 @@ impl Link {
         std::mem::take(&mut self.opened)
     }
 
-    /// Whether something came since the last call after which there may be something to do: anything but a mere heartbeat.
+    /// Whether something came since the last call after which there may be something to do: anything but a mere
+    /// heartbeat.
     #[inline]
     pub fn take_needs_look(&mut self) -> bool {
         std::mem::take(&mut self.needs_look) || self.ack_due.is_some() || self.ack_now
@@ -245,10 +247,11 @@ impl Link {
         !self.absent && self.state != State::Closed && !self.is_drained()
     }
 
-    /// What the link wants now. `Hangup` is asked for once, `Dial` until the link is told that it [is dialed](Link::dials).
+    /// What the link wants now. `Hangup` is asked for once, `Dial` until the link is told that it [is
+    /// dialed](Link::dials).
     ///
-    /// So that not every pair makes two connections to close one of them, the higher pid leaves it to the lower one to dial, for
-    /// at most 50 ms, if both are likely to want to: where links are eager, or `many_dials` are pending.
+    /// So that not every pair makes two connections to close one of them, the higher pid leaves it to the lower one to
+    /// dial, for at most 50 ms, if both are likely to want to: where links are eager, or `many_dials` are pending.
     pub fn wants(&mut self, now: Time, many_dials: bool) -> Want {
         if std::mem::take(&mut self.hangup) {
             return Want::Hangup;
@@ -270,7 +273,8 @@ impl Link {
         if due { Want::Dial } else { Want::Nothing }
     }
 
-    /// Whether what there is to send waits for a dial that is under way, or that a timer or the end of another dial will begin.
+    /// Whether what there is to send waits for a dial that is under way, or that a timer or the end of another dial
+    /// will begin.
     pub fn waits_for_dial(&self) -> bool {
         match self.state {
             State::Up => false,
@@ -300,8 +304,8 @@ impl Link {
         }
     }
 
-    /// As [`deadline`](Link::deadline), while the last batch is still being sent: nothing can be said before that ends, so
-    /// that only what is heard, or not heard, has a deadline.
+    /// As [`deadline`](Link::deadline), while the last batch is still being sent: nothing can be said before that ends,
+    /// so that only what is heard, or not heard, has a deadline.
     pub fn deadline_of_silence(&self) -> Option<Time> {
         match self.state {
             State::Up => Some(self.silent_at()),
@@ -311,8 +315,8 @@ impl Link {
 
     /// Looks at the time. Afterwards [`wants`](Link::wants) and [`transmit`](Link::transmit) say what there is to do.
     ///
-    /// What had arrived before `caught_up` must have been handed to the link already: a peer is not silent that was not listened to,
-    /// and a dial is not without an answer that may wait to be read.
+    /// What had arrived before `caught_up` must have been handed to the link already: a peer is not silent that was not
+    /// listened to, and a dial is not without an answer that may wait to be read.
     pub fn timeout(&mut self, now: Time, caught_up: Time) {
         match self.state {
             State::Dialing | State::Greeting if now >= self.until && caught_up >= self.until => {
@@ -334,7 +338,8 @@ impl Link {
     #[inline]
     fn silent_at(&self) -> Time {
         let timeout = self.local.peer_timeout;
-        // Who has dialed us may be busy with hundreds of other dials: it takes itself to be connected when it comes to our answer.
+        // Who has dialed us may be busy with hundreds of other dials: it takes itself to be connected when it comes to
+        // our answer.
         let unheard = !self.announced && self.is_proven();
         self.heard + if unheard { timeout.max(FIRST_WORD_TIMEOUT) } else { timeout }
     }
@@ -414,8 +419,8 @@ impl Link {
         }
     }
 
-    /// Draws the time between two heartbeats: the interval, or up to an eighth less or more, for links that have sent something at
-    /// the same moment, as a broadcast does, are not to be due at the same moment ever after.
+    /// Draws the time between two heartbeats: the interval, or up to an eighth less or more, for links that have sent
+    /// something at the same moment, as a broadcast does, are not to be due at the same moment ever after.
     fn draw_heartbeat(&mut self, now: Time) {
         let HeartbeatTimes { interval, grid, .. } = self.heartbeats;
         // The grid is added here, once, so that what is due is at the next multiple of it.
@@ -423,8 +428,8 @@ impl Link {
         self.put_off_heartbeat(now);
     }
 
-    /// Something is sent now: the next heartbeat is due when the time between two is over, at a multiple of the grid, so that those of
-    /// many links are sent in one turn of a loop.
+    /// Something is sent now: the next heartbeat is due when the time between two is over, at a multiple of the grid,
+    /// so that those of many links are sent in one turn of a loop.
     #[inline]
     fn put_off_heartbeat(&mut self, now: Time) {
         let HeartbeatTimes { pause, grid, .. } = self.heartbeats;

@@ -11,8 +11,8 @@ use crate::wire::{
 
 /// An acknowledgement waits this long for a segment to travel on, unless the sender asks for it ([`ACK_NOW`]).
 ///
-/// Long, because a timer that is due soon costs every wait a programming of the hardware's timer: with 1 ms instead, a round
-/// trip between dedicated loops took 45 instead of 33 µs on a virtual machine.
+/// Long, because a timer that is due soon costs every wait a programming of the hardware's timer: with 1 ms instead, a
+/// round trip between dedicated loops took 45 instead of 33 µs on a virtual machine.
 const ACK_DELAY: Duration = Duration::from_millis(25);
 
 impl Link {

@@ -56,11 +56,12 @@ impl Link {
         self.put_off_heartbeat(now);
     }
 
-    /// Fills `batch` with a heartbeat if that is due, of a link whose streams have nothing to send. `false`: it is not idle, and
-    /// [`transmit`](Link::transmit) is to be called.
+    /// Fills `batch` with a heartbeat if that is due, of a link whose streams have nothing to send. `false`: it is not
+    /// idle, and [`transmit`](Link::transmit) is to be called.
     ///
-    /// `answers`: the peer's heartbeat has just come. If ours would follow soon it is sent at once, while everything that it takes is
-    /// at hand: for an idle pair, each interval then costs one look at the link on each side, and TCP one acknowledgement less.
+    /// `answers`: the peer's heartbeat has just come. If ours would follow soon it is sent at once, while everything
+    /// that it takes is at hand: for an idle pair, each interval then costs one look at the link on each side, and TCP
+    /// one acknowledgement less.
     pub fn transmit_heartbeat(&mut self, now: Time, answers: bool, batch: &mut Batch) -> bool {
         let is_idle = self.state == State::Up
             && !(self.hangup || self.hurried || self.confirms || self.ack_now)

@@ -305,8 +305,8 @@ impl Harness {
         worked
     }
 
-    /// Whatever was written to peers that were removed is in a stream that is known here: their links' places may be used
-    /// again.
+    /// Whatever was written to peers that were removed is in a stream that is known here: their links' places may be
+    /// used again.
     fn let_go_of_removed(&mut self) {
         for (place, link) in self.removed.drain(..) {
             if let Some(server) = &mut self.servers[place as usize] {
@@ -399,8 +399,8 @@ impl Harness {
 
     /// The account of a server, for these peers.
     ///
-    /// There is no acknowledgement on the way back: what was delivered is acknowledged, and what was lost on the way counts
-    /// as best effort that was not sent again.
+    /// There is no acknowledgement on the way back: what was delivered is acknowledged, and what was lost on the way
+    /// counts as best effort that was not sent again.
     pub fn stats(&mut self, pid: Pid, peers: &[Pid]) -> Vec<PeerStats> {
         let undelivered = self.undelivered(pid);
         let mut unread: HashMap<u32, u64> = HashMap::new();

@@ -70,8 +70,8 @@ impl Sender {
         self.outgoing.shared.max_envelope_bytes
     }
 
-    /// By what number the other functions know the peer: until this is asked for another one, when the peer may have been
-    /// removed, and the number be another's.
+    /// By what number the other functions know the peer: until this is asked for another one, when the peer may have
+    /// been removed, and the number be another's.
     #[inline(always)]
     pub fn index_of(&mut self, pid: Pid) -> Result<usize, PushError> {
         let Outgoing { shared, found, settled, .. } = &self.outgoing;
@@ -83,8 +83,8 @@ impl Sender {
         self.outgoing.find(pid).ok_or(PushError::UnknownPid)
     }
 
-    /// By what number the other functions know the peer, if there is room for an envelope of `length` bytes to it. `None`: look
-    /// closer, which says why.
+    /// By what number the other functions know the peer, if there is room for an envelope of `length` bytes to it.
+    /// `None`: look closer, which says why.
     #[inline(always)]
     pub fn ready(&mut self, pid: Pid, lane: Lane, length: usize) -> Option<usize> {
         let Outgoing { shared, streams, found, settled, short, .. } = &mut self.outgoing;
@@ -96,8 +96,8 @@ impl Sender {
         writer.has_room_in_ring(length).then_some(index)
     }
 
-    /// Writes one short envelope to the stream of the peer at `index`, if nothing stands in its way. `false`: [`push`](Sender::push)
-    /// says what does. `alone`: others do not follow at once.
+    /// Writes one short envelope to the stream of the peer at `index`, if nothing stands in its way. `false`:
+    /// [`push`](Sender::push) says what does. `alone`: others do not follow at once.
     #[inline(always)]
     pub fn push_at_once(&mut self, index: usize, lane: Lane, id: i64, bytes: &[u8], alone: bool) -> bool {
         let Outgoing { shared, streams, settled, short, .. } = &mut self.outgoing;
@@ -144,8 +144,8 @@ impl Sender {
         Ok(())
     }
 
-    /// Lets `write` encode one envelope of `length` bytes in place, in the stream of the peer at `index`. With an error comes
-    /// what `write` has written.
+    /// Lets `write` encode one envelope of `length` bytes in place, in the stream of the peer at `index`. With an error
+    /// comes what `write` has written.
     ///
     /// What `write` is given is left over from earlier envelopes to the same peer.
     #[inline(always)]

@@ -25,7 +25,8 @@ pub(super) struct Outgoing {
     pub(super) links: Vec<LinkId>,
     pub(super) streams: Streams,
     pub(super) found: Found,
-    /// While the roster is still at this, what was found is so, and the server takes what is written. [`NEVER`]: look closer.
+    /// While the roster is still at this, what was found is so, and the server takes what is written. [`NEVER`]: look
+    /// closer.
     pub(super) settled: u64,
     /// What is no longer than this stands in a ring.
     pub(super) short: usize,
@@ -133,8 +134,8 @@ impl Outgoing {
     }
 }
 
-/// Peers that were looked for, and their links: a cache of one entry for each hash, so that finding a peer again costs a
-/// multiplication and a comparison.
+/// Peers that were looked for, and their links: a cache of one entry for each hash, so that finding a peer again costs
+/// a multiplication and a comparison.
 pub(super) struct Found {
     /// An empty one has a pid that belongs elsewhere.
     entries: Box<[(Pid, usize); 1 << FOUND_BITS]>,

@@ -28,8 +28,9 @@ pub(crate) struct OutboxShared {
     pub(crate) grace: Arc<Grace>,
     /// The streams of outboxes that were dropped.
     ///
-    /// A program that clones an outbox for each request would otherwise open and end streams all the time, and each new one
-    /// has a window of its own at the peer: a peer that reads nothing would have to refuse them, instead of their being full.
+    /// A program that clones an outbox for each request would otherwise open and end streams all the time, and each new
+    /// one has a window of its own at the peer: a peer that reads nothing would have to refuse them, instead of their
+    /// being full.
     pub(crate) spares: Mutex<Vec<Streams>>,
 }
 
@@ -70,10 +71,12 @@ impl OutboxShared {
         self.spares().pop().unwrap_or_default()
     }
 
-    /// Keeps the streams of an outbox that is gone, whose links it knows as of this version. They come back if they are to end.
+    /// Keeps the streams of an outbox that is gone, whose links it knows as of this version. They come back if they are
+    /// to end.
     pub(super) fn keep_streams(&self, streams: Streams, version: u64) -> Result<(), Streams> {
         let mut spares = self.spares();
-        // Looked at under the lock: whoever stops the server or removes a peer changes the roster first, then looks here.
+        // Looked at under the lock: whoever stops the server or removes a peer changes the roster first, then looks
+        // here.
         if spares.len() == SPARES || !self.roster.is_still(version) {
             return Err(streams);
         }

@@ -75,8 +75,8 @@ impl Streams {
         self.writers[index * LANES..][..LANES].iter_mut().flatten().any(StreamWriter::is_unflushed)
     }
 
-    /// Asks for an acknowledgement of what was written to this link. `true`: the link is to be told, which has dealt with what was
-    /// asked before.
+    /// Asks for an acknowledgement of what was written to this link. `true`: the link is to be told, which has dealt
+    /// with what was asked before.
     pub(super) fn hurry(&mut self, link: LinkId) -> bool {
         let index = link.index as usize;
         if self.link(index) != Some(link) {

@@ -1,9 +1,9 @@
 //! Dials of a shard: so many at once, and the links that wait for one of them to end.
 //!
-//! A server that broadcasts to hundreds of peers wants hundreds of connections at the same moment. What is dialed at once waits at
-//! the other side in one queue with everything else, so that the last answers come when the first dials have timed out and been
-//! repeated. A bounded number keeps each handshake short. Hosts that do not
-//! answer hold a place for two seconds each, so that where hundreds are down a reachable one may wait some seconds.
+//! A server that broadcasts to hundreds of peers wants hundreds of connections at the same moment. What is dialed at
+//! once waits at the other side in one queue with everything else, so that the last answers come when the first dials
+//! have timed out and been repeated. A bounded number keeps each handshake short. Hosts that do not answer hold a place
+//! for two seconds each, so that where hundreds are down a reachable one may wait some seconds.
 
 use std::collections::VecDeque;
 

@@ -111,7 +111,8 @@ impl Links {
         Some(slot)
     }
 
-    /// Remembers a link that was taken out. Returns what the links to another peer have come to, which is forgotten for it.
+    /// Remembers a link that was taken out. Returns what the links to another peer have come to, which is forgotten for
+    /// it.
     pub(super) fn remember(&mut self, link: Link) -> Option<LinkAccount> {
         self.earlier.keep(link.into_earlier()).map(|forgotten| forgotten.account())
     }
@@ -158,8 +159,8 @@ impl EarlierLinks {
 
 /// So many peers that were removed are remembered, those that were removed last.
 ///
-/// One that is forgotten and added again is a stranger: a greeting that it said before its removal and that comes late is
-/// believed until its next one, it is not said to have been restarted, and its row in the statistics begins anew.
+/// One that is forgotten and added again is a stranger: a greeting that it said before its removal and that comes late
+/// is believed until its next one, it is not said to have been restarted, and its row in the statistics begins anew.
 const REMEMBERED: usize = 1024;
 
 #[cfg(test)]

@@ -32,8 +32,8 @@ use crate::roster::LinkId;
 use crate::time::Time;
 use crate::wire::{MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES};
 
-/// The size of a receive buffer: that of four of the longest segments. Each begins with a segment, so where these are long nothing
-/// is left over at its end that would have to be copied into the next.
+/// The size of a receive buffer: that of four of the longest segments. Each begins with a segment, so where these are
+/// long nothing is left over at its end that would have to be copied into the next.
 const CHUNK_BYTES: usize = 4 * (MAX_SEGMENT_PAYLOAD + SEGMENT_HEADER_BYTES);
 /// Receive buffers kept for later use.
 const SPARE_CHUNKS: usize = 64;
@@ -149,9 +149,9 @@ impl<D: Driver> Shard<D> {
 
     /// The first half of a bounded round: take the mail, send what there is, and say how to enter the kernel.
     ///
-    /// Each kind of work (commands, signals, links that have something to send, completions, timers) has a [`Budget`] of its own in
-    /// a round: what exceeds it waits for the next round, which begins at once. So no kind keeps the others waiting, and every
-    /// queue is looked at in every round.
+    /// Each kind of work (commands, signals, links that have something to send, completions, timers) has a [`Budget`]
+    /// of its own in a round: what exceeds it waits for the next round, which begins at once. So no kind keeps the
+    /// others waiting, and every queue is looked at in every round.
     ///
     /// Who calls this enters (it may let others at the shard while it waits there), and then calls
     /// [`finish`](Shard::finish).
@@ -170,14 +170,16 @@ impl<D: Driver> Shard<D> {
         }
         let flushed = self.flush(now);
         self.resume_sends();
-        // What was sent needs no look at its outcome before the wait; but what came by mail may be what somebody waits for.
+        // What was sent needs no look at its outcome before the wait; but what came by mail may be what somebody waits
+        // for.
         let wait = if awaited { Wait::No } else { self.prepare_to_wait(idle) };
         Round { entry: self.driver.begin(wait), worked: awaited || flushed, waits: wait != Wait::No, began: now }
     }
 
     /// The second half: handle what has completed, look at the time, wake the applications.
     ///
-    /// Returns whether the round did anything but listen to heartbeats, and send some. An error means that the driver is broken.
+    /// Returns whether the round did anything but listen to heartbeats, and send some. An error means that the driver
+    /// is broken.
     pub(crate) fn finish(&mut self, round: Round<D::Entry>) -> io::Result<bool> {
         let now = if round.waits {
             self.mailbox.wake_up();
@@ -207,7 +209,8 @@ impl<D: Driver> Shard<D> {
         reaped.map(|_| worked)
     }
 
-    /// Sends from the application's own thread, while the shard's waits in the kernel: one thread fewer has to be woken.
+    /// Sends from the application's own thread, while the shard's waits in the kernel: one thread fewer has to be
+    /// woken.
     ///
     /// Only for an exchange of questions and answers: when everything sent before is acknowledged. A stream of messages
     /// is better left to the shard, which sends many at once. Returns whether the shard need not be told.
@@ -364,16 +367,16 @@ impl<D: Driver> Shard<D> {
         worked
     }
 
-    /// Sends what the link has, at once, as far as the socket takes it; the kernel sends the rest when it can. Returns how many
-    /// bytes that are.
+    /// Sends what the link has, at once, as far as the socket takes it; the kernel sends the rest when it can. Returns
+    /// how many bytes that are.
     fn transmit(&mut self, key: LinkKey, now: Time) -> usize {
         self.send_with(key, |link, batch| link.transmit(now, batch))
     }
 
     /// Sends what `fill` makes the link say.
     ///
-    /// A direct call is cheaper than a submission with its completion when the socket has room, as it nearly always has:
-    /// see `ARCHITECTURE.md`.
+    /// A direct call is cheaper than a submission with its completion when the socket has room, as it nearly always
+    /// has: see `ARCHITECTURE.md`.
     fn send_with(&mut self, key: LinkKey, fill: impl FnOnce(&mut Link, &mut Batch)) -> usize {
         let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link)) else {
             return 0;
@@ -418,8 +421,8 @@ impl<D: Driver> Shard<D> {
         bytes
     }
 
-    /// Sends a heartbeat, if it is time, on a link of which nothing else is due, without a look at its streams: their writers signal.
-    /// `answers`: the peer's has just come.
+    /// Sends a heartbeat, if it is time, on a link of which nothing else is due, without a look at its streams: their
+    /// writers signal. `answers`: the peer's has just come.
     ///
     /// What idle links cost is this. Returns whether that was all that there was to do.
     fn send_heartbeat(&mut self, key: LinkKey, now: Time, answers: bool) -> bool {
@@ -462,7 +465,8 @@ impl<D: Driver> Shard<D> {
         for stream in slot.link.outgoing() {
             let waits = stream.wait();
             asleep &= waits;
-            // What waits for credit, for a connection, or for the peer's first word, is sent when those come; it needs no signal.
+            // What waits for credit, for a connection, or for the peer's first word, is sent when those come; it needs
+            // no signal.
             written |= !(waits || (up && (stream.is_starved() || !proven)));
         }
         slot.asleep = asleep;
@@ -505,7 +509,8 @@ impl<D: Driver> Shard<D> {
     }
 
     fn expire(&mut self, now: Time) {
-        // Each heartbeat is followed by another one, its answer: while there is more to read than a turn reads, few are begun.
+        // Each heartbeat is followed by another one, its answer: while there is more to read than a turn reads, few are
+        // begun.
         let mut budget = if self.caught_up == now { Budget::default() } else { Budget::reduced() };
         let mut expired = false;
         while budget.is_left()

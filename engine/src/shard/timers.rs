@@ -21,8 +21,8 @@ pub(super) enum Timer {
 
 /// Timers, earliest first.
 ///
-/// Invariant: each owner (a link, a connection, a server) keeps the time of its entry, and there is no entry that its owner does
-/// not name. So there are at most as many entries as owners, however often a deadline moves.
+/// Invariant: each owner (a link, a connection, a server) keeps the time of its entry, and there is no entry that its
+/// owner does not name. So there are at most as many entries as owners, however often a deadline moves.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     entries: BTreeSet<(Time, Timer)>,

@@ -163,8 +163,8 @@ impl EventLoop {
         matches!(self.state, State::Waits(_)) && self.mailbox.is_asleep()
     }
 
-    /// What [`Drive`] does after a write that is to be signalled, when the loop was asleep: it sends at once, if it can, and the
-    /// loop sleeps on.
+    /// What [`Drive`] does after a write that is to be signalled, when the loop was asleep: it sends at once, if it
+    /// can, and the loop sleeps on.
     pub(super) fn try_from_outside(&mut self) {
         let mut ready: Vec<Ready> = std::iter::from_fn(|| self.mailbox.next_ready()).collect();
         if let [Ready::Link(key)] = ready[..]

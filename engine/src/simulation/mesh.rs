@@ -1,5 +1,5 @@
-//! A full mesh of many servers on the loops of one process: that each broadcast arrives, that nobody is taken for dead meanwhile,
-//! and that queues stay as short as they are meant to be, however slow the loops are.
+//! A full mesh of many servers on the loops of one process: that each broadcast arrives, that nobody is taken for dead
+//! meanwhile, and that queues stay as short as they are meant to be, however slow the loops are.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -140,8 +140,8 @@ impl Mesh {
         self.look();
     }
 
-    /// Asserts that no loop's transport queue is longer than the connections in memory explain: on each, in each direction, the
-    /// letters of its window and those that open and close it.
+    /// Asserts that no loop's transport queue is longer than the connections in memory explain: on each, in each
+    /// direction, the letters of its window and those that open and close it.
     fn check_letters(&self) {
         let connections = self.members.len() * self.members.len();
         for event_loop in &self.loops {

@@ -22,8 +22,8 @@ fn who_reads_along_changes_nothing() {
     assert!(lines > 100);
 }
 
-/// Two hundred servers once stalled: a turn of a loop ran every timer, but read few messages of the transport, whose queue grew until
-/// handshakes timed out and were repeated.
+/// Two hundred servers once stalled: a turn of a loop ran every timer, but read few messages of the transport, whose
+/// queue grew until handshakes timed out and were repeated.
 #[test]
 fn sixty_four_servers_on_two_slow_loops_exchange_broadcasts_and_stay_connected() {
     for (memory, operation) in [(true, Duration::from_micros(40)), (false, Duration::from_micros(20))] {
@@ -42,9 +42,9 @@ fn sixty_four_servers_on_two_slow_loops_exchange_broadcasts_and_stay_connected()
     }
 }
 
-/// Each timer for an acknowledgement once left an entry behind, which came up again every 250 ms for ever: two servers that had
-/// exchanged messages for 20 seconds used nine times as much of a processor when idle as before. Each turn checks that there are
-/// no more timers than links, connections and servers.
+/// Each timer for an acknowledgement once left an entry behind, which came up again every 250 ms for ever: two servers
+/// that had exchanged messages for 20 seconds used nine times as much of a processor when idle as before. Each turn
+/// checks that there are no more timers than links, connections and servers.
 #[test]
 fn a_hundred_thousand_messages_leave_no_timer_behind() {
     for memory in [true, false] {

@@ -3,9 +3,9 @@
 //! A stream is a position, and its ring is its memory: what the application has written and the peer has not
 //! acknowledged stands in one SPSC ring, which is the queue, the send buffer and the retransmit window at once.
 //!
-//! An envelope longer than [`MAX_RING_PAYLOAD`] travels by reference: its frame header stands in the ring, its `Bytes` in
-//! a queue beside it, and nothing is copied. Its payload counts in the stream's positions but takes no room in the ring,
-//! so **stream position = ring position + the payload bytes by reference before it**.
+//! An envelope longer than [`MAX_RING_PAYLOAD`] travels by reference: its frame header stands in the ring, its `Bytes`
+//! in a queue beside it, and nothing is copied. Its payload counts in the stream's positions but takes no room in the
+//! ring, so **stream position = ring position + the payload bytes by reference before it**.
 
 mod buffers;
 mod perishable;
@@ -108,8 +108,8 @@ impl AsRef<Counters> for Counters {
 
 /// What writer and reader share beside the ring.
 struct Shared {
-    /// How many were pushed to `references` and `perishables` together. The reader looks at this first: an empty queue costs it a
-    /// full fence.
+    /// How many were pushed to `references` and `perishables` together. The reader looks at this first: an empty queue
+    /// costs it a full fence.
     beside: AtomicU64,
     /// Payloads by reference, in the order of their headers in the ring. Pushed before the header is published, so that
     /// whoever sees the header finds the payload.

@@ -95,7 +95,8 @@ impl StreamWriter {
         self.push(id, body)
     }
 
-    /// Writes one envelope of `length` bytes that `write` encodes in place. `Ok(true)`: as [`push`](StreamWriter::push).
+    /// Writes one envelope of `length` bytes that `write` encodes in place. `Ok(true)`: as
+    /// [`push`](StreamWriter::push).
     ///
     /// What `write` is given is left over from earlier envelopes.
     #[inline]

@@ -61,7 +61,8 @@ fn sender(messages: i64) -> Sender {
         cluster_engine::stream::stream(cluster_engine::stream::stream_id(0, Lane::Normal), 1 << 20, 4 << 20);
     link.open(reader);
     let mut sender = Sender { link, writer, batch: Batch::default() };
-    // Once before it counts: what grows with the first use costs what the heap looks like, and that depends on the folder's name.
+    // Once before it counts: what grows with the first use costs what the heap looks like, and that depends on the
+    // folder's name.
     write(&mut sender.writer, messages.max(1));
     sender.link.transmit(NOW, &mut sender.batch);
     sender.batch.clear();

@@ -40,13 +40,14 @@ pub(super) struct Send {
 
 /// What was sent.
 ///
-/// `taken <= sent`. No segment is begun while a window of bytes or [`MOST_LETTERS`] letters are under way. Of these, all but the last
-/// `unasked` will be answered for; as those are always fewer than a quarter of either limit, an end that waits for room is told
-/// when there is some.
+/// `taken <= sent`. No segment is begun while a window of bytes or [`MOST_LETTERS`] letters are under way. Of these,
+/// all but the last `unasked` will be answered for; as those are always fewer than a quarter of either limit, an end
+/// that waits for room is told when there is some.
 struct Outgoing {
     /// Bytes that may be under way.
     window: u64,
-    /// Where it stands: what was sent is constant, and read by the other side in place; what is to be sent goes behind it.
+    /// Where it stands: what was sent is constant, and read by the other side in place; what is to be sent goes behind
+    /// it.
     chunk: Option<ReceiveBuffer>,
     sent: Taken,
     /// As far as the other end has said.
@@ -56,7 +57,8 @@ struct Outgoing {
 
 /// The longest batch that stands in the chunk of all ends.
 const CONTROL_BYTES: usize = 4096;
-/// The most letters of a connection that are under way in one direction: what bounds a shard's queue when they are short.
+/// The most letters of a connection that are under way in one direction: what bounds a shard's queue when they are
+/// short.
 pub(super) const MOST_LETTERS: u32 = 256;
 
 impl End {
@@ -80,12 +82,12 @@ impl End {
         }
     }
 
-    /// Sends the batch from a piece on, as far as there is room for whole segments: copies them, and gives `post` what the
-    /// other end is to be told. Returns how many bytes that were, and where to go on.
+    /// Sends the batch from a piece on, as far as there is room for whole segments: copies them, and gives `post` what
+    /// the other end is to be told. Returns how many bytes that were, and where to go on.
     ///
-    /// This is the only copy on the way from one application's ring to the other application. What is short and holds nothing of a
-    /// stream stands in `control`, a chunk of all ends of the loop: such segments are not kept where they arrive, so that they pin
-    /// no memory, and an idle end needs none.
+    /// This is the only copy on the way from one application's ring to the other application. What is short and holds
+    /// nothing of a stream stands in `control`, a chunk of all ends of the loop: such segments are not kept where they
+    /// arrive, so that they pin no memory, and an idle end needs none.
     pub(super) fn transfer(
         &mut self,
         batch: &Batch,
@@ -130,7 +132,8 @@ impl End {
         Ok(((self.outgoing.sent.bytes - before) as usize, piece))
     }
 
-    /// Whether the other end has yet to take several letters, as far as is known: it answers heartbeats, unless two cross.
+    /// Whether the other end has yet to take several letters, as far as is known: it answers heartbeats, unless two
+    /// cross.
     pub(super) fn is_unread(&self) -> bool {
         self.outgoing.sent.letters.wrapping_sub(self.outgoing.taken.letters) >= 3
     }
@@ -202,8 +205,9 @@ fn payload_bytes(piece: &Piece) -> Option<&[u8]> {
     Some(match piece {
         Piece::Header(_) => return None,
         // SAFETY: the region keeps its memory mapped. Nobody writes to its bytes before the peer has acknowledged them,
-        // which it cannot have done: they are read here because they are to be sent on the connection that the link has. A
-        // link that loses its connection closes it before it makes another, and what waits to be sent there is dropped.
+        // which it cannot have done: they are read here because they are to be sent on the connection that the link
+        // has. A link that loses its connection closes it before it makes another, and what waits to be sent there is
+        // dropped.
         Piece::Part(Part::Ring(region)) => unsafe { std::slice::from_raw_parts(region.as_ptr(), region.len()) },
         Piece::Part(Part::Shared(bytes)) => bytes,
         Piece::Part(Part::Static(bytes)) => bytes,

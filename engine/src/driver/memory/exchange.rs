@@ -13,9 +13,9 @@ use crate::time::Time;
 
 /// What the docks of an engine share.
 ///
-/// Everything between two shards is a letter: pushed to the queue of the one that it concerns, whose bell is rung then. So a
-/// letter is found by the same rule as a command (see [`Bell`]): the shard that wants to wait says so first, and then looks
-/// at its queue once more.
+/// Everything between two shards is a letter: pushed to the queue of the one that it concerns, whose bell is rung then.
+/// So a letter is found by the same rule as a command (see [`Bell`]): the shard that wants to wait says so first, and
+/// then looks at its queue once more.
 #[derive(Debug)]
 pub struct Exchange {
     ports: Vec<Port>,
@@ -123,8 +123,8 @@ impl Exchange {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Makes a server known that is about to listen at an address, on the shard with this place. It can be dialed from now
-    /// on, and is reached when its shard has been told to [listen](crate::driver::Driver::listen).
+    /// Makes a server known that is about to listen at an address, on the shard with this place. It can be dialed from
+    /// now on, and is reached when its shard has been told to [listen](crate::driver::Driver::listen).
     pub fn announce(&self, address: SocketAddr, port: usize) -> Berth {
         let berth = Berth { port: port as u32, address, number: self.number() };
         self.listeners.write().unwrap_or_else(PoisonError::into_inner).insert(address, berth);
@@ -160,7 +160,8 @@ impl Exchange {
         }
     }
 
-    /// Until when a shard has sent everything that was due. One that sleeps has, and of one that hangs nothing is known: `now`.
+    /// Until when a shard has sent everything that was due. One that sleeps has, and of one that hangs nothing is
+    /// known: `now`.
     pub(super) fn peer_sent_until(&self, port: u32, now: Time) -> Time {
         let Some(port) = self.ports.get(port as usize) else { return now };
         let (until, at) = (port.sent_until.load(Ordering::Relaxed), port.reported_at.load(Ordering::Relaxed));

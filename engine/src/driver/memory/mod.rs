@@ -1,9 +1,9 @@
 //! Connections in memory, between servers that live on the same engine.
 //!
-//! A [`Dock`] is a driver around a driver. A dial to an address at which a server of the same engine listens makes two ends
-//! in memory; everything else is the inner driver's. To the shard they are sockets like all others, and the protocol above
-//! them is the same; but what one end sends is handed to the other as it stands, once it was copied out of the sender's
-//! ring, and neither needs a descriptor or a system call.
+//! A [`Dock`] is a driver around a driver. A dial to an address at which a server of the same engine listens makes two
+//! ends in memory; everything else is the inner driver's. To the shard they are sockets like all others, and the
+//! protocol above them is the same; but what one end sends is handed to the other as it stands, once it was copied out
+//! of the sender's ring, and neither needs a descriptor or a system call.
 //!
 //! | module | what it is |
 //! | --- | --- |
@@ -60,8 +60,8 @@ pub struct Dock<D: Driver> {
 }
 
 impl<D: Driver> Dock<D> {
-    /// A dock for the shard that has this place in the exchange. What it sends stands in chunks of `pool`; when `window` bytes
-    /// of a connection are under way, it waits.
+    /// A dock for the shard that has this place in the exchange. What it sends stands in chunks of `pool`; when
+    /// `window` bytes of a connection are under way, it waits.
     pub fn new(inner: D, exchange: Arc<Exchange>, port: usize, pool: Arc<ChunkPool>, window: usize) -> Dock<D> {
         Dock {
             inner,
@@ -303,7 +303,8 @@ impl<D: Driver> Driver for Dock<D> {
     }
 
     fn begin(&mut self, wait: Wait) -> Option<D::Entry> {
-        // The shard has published that it will sleep before it asks to: who posts a letter after this look rings its bell.
+        // The shard has published that it will sleep before it asks to: who posts a letter after this look rings its
+        // bell.
         self.inner.begin(if wait != Wait::No && self.has_news() { Wait::No } else { wait })
     }
 

@@ -14,8 +14,9 @@ fn data(position: u64, flags: u16) -> SegmentHeader {
     header
 }
 
-/// Found by simulator seed 2311, once idle links no longer granted credit with every heartbeat: a frame longer than the window is
-/// granted its own length. What the application took before that frame then was no reason to grant more, and it never asked again.
+/// Found by simulator seed 2311, once idle links no longer granted credit with every heartbeat: a frame longer than the
+/// window is granted its own length. What the application took before that frame then was no reason to grant more, and
+/// it never asked again.
 #[test]
 fn the_application_asks_again_when_credit_was_not_due() {
     let (mut stream, buffers) = (InStream::new(0, 0, WINDOW), Buffers::new());

@@ -47,9 +47,9 @@ fn of_two_dials_that_of_the_lower_pid_is_kept() {
     assert_eq!((lower.state(), higher.state()), (State::Up, State::Up));
 }
 
-/// Found by seed 4379 of the simulation: the greeting of a process that is gone came late, when its successor was silent
-/// for a moment. It was taken for another restart, the successor's streams were forgotten, and no greeting agreed with
-/// the other side's any more.
+/// Found by seed 4379 of the simulation: the greeting of a process that is gone came late, when its successor was
+/// silent for a moment. It was taken for another restart, the successor's streams were forgotten, and no greeting
+/// agreed with the other side's any more.
 #[test]
 fn a_late_greeting_of_an_incarnation_that_was_replaced_is_refused() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
@@ -78,8 +78,8 @@ fn a_late_greeting_of_the_same_incarnation_is_refused() {
     assert_eq!(refusal(acceptor.greeted(&dial_at(&mut dialer, at(9)), at(9))), None);
 }
 
-/// A server that was stopped for a while finds connections in its backlog whose dialers have given up. They are not news to
-/// its application, neither their beginning nor their end.
+/// A server that was stopped for a while finds connections in its backlog whose dialers have given up. They are not
+/// news to its application, neither their beginning nor their end.
 #[test]
 fn an_accepted_link_is_up_for_the_application_when_the_dialer_has_shown_that_it_is_there() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
@@ -122,8 +122,8 @@ fn an_accepted_link_is_up_for_the_application_when_the_dialer_has_shown_that_it_
     assert_eq!(acceptor.take_notices(), [Notice::Restarted { incarnation }, Notice::Up { incarnation }]);
 }
 
-/// Found by the simulator: the peer was removed and added again, and its first greeting came late. The new link believed
-/// it, and from then on neither side agreed with what the other one said.
+/// Found by the simulator: the peer was removed and added again, and its first greeting came late. The new link
+/// believed it, and from then on neither side agreed with what the other one said.
 #[test]
 fn a_late_greeting_is_refused_when_the_peer_was_removed_and_added_again() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
@@ -154,8 +154,8 @@ fn received(welcome: &Hello) -> Vec<(u32, u64)> {
     welcome.receiving.iter().map(|entry| (entry.stream.get(), entry.position.get())).collect()
 }
 
-/// A proxy hands a greeting that was meant for a receiver to its successor. It states a position that the sender has left
-/// behind since; both sides refused each other from then on.
+/// A proxy hands a greeting that was meant for a receiver to its successor. It states a position that the sender has
+/// left behind since; both sides refused each other from then on.
 #[test]
 fn a_greeting_that_was_meant_for_a_predecessor_is_left_behind() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
@@ -175,8 +175,8 @@ fn a_greeting_that_was_meant_for_a_predecessor_is_left_behind() {
     assert_eq!(refusal(acceptor.greeted(&lie, at(3))), Some(RefusalReason::Malformed));
 }
 
-/// The greeting of a process that has died before it was met comes when its successor is silent for a moment. It was taken
-/// for another restart, and the successor for its predecessor ever after.
+/// The greeting of a process that has died before it was met comes when its successor is silent for a moment. It was
+/// taken for another restart, and the successor for its predecessor ever after.
 #[test]
 fn an_incarnation_that_does_not_show_that_it_is_there_replaces_nobody() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);

@@ -405,7 +405,8 @@ impl Simulation {
         }
     }
 
-    /// The connection is over: what is on its way is lost from some byte on, and each end learns of it some time, or never.
+    /// The connection is over: what is on its way is lost from some byte on, and each end learns of it some time, or
+    /// never.
     fn cut(&mut self, connection: usize) {
         for end in 0..2 {
             let socket = Socket { connection, end };

@@ -85,8 +85,8 @@ fn a_peer_is_silent_when_everything_that_had_arrived_was_read() {
     assert_eq!((link.state(), link.wants(at(9000), false)), (State::Waiting, Want::Hangup));
 }
 
-/// An acceptor that gave up after the peer timeout told nobody; but its dialer, busy with hundreds of others, read the Welcome and the
-/// end of the connection together, and told its application that the peer was up and down.
+/// An acceptor that gave up after the peer timeout told nobody; but its dialer, busy with hundreds of others, read the
+/// Welcome and the end of the connection together, and told its application that the peer was up and down.
 #[test]
 fn who_has_dialed_has_five_seconds_for_its_first_word() {
     let mut link = Link::new(Arc::new(local(1000)), 1);

@@ -25,7 +25,8 @@ const SMALLEST_FIRST_FRAGMENT: u64 = 4096;
 
 /// The link's end of a stream.
 ///
-/// Invariant, in stream positions: `acked <= sent <= highest_sent <= written`, `acked <= floor <= written`, and `sent <= credit`.
+/// Invariant, in stream positions: `acked <= sent <= highest_sent <= written`, `acked <= floor <= written`, and `sent
+/// <= credit`.
 pub struct StreamReader {
     id: u32,
     ring: Consumer,
@@ -41,8 +42,8 @@ pub struct StreamReader {
     /// `stream position - ring position` in front of the first of `references`.
     base: u64,
     acked: u64,
-    /// What stands before this is acknowledged or given up, and its memory is given back. The peer may yet stand before it:
-    /// then it is told to pass over what was there.
+    /// What stands before this is acknowledged or given up, and its memory is given back. The peer may yet stand before
+    /// it: then it is told to pass over what was there.
     floor: u64,
     /// The ring position of `acked`, and payload bytes by reference before it, that the writer has not been given back.
     releasable: u64,
@@ -191,7 +192,8 @@ impl StreamReader {
 
     /// Whether what was taken last is to ask for an acknowledgement: more than half of the ring waits for one.
     ///
-    /// Once for each step in which the writer is given room back: what is acknowledged in between would wait for the step's end.
+    /// Once for each step in which the writer is given room back: what is acknowledged in between would wait for the
+    /// step's end.
     pub fn asks(&mut self) -> bool {
         let capacity = self.ring.capacity() as u64;
         let sent = self.ring_position(self.sent.max(self.floor));
@@ -202,11 +204,12 @@ impl StreamReader {
         asks
     }
 
-    /// What is to be sent next, if there is anything before `written` and, for bytes, the credit covers them; it counts as sent.
+    /// What is to be sent next, if there is anything before `written` and, for bytes, the credit covers them; it counts
+    /// as sent.
     ///
-    /// Who takes several asks what is [`written`](StreamReader::written) once, before the first. Asking again for each would
-    /// chase a writer that goes on: each segment would be what was written during the one before, shorter and shorter, and
-    /// each look would take the writer's cache line away from it.
+    /// Who takes several asks what is [`written`](StreamReader::written) once, before the first. Asking again for each
+    /// would chase a writer that goes on: each segment would be what was written during the one before, shorter and
+    /// shorter, and each look would take the writer's cache line away from it.
     pub fn take(&mut self, written: u64, now: Time) -> Option<Taken> {
         let from = self.sent;
         // What is published is whole frames, so a perishable one that begins before `written` ends there too.
@@ -243,7 +246,8 @@ impl StreamReader {
             next => {
                 let base = next.map_or_else(|| self.base_at_end(), InFlight::base_before);
                 let to = match next.map(InFlight::frame_at).into_iter().chain(gap).min() {
-                    // Where an envelope by reference begins, or a gap, is a boundary, which the ring's marks may not tell.
+                    // Where an envelope by reference begins, or a gap, is a boundary, which the ring's marks may not
+                    // tell.
                     Some(boundary) if boundary <= limit => boundary,
                     _ => self.ring.cut(self.sent - base, limit - base) + base,
                 };
@@ -328,8 +332,8 @@ impl StreamReader {
 
     /// Gives the writer what is acknowledged, and wakes it if it waits for room.
     ///
-    /// In large steps: a writer that is faster than the connection would otherwise be woken for every acknowledgement. What is
-    /// held back is given when nothing more is under way, and at every new connection.
+    /// In large steps: a writer that is faster than the connection would otherwise be woken for every acknowledgement.
+    /// What is held back is given when nothing more is under way, and at every new connection.
     fn release(&mut self) {
         // Before the ring's release: a sender that waits for room looks at both once the release wakes it.
         self.shared.referenced_bytes.fetch_sub(std::mem::take(&mut self.releasable_references), Ordering::Release);
@@ -362,7 +366,8 @@ impl StreamReader {
         self.release();
     }
 
-    /// What was sent before this connection went to an incarnation of the peer that is gone: no other one has received it.
+    /// What was sent before this connection went to an incarnation of the peer that is gone: no other one has received
+    /// it.
     pub fn forget_sent(&mut self) {
         self.highest_sent = self.sent;
     }
@@ -392,8 +397,8 @@ impl StreamReader {
         self.written() == self.acked
     }
 
-    /// Takes note that the writer has asked for an acknowledgement, if it has: it may ask again. Everything that it had written is
-    /// seen from now on.
+    /// Takes note that the writer has asked for an acknowledgement, if it has: it may ask again. Everything that it had
+    /// written is seen from now on.
     pub fn take_hurry(&self) -> bool {
         self.shared.hurried.swap(false, Ordering::AcqRel)
     }
