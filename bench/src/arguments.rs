@@ -330,7 +330,7 @@ impl Scaling {
 }
 
 impl Mesh {
-    /// How to run it.
+    /// Options of the run.
     pub fn options(&self) -> mesh::Options {
         mesh::Options {
             servers: self.servers as usize,

@@ -51,7 +51,7 @@ pub(crate) enum Change {
     Removed(Pid, LinkId),
 }
 
-/// How much a roster keeps.
+/// The sizes of a roster's tables.
 #[cfg(any(test, feature = "simulation"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RosterSizes {
@@ -151,7 +151,7 @@ impl Roster {
         }
     }
 
-    /// How much there is of what it keeps.
+    /// The sizes of its tables.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn sizes(&self) -> RosterSizes {
         let members = self.lock();
@@ -175,7 +175,7 @@ impl Roster {
 /// In a version: the server stops, or has stopped.
 const CLOSED: u64 = 1 << 63;
 
-/// Who is behind by more reads all peers. 8 KiB at most.
+/// Changes that are kept. An outbox that is behind by more reads all peers. 8 KiB at most.
 const KEPT_CHANGES: usize = 256;
 
 #[cfg(test)]

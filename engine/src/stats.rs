@@ -49,7 +49,7 @@ pub struct PeerStats {
     pub segments_out: u64,
 }
 
-/// What a shard knows of its links to one peer: the one that is there, and those before it.
+/// A shard's totals of its links to one peer: the one that is there, and those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LinkAccount {
     pub(crate) pid: Pid,
@@ -118,7 +118,7 @@ struct Counts {
     forgotten: Option<Row>,
 }
 
-/// What goes to a peer on one link.
+/// Traffic to a peer on one link.
 #[derive(Debug)]
 struct Sending {
     generation: u32,
@@ -126,10 +126,10 @@ struct Sending {
     streams: Counted<Counters>,
 }
 
-/// What is counted of a peer beside what goes to it on the links that are there.
+/// Counters of a peer, except for traffic to it on the links that are there.
 #[derive(Debug, Default)]
 struct Row {
-    /// How many links of it are there: two while one is added and the loop has yet to remove the one before.
+    /// Number of links of it: two while one is added and the loop has yet to remove the one before.
     links: u32,
     receiving: Counted<Inbound>,
     ended: PeerStats,
@@ -309,7 +309,7 @@ impl StatsTable {
         rows
     }
 
-    /// How many places for links, and how many rows there are.
+    /// Number of places for links, and of rows.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn sizes(&self) -> (usize, usize) {
         let counts = self.lock();

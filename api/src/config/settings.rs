@@ -45,7 +45,7 @@ pub struct Config {
     pub max_envelope_bytes: u64,
     /// The id of the first envelope that is sent without one; the next ones count up. Default 1.
     pub first_message_id: i64,
-    /// How often an idle connection shows that it lives: the interval varies by an eighth, so that not all links of a
+    /// Time between two heartbeats on an idle connection. It varies by an eighth, so that not all links of a
     /// server are due at once, and lasts up to another eighth longer, so that many are sent together. Default 400 ms, 1
     /// ms to an hour.
     pub heartbeat_interval_ms: u64,

@@ -72,7 +72,7 @@ fn a_peer_that_is_removed_and_added_a_hundred_times_is_met_each_time() {
     }
 }
 
-/// What came before the removal is read after it, and counts.
+/// Envelopes that came before the removal are read after it, and count.
 #[test]
 fn what_a_peer_had_sent_before_it_was_removed_is_read_and_counted() {
     let [mut one, mut two] = Cluster::new([1, 2]).start_each([1, 2]);
@@ -116,7 +116,7 @@ fn processor_nanos(thread: &Path) -> u64 {
     times.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// What was measured in a second.
+/// Figures of one second.
 struct Second {
     /// Sends a second.
     rate: f64,

@@ -87,7 +87,7 @@ pub fn line(command: &Command) -> Vec<u8> {
     serde_json::to_vec(command).expect("every command can be written as JSON")
 }
 
-/// What a load process does: spins with a thread for each core until its standard input ends.
+/// Runs a load process: spins with a thread for each core until its standard input ends.
 pub fn spin() {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     for _ in 0..cores {

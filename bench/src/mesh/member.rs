@@ -26,7 +26,7 @@ pub trait Endpoints: Sized {
     /// Waits for something to receive, at most [`REPORT_INTERVAL`].
     fn wait(&mut self) -> Result<(), String>;
 
-    /// Whether everything was sent and received.
+    /// Returns whether everything was sent and received.
     fn is_exact(&self) -> bool;
 
     /// State of the exchange.

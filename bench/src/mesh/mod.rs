@@ -50,7 +50,7 @@ pub struct Options {
     pub messages: u64,
     /// Seconds for which the processor time of the idle mesh is measured.
     pub idle_seconds: u64,
-    /// Whether a process keeps every core busy until everything has arrived.
+    /// True if a process keeps every core busy until everything has arrived.
     pub beside_load: bool,
     /// Seconds from the start of the servers by which everything must have arrived.
     pub limit_seconds: u64,

@@ -204,7 +204,7 @@ impl Checker {
         }
     }
 
-    /// Whether every message of every sender was taken.
+    /// Returns whether every message of every sender was taken.
     fn is_complete(&self) -> bool {
         self.delivered == (self.next.len() as u64 - 1) * self.messages
     }

@@ -1,6 +1,6 @@
-//! How much of one kind of work a turn of a loop does.
+//! The bound on one kind of work in a turn of a loop.
 
-/// What is left of one turn of a loop for one kind of work.
+/// The work of one kind that a turn of a loop may still do.
 ///
 /// It is counted in operations and in bytes, so that neither many short ones nor a few long ones keep everything else
 /// waiting: 256 operations, or 1 MiB.
@@ -11,7 +11,7 @@ pub struct Budget {
 
 /// Operations in one turn.
 const OPERATIONS: usize = 256;
-/// So many bytes count as one more operation.
+/// Bytes that count as one more operation.
 const OPERATION_BYTES: usize = 4096;
 
 impl Default for Budget {
@@ -26,7 +26,7 @@ impl Budget {
         Budget { operations: OPERATIONS / 8 }
     }
 
-    /// Whether anything is left.
+    /// Returns whether anything is left.
     #[inline]
     pub fn is_left(self) -> bool {
         self.operations > 0

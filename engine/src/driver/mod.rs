@@ -92,14 +92,14 @@ pub trait Driver {
     /// Sends as much of `batch` as the socket takes at once, and says how much that is. May be called from any thread.
     fn send_now(&mut self, socket: SocketId, batch: &Batch) -> io::Result<usize>;
 
-    /// Whether the other side is known not to have read what was sent to it before: another sign of life would tell it
-    /// nothing.
+    /// Returns whether the other side is known not to have read what was sent to it before: another sign of life would
+    /// tell it nothing.
     fn is_unread(&self, _socket: SocketId) -> bool {
         false
     }
 
-    /// Until when the other side has sent what was due, if the driver knows it and that is not `now`: where its loop is
-    /// late, its silence says nothing.
+    /// The time until which the other side has sent what was due, if the driver knows it and that is not `now`: where
+    /// its loop is late, its silence says nothing.
     fn peer_sent_until(&self, _socket: SocketId, now: Time) -> Time {
         now
     }

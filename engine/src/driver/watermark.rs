@@ -1,8 +1,8 @@
-//! Until when everything that had arrived was read, of a queue that is read a part at a time.
+//! The progress of a queue that is read a part at a time.
 
 use crate::time::Time;
 
-/// Until when everything that had arrived at a queue was read.
+/// The time until which everything that had arrived at a queue was read.
 ///
 /// A queue that is found empty was read until now. One that never is empty was read until some moment once as many of
 /// its entries were taken as it held then: entries leave it in the order in which they came.
@@ -14,7 +14,8 @@ pub(super) struct Watermark {
 }
 
 impl Watermark {
-    /// Takes note that `taken` entries were taken now, and `left` are left. Returns until when everything was read.
+    /// Takes note that `taken` entries were taken now, and `left` are left. Returns the time until which everything was
+    /// read.
     #[inline]
     pub(super) fn read(&mut self, taken: usize, left: usize, now: Time) -> Time {
         if left == 0 {

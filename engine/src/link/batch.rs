@@ -71,7 +71,7 @@ impl Batch {
         self.headers.is_empty()
     }
 
-    /// Whether it holds no bytes of streams: a handshake, heartbeats, acknowledgements.
+    /// Returns whether it holds no bytes of streams: a handshake, heartbeats, acknowledgements.
     pub fn is_control(&self) -> bool {
         self.pieces.iter().all(|piece| !matches!(piece, Piece::Part(_)))
     }

@@ -1,11 +1,11 @@
-//! What is kept of a link to a peer that was removed, for the link that it gets when it is added again.
+//! The memory of a link to a peer that was removed, for the link that it gets when it is added again.
 
 use super::leftovers::Leftovers;
 use super::{Link, Pid};
 use crate::stats::LinkAccount;
 use crate::wire::WireIncarnation;
 
-/// What the next link to the same peer has to know of one that is gone.
+/// The facts that the next link to the same peer needs of one that is gone.
 ///
 /// Without it, greetings that were said before the removal and come late are believed.
 pub struct EarlierLink {
@@ -73,12 +73,12 @@ impl EarlierLink {
         self.peer
     }
 
-    /// How often this server has greeted the peer.
+    /// Number of greetings that this server has sent to the peer.
     pub fn greetings(&self) -> u32 {
         self.greetings
     }
 
-    /// What the links to this peer have come to.
+    /// Totals of the links to this peer.
     pub(crate) fn account(&self) -> LinkAccount {
         LinkAccount {
             pid: self.peer,

@@ -22,7 +22,7 @@ const FIRST_ROOM: usize = 1024 * 1024;
 pub struct Inbound {
     /// The position up to which the application has taken envelopes out of its inbox.
     consumed: AtomicU64,
-    /// What `consumed` had to be for the credit that the sender has: past this, more can be given.
+    /// The value of `consumed` for the credit that the sender has: past this, more can be given.
     granted: AtomicU64,
     /// The inbox has asked the link to give credit, and the link has not yet looked.
     asked: AtomicBool,
@@ -341,7 +341,7 @@ impl InStream {
         self.is_due()
     }
 
-    /// How far the application has to have come for the present credit.
+    /// The value of `consumed` that the present credit stands for.
     fn consumption_granted(&self, consumed: u64) -> u64 {
         self.credit.saturating_sub(self.shared.window + self.skipped_behind(consumed))
     }

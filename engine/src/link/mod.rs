@@ -41,12 +41,12 @@ use crate::wire::{GoodbyeReason, MAX_STREAMS, WireIncarnation};
 
 /// How long a dial, or a greeting, may go without an answer.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a peer that has dialed us may take to show that it has read our answer.
+/// Time in which a peer that has dialed us has to show that it has read our answer.
 const FIRST_WORD_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause before the first redial; it doubles up to [`LONGEST_PAUSE`]. Both are jittered.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// So long the higher pid leaves it to the lower one to dial: see [`Link::wants`].
+/// Time for which the higher pid leaves it to the lower one to dial: see [`Link::wants`].
 const DIAL_DELAY: Duration = Duration::from_millis(50);
 /// Memory of long envelopes that was not used for so long is given back: a little at each step, for that keeps others
 /// waiting.
@@ -189,7 +189,7 @@ impl Link {
         std::mem::take(&mut self.opened)
     }
 
-    /// Whether something came since the last call after which there may be something to do: anything but a mere
+    /// Returns whether something came since the last call after which there may be something to do: anything but a mere
     /// heartbeat.
     #[inline]
     pub fn take_needs_look(&mut self) -> bool {
@@ -273,8 +273,8 @@ impl Link {
         if due { Want::Dial } else { Want::Nothing }
     }
 
-    /// Whether what there is to send waits for a dial that is under way, or that a timer or the end of another dial
-    /// will begin.
+    /// Returns whether what there is to send waits for a dial that is under way, or that a timer or the end of another
+    /// dial will begin.
     pub fn waits_for_dial(&self) -> bool {
         match self.state {
             State::Up => false,
@@ -511,7 +511,7 @@ impl std::fmt::Display for Link {
     }
 }
 
-/// What decides when heartbeats are due: see [`Link::draw_heartbeat`].
+/// The times that decide when heartbeats are due: see [`Link::draw_heartbeat`].
 #[derive(Clone, Copy)]
 struct HeartbeatTimes {
     /// The interval, in nanoseconds.

@@ -56,7 +56,8 @@ impl OutboxShared {
         self.roster.is_closed()
     }
 
-    /// Whether something may still be written on the link that stood somewhere when the roster had this version.
+    /// Returns whether something may still be written on the link that stood somewhere when the roster had this
+    /// version.
     #[cold]
     pub(super) fn allows(&self, link: Option<LinkId>, version: u64) -> Result<LinkId, PushError> {
         match link {

@@ -66,7 +66,7 @@ impl Streams {
         self.writers.iter_mut().flatten()
     }
 
-    /// Whether a peer has yet to acknowledge something that was written to this link.
+    /// Returns whether a peer has yet to acknowledge something that was written to this link.
     pub(super) fn is_unflushed(&mut self, link: LinkId) -> bool {
         let index = link.index as usize;
         if self.link(index) != Some(link) {
@@ -138,7 +138,7 @@ impl Streams {
         writers.filter_map(move |(index, mut writer)| writer.close().then(|| known.link(index)).flatten())
     }
 
-    /// How many places there are.
+    /// Number of places.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn places(&self) -> usize {
         self.known.0.len()

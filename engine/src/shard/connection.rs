@@ -29,7 +29,7 @@ pub(super) enum Role {
 }
 
 impl Role {
-    /// Whether a dial is under way.
+    /// Returns whether a dial is under way.
     pub(super) fn is_dialing(self) -> bool {
         matches!(self, Role::Dialing(_) | Role::Greeting(_))
     }

@@ -31,12 +31,12 @@ impl Default for Dials {
 }
 
 impl Dials {
-    /// Whether one more may begin.
+    /// Returns whether one more may begin.
     pub(super) fn has_room(&self) -> bool {
         self.under_way < self.most
     }
 
-    /// Whether so many are pending that a peer is better left to dial by itself.
+    /// Returns whether so many are pending that a peer is better left to dial by itself.
     pub(super) fn are_many(&self) -> bool {
         self.under_way + self.waiting.len() > MANY
     }
@@ -57,7 +57,7 @@ impl Dials {
         self.waiting.drain(..room).collect::<Vec<LinkKey>>().into_iter()
     }
 
-    /// Whether a link waits that may dial now.
+    /// Returns whether a link waits that may dial now.
     pub(super) fn is_due(&self) -> bool {
         self.has_room() && !self.waiting.is_empty()
     }
@@ -78,7 +78,7 @@ impl Dials {
         self.most = most;
     }
 
-    /// Whether no more wait than there are links, and no more dials are under way than may be.
+    /// Returns whether no more wait than there are links, and no more dials are under way than may be.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn are_bounded(&self, links: usize) -> bool {
         self.waiting.len() <= links && self.under_way <= self.most

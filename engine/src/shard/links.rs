@@ -18,7 +18,7 @@ pub(super) struct Links {
     earlier: EarlierLinks,
 }
 
-/// How much there is of what a server keeps for its links.
+/// The sizes of a server's tables of links.
 #[cfg(any(test, feature = "simulation"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LinkSizes {
@@ -34,7 +34,7 @@ struct Placed {
     slot: LinkSlot,
 }
 
-/// What is remembered of the peers that were removed last.
+/// Memory of the peers that were removed last.
 #[derive(Default)]
 struct EarlierLinks {
     /// Each with when its peer was removed, as [`by_age`](EarlierLinks::by_age) counts.
@@ -117,7 +117,7 @@ impl Links {
         self.earlier.keep(link.into_earlier()).map(|forgotten| forgotten.account())
     }
 
-    /// How the links to each peer stand, also to those that are remembered. Walks what is not acknowledged.
+    /// Accounts of the links to each peer, also to those that are remembered. Walks what is not acknowledged.
     pub(super) fn accounts(&mut self) -> Vec<LinkAccount> {
         let links = self.slots.iter_mut().flatten().map(|placed| placed.slot.link.account());
         links.chain(self.earlier.by_pid.values().map(|(_, earlier)| earlier.account())).collect()
@@ -157,7 +157,7 @@ impl EarlierLinks {
     }
 }
 
-/// So many peers that were removed are remembered, those that were removed last.
+/// Peers that are remembered after their removal: those that were removed last.
 ///
 /// One that is forgotten and added again is a stranger: a greeting that it said before its removal and that comes late
 /// is believed until its next one, it is not said to have been restarted, and its row in the statistics begins anew.

@@ -79,7 +79,7 @@ impl<D: Driver> Shard<D> {
         self.mark(key);
     }
 
-    /// How much is kept for the links of a server; `None`: it has not started, or has stopped.
+    /// The sizes of a server's tables of links; `None`: it has not started, or has stopped.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn link_sizes(&self, node: u32) -> Option<super::links::LinkSizes> {
         self.nodes.get(&node).map(|node| node.links.sizes())

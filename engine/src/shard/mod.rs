@@ -99,7 +99,7 @@ pub(crate) struct Shard<D: Driver> {
     last_turn: Time,
     /// The loop waited until then by its own wish: so late it may wake.
     woken_by: Time,
-    /// How long this process did not run, in all: links are told when they are next looked at.
+    /// Time for which this process did not run, in all: links are told when they are next looked at.
     slept: Duration,
     /// Everything that had arrived by then has been handed to its link.
     caught_up: Time,
@@ -424,7 +424,7 @@ impl<D: Driver> Shard<D> {
     /// Sends a heartbeat, if it is time, on a link of which nothing else is due, without a look at its streams: their
     /// writers signal. `answers`: the peer's has just come.
     ///
-    /// What idle links cost is this. Returns whether that was all that there was to do.
+    /// Idle links cost this and nothing else. Returns whether that was all that there was to do.
     fn send_heartbeat(&mut self, key: LinkKey, now: Time, answers: bool) -> bool {
         if !self.slot(key).is_some_and(|slot| slot.asleep && !slot.dirty) || self.is_sending(key) {
             return false;
@@ -562,7 +562,7 @@ impl<D: Driver> Shard<D> {
         self.dials.limit(most);
     }
 
-    /// Whether streams are written to without a signal: then the loop must not sleep.
+    /// Returns whether streams are written to without a signal: then the loop must not sleep.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn polls(&self) -> bool {
         self.nodes.values().flat_map(|node| node.links.iter()).any(|slot| slot.polled)

@@ -47,7 +47,7 @@ pub(super) struct LinkSlot {
     pub(super) timer: Option<Time>,
     /// The link is to be dialed when another dial has ended.
     pub(super) waits_to_dial: bool,
-    /// How much of the shard's [sleep](super::Shard::slept) the link knows of.
+    /// The part of the shard's [sleep](super::Shard::slept) that the link knows of.
     slept: Duration,
     pub(super) dirty: bool,
     pub(super) polled: bool,

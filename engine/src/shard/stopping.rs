@@ -57,7 +57,7 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// How the links to each peer stand; nothing once the server is accounted for.
+    /// Accounts of the links to each peer; nothing once the server is accounted for.
     pub(crate) fn account(&mut self, id: u32) -> Vec<LinkAccount> {
         match self.nodes.get_mut(&id) {
             Some(node) if !node.stopping.as_ref().is_some_and(|stopping| stopping.leaving) => node.links.accounts(),

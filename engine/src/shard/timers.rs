@@ -6,7 +6,7 @@ use super::LinkKey;
 use crate::driver::SocketId;
 use crate::time::Time;
 
-/// What a timer is for.
+/// The owner of a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     /// A link's deadline.

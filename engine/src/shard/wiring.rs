@@ -254,7 +254,7 @@ impl<D: Driver> Shard<D> {
         true
     }
 
-    /// What has come was looked at. `false`: mere heartbeats.
+    /// Goes on with the link after what came was looked at. `false`: mere heartbeats.
     fn has_heard(&mut self, socket: SocketId, now: Time) -> bool {
         let Some(Role::Link(key)) = self.connection(socket).map(|connection| connection.role) else { return true };
         let needs_look = self.slot(key).is_some_and(|slot| slot.link.take_needs_look());

@@ -27,7 +27,7 @@ pub(super) struct EventLoop {
     pub(super) exchange: Arc<Exchange>,
     /// Its place there.
     pub(super) port: usize,
-    /// How long an operation of a turn takes.
+    /// Time that an operation of a turn takes.
     operation_nanos: u64,
     /// The last turn is over then.
     busy_until: Time,

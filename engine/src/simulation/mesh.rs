@@ -19,7 +19,7 @@ use crate::payload::Body;
 use crate::stream::Lane;
 use crate::testing::Random;
 
-/// How often applications look at their inboxes and events.
+/// Time between two looks of applications at their inboxes and events.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// Servers of one process, each a peer of all others.
@@ -171,7 +171,7 @@ impl Mesh {
         self.loops.iter_mut().for_each(EventLoop::look);
     }
 
-    /// How often links came up, and which went down.
+    /// Number of links that came up, and those that went down.
     pub(super) fn told(&self) -> (u64, Vec<&String>) {
         let ups = self.members.iter().map(|member| member.ups).sum();
         (ups, self.members.iter().flat_map(|member| &member.downs).collect())
@@ -185,7 +185,7 @@ impl Mesh {
         told + &self.loops[place].shard.describe(index as u32)
     }
 
-    /// How often the loops have turned.
+    /// Number of turns of all loops.
     pub(super) fn turns(&self) -> u64 {
         self.loops.iter().map(|event_loop| event_loop.turns).sum()
     }

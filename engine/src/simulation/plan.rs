@@ -13,9 +13,9 @@ pub(super) struct Plan {
     pub(super) servers: usize,
     /// The event loops of a machine.
     pub(super) loops: usize,
-    /// So many dials of a loop are under way at once.
+    /// The most dials of a loop that are under way at once.
     pub(super) dials: usize,
-    /// How long an operation of a loop takes.
+    /// Time that an operation of a loop takes.
     pub(super) operation_nanos: u64,
     pub(super) weather: Weather,
     /// So long things go wrong.

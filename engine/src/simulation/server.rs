@@ -147,7 +147,7 @@ impl Server {
         self.senders.iter().all(|outbox| outbox.quota == 0)
     }
 
-    /// How many links there are, those counted that the loop has yet to let go of.
+    /// Number of links, including those that the loop has yet to let go of.
     pub(super) fn count_links(&mut self) -> usize {
         let links = self.outboxes.roster.sizes().peers + self.removing.len();
         self.most_links = self.most_links.max(links);

@@ -132,8 +132,8 @@ impl End {
         Ok(((self.outgoing.sent.bytes - before) as usize, piece))
     }
 
-    /// Whether the other end has yet to take several letters, as far as is known: it answers heartbeats, unless two
-    /// cross.
+    /// Returns whether the other end has yet to take several letters, as far as is known: it answers heartbeats, unless
+    /// two cross.
     pub(super) fn is_unread(&self) -> bool {
         self.outgoing.sent.letters.wrapping_sub(self.outgoing.taken.letters) >= 3
     }

@@ -31,7 +31,7 @@ const HANGS: Duration = Duration::from_millis(500);
 struct Port {
     letters: SegQueue<Letter>,
     bell: Arc<Bell>,
-    /// Until when the loop has sent what was due, in nanoseconds, and when it said so.
+    /// The time until which the loop has sent everything that was due, and the time of that report, in nanoseconds.
     sent_until: AtomicU64,
     reported_at: AtomicU64,
 }
@@ -69,7 +69,7 @@ pub(super) enum Letter {
     To(Place, News),
 }
 
-/// What an end has sent, or taken of what the other has sent, since the connection was made.
+/// Bytes and letters that an end has sent, or taken from the other end, since the connection was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Taken {
     pub(super) bytes: u64,
@@ -95,7 +95,7 @@ pub(super) enum News {
     Answered(Option<Place>),
     /// Whole segments, and how much the sender has taken. It wants to know when these are taken, if `ask`.
     Bytes { bytes: Slice, ask: bool, taken: Taken },
-    /// So much was taken.
+    /// Bytes and letters that were taken.
     Taken(Taken),
     /// Nothing more will come.
     Finished,
@@ -160,8 +160,8 @@ impl Exchange {
         }
     }
 
-    /// Until when a shard has sent everything that was due. One that sleeps has, and of one that hangs nothing is
-    /// known: `now`.
+    /// The time until which a shard has sent everything that was due. One that sleeps has, and of one that hangs
+    /// nothing is known: `now`.
     pub(super) fn peer_sent_until(&self, port: u32, now: Time) -> Time {
         let Some(port) = self.ports.get(port as usize) else { return now };
         let (until, at) = (port.sent_until.load(Ordering::Relaxed), port.reported_at.load(Ordering::Relaxed));
