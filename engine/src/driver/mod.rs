@@ -12,6 +12,7 @@ mod glances;
 mod kernel;
 mod limits;
 mod memory;
+mod options;
 mod sending;
 mod sockets;
 #[cfg(test)]
@@ -32,8 +33,8 @@ pub use chunk::{ChunkPool, ReceiveBuffer, Slice};
 pub use features::{Feature, FeatureReport, Unavailable, probe};
 pub use limits::raise_descriptor_limit;
 pub use memory::{Berth, Dock, Exchange, WINDOW_BYTES};
+pub(crate) use options::hold_at_most;
 pub use uring::Uring;
-pub(crate) use uring::hold_at_most;
 
 use crate::link::Batch;
 use crate::time::Time;

@@ -23,7 +23,9 @@ use super::kernel::{self, RingHandle, UringEntry};
 use super::sending::{Outright, SendOperation};
 use super::sockets::Sockets;
 use super::watermark::Watermark;
-use super::{Bell, Berth, Budget, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait, Way, features};
+use super::{
+    Bell, Berth, Budget, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait, Way, features, options,
+};
 use crate::link::Batch;
 use crate::time::{Clock, Time};
 
@@ -31,9 +33,6 @@ use crate::time::{Clock, Time};
 const ENTRIES: u32 = 256;
 /// Room for completions. An overflow is kept by the kernel and loses nothing.
 const COMPLETIONS: u32 = 4096;
-
-/// Connections that the kernel keeps for a listener until they are accepted; it may keep fewer (`net.core.somaxconn`).
-const BACKLOG: i32 = 4096;
 
 /// Room for alarms. Each is earlier than those before it, so there are few.
 const ALARMS: usize = 16;
@@ -204,7 +203,7 @@ impl Uring {
             let Some(state) = self.open(listener) else { continue };
             let descriptor = state.descriptor.as_raw_fd();
             let accepted = doors::accept(descriptor, |connection| {
-                let _ = set_up_connection(&connection);
+                let _ = options::set_up_connection(&connection);
                 let socket = self.sockets.insert(SocketState::new(connection));
                 completions.push_back(Completion::Accepted { listener, socket });
             });
@@ -310,8 +309,7 @@ impl Driver for Uring {
             Listener::At(address) => TcpListener::bind(address)?,
         };
         listener.set_nonblocking(true)?;
-        // Hundreds of peers may dial at once. Whom the kernel has no room for tries again after a second.
-        SockRef::from(&listener).listen(BACKLOG)?;
+        options::lengthen_backlog(&listener)?;
         let descriptor = listener.as_raw_fd();
         let socket = self.sockets.insert(SocketState { listens: true, ..SocketState::new(listener.into()) });
         if let Err(error) = self.doors.add(descriptor, socket) {
@@ -332,9 +330,9 @@ impl Driver for Uring {
     fn connect(&mut self, address: SocketAddr, way: Way) -> io::Result<SocketId> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         // Before the connection is made, for then the two sides settle how large a window can be.
-        hold_at_most(way.socket_bytes, &socket);
+        options::hold_at_most(way.socket_bytes, &socket);
         let descriptor = OwnedFd::from(socket);
-        set_up_connection(&descriptor)?;
+        options::set_up_connection(&descriptor)?;
         let address = Box::new(SockAddr::from(address));
         let connect = opcode::Connect::new(Fd(descriptor.as_raw_fd()), address.as_ptr().cast(), address.len()).build();
         let socket =
@@ -496,20 +494,4 @@ fn tag(socket: SocketId, operation: u64) -> u64 {
 
 fn outcome(result: i32) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
-}
-
-/// Limits what the kernel holds of a connection, in each direction; of a listener's, of all connections that it
-/// accepts. 0: as much as the kernel likes, which may be many megabytes that nothing can overtake.
-pub(crate) fn hold_at_most<'s>(bytes: usize, socket: impl Into<SockRef<'s>>) {
-    if bytes > 0 {
-        let socket = socket.into();
-        // The kernel makes both twice as long as it is asked, and sets half of what arrives aside for its own overhead,
-        // but fills all of the other. Where it grants less, less it is.
-        let _ = socket.set_recv_buffer_size(bytes).and_then(|()| socket.set_send_buffer_size(bytes / 2));
-    }
-}
-
-/// Envelopes are batched here; the kernel is not to wait for more.
-fn set_up_connection(descriptor: &OwnedFd) -> io::Result<()> {
-    SockRef::from(descriptor).set_tcp_nodelay(true)
 }

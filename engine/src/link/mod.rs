@@ -9,6 +9,7 @@ mod batch;
 pub(crate) mod coverage;
 mod earlier;
 mod handshake;
+mod heartbeat;
 mod incoming;
 mod leftovers;
 mod local;
@@ -31,6 +32,7 @@ pub use local::{BROADCAST, Local, Pid};
 pub use notice::{Delivery, DownReason, DropReason, Notice, Want};
 pub use state::{Event, State, TRANSITIONS};
 
+use heartbeat::HeartbeatTimes;
 use leftovers::Leftovers;
 use newcomer::Former;
 
@@ -419,23 +421,6 @@ impl Link {
         }
     }
 
-    /// Draws the time between two heartbeats: the interval, or up to an eighth less or more, for links that have sent
-    /// something at the same moment, as a broadcast does, are not to be due at the same moment ever after.
-    fn draw_heartbeat(&mut self, now: Time) {
-        let HeartbeatTimes { interval, grid, .. } = self.heartbeats;
-        // The grid is added here, once, so that what is due is at the next multiple of it.
-        self.heartbeats.pause = interval - interval / 8 + (interval >> 10) * self.random(256) + grid;
-        self.put_off_heartbeat(now);
-    }
-
-    /// Something is sent now: the next heartbeat is due when the time between two is over, at a multiple of the grid,
-    /// so that those of many links are sent in one turn of a loop.
-    #[inline]
-    fn put_off_heartbeat(&mut self, now: Time) {
-        let HeartbeatTimes { pause, grid, .. } = self.heartbeats;
-        self.heartbeat_at = Time::from_nanos(now.as_nanos().saturating_add(pause) & !grid);
-    }
-
     /// A number from 0 to below `limit`.
     fn random(&mut self, limit: u64) -> u64 {
         self.jitter ^= self.jitter << 13;
@@ -508,23 +493,5 @@ impl std::fmt::Display for Link {
             write!(f, ", from it {stream}")?;
         }
         Ok(())
-    }
-}
-
-/// The times that decide when heartbeats are due: see [`Link::draw_heartbeat`].
-#[derive(Clone, Copy)]
-struct HeartbeatTimes {
-    /// The interval, in nanoseconds.
-    interval: u64,
-    /// The time between two heartbeats that was drawn last, and the grid.
-    pause: u64,
-    /// A power of two between a 16th and an 8th of it, less one.
-    grid: u64,
-}
-
-impl HeartbeatTimes {
-    fn new(interval: Duration) -> HeartbeatTimes {
-        let interval = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).clamp(1, u64::MAX / 4);
-        HeartbeatTimes { interval, pause: interval, grid: (interval / 16).next_power_of_two() - 1 }
     }
 }

@@ -1,7 +1,5 @@
 //! What a link sends next.
 
-use std::time::Duration;
-
 use super::{Batch, DropReason, InStream, Link, Notice, State};
 use crate::stream::{Dropped, Extent, Lane, StreamReader, Taken, lane_of};
 use crate::time::Time;
@@ -50,44 +48,10 @@ impl Link {
         }
     }
 
-    fn has_sent(&mut self, batch: &Batch, now: Time) {
+    pub(super) fn has_sent(&mut self, batch: &Batch, now: Time) {
         self.sends += 1;
         self.segments += batch.segments() as u64;
         self.put_off_heartbeat(now);
-    }
-
-    /// Fills `batch` with a heartbeat if that is due, of a link whose streams have nothing to send. `false`: it is not
-    /// idle, and [`transmit`](Link::transmit) is to be called.
-    ///
-    /// `answers`: the peer's heartbeat has just come. If ours would follow soon it is sent at once, while everything
-    /// that it takes is at hand: for an idle pair, each interval then costs one look at the link on each side, and TCP
-    /// one acknowledgement less.
-    pub fn transmit_heartbeat(&mut self, now: Time, answers: bool, batch: &mut Batch) -> bool {
-        let is_idle = self.state == State::Up
-            && !(self.hangup || self.hurried || self.confirms || self.ack_now)
-            && self.ack_due.is_none()
-            && self.is_proven()
-            && self.notices.is_empty();
-        let soon = if answers { self.local.heartbeat_interval / 2 } else { Duration::ZERO };
-        if is_idle && now >= self.wither_at {
-            self.wither(now);
-        }
-        if is_idle && now + soon >= self.heartbeat_at {
-            batch.push_owned(SegmentHeader::new(Kind::Heartbeat), Vec::new());
-            self.draw_heartbeat(now);
-            self.has_sent(batch, now);
-        }
-        is_idle
-    }
-
-    /// The peer has not read the last heartbeat yet: the next one has time.
-    pub fn postpone_heartbeat(&mut self, now: Time) {
-        self.heartbeat_at = now + self.local.heartbeat_interval / 2;
-    }
-
-    /// When an idle link sends a heartbeat, or finds that its peer is silent.
-    pub fn next_heartbeat(&self) -> Time {
-        self.heartbeat_at.min(self.silent_at())
     }
 
     /// The last segment of the connection; acknowledgements that are owed come before it.

@@ -3,8 +3,11 @@
 //! A shard owns its servers' links and connections and a driver, and is used by one thread: its own (`Dedicated`), or
 //! whichever thread drives the server (`Inline`). Applications reach it through its [`Mailbox`].
 
+#[cfg(any(test, feature = "simulation"))]
+mod checks;
 mod commands;
 mod connection;
+mod deadlines;
 mod dials;
 mod links;
 mod mail;
@@ -25,7 +28,7 @@ pub(crate) use mail::{Command, Mailbox, Ready, Seed};
 use self::connection::Connection;
 use self::dials::Dials;
 use self::node::Node;
-use self::timers::{Timer, Timers};
+use self::timers::Timers;
 use crate::driver::{Budget, ChunkPool, Completion, Driver, SocketId, Wait};
 use crate::link::{Batch, Link, State};
 use crate::roster::LinkId;
@@ -43,8 +46,6 @@ const POLLING_BYTES: usize = 8 * 1024;
 const DIRECT_BYTES: usize = 16 * 1024;
 /// When a turn comes so late after the one before, our own process did not run, and silence of others proves nothing.
 const OVERSLEPT: Duration = Duration::from_millis(100);
-/// A timer whose deadline has passed and whose work cannot be done yet is looked at again after this.
-const OVERDUE: Duration = Duration::from_millis(10);
 
 /// The receive buffers of a shard.
 pub(crate) fn chunk_pool() -> Arc<ChunkPool> {
@@ -421,35 +422,6 @@ impl<D: Driver> Shard<D> {
         bytes
     }
 
-    /// Sends a heartbeat, if it is time, on a link of which nothing else is due, without a look at its streams: their
-    /// writers signal. `answers`: the peer's has just come.
-    ///
-    /// Idle links cost this and nothing else. Returns whether that was all that there was to do.
-    fn send_heartbeat(&mut self, key: LinkKey, now: Time, answers: bool) -> bool {
-        if !self.slot(key).is_some_and(|slot| slot.asleep && !slot.dirty) || self.is_sending(key) {
-            return false;
-        }
-        let mut done = false;
-        let socket = self.slot(key).and_then(|slot| slot.socket);
-        let unread = !answers && socket.is_some_and(|socket| self.driver.is_unread(socket));
-        if let Some(slot) = self.slot(key) {
-            // Never twice in a row: that it has not said so does not prove that it has not read.
-            slot.postponed = unread && !slot.postponed;
-            if slot.postponed {
-                slot.link.postpone_heartbeat(now);
-            }
-        }
-        self.send_with(key, |link, batch| done = link.transmit_heartbeat(now, answers, batch));
-        if done && let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link)) {
-            let next = slot.link.next_heartbeat();
-            let at = if next > now { next } else { now + OVERDUE };
-            if slot.timer != Some(at) {
-                self.timers.set(Timer::Link(key), &mut slot.timer, at);
-            }
-        }
-        done
-    }
-
     fn is_sending(&mut self, key: LinkKey) -> bool {
         let socket = self.slot(key).and_then(|slot| slot.socket);
         socket.and_then(|socket| self.connection(socket)).is_some_and(|connection| connection.sending)
@@ -486,108 +458,6 @@ impl<D: Driver> Shard<D> {
         let slot = self.nodes.get_mut(&key.node)?.links.get_mut(key.link)?;
         slot.shift_times(self.slept);
         Some(slot)
-    }
-
-    /// Sets the timer for the link's deadline, unless an earlier one is set that will look at it.
-    fn schedule(&mut self, key: LinkKey, now: Time) {
-        let sending = self.is_sending(key);
-        let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link)) else {
-            return;
-        };
-        let deadline = match sending {
-            true => slot.link.deadline_of_silence(),
-            // The end of another dial looks at it.
-            false if slot.waits_to_dial && matches!(slot.link.state(), State::Idle | State::Waiting) => None,
-            false => slot.link.deadline(),
-        };
-        if let Some(deadline) = deadline {
-            let at = if deadline > now { deadline } else { now + OVERDUE };
-            if slot.timer.is_none_or(|timer| at < timer) {
-                self.timers.set(Timer::Link(key), &mut slot.timer, at);
-            }
-        }
-    }
-
-    fn expire(&mut self, now: Time) {
-        // Each heartbeat is followed by another one, its answer: while there is more to read than a turn reads, few are
-        // begun.
-        let mut budget = if self.caught_up == now { Budget::default() } else { Budget::reduced() };
-        let mut expired = false;
-        while budget.is_left()
-            && let Some(timer) = self.timers.due(now)
-        {
-            budget.spend(0);
-            match timer {
-                Timer::Link(key) => {
-                    let socket = self.slot(key).and_then(|slot| slot.socket);
-                    let sent_until = socket.map_or(now, |socket| self.driver.peer_sent_until(socket, now));
-                    let caught_up = self.caught_up.min(sent_until);
-                    if let Some(slot) = self.slot(key) {
-                        slot.timer = None;
-                        slot.link.timeout(now, caught_up);
-                        if !self.send_heartbeat(key, now, false) {
-                            self.tell(key);
-                            self.mark(key);
-                            expired = true;
-                        }
-                    }
-                }
-                Timer::Connection(socket) => self.connection_expired(socket, now),
-                Timer::Listener(node) => self.listen_again(node),
-                Timer::Stop(node) => self.stop_expired(node, now),
-            }
-        }
-        if expired {
-            // Sent at once: nothing else may happen for long.
-            self.flush(now);
-        }
-        let due = if budget.is_left() { now } else { self.timers.next().unwrap_or(now) };
-        self.driver.report_sent_until(due.min(self.flushed), now);
-    }
-
-    /// The links of a server that are not drained, for whoever looks for a fault.
-    #[cfg(any(test, feature = "simulation"))]
-    pub(crate) fn describe(&mut self, node: u32) -> String {
-        let mut text = String::new();
-        for slot in self.nodes.get_mut(&node).into_iter().flat_map(|node| node.links.iter_mut()) {
-            let flags = (slot.dirty, slot.polled, slot.asleep, slot.waits_to_dial);
-            text += &format!("\n  {}, {:?}, {flags:?}:", slot.link, slot.timer);
-        }
-        text
-    }
-
-    /// Lets so many dials be under way at once.
-    #[cfg(any(test, feature = "simulation"))]
-    pub(crate) fn limit_dials(&mut self, most: usize) {
-        self.dials.limit(most);
-    }
-
-    /// Returns whether streams are written to without a signal: then the loop must not sleep.
-    #[cfg(any(test, feature = "simulation"))]
-    pub(crate) fn polls(&self) -> bool {
-        self.nodes.values().flat_map(|node| node.links.iter()).any(|slot| slot.polled)
-    }
-
-    /// Asserts that no queue is longer than what it is for.
-    #[cfg(any(test, feature = "simulation"))]
-    pub(crate) fn check_bounds(&self) {
-        let links = self.nodes.values().map(|node| node.links.iter().count()).sum::<usize>();
-        let slots = || self.nodes.values().flat_map(|node| node.links.iter());
-        let streams = slots().map(|slot| slot.link.streams()).sum::<usize>();
-        let connections = self.connections.iter().flatten().count();
-        let dialing = self.connections.iter().flatten().filter(|connection| connection.role.is_dialing()).count();
-        let timers = self.timers.len();
-        let named = slots().filter(|slot| slot.timer.is_some()).count()
-            + self.connections.iter().flatten().filter(|connection| connection.deadline.is_some()).count()
-            + self.nodes.values().flat_map(|node| [node.listener_timer, node.stop_timer]).flatten().count();
-        assert_eq!(timers, named, "timers that no owner names");
-        assert!(timers <= links + connections + 2 * self.nodes.len(), "{timers} timers for {links} links");
-        assert!(self.dirty.len() <= links && self.polled.len() <= links, "links that are marked twice");
-        assert!(self.completions.is_empty() && self.unsent.len() <= connections);
-        assert!(self.dials.under_way() == dialing && self.dials.are_bounded(links), "{:?}, {dialing}", self.dials);
-        let (commands, signals) = self.mailbox.backlog();
-        // Those of servers that are gone find nobody.
-        assert!(signals <= 2 * (streams + commands) + self.nodes.len() + 64, "{signals} signals of {streams} streams");
     }
 
     fn connection(&mut self, socket: SocketId) -> Option<&mut Connection> {

@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::connection::{Connection, Role};
+use super::deadlines::OVERDUE;
 use super::node::Node;
 use super::timers::Timer;
-use super::{LinkKey, OVERDUE, Shard};
+use super::{LinkKey, Shard};
 use crate::driver::{Budget, Completion, Driver, ReceiveBuffer, Slice, SocketId};
 use crate::events::Event;
 use crate::link::{Batch, DownReason, Verdict, Want};

@@ -1,0 +1,47 @@
+//! What tests and the simulator ask of a shard: that its queues are bounded, and what a link that does not get on waits for.
+
+use super::Shard;
+use crate::driver::Driver;
+
+impl<D: Driver> Shard<D> {
+    /// The links of a server that are not drained, for whoever looks for a fault.
+    pub(crate) fn describe(&mut self, node: u32) -> String {
+        let mut text = String::new();
+        for slot in self.nodes.get_mut(&node).into_iter().flat_map(|node| node.links.iter_mut()) {
+            let flags = (slot.dirty, slot.polled, slot.asleep, slot.waits_to_dial);
+            text += &format!("\n  {}, {:?}, {flags:?}:", slot.link, slot.timer);
+        }
+        text
+    }
+
+    /// Lets so many dials be under way at once.
+    pub(crate) fn limit_dials(&mut self, most: usize) {
+        self.dials.limit(most);
+    }
+
+    /// Returns whether streams are written to without a signal: then the loop must not sleep.
+    pub(crate) fn polls(&self) -> bool {
+        self.nodes.values().flat_map(|node| node.links.iter()).any(|slot| slot.polled)
+    }
+
+    /// Asserts that no queue is longer than what it is for.
+    pub(crate) fn check_bounds(&self) {
+        let links = self.nodes.values().map(|node| node.links.iter().count()).sum::<usize>();
+        let slots = || self.nodes.values().flat_map(|node| node.links.iter());
+        let streams = slots().map(|slot| slot.link.streams()).sum::<usize>();
+        let connections = self.connections.iter().flatten().count();
+        let dialing = self.connections.iter().flatten().filter(|connection| connection.role.is_dialing()).count();
+        let timers = self.timers.len();
+        let named = slots().filter(|slot| slot.timer.is_some()).count()
+            + self.connections.iter().flatten().filter(|connection| connection.deadline.is_some()).count()
+            + self.nodes.values().flat_map(|node| [node.listener_timer, node.stop_timer]).flatten().count();
+        assert_eq!(timers, named, "timers that no owner names");
+        assert!(timers <= links + connections + 2 * self.nodes.len(), "{timers} timers for {links} links");
+        assert!(self.dirty.len() <= links && self.polled.len() <= links, "links that are marked twice");
+        assert!(self.completions.is_empty() && self.unsent.len() <= connections);
+        assert!(self.dials.under_way() == dialing && self.dials.are_bounded(links), "{:?}, {dialing}", self.dials);
+        let (commands, signals) = self.mailbox.backlog();
+        // Those of servers that are gone find nobody.
+        assert!(signals <= 2 * (streams + commands) + self.nodes.len() + 64, "{signals} signals of {streams} streams");
+    }
+}
