@@ -21,19 +21,20 @@ impl<D: Driver> Shard<D> {
             return false;
         }
         let mut done = false;
-        let socket = self.slot(key).and_then(|slot| slot.socket);
-        let unread = !answers && socket.is_some_and(|socket| self.driver.is_unread(socket));
-        if let Some(slot) = self.slot(key) {
-            // Never twice in a row: that it has not said so does not prove that it has not read.
-            slot.postponed = unread && !slot.postponed;
-            if slot.postponed {
-                slot.link.postpone_heartbeat(now);
+        let due = self.slot(key).filter(|slot| !answers && slot.link.next_heartbeat() <= now);
+        if let Some(socket) = due.and_then(|slot| slot.socket) {
+            let unread = self.driver.is_unread(socket);
+            if let Some(slot) = self.slot(key) {
+                // Never twice in a row: that it has not said so does not prove that it has not read.
+                slot.postponed = unread && !slot.postponed;
+                if slot.postponed {
+                    slot.link.postpone_heartbeat(now);
+                }
             }
         }
         self.send_with(key, |link, batch| done = link.transmit_heartbeat(now, answers, batch));
         if done && let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link)) {
-            let next = slot.link.next_heartbeat();
-            let at = if next > now { next } else { now + OVERDUE };
+            let at = not_before(now, slot.link.next_heartbeat());
             if slot.timer != Some(at) {
                 self.timers.set(Timer::Link(key), &mut slot.timer, at);
             }
@@ -54,7 +55,7 @@ impl<D: Driver> Shard<D> {
             false => slot.link.deadline(),
         };
         if let Some(deadline) = deadline {
-            let at = if deadline > now { deadline } else { now + OVERDUE };
+            let at = not_before(now, deadline);
             if slot.timer.is_none_or(|timer| at < timer) {
                 self.timers.set(Timer::Link(key), &mut slot.timer, at);
             }
@@ -97,4 +98,9 @@ impl<D: Driver> Shard<D> {
         let due = if budget.is_left() { now } else { self.timers.next().unwrap_or(now) };
         self.driver.report_sent_until(due.min(self.flushed), now);
     }
+}
+
+/// The time of a timer for a deadline.
+fn not_before(now: Time, deadline: Time) -> Time {
+    if deadline > now { deadline } else { now + OVERDUE }
 }
