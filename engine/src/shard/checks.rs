@@ -37,7 +37,8 @@ impl<D: Driver> Shard<D> {
             + self.nodes.values().flat_map(|node| [node.listener_timer, node.stop_timer]).flatten().count();
         assert_eq!(timers, named, "timers that no owner names");
         assert!(timers <= links + connections + 2 * self.nodes.len(), "{timers} timers for {links} links");
-        assert!(self.dirty.len() <= links && self.polled.len() <= links, "links that are marked twice");
+        let (dirty, polled) = (self.dirty.len(), self.polled.len());
+        assert!(dirty <= links && polled <= links, "{links} links, {dirty} of them marked, {polled} polled");
         assert!(self.completions.is_empty() && self.unsent.len() <= connections);
         assert!(self.dials.under_way() == dialing && self.dials.are_bounded(links), "{:?}, {dialing}", self.dials);
         let (commands, signals) = self.mailbox.backlog();

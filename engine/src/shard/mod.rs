@@ -332,6 +332,9 @@ impl<D: Driver> Shard<D> {
                 return worked;
             }
             if let Some(key) = self.dirty.pop_front() {
+                if let Some(slot) = self.slot(key) {
+                    slot.dirty = false;
+                }
                 worked |= self.flush_link(key, now, &mut budget);
             }
         }
@@ -342,7 +345,7 @@ impl<D: Driver> Shard<D> {
     fn flush_link(&mut self, key: LinkKey, now: Time, budget: &mut Budget) -> bool {
         budget.spend(0);
         let Some(slot) = self.slot(key) else { return false };
-        (slot.dirty, slot.asleep) = (false, false);
+        slot.asleep = false;
         let mut worked = false;
         // To hang up may be followed by a dial.
         while self.follow_wants(key, now) {

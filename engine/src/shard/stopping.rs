@@ -48,6 +48,8 @@ impl<D: Driver> Shard<D> {
     /// Forgets what a server that is gone waited for.
     fn forget_waits(&mut self, id: u32, node: &mut Node) {
         self.dials.forget(|key| key.node == id);
+        self.dirty.retain(|key| key.node != id);
+        self.polled.retain(|key| key.node != id);
         self.timers.cancel(Timer::Stop(id), &mut node.stop_timer);
         self.timers.cancel(Timer::Listener(id), &mut node.listener_timer);
         for link in node.links.ids() {
