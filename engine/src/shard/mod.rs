@@ -332,19 +332,18 @@ impl<D: Driver> Shard<D> {
                 return worked;
             }
             if let Some(key) = self.dirty.pop_front() {
-                if let Some(slot) = self.slot(key) {
-                    slot.dirty = false;
-                }
-                worked |= self.flush_link(key, now, &mut budget);
+                worked |= self.flush_link(key, true, now, &mut budget);
             }
         }
         self.flushed = now;
         worked
     }
 
-    fn flush_link(&mut self, key: LinkKey, now: Time, budget: &mut Budget) -> bool {
+    /// Sends what a link has. `marked`: its mark has just left the queue.
+    fn flush_link(&mut self, key: LinkKey, marked: bool, now: Time, budget: &mut Budget) -> bool {
         budget.spend(0);
         let Some(slot) = self.slot(key) else { return false };
+        slot.dirty &= !marked;
         slot.asleep = false;
         let mut worked = false;
         // To hang up may be followed by a dial.

@@ -249,7 +249,7 @@ impl<D: Driver> Shard<D> {
         }
         node.tell(key.link);
         if slot_left(node, key) {
-            self.flush_link(key, now, &mut Budget::default());
+            self.flush_link(key, false, now, &mut Budget::default());
             return false;
         }
         true
