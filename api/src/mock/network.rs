@@ -1,11 +1,12 @@
 //! The network that is not there: what becomes of each message, and when.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use cluster_engine::mock::{Harness, Letter};
 use cluster_engine::{Drive, Lane, Pid, Undelivered};
+use slab::Slab;
 
 use super::cuts::Cuts;
 use super::history::{DropReason, Entry, Fate, Recorder, Sent};
@@ -33,6 +34,8 @@ pub(super) struct Network {
     /// Messages that wait until their recipient can be reached, by sender and recipient.
     held: BTreeMap<(Pid, Pid), VecDeque<Flight>>,
     agenda: BinaryHeap<Reverse<Due>>,
+    /// What is on the agenda: a message moves once, however often the heap moves its entry.
+    work: Slab<Work>,
     /// Numbers what is due, so that things of the same time happen in the order in which they were planned.
     planned: u64,
     flying: u64,
@@ -49,10 +52,12 @@ struct Flight {
     record: u64,
 }
 
+/// An entry of the agenda; the first two fields order it, for numbers are unique.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Due {
     at: Duration,
     number: u64,
-    work: Work,
+    work: usize,
 }
 
 enum Work {
@@ -84,6 +89,7 @@ impl Network {
             is_holding: false,
             held: BTreeMap::new(),
             agenda: BinaryHeap::new(),
+            work: Slab::new(),
             planned: 0,
             flying: 0,
             busy: BTreeMap::new(),
@@ -102,7 +108,7 @@ impl Network {
                 && let Some(Reverse(due)) = self.agenda.pop()
             {
                 more = true;
-                match due.work {
+                match self.work.remove(due.work) {
                     Work::Arrive(flight) => {
                         self.flying -= 1;
                         self.arrive(flight);
@@ -378,6 +384,7 @@ impl Network {
 
     fn push(&mut self, at: Duration, work: Work) {
         self.planned += 1;
+        let work = self.work.insert(work);
         self.agenda.push(Reverse(Due { at: at.max(self.now), number: self.planned, work }));
     }
 }
@@ -390,24 +397,4 @@ fn way(from: Pid, to: Pid) -> [(Place, Direction); 4] {
         (Place::Link { from, to }, Direction::Out),
         (Place::Server(to), Direction::In),
     ]
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Due) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Due) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Due) -> Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
 }
