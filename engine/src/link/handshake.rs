@@ -1,5 +1,8 @@
 //! The handshake: what to say, whether to believe what is said, and where each stream goes on.
 
+use std::time::Duration;
+
+use super::heartbeat::HeartbeatTimes;
 use super::incoming::InStream;
 use super::{DownReason, Event, HANDSHAKE_TIMEOUT, Link, Notice, State};
 use crate::time::Time;
@@ -152,6 +155,8 @@ impl Link {
         self.heard_greeting = hello.greeting;
         self.session = self.session.wrapping_add(1);
         self.peer_window = hello.window_bytes;
+        let peer_timeout = Duration::from_millis(hello.peer_timeout_ms.into());
+        self.heartbeats = HeartbeatTimes::for_peer(self.local.heartbeat_interval, peer_timeout);
         for stream in &mut self.outgoing {
             let entry = hello.receiving.iter().find(|entry| entry.stream.get() == stream.id());
             let entry = entry.filter(|_| hello.known_incarnation == self.local.incarnation);

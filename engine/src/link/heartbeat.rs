@@ -6,6 +6,9 @@ use super::{Batch, Link, State};
 use crate::time::Time;
 use crate::wire::{Kind, SegmentHeader};
 
+/// A peer that announces a shorter timeout than three of these gets no more heartbeats for it.
+const LEAST_INTERVAL: Duration = Duration::from_millis(1);
+
 /// The times that decide when heartbeats are due: see [`Link::draw_heartbeat`].
 #[derive(Clone, Copy)]
 pub(super) struct HeartbeatTimes {
@@ -18,9 +21,20 @@ pub(super) struct HeartbeatTimes {
 }
 
 impl HeartbeatTimes {
+    /// Heartbeats at this interval.
     pub(super) fn new(interval: Duration) -> HeartbeatTimes {
         let interval = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).clamp(1, u64::MAX / 4);
         HeartbeatTimes { interval, pause: interval, grid: (interval / 16).next_power_of_two() - 1 }
+    }
+
+    /// Heartbeats at this interval, or more often if the peer takes us to be gone after a silence of `peer_timeout`:
+    /// then three fall into it, so that one may be late.
+    pub(super) fn for_peer(interval: Duration, peer_timeout: Duration) -> HeartbeatTimes {
+        HeartbeatTimes::new(interval.min((peer_timeout / 3).max(LEAST_INTERVAL)))
+    }
+
+    fn half(self) -> Duration {
+        Duration::from_nanos(self.interval / 2)
     }
 }
 
@@ -37,7 +51,7 @@ impl Link {
             && self.ack_due.is_none()
             && self.is_proven()
             && self.notices.is_empty();
-        let soon = if answers { self.local.heartbeat_interval / 2 } else { Duration::ZERO };
+        let soon = if answers { self.heartbeats.half() } else { Duration::ZERO };
         if is_idle && now >= self.wither_at {
             self.wither(now);
         }
@@ -51,7 +65,7 @@ impl Link {
 
     /// The peer has not read the last heartbeat yet: the next one has time.
     pub fn postpone_heartbeat(&mut self, now: Time) {
-        self.heartbeat_at = now + self.local.heartbeat_interval / 2;
+        self.heartbeat_at = now + self.heartbeats.half();
     }
 
     /// When an idle link sends a heartbeat, or finds that its peer is silent.

@@ -97,3 +97,21 @@ fn who_has_dialed_has_five_seconds_for_its_first_word() {
     link.timeout(at(6000), at(6000));
     assert_eq!(link.state(), State::Waiting);
 }
+
+/// A server that sends a heartbeat every 5 s was down for a peer that waits 1.25 s, and up again, for ever.
+#[test]
+fn heartbeats_are_sent_as_often_as_the_peer_timeout_asks() {
+    let patient = Local { heartbeat_interval: 5000 * MS, peer_timeout: 15_000 * MS, ..local(1000) };
+    for (peer_timeout, most) in [(1250 * MS, 625 * MS), (60_000 * MS, 6250 * MS), (MS, 2 * MS)] {
+        let mut link = Link::new(Arc::new(patient.clone()), 1);
+        let hasty = Local { heartbeat_interval: peer_timeout / 3, peer_timeout, ..local(1) };
+        let mut dialer = Link::new(Arc::new(hasty), 1000);
+        assert!(matches!(link.greeted(&dial(&mut dialer), at(1000)), Verdict::Welcome(_)));
+        let pause = link.next_heartbeat().since(at(1000));
+        assert!(pause <= most, "{pause:?} for a timeout of {peer_timeout:?}");
+        link.receive(&SegmentHeader::new(Kind::Heartbeat), &[], at(1001)).expect("up");
+        link.transmit(at(1001), &mut Batch::default());
+        let pause = link.next_heartbeat().since(at(1001));
+        assert!(pause <= most, "{pause:?} for a timeout of {peer_timeout:?}");
+    }
+}
