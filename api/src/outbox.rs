@@ -183,13 +183,23 @@ impl Outbox {
             Recipients::One(pid) => std::slice::from_ref(pid),
             Recipients::Several(pids) => pids,
         };
-        if draft.body.len() as u64 > self.sender.max_envelope_bytes() {
-            return Err(self.error(PushError::TooLarge, draft, Vec::new()));
+        // Before anything is written: an envelope that names somebody unknown, or is longer than somebody accepts, goes to
+        // nobody.
+        let length = draft.body.len();
+        if length as u64 > self.sender.max_envelope_bytes() {
+            let limit = self.sender.max_envelope_bytes();
+            return Err(self.error(PushError::TooLarge { limit }, draft, Vec::new()));
         }
-        // Before anything is written: an envelope that names somebody unknown goes to nobody.
-        if let Some(unknown) = recipients.iter().find(|pid| self.sender.index_of(**pid).is_err()) {
-            let unknown = *unknown;
-            return Err(self.error(PushError::UnknownPid, draft, vec![unknown]));
+        let all_accept = self.sender.all_accept(length);
+        let refused = recipients.iter().find_map(|pid| {
+            let checked = match self.sender.index_of(*pid) {
+                Ok(index) if !all_accept => self.sender.check_length(index, length),
+                found => found.map(drop),
+            };
+            checked.err().map(|error| (*pid, error))
+        });
+        if let Some((pid, error)) = refused {
+            return Err(self.error(error, draft, vec![pid]));
         }
         let perish =
             Perish { expires: draft.ttl.map(|ttl| self.sender.drive().time_in(ttl)), best_effort: draft.best_effort };
@@ -280,13 +290,15 @@ impl Outbox {
 
     #[cold]
     fn error(&self, error: PushError, draft: Draft<'_>, pids: Vec<Pid>) -> SendError {
-        let limit = self.sender.max_envelope_bytes();
         match error {
             PushError::UnknownPid => {
                 let pid = pids.first().copied().unwrap_or_default();
                 SendError::UnknownPid { envelope: Box::new(draft.into_owned()), pid, this: self.pid }
             }
-            PushError::TooLarge => SendError::TooLarge { envelope: Box::new(draft.into_owned()), limit },
+            PushError::TooLarge { limit } => {
+                let pid = pids.first().copied().filter(|_| limit < self.sender.max_envelope_bytes());
+                SendError::TooLarge { envelope: Box::new(draft.into_owned()), limit, pid }
+            }
             PushError::Stopped => SendError::Stopped { envelope: Box::new(draft.readdressed(pids).into_owned()) },
             PushError::TooManyOutboxes => {
                 SendError::TooManyOutboxes { envelope: Box::new(draft.readdressed(pids).into_owned()) }
@@ -393,12 +405,15 @@ pub enum SendError {
         /// The server that was to send it.
         this: Pid,
     },
-    /// The message is longer than `max_envelope_bytes`. Nobody gets the envelope.
+    /// The message is longer than this server's `max_envelope_bytes`, or that of a recipient, as far as that is known: a
+    /// peer says it when a link comes up. Nobody gets the envelope.
     TooLarge {
         /// The envelope.
         envelope: Box<Draft<'static>>,
         /// The limit, in bytes.
         limit: u64,
+        /// The recipient whose limit it is; `None`: it is this server's own.
+        pid: Option<Pid>,
     },
     /// The server has stopped.
     Stopped {
@@ -457,12 +472,13 @@ impl fmt::Display for SendError {
             SendError::UnknownPid { pid, .. } => {
                 write!(f, "no server has pid {pid}; add it to the configuration, or with add_peer")
             }
-            SendError::TooLarge { envelope, limit } => {
+            SendError::TooLarge { envelope, limit, pid } => {
                 let bytes = envelope.body.len();
-                write!(
-                    f,
-                    "a message of {bytes} bytes is above the limit of {limit}; raise max_envelope_bytes, or split it"
-                )
+                write!(f, "a message of {bytes} bytes is above the limit of {limit}")?;
+                match pid {
+                    Some(pid) => write!(f, " of {pid}; raise max_envelope_bytes there, or split it"),
+                    None => f.write_str("; raise max_envelope_bytes, or split it"),
+                }
             }
             SendError::TooManyOutboxes { .. } => {
                 f.write_str(

@@ -1,6 +1,6 @@
 //! Who a server's peers are: changed by the application while outboxes look.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -25,8 +25,8 @@ impl LinkId {
 /// A server's peers, each with its link, and whether the server still takes anything for them.
 #[derive(Debug)]
 pub(crate) struct Roster {
-    /// One word for all that can take a peer away, so that one comparison says that nothing has: it grows by one with
-    /// every change of the peers, and has [`CLOSED`] once the server takes nothing more.
+    /// One word for all that can stand in the way of an envelope, so that one comparison says that nothing does: it grows
+    /// by one with every change of the peers or their limits, and has [`CLOSED`] once the server takes nothing more.
     version: AtomicU64,
     members: Mutex<Members>,
 }
@@ -38,6 +38,10 @@ struct Members {
     generations: Vec<u32>,
     /// Places whose last link the loop has let go of.
     free: Vec<u32>,
+    /// Payload bytes that peers accept, of those known to accept less than this server sends.
+    limits: HashMap<LinkId, u64>,
+    /// The least limit that any peer has had.
+    least_limit: u64,
     /// The latest changes. The last one has made the present version.
     changes: VecDeque<Change>,
 }
@@ -49,6 +53,8 @@ pub(crate) enum Change {
     Added(Pid, LinkId),
     /// A peer was removed, with this link.
     Removed(Pid, LinkId),
+    /// The peer with this link has another limit of payload bytes.
+    Limited(LinkId),
 }
 
 /// The sizes of a roster's tables.
@@ -65,11 +71,18 @@ impl Roster {
     pub(crate) fn new(pids: impl Iterator<Item = Pid>) -> Roster {
         let links: BTreeMap<Pid, LinkId> = pids.zip((0..).map(LinkId::first)).collect();
         let generations = vec![0; links.len()];
-        let members = Members { links, generations, free: Vec::new(), changes: VecDeque::new() };
+        let members = Members {
+            links,
+            generations,
+            free: Vec::new(),
+            limits: HashMap::new(),
+            least_limit: u64::MAX,
+            changes: VecDeque::new(),
+        };
         Roster { version: AtomicU64::new(0), members: Mutex::new(members) }
     }
 
-    /// Changes with every change of the peers, but not when the roster is closed.
+    /// Changes with every change of the peers or their limits, but not when the roster is closed.
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire) & !CLOSED
     }
@@ -139,8 +152,36 @@ impl Roster {
         let mut members = self.lock();
         let link = members.links.remove(&pid)?;
         members.generations[link.index as usize] = link.generation.wrapping_add(1);
+        members.limits.remove(&link);
         self.changed(&mut members, Change::Removed(pid, link));
         Some(link)
+    }
+
+    /// Takes note of the payload bytes that the peer with this link accepts; `None`: as many as this server sends.
+    pub(crate) fn set_limit(&self, link: LinkId, limit: Option<u64>) {
+        let mut members = self.lock();
+        if members.generations.get(link.index as usize) != Some(&link.generation) {
+            return;
+        }
+        let before = match limit {
+            Some(limit) => members.limits.insert(link, limit),
+            None => members.limits.remove(&link),
+        };
+        if before != limit {
+            members.least_limit = members.least_limit.min(limit.unwrap_or(u64::MAX));
+            self.changed(&mut members, Change::Limited(link));
+        }
+    }
+
+    /// Payload bytes that the peer with this link accepts, if that is known to be less than this server sends.
+    #[cold]
+    pub(crate) fn limit_of(&self, link: LinkId) -> Option<u64> {
+        self.lock().limits.get(&link).copied()
+    }
+
+    /// Payload bytes that every peer accepts, as far as is known.
+    pub(crate) fn least_limit(&self) -> u64 {
+        self.lock().least_limit
     }
 
     /// The loop has let go of the link of a peer that was removed: another one may have its place.

@@ -33,6 +33,8 @@ pub struct PeerStats {
     pub dropped_best_effort: u64,
     /// And those that were not acknowledged when the peer was removed.
     pub dropped_removed: u64,
+    /// And those that are longer than the peer accepts.
+    pub dropped_too_large: u64,
     /// And those that were not acknowledged when this server stopped.
     pub dropped_stopped: u64,
     /// Bytes of the outboxes' memory that keep what it has not acknowledged, frame headers included. At most
@@ -65,7 +67,11 @@ impl PeerStats {
     ///
     /// `messages_out = acknowledged + in_flight + dropped()`, always.
     pub fn dropped(&self) -> u64 {
-        self.dropped_expired + self.dropped_best_effort + self.dropped_removed + self.dropped_stopped
+        self.dropped_expired
+            + self.dropped_best_effort
+            + self.dropped_removed
+            + self.dropped_too_large
+            + self.dropped_stopped
     }
 
     /// Completes the account, where `acknowledged` is what was known before the rest was read; `None`: the server has
@@ -96,6 +102,7 @@ impl PeerStats {
         self.dropped_expired += other.dropped_expired;
         self.dropped_best_effort += other.dropped_best_effort;
         self.dropped_removed += other.dropped_removed;
+        self.dropped_too_large += other.dropped_too_large;
         self.dropped_stopped += other.dropped_stopped;
         self.sends_out += other.sends_out;
         self.segments_out += other.segments_out;
@@ -237,6 +244,7 @@ impl StatsTable {
             DropReason::Expired => row.ended.dropped_expired += count,
             DropReason::BestEffort => row.ended.dropped_best_effort += count,
             DropReason::PeerRemoved => row.ended.dropped_removed += count,
+            DropReason::TooLarge => row.ended.dropped_too_large += count,
         });
     }
 

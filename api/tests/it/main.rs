@@ -7,6 +7,7 @@ mod churn;
 mod config;
 mod conformance;
 mod delivery;
+mod differing;
 mod hostile;
 mod inline;
 mod membership;

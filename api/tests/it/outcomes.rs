@@ -32,7 +32,7 @@ fn a_message_above_the_limit_comes_back() {
     let [mut one, mut two] = cluster.start_each([1, 2]);
     let draft = Envelope::to(2).body(vec![1; 100_001]);
     let error = one.outbox().send(draft.clone()).unwrap_err();
-    assert_eq!(error, SendError::TooLarge { envelope: Box::new(draft), limit: 100_000 });
+    assert_eq!(error, SendError::TooLarge { envelope: Box::new(draft), limit: 100_000, pid: None });
     assert!(error.to_string().contains("100001") && error.to_string().contains("100000"), "{error}");
     send(one.outbox(), Envelope::to(2).body(vec![1; 100_000]));
     assert_eq!(receive(two.inbox()).msg.len(), 100_000);

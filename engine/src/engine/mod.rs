@@ -166,14 +166,14 @@ pub(crate) fn seat(
     ring_bytes: usize,
     berth: Option<Berth>,
 ) -> Seated {
-    let roster = Roster::new(peers.iter().map(|(pid, _)| *pid));
+    let roster = Arc::new(Roster::new(peers.iter().map(|(pid, _)| *pid)));
     let stats = StatsTable::new();
     peers.iter().zip((0..).map(LinkId::first)).for_each(|((pid, _), link)| stats.add(link, *pid));
     let events = EventQueue::new();
     let (inbox, receiver) = inbox::inbox(node, drive.mailbox().clone());
     let outboxes = Arc::new(OutboxShared {
         node,
-        roster,
+        roster: roster.clone(),
         ring_bytes,
         max_envelope_bytes: local.max_envelope_bytes,
         numbers: AtomicU32::new(0),
@@ -182,7 +182,7 @@ pub(crate) fn seat(
         grace: Arc::default(),
         spares: Mutex::default(),
     });
-    let seed = Seed { node, local: Arc::new(local), peers, inbox, events: events.clone(), stats, berth };
+    let seed = Seed { node, local: Arc::new(local), peers, roster, inbox, events: events.clone(), stats, berth };
     drive.mailbox().command(Command::Start { seed: Box::new(seed), listener });
     let sender = Sender::new(outboxes.clone(), drive.clone());
     Seated { receiver, sender, events: Events::new(events, drive.clone()), outboxes }

@@ -6,7 +6,10 @@ use super::heartbeat::HeartbeatTimes;
 use super::incoming::InStream;
 use super::{DownReason, Event, HANDSHAKE_TIMEOUT, Link, Notice, State};
 use crate::time::Time;
-use crate::wire::{Hello, LARGEST_POSITION, NO_STREAM, Receiving, Refusal, RefusalReason, Sending};
+use crate::wire::{
+    Hello, LARGEST_POSITION, MAX_SEGMENT_PAYLOAD, NO_STREAM, Receiving, Refusal, RefusalReason, Sending,
+    WireIncarnation,
+};
 
 /// The answer to a peer that has dialed us.
 #[derive(Debug)]
@@ -155,6 +158,7 @@ impl Link {
         self.heard_greeting = hello.greeting;
         self.session = self.session.wrapping_add(1);
         self.peer_window = hello.window_bytes;
+        self.peer_limit = hello.max_envelope_bytes;
         let peer_timeout = Duration::from_millis(hello.peer_timeout_ms.into());
         self.heartbeats = HeartbeatTimes::for_peer(self.local.heartbeat_interval, peer_timeout);
         for stream in &mut self.outgoing {
@@ -164,6 +168,9 @@ impl Link {
                 Some(entry) => stream.resume(entry.position.get(), entry.credit.get()),
                 None => stream.restart(hello.window_bytes),
             }
+        }
+        if self.is_proven() {
+            self.limit_streams();
         }
         // What the peer does not list has ended; what it lists further on than we have begun it, begins there.
         self.forget_incoming(|stream| {

@@ -92,6 +92,8 @@ pub struct Link {
     former: Option<Former>,
     /// What a new stream may send before the peer says more.
     peer_window: u64,
+    /// Payload bytes of an envelope that the peer accepts.
+    peer_limit: u64,
     /// When the peer was last heard.
     heard: Time,
     /// When a heartbeat is due, unless something else is sent before.
@@ -145,6 +147,7 @@ impl Link {
             leftovers: Leftovers::default(),
             former: None,
             peer_window: 0,
+            peer_limit: u64::MAX,
             heard: Time::default(),
             ack_due: None,
             ack_now: false,
@@ -204,10 +207,24 @@ impl Link {
         debug_assert!(self.outgoing.len() < MAX_STREAMS, "more streams than a greeting can name");
         if self.state == State::Up {
             stream.restart(self.peer_window);
+            if self.is_proven() {
+                stream.set_limit(self.peer_limit());
+            }
             // Its writer may have asked before the loop came to know of it.
             self.hurried |= stream.take_hurry();
         }
         self.outgoing.push(stream);
+    }
+
+    /// Payload bytes of an envelope that the peer accepts, if that is less than this server sends.
+    pub fn peer_limit(&self) -> Option<u64> {
+        Some(self.peer_limit).filter(|limit| *limit < self.local.max_envelope_bytes)
+    }
+
+    /// The peer is known to be there, and so what it accepts.
+    fn limit_streams(&mut self) {
+        let limit = self.peer_limit();
+        self.outgoing.iter_mut().for_each(|stream| stream.set_limit(limit));
     }
 
     /// The streams to this peer.

@@ -52,6 +52,7 @@ impl Link {
         self.replaced.push(former.incarnation);
         former.incoming.iter().for_each(|stream| self.leftovers.keep(stream));
         self.outgoing.iter_mut().for_each(StreamReader::forget_sent);
+        self.limit_streams();
     }
 
     /// The session with the newcomer is over, and it has not said a word.

@@ -43,6 +43,8 @@ pub enum DropReason {
     BestEffort,
     /// The peer was removed before it had acknowledged them. They may have arrived.
     PeerRemoved,
+    /// The peer's `max_envelope_bytes` is less than they have, and was not known when they were sent.
+    TooLarge,
 }
 
 impl std::fmt::Display for DropReason {
@@ -51,6 +53,7 @@ impl std::fmt::Display for DropReason {
             DropReason::Expired => "their time to live was over",
             DropReason::BestEffort => "they were best effort, and the connection was lost",
             DropReason::PeerRemoved => "the peer was removed",
+            DropReason::TooLarge => "the peer's max_envelope_bytes is less than they have; raise it there",
         })
     }
 }

@@ -81,6 +81,7 @@ impl Link {
         for (reason, count) in [
             (DropReason::Expired, after.expired - before.expired),
             (DropReason::BestEffort, after.best_effort - before.best_effort),
+            (DropReason::TooLarge, after.too_large - before.too_large),
         ] {
             if count > 0 {
                 self.notices.push(Notice::Dropped { count, reason });

@@ -145,7 +145,7 @@ impl Harness {
         debug_assert!(peers.is_sorted_by(|a, b| a < b));
         let outboxes = Arc::new(OutboxShared {
             node: place,
-            roster: Roster::new(peers.iter().copied()),
+            roster: Arc::new(Roster::new(peers.iter().copied())),
             stats: StatsTable::new(),
             ring_bytes: self.limits.ring_bytes,
             max_envelope_bytes: self.limits.max_envelope_bytes,

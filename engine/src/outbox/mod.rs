@@ -31,8 +31,11 @@ pub enum PushError {
     Full,
     /// It is no peer, or not any more.
     UnknownPid,
-    /// Longer than the limit.
-    TooLarge,
+    /// Longer than this server sends, or the recipient is known to accept.
+    TooLarge {
+        /// Payload bytes that may be sent.
+        limit: u64,
+    },
     /// The server has stopped.
     Stopped,
     /// More outboxes are in use than a link has streams for, or have left it something that is not acknowledged.
@@ -119,7 +122,7 @@ impl Sender {
 
     /// Writes one envelope to the stream of the peer at `index`. `alone`: others do not follow at once.
     pub fn push(&mut self, index: usize, lane: Lane, id: i64, body: &Body<'_>, alone: bool) -> Result<(), PushError> {
-        self.check_length(body.len())?;
+        self.outgoing.check_length(index, body.len())?;
         let section = self.sections.begin();
         let signal = self.outgoing.writer(index, lane)?.push(id, body)?;
         drop(section);
@@ -136,7 +139,7 @@ impl Sender {
         body: &Body<'_>,
         perish: Perish,
     ) -> Result<(), PushError> {
-        self.check_length(body.len())?;
+        self.outgoing.check_length(index, body.len())?;
         let section = self.sections.begin();
         let signal = self.outgoing.writer(index, lane)?.push_perishable(id, body, perish)?;
         drop(section);
@@ -191,7 +194,7 @@ impl Sender {
         length: usize,
         write: impl FnOnce(&mut [u8]),
     ) -> Result<(), (PushError, Vec<u8>)> {
-        let message = match self.check_length(length).and_then(|()| self.outgoing.writer(index, lane)) {
+        let message = match self.outgoing.check_length(index, length).and_then(|()| self.outgoing.writer(index, lane)) {
             Ok(writer) if length > MAX_RING_PAYLOAD => match writer.buffer(length) {
                 Ok(mut buffer) => {
                     write(&mut buffer);
@@ -208,12 +211,21 @@ impl Sender {
 
     /// Whether the peer at `index` has room for an envelope of `length` bytes.
     pub fn has_room(&mut self, index: usize, lane: Lane, length: usize) -> Result<bool, PushError> {
-        self.check_length(length)?;
+        self.outgoing.check_length(index, length)?;
         Ok(self.outgoing.writer(index, lane)?.has_room(length))
     }
 
-    fn check_length(&self, length: usize) -> Result<(), PushError> {
-        if length as u64 > self.outgoing.shared.max_envelope_bytes { Err(PushError::TooLarge) } else { Ok(()) }
+    /// Returns whether this server and all its peers accept an envelope of `length` payload bytes, as far as is known.
+    pub fn all_accept(&mut self, length: usize) -> bool {
+        length as u64 <= self.outgoing.follow_roster().least_limit
+    }
+
+    /// Checks that this server and the peer at `index` accept an envelope of `length` payload bytes.
+    ///
+    /// # Errors
+    /// `TooLarge` with the limit. Of a peer that was not met yet no limit is known.
+    pub fn check_length(&self, index: usize, length: usize) -> Result<(), PushError> {
+        self.outgoing.check_length(index, length)
     }
 
     /// Registers `waker` to be woken when the stream to the peer at `index` may have room for `length` bytes.

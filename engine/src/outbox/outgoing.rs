@@ -28,7 +28,9 @@ pub(super) struct Outgoing {
     /// While the roster is still at this, what was found is so, and the server takes what is written. [`NEVER`]: look
     /// closer.
     pub(super) settled: u64,
-    /// What is no longer than this stands in a ring.
+    /// Payload bytes that this server and every peer accept, as far as is known.
+    pub(super) least_limit: u64,
+    /// What is no longer than this stands in a ring, whoever it is for.
     pub(super) short: usize,
 }
 
@@ -41,7 +43,6 @@ impl Outgoing {
         let mut streams = shared.take_streams();
         streams.forget_closed();
         streams.writers_mut().for_each(StreamWriter::hand_over);
-        let short = shared.max_envelope_bytes.min(MAX_RING_PAYLOAD as u64) as usize;
         let mut outgoing = Outgoing {
             shared,
             drive,
@@ -51,7 +52,8 @@ impl Outgoing {
             streams,
             found: Found::default(),
             settled: NEVER,
-            short,
+            least_limit: 0,
+            short: 0,
         };
         outgoing.read_roster();
         outgoing.settle();
@@ -103,6 +105,7 @@ impl Outgoing {
                 self.streams.remove(link);
                 self.found.forget(pid);
             }
+            Change::Limited(_) => {}
         }
     }
 
@@ -115,8 +118,28 @@ impl Outgoing {
     }
 
     fn settle(&mut self) {
+        self.least_limit = self.shared.max_envelope_bytes.min(self.shared.roster.least_limit());
+        self.short = self.least_limit.min(MAX_RING_PAYLOAD as u64) as usize;
         // Where sections need more than a light barrier, each write looks closer.
         self.settled = if barrier::available() { self.version } else { NEVER };
+    }
+
+    /// Checks that this server and the peer at `index` accept an envelope of `length` payload bytes.
+    #[inline]
+    pub(super) fn check_length(&self, index: usize, length: usize) -> Result<(), PushError> {
+        if length as u64 > self.least_limit { self.look_at_limits(index, length as u64) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn look_at_limits(&self, index: usize, length: u64) -> Result<(), PushError> {
+        let own = self.shared.max_envelope_bytes;
+        if length > own {
+            return Err(PushError::TooLarge { limit: own });
+        }
+        match self.streams.link(index).and_then(|link| self.shared.roster.limit_of(link)) {
+            Some(limit) if length > limit => Err(PushError::TooLarge { limit }),
+            _ => Ok(()),
+        }
     }
 
     /// The stream to write to, if the server runs and the peer is there.

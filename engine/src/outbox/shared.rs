@@ -17,7 +17,7 @@ const SPARES: usize = 8;
 /// What all outboxes of a server share.
 pub(crate) struct OutboxShared {
     pub(crate) node: u32,
-    pub(crate) roster: Roster,
+    pub(crate) roster: Arc<Roster>,
     pub(crate) ring_bytes: usize,
     pub(crate) max_envelope_bytes: u64,
     pub(crate) numbers: AtomicU32,

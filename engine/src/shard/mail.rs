@@ -13,6 +13,7 @@ use crate::driver::{Bell, Berth, Listener};
 use crate::events::EventQueue;
 use crate::inbox::InboxSender;
 use crate::link::{Local, Pid, Violation};
+use crate::roster::Roster;
 use crate::stats::{LinkAccount, StatsTable};
 use crate::stream::StreamReader;
 
@@ -47,6 +48,7 @@ pub(crate) struct Seed {
     pub(crate) local: Arc<Local>,
     /// Each peer with where it may be; links are numbered in this order.
     pub(crate) peers: Vec<(Pid, Vec<SocketAddr>)>,
+    pub(crate) roster: Arc<Roster>,
     pub(crate) inbox: InboxSender,
     pub(crate) events: Arc<EventQueue>,
     pub(crate) stats: Arc<StatsTable>,

@@ -13,7 +13,7 @@ use crate::driver::{SocketId, Way};
 use crate::events::{Event, EventQueue};
 use crate::inbox::{Arrived, Body, InboxSender};
 use crate::link::{Arrival, Delivery, DropReason, Link, Local, Notice, Pid};
-use crate::roster::LinkId;
+use crate::roster::{LinkId, Roster};
 use crate::stats::StatsTable;
 use crate::time::Time;
 
@@ -22,6 +22,7 @@ pub(super) struct Node {
     pub(super) local: Arc<Local>,
     pub(super) listener: Option<SocketId>,
     pub(super) links: Links,
+    roster: Arc<Roster>,
     /// How it reaches others.
     pub(super) way: Way,
     pub(super) inbox: InboxSender,
@@ -76,6 +77,7 @@ impl Node {
             local,
             listener,
             links,
+            roster: seed.roster,
             way,
             inbox: seed.inbox,
             events: seed.events,
@@ -111,7 +113,10 @@ impl Node {
         let pid = slot.link.peer();
         for notice in slot.link.take_notices() {
             self.events.push(match notice {
-                Notice::Up { incarnation } => Event::Up { pid, incarnation },
+                Notice::Up { incarnation } => {
+                    self.roster.set_limit(link, slot.link.peer_limit());
+                    Event::Up { pid, incarnation }
+                }
                 Notice::Down { reason } => Event::Down { pid, reason },
                 Notice::Restarted { incarnation } => Event::Restarted { pid, incarnation },
                 Notice::Refused { reason } => Event::Refused { pid, reason },

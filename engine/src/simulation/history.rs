@@ -39,6 +39,13 @@ struct Envelope {
     got: bool,
 }
 
+impl Envelope {
+    /// Whether it need not arrive, where a life of its recipient accepts `limit` payload bytes.
+    fn may_be_dropped(&self, limit: u64) -> bool {
+        self.perishable || u64::from(self.length) > limit
+    }
+}
+
 /// What one life of one server has received.
 #[derive(Default)]
 struct Reader {
@@ -57,6 +64,8 @@ pub(super) struct History {
     readers: BTreeMap<Life, Reader>,
     /// What each life has been told to be given up, by peer.
     given_up: BTreeMap<(Life, usize), u64>,
+    /// The payload bytes that each life accepts.
+    limits: BTreeMap<Life, u64>,
     /// Lives that ended with more in their inbox than can be looked at.
     overflowed: Vec<usize>,
     /// How many envelopes have arrived.
@@ -107,6 +116,8 @@ impl History {
         assert_eq!(id, i64::from(seq), "{key}: another message id");
         let Some(envelope) = stream.envelopes.get(seq as usize) else { panic!("{key}: number {seq} was not written") };
         assert_eq!(payload.len(), envelope.length as usize, "{key}: number {seq} has another length");
+        let limit = self.limits.get(&reader).copied().unwrap_or(u64::MAX);
+        assert!(payload.len() as u64 <= limit, "{key}: number {seq} is longer than the reader's limit of {limit}");
         assert!(&payload[8..] == pattern(number, seq, payload.len()), "{key}: number {seq} is damaged");
         let state = self.readers.entry(reader).or_default();
         let latest = state.latest.entry(from).or_default();
@@ -118,8 +129,9 @@ impl History {
         assert!(seq >= *next || again, "{key}: number {seq} came again, or late; the next was {next}");
         *next = seq.min(*next);
         let overflowed = self.overflowed.contains(&reader.0);
+        let limit = least_limit(&self.limits, reader.0);
         for (between, missing) in (*next..seq).zip(&stream.envelopes[*next as usize..seq as usize]) {
-            let excused = missing.perishable || first && (missing.got || overflowed);
+            let excused = missing.may_be_dropped(limit) || first && (missing.got || overflowed);
             assert!(excused, "{key}: number {seq} came, and {between} did not");
         }
         *next = seq + 1;
@@ -159,8 +171,20 @@ impl History {
     /// How many envelopes of a life to a peer have not arrived; with those that may be dropped, or without.
     pub(super) fn missing(&self, life: Life, peer: usize, link: Option<LinkId>, perishable: bool) -> u64 {
         let streams = self.between(life, peer).filter(|stream| link.is_none_or(|link| stream.link == link));
+        let limit = least_limit(&self.limits, peer);
         let envelopes = streams.flat_map(|stream| &stream.envelopes);
-        envelopes.filter(|envelope| !envelope.got && (perishable || !envelope.perishable)).count() as u64
+        envelopes.filter(|envelope| !envelope.got && (perishable || !envelope.may_be_dropped(limit))).count() as u64
+    }
+
+    /// A life begins that accepts so many payload bytes.
+    pub(super) fn accepts(&mut self, life: Life, limit: u64) {
+        self.limits.insert(life, limit);
+    }
+
+    /// An outbox has refused an envelope, for it is longer than `limit`.
+    pub(super) fn refused(&self, life: Life, peer: usize, length: usize, limit: u64) {
+        let known = self.limits.iter().any(|(of, known)| (*of == life || of.0 == peer) && *known == limit);
+        assert!(known && length as u64 > limit, "{life:?} refused {length} bytes for {peer} with a limit of {limit}");
     }
 
     /// Nothing vanishes uncounted: what has not arrived was said to be given up. `exactly`: and nothing else was.
@@ -175,6 +199,11 @@ impl History {
             "{life:?} to {pid}: {missing} did not arrive, {given_up} were given up"
         );
     }
+}
+
+/// The least that any life of a server accepts.
+fn least_limit(limits: &BTreeMap<Life, u64>, server: usize) -> u64 {
+    limits.iter().filter(|(life, _)| life.0 == server).map(|(_, limit)| *limit).min().unwrap_or(u64::MAX)
 }
 
 /// What stands behind the numbers: it differs from envelope to envelope, and from place to place.

@@ -36,6 +36,15 @@ pub(super) struct Plan {
     pub(super) fault_pause_ms: u64,
     /// Servers of one machine reach each other through memory.
     pub(super) memory: bool,
+    /// Servers are configured differently, and anew each time they start.
+    pub(super) differ: bool,
+}
+
+/// The configuration of one life of a server.
+pub(super) struct Configuration {
+    pub(super) max_envelope_bytes: u64,
+    pub(super) heartbeat_interval: Duration,
+    pub(super) peer_timeout: Duration,
 }
 
 impl Plan {
@@ -66,6 +75,17 @@ impl Plan {
             loops: if random.one_in(3) { 2 } else { 1 },
             dials: pick(random, [1, 2, 256]),
             operation_nanos: pick(random, [0, 1000, 20_000]),
+            differ: random.one_in(3),
+        }
+    }
+
+    /// Draws the configuration of a server that starts.
+    pub(super) fn configuration(&self, random: &mut Random) -> Configuration {
+        let interval = if self.differ { pick(random, [150, 500, 1500]) } else { 500 };
+        Configuration {
+            max_envelope_bytes: if self.differ { pick(random, [1024, 18_000, 70_000, 1 << 20]) } else { 1 << 20 },
+            heartbeat_interval: Duration::from_millis(interval),
+            peer_timeout: Duration::from_millis(3 * interval),
         }
     }
 }

@@ -253,6 +253,7 @@ impl Server {
                 }
             }
             Err(PushError::Stopped) => outbox.quota = 0,
+            Err(PushError::TooLarge { limit }) => history.refused(self.me, to, length, limit),
             Err(error) => panic!("{:?} to {to}: {error:?}", self.me),
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::event_loop::EventLoop;
 use super::history::{History, Life};
 use super::network::{Network, address_of};
-use super::plan::Plan;
+use super::plan::{Configuration, Plan};
 use super::server::Server;
 use super::timetable::Happening;
 use super::trace::Trace;
@@ -119,16 +119,19 @@ impl World {
         incarnation[..8].copy_from_slice(&self.random.next().to_le_bytes());
         incarnation[8..].copy_from_slice(&(u64::from(me.1) << 32 | me.0 as u64).to_le_bytes());
         self.incarnations.insert(incarnation, me);
+        let Configuration { max_envelope_bytes, heartbeat_interval, peer_timeout } =
+            self.plan.configuration(&mut self.random);
+        self.history.accepts(me, max_envelope_bytes);
         let local = Local {
             pid: pid_of(server),
             incarnation,
             cluster: "simulated".to_owned(),
             window_bytes: self.plan.window_bytes,
-            max_envelope_bytes: 1 << 20,
+            max_envelope_bytes,
             socket_bytes: 0,
             checksum_payload: self.plan.checksum_payload,
-            heartbeat_interval: Duration::from_millis(500),
-            peer_timeout: Duration::from_millis(1500),
+            heartbeat_interval,
+            peer_timeout,
             eager: self.plan.eager,
         };
         let peers = (0..self.plan.servers).filter(|peer| *peer != server);

@@ -1,4 +1,4 @@
-//! Envelopes that need not arrive: best effort, and those with a time to live.
+//! Envelopes that need not arrive: best effort, those with a time to live, and those that the peer does not accept.
 //!
 //! They stand in the ring like all others. Beside it, a queue says where they are; when their turn comes and they are not
 //! to be sent any more, the stream goes on behind them, and the receiver is told that nothing stands there.
@@ -32,22 +32,27 @@ pub struct Dropped {
     pub expired: u64,
     /// They were best effort, and the connection was lost before they were acknowledged.
     pub best_effort: u64,
+    /// The peer accepts none so long.
+    pub too_large: u64,
 }
 
 impl Dropped {
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.expired + self.best_effort
+        self.expired + self.best_effort + self.too_large
     }
 }
 
-/// The envelopes of a stream that may be dropped and are not acknowledged, in order.
-#[derive(Debug, Default)]
+/// The envelopes of a stream that may be dropped, or are longer than the peer accepts, and are not acknowledged, in
+/// order.
+#[derive(Debug)]
 pub(super) struct Perishables {
     queue: VecDeque<Perishable>,
     /// Counts connections.
     connection: u32,
     dropped: Dropped,
+    /// Payload bytes that the peer accepts.
+    limit: u64,
 }
 
 #[derive(Debug)]
@@ -64,19 +69,30 @@ struct Perishable {
     given_up: bool,
 }
 
+impl Default for Perishables {
+    fn default() -> Perishables {
+        Perishables { queue: VecDeque::new(), connection: 0, dropped: Dropped::default(), limit: u64::MAX }
+    }
+}
+
 impl Perishables {
     pub(super) fn push(&mut self, begin: u64, payload_bytes: u64, perish: Perish) {
         debug_assert!(self.queue.back().is_none_or(|last| last.end <= begin));
-        let end = begin + frame_bytes(payload_bytes as usize) as u64;
-        self.queue.push_back(Perishable {
-            begin,
-            end,
-            payload_bytes,
-            perish,
-            sent_on: None,
-            dropped: false,
-            given_up: false,
-        });
+        self.queue.push_back(Perishable::new(begin, payload_bytes, perish));
+    }
+
+    /// The peer accepts so many payload bytes from now on.
+    pub(super) fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
+    }
+
+    /// An envelope that is longer than the peer accepts stands at `begin`.
+    #[cold]
+    pub(super) fn refuse(&mut self, begin: u64, payload_bytes: u64) {
+        let place = self.queue.partition_point(|perishable| perishable.begin < begin);
+        if self.queue.get(place).is_none_or(|perishable| perishable.begin != begin) {
+            self.queue.insert(place, Perishable::new(begin, payload_bytes, Perish::default()));
+        }
     }
 
     /// A new connection.
@@ -91,12 +107,17 @@ impl Perishables {
         let mut end = sent;
         for perishable in self.queue.range_mut(first..) {
             let stands_here = perishable.begin <= end;
-            if !stands_here || !perishable.is_over(sent, self.connection, now) {
+            if !stands_here || !perishable.is_over(sent, self.connection, self.limit, now) {
                 break;
             }
             if !std::mem::replace(&mut perishable.dropped, true) {
                 let lost = perishable.perish.best_effort && perishable.sent_on.is_some();
-                let count = if lost { &mut self.dropped.best_effort } else { &mut self.dropped.expired };
+                let expired = perishable.perish.expires.is_some_and(|expires| expires <= now);
+                let count = match (lost, expired) {
+                    (true, _) => &mut self.dropped.best_effort,
+                    (false, true) => &mut self.dropped.expired,
+                    (false, false) => &mut self.dropped.too_large,
+                };
                 *count += 1;
             }
             end = perishable.end;
@@ -128,7 +149,7 @@ impl Perishables {
     pub(super) fn next_gap(&self, sent: u64, limit: u64, now: Time) -> Option<u64> {
         let first = self.queue.partition_point(|perishable| perishable.begin <= sent);
         let ahead = self.queue.range(first..).take_while(|perishable| perishable.begin < limit);
-        let over = ahead.filter(|perishable| perishable.is_over(sent, self.connection, now));
+        let over = ahead.filter(|perishable| perishable.is_over(sent, self.connection, self.limit, now));
         over.map(|perishable| perishable.begin).next()
     }
 
@@ -177,12 +198,18 @@ impl Perishables {
 }
 
 impl Perishable {
-    /// Whether it is not to be sent, where `sent` is next.
-    fn is_over(&self, sent: u64, connection: u32, now: Time) -> bool {
+    fn new(begin: u64, payload_bytes: u64, perish: Perish) -> Perishable {
+        let end = begin + frame_bytes(payload_bytes as usize) as u64;
+        Perishable { begin, end, payload_bytes, perish, sent_on: None, dropped: false, given_up: false }
+    }
+
+    /// Whether it is not to be sent, where `sent` is next, to a peer that accepts `limit` payload bytes.
+    fn is_over(&self, sent: u64, connection: u32, limit: u64, now: Time) -> bool {
         let sent_here = self.sent_on == Some(connection);
         // What has begun to travel on this connection is sent to its end.
         let begun = sent > self.begin && sent_here;
         let lost = self.perish.best_effort && self.sent_on.is_some() && !sent_here;
-        self.dropped || self.given_up || lost || !begun && self.perish.expires.is_some_and(|expires| expires <= now)
+        let expired = self.perish.expires.is_some_and(|expires| expires <= now);
+        self.dropped || self.given_up || lost || !begun && (expired || self.payload_bytes > limit)
     }
 }

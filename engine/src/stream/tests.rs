@@ -52,16 +52,16 @@ fn what_is_stale_is_skipped_and_what_was_lost_is_not_sent_again() {
     let cut = 96 + 66_560;
     let whole = [(0, 24, 0), (24, 72, SKIP), (72, 96, 0), (96, cut, FRAGMENT | FIRST), (cut, large, FRAGMENT | LAST)];
     assert_eq!(taken(&mut reader), [&whole[..], &[(large, end, 0)]].concat());
-    assert_eq!(reader.dropped(), Dropped { expired: 2, best_effort: 0 });
+    assert_eq!(reader.dropped(), Dropped { expired: 2, best_effort: 0, too_large: 0 });
     assert_eq!(reader.unacknowledged(), (4, 8 + 8 + 100_000 + 8));
 
     // The connection is lost in the middle of the large one: what was best effort is over, the rest is sent again.
     reader.resume(cut, 1 << 20);
     assert_eq!(taken(&mut reader), [(cut, large, SKIP), (large, end, 0)]);
-    assert_eq!(reader.dropped(), Dropped { expired: 2, best_effort: 1 });
+    assert_eq!(reader.dropped(), Dropped { expired: 2, best_effort: 1, too_large: 0 });
     reader.resume(24, 1 << 20);
     assert_eq!(taken(&mut reader), [(24, large, SKIP), (large, end, 0)]);
-    assert_eq!(reader.dropped(), Dropped { expired: 2, best_effort: 2 }, "none is counted twice");
+    assert_eq!(reader.dropped(), Dropped { expired: 2, best_effort: 2, too_large: 0 }, "none is counted twice");
     assert_eq!(reader.acknowledge(end, 0), Ok(()));
     assert!(reader.is_drained());
     assert_eq!(reader.unacknowledged(), (0, 0));

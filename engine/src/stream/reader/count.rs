@@ -1,4 +1,4 @@
-//! How many envelopes of a stream have arrived.
+//! The envelopes of a stream, one by one: how many have arrived, and which are longer than the peer accepts.
 
 use super::StreamReader;
 use crate::wire::{FRAME_HEADER_BYTES, frame_bytes};
@@ -16,28 +16,51 @@ impl StreamReader {
     /// How many envelopes are neither acknowledged nor dropped, and their payload bytes. Walks them.
     pub fn unacknowledged(&mut self) -> (u64, u64) {
         let written = self.written();
-        let (mut position, (mut messages, mut bytes)) = (self.floor, self.perishables.undecided());
-        let mut references = self.references.iter();
-        let mut next = references.next();
-        while position < written {
+        let (mut messages, mut bytes) = self.perishables.undecided();
+        self.walk(self.floor, written, |_, length| {
             messages += 1;
-            if let Some(reference) = next.filter(|reference| reference.frame_at() == position) {
-                bytes += reference.payload.len() as u64;
-                position = reference.end;
-                next = references.next();
-                continue;
-            }
-            let at = self.ring_position(position);
-            // A peer that acknowledged the middle of a frame has left no frame to count from.
-            if at + FRAME_HEADER_BYTES as u64 > self.ring.written() {
-                break;
-            }
-            let length =
-                self.ring.slices(at, at + 8)[0].first_chunk::<4>().map_or(0, |field| u32::from_le_bytes(*field));
-            bytes += u64::from(length);
-            position += frame_bytes(length as usize) as u64;
-        }
+            bytes += length;
+        });
         let dropped = self.perishables.dropped_of_unacknowledged();
         (messages - dropped.0.min(messages), bytes - dropped.1.min(bytes))
+    }
+
+    /// Looks for envelopes before `written` that are longer than the peer accepts.
+    #[cold]
+    pub(super) fn examine(&mut self, written: u64) {
+        let Some(limit) = self.limit else { return };
+        let mut longer = Vec::new();
+        let from = self.examined.max(self.floor);
+        self.examined = self.walk(from, written, |position, length| {
+            if length > limit {
+                longer.push((position, length));
+            }
+        });
+        longer.into_iter().for_each(|(position, length)| self.perishables.refuse(position, length));
+    }
+
+    /// Tells `each` the position and the payload bytes of the envelopes between two positions, of which the first is a
+    /// frame's. Returns where the walk ended.
+    fn walk(&self, from: u64, to: u64, mut each: impl FnMut(u64, u64)) -> u64 {
+        let mut position = from;
+        let mut index = self.references.partition_point(|reference| reference.frame_at() < from);
+        while position < to {
+            if let Some(reference) = self.references.get(index).filter(|reference| reference.frame_at() == position) {
+                each(position, reference.payload.len() as u64);
+                position = reference.end;
+                index += 1;
+                continue;
+            }
+            if position + FRAME_HEADER_BYTES as u64 > to {
+                // Inside a frame.
+                break;
+            }
+            let at = self.ring_position(position);
+            let length =
+                self.ring.slices(at, at + 8)[0].first_chunk::<4>().map_or(0, |field| u32::from_le_bytes(*field));
+            each(position, length.into());
+            position += frame_bytes(length as usize) as u64;
+        }
+        position
     }
 }

@@ -57,6 +57,10 @@ pub struct StreamReader {
     acknowledged: u64,
     /// The last look found bytes that the credit does not cover, or not to a frame boundary.
     starved: bool,
+    /// Payload bytes that the peer accepts, if that is less than is written.
+    limit: Option<u64>,
+    /// The lengths of envelopes before this were compared with `limit`.
+    examined: u64,
 }
 
 /// An envelope by reference, with its places in the stream.
@@ -105,6 +109,8 @@ impl StreamReader {
             asks_from: 0,
             acknowledged: 0,
             starved: false,
+            limit: None,
+            examined: 0,
         }
     }
 
@@ -212,6 +218,9 @@ impl StreamReader {
     /// shorter, and each look would take the writer's cache line away from it.
     pub fn take(&mut self, written: u64, now: Time) -> Option<Taken> {
         let from = self.sent;
+        if self.limit.is_some() {
+            self.examine(written);
+        }
         // What is published is whole frames, so a perishable one that begins before `written` ends there too.
         let gap = if from < written { self.perishables.skip(from, now) } else { None };
         let taken = match gap {
@@ -280,8 +289,7 @@ impl StreamReader {
     /// The peer has everything before `position` in its inbox, and room up to `credit`.
     ///
     /// # Errors
-    /// When the peer acknowledges what was never
-    /// sent, or the middle of an envelope.
+    /// When the peer acknowledges what was never sent, or the middle of an envelope.
     pub fn acknowledge(&mut self, position: u64, credit: u64) -> Result<(), AckError> {
         // Credit only grows within a link: an older grant that arrives on another stream's segment changes nothing.
         self.credit = self.credit.max(credit);
@@ -370,6 +378,16 @@ impl StreamReader {
     /// it.
     pub fn forget_sent(&mut self) {
         self.highest_sent = self.sent;
+    }
+
+    /// Payload bytes that the peer accepts from this connection on; `None`: as many as are written. What is longer is
+    /// dropped when its turn comes.
+    pub fn set_limit(&mut self, limit: Option<u64>) {
+        if self.limit != limit {
+            self.limit = limit;
+            self.examined = self.floor;
+            self.perishables.set_limit(limit.unwrap_or(u64::MAX));
+        }
     }
 
     /// Gives back some memory of long envelopes that the writer has not used for long. Returns whether there is more.
