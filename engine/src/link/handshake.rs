@@ -126,10 +126,13 @@ impl Link {
         }
     }
 
-    /// Whether the positions that the peer states can be true.
+    /// Whether the greeting makes sense, and the positions that the peer states can be true.
     fn agrees(&self, hello: &Hello) -> bool {
         let known = self.incarnation == Some(hello.incarnation);
-        hello.window_bytes <= LARGEST_POSITION
+        hello.incarnation != WireIncarnation::default()
+            && (MAX_SEGMENT_PAYLOAD as u64..=LARGEST_POSITION).contains(&hello.window_bytes)
+            && are_different(hello.sending.iter().map(|entry| entry.stream.get()))
+            && are_different(hello.receiving.iter().map(|entry| entry.stream.get()))
             && hello.sending.iter().all(|entry| {
                 // What has such a number could not be acknowledged: it stands for none there.
                 if entry.stream.get() == NO_STREAM || !entry.position.get().is_multiple_of(8) {
@@ -193,6 +196,13 @@ impl Link {
         self.absent = false;
         self.confirms = false;
     }
+}
+
+/// Whether no stream stands twice in a list.
+fn are_different(streams: impl Iterator<Item = u32>) -> bool {
+    let mut streams: Vec<u32> = streams.collect();
+    streams.sort_unstable();
+    streams.windows(2).all(|pair| pair[0] != pair[1])
 }
 
 impl InStream {

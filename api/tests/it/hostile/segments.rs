@@ -169,7 +169,7 @@ fn random_changes_to_valid_segments() {
         |config| config.with_max_envelope_bytes(1 << 20),
         |config, alive| {
             for round in 0..100 {
-                let greeting = Hello { incarnation: [round as u8; 16], ..hello(config) };
+                let greeting = Hello { incarnation: [round as u8 + 1; 16], ..hello(config) };
                 let (mut stream, _) = impersonate(config, &greeting);
                 let payload = [frame(24, 24), frame(40, 40)].concat();
                 let mut position = 0;

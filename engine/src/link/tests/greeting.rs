@@ -229,3 +229,21 @@ fn a_peer_that_is_restarted_again_and_again_does_not_fill_an_inbox_that_nobody_r
     let hello = Hello { incarnation: [20; 16], ..first };
     assert_eq!(refusal(acceptor.greeted(&hello, Time::default() + Duration::from_secs(100))), None);
 }
+
+#[test]
+fn a_greeting_that_contradicts_itself_is_refused() {
+    let hello = dial(&mut link(100, 200));
+    let twice = Sending::new(4, 0);
+    let receiving = crate::wire::Receiving::new(4, 0, 0);
+    for malformed in [
+        Hello { incarnation: [0; 16], ..hello.clone() },
+        Hello { window_bytes: 0, ..hello.clone() },
+        Hello { window_bytes: crate::wire::MAX_SEGMENT_PAYLOAD as u64 - 8, ..hello.clone() },
+        Hello { sending: vec![twice, Sending::new(6, 0), twice], ..hello.clone() },
+        Hello { receiving: vec![receiving, receiving], ..hello.clone() },
+    ] {
+        let verdict = link(200, 100).greeted(&malformed, Time::default());
+        assert_eq!(refusal(verdict), Some(RefusalReason::Malformed), "{malformed:?}");
+    }
+    assert_eq!(refusal(link(200, 100).greeted(&hello, Time::default())), None);
+}
