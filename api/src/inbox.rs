@@ -27,8 +27,9 @@ const DRAINED_SEGMENTS: usize = 256;
 /// | [`drain`](Inbox::drain) | not at all | all there are, borrowed, without a copy: the fast path |
 /// | [`drain_wait`](Inbox::drain_wait) | until there is one | all there are, borrowed |
 ///
-/// An envelope that is in the inbox is acknowledged to its sender. An inbox that is not read fills up to
-/// `inbox_bytes` for each peer, and then its senders are told that there is no room.
+/// An envelope that is in the inbox is acknowledged to its sender, and can be read, also when the server has stopped.
+/// An inbox that is not read fills up to `inbox_bytes` for each peer, and then its senders are told that there is no
+/// room.
 pub struct Inbox {
     receiver: Receiver,
     drive: Drive,

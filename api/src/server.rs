@@ -58,6 +58,8 @@ pub trait Server {
     /// Delivers what was sent, says goodbye to the peers, and closes. Waits for peers that are there, at most two
     /// seconds.
     ///
+    /// What has arrived stays in the inbox: all that was acknowledged to the peers can be read after the stop.
+    ///
     /// # Errors
     /// [`StopError`] counts what could not be delivered, by peer.
     fn stop(&mut self) -> Result<(), StopError>;

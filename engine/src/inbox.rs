@@ -1,8 +1,8 @@
 //! The inbox: whole chunks come in from the shard, the application walks their frames.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
@@ -15,8 +15,8 @@ use crate::payload::Payload;
 use crate::shard::{Command, LinkKey, Mailbox, Ready};
 use crate::wire::{FRAME_HEADER_BYTES, FrameHeader, Frames, frame_bytes};
 
-/// Arrivals between shard and application. More wait in the shard; credit bounds them.
-const ARRIVALS: usize = 1024;
+/// Arrivals in the queue between shard and application. More overflow; credit bounds them.
+pub(crate) const ARRIVALS: usize = 1024;
 
 /// A payload shorter than this is copied out of its chunk, so that keeping it does not keep the chunk.
 const SHARED_PAYLOAD: usize = 16 * 1024;
@@ -40,31 +40,59 @@ pub(crate) enum Body {
     Whole { id: i64, payload: Bytes },
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
     waker: AtomicWaker,
-    /// The shard holds arrivals for which there was no room.
-    overflowing: AtomicBool,
+    overflow: Overflow,
 }
 
-/// Makes an inbox of server `node` on the shard behind `mailbox`.
-pub(crate) fn inbox(node: u32, mailbox: Arc<Mailbox>) -> (InboxSender, Receiver) {
-    let (producer, consumer) = RingBuffer::new(ARRIVALS);
+/// Arrivals for which the queue had no room.
+///
+/// They belong to both ends: what is here is acknowledged, and can be read when the shard is gone.
+///
+/// While there are any, the shard adds to them and puts nothing into the queue, so all of the queue came before them.
+/// The application takes them all when it finds the queue empty, so the queue's next arrival came after them.
+#[derive(Default)]
+struct Overflow {
+    arrivals: Mutex<VecDeque<Arrived>>,
+    /// There are some. Set by the shard, cleared by the application, both with the lock.
+    exists: AtomicBool,
+}
+
+impl Overflow {
+    #[inline]
+    fn exists(&self) -> bool {
+        self.exists.load(Ordering::Acquire)
+    }
+
+    #[cold]
+    fn push(&self, arrived: Arrived) {
+        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        arrivals.push_back(arrived);
+        self.exists.store(true, Ordering::Release);
+    }
+
+    #[cold]
+    fn take(&self) -> VecDeque<Arrived> {
+        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        self.exists.store(false, Ordering::Release);
+        std::mem::take(&mut *arrivals)
+    }
+}
+
+/// Makes an inbox of a server on the shard behind `mailbox`, with a queue of so many arrivals.
+pub(crate) fn inbox(mailbox: Arc<Mailbox>, arrivals: usize) -> (InboxSender, Receiver) {
+    let (producer, consumer) = RingBuffer::new(arrivals);
     let shared = Arc::new(Shared::default());
-    let sender = InboxSender {
-        arrivals: producer,
-        overflow: VecDeque::new(),
-        touched: false,
-        _last: WakeLast(shared.clone()),
-        shared: shared.clone(),
-    };
-    (sender, Receiver { arrivals: consumer, shared, node, mailbox, current: None })
+    let sender =
+        InboxSender { arrivals: producer, touched: false, _last: WakeLast(shared.clone()), shared: shared.clone() };
+    let receiver = Receiver { arrivals: consumer, overflowed: VecDeque::new(), shared, mailbox, current: None };
+    (sender, receiver)
 }
 
 /// The shard's end of an inbox.
 pub(crate) struct InboxSender {
     arrivals: Producer<Arrived>,
-    overflow: VecDeque<Arrived>,
     touched: bool,
     /// After `arrivals`: whoever waits is woken once that is dropped, and so sees that no more will come.
     _last: WakeLast,
@@ -74,38 +102,15 @@ pub(crate) struct InboxSender {
 struct WakeLast(Arc<Shared>);
 
 impl InboxSender {
-    /// Hands over an arrival. Never fails: what has no room waits here.
+    /// Hands over an arrival. Never fails: what has no room in the queue overflows.
     pub(crate) fn push(&mut self, arrived: Arrived) {
         self.touched = true;
-        if self.overflow.is_empty() {
-            match self.arrivals.push(arrived) {
-                Ok(()) => return,
-                Err(PushError::Full(arrived)) => self.overflow.push_back(arrived),
-            }
-        } else {
-            self.overflow.push_back(arrived);
+        if self.shared.overflow.exists() {
+            return self.shared.overflow.push(arrived);
         }
-        self.refill();
-    }
-
-    /// Moves waiting arrivals to where there is room.
-    pub(crate) fn refill(&mut self) {
-        while !self.overflow.is_empty() {
-            // Announced before the look, so that the inbox, which frees room before it looks, cannot miss it.
-            self.shared.overflowing.store(true, Ordering::Relaxed);
-            fence(Ordering::SeqCst);
-            if self.arrivals.is_full() {
-                return;
-            }
-            self.touched = true;
-            while let Some(arrived) = self.overflow.pop_front() {
-                if let Err(PushError::Full(arrived)) = self.arrivals.push(arrived) {
-                    self.overflow.push_front(arrived);
-                    break;
-                }
-            }
+        if let Err(PushError::Full(arrived)) = self.arrivals.push(arrived) {
+            self.shared.overflow.push(arrived);
         }
-        self.shared.overflowing.store(false, Ordering::Relaxed);
     }
 
     /// Wakes the application if anything came since the last call.
@@ -148,8 +153,9 @@ pub struct Message {
 /// The application's end of an inbox.
 pub struct Receiver {
     arrivals: Consumer<Arrived>,
+    /// What was taken of the overflow. It came before what is in the queue.
+    overflowed: VecDeque<Arrived>,
     shared: Arc<Shared>,
-    node: u32,
     mailbox: Arc<Mailbox>,
     /// The arrival that `pop` is taking apart.
     current: Option<Current>,
@@ -294,7 +300,10 @@ impl Receiver {
 
     /// Whether there is nothing to take now.
     pub fn is_empty(&self) -> bool {
-        self.current.is_none() && self.arrivals.is_empty()
+        self.current.is_none()
+            && self.overflowed.is_empty()
+            && self.arrivals.is_empty()
+            && !self.shared.overflow.exists()
     }
 
     /// Whether the server has stopped: what is here is the last.
@@ -304,13 +313,24 @@ impl Receiver {
 
     #[inline]
     fn next_arrival(&mut self) -> Option<Arrived> {
-        let arrived = self.arrivals.pop().ok()?;
-        fence(Ordering::SeqCst);
-        if self.shared.overflowing.load(Ordering::Relaxed) && self.arrivals.slots() <= ARRIVALS / 2 {
-            self.shared.overflowing.store(false, Ordering::Relaxed);
-            self.mailbox.ready(Ready::Inbox(self.node));
+        if !self.overflowed.is_empty() {
+            return self.overflowed.pop_front();
         }
-        Some(arrived)
+        match self.arrivals.pop() {
+            Ok(arrived) => Some(arrived),
+            Err(_) if self.shared.overflow.exists() => self.next_overflowed(),
+            Err(_) => None,
+        }
+    }
+
+    #[cold]
+    fn next_overflowed(&mut self) -> Option<Arrived> {
+        // The queue may have been filled since it was found empty. From now on nothing is put into it.
+        if let Ok(arrived) = self.arrivals.pop() {
+            return Some(arrived);
+        }
+        self.overflowed = self.shared.overflow.take();
+        self.overflowed.pop_front()
     }
 
     fn finish(&mut self) {
@@ -345,3 +365,6 @@ impl Receiver {
 fn own(payload: Bytes) -> Payload {
     if payload.len() < SHARED_PAYLOAD { Payload::copy_from_slice(&payload) } else { payload.into() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use cluster::mock::{self, Time};
 use cluster::{
-    BROADCAST, Builder, Config, DownReason, Engine, Envelope, Event, Idle, Neighbours, Node, RecvTimeoutError,
-    SendError, Server, StartError, TryRecvError,
+    BROADCAST, Builder, Config, DownReason, Engine, Envelope, Event, Idle, Neighbours, Node, RecvError,
+    RecvTimeoutError, SendError, Server, StartError, TryRecvError,
 };
+use futures_util::{FutureExt, StreamExt};
 
 use crate::support::{Cluster, PATIENCE, await_event, message, receive, send};
 
@@ -276,6 +277,49 @@ fn a_stopped_server_says_so<F: Factory>() {
     assert!(matches!(one.outbox().claim(2, 5), Err(SendError::Stopped { .. })));
 }
 
+/// Envelopes in as many segments: more than the queue between a loop and its inbox has room for.
+const UNREAD: i64 = 1500;
+
+/// Sends [`UNREAD`] envelopes to server 2, and sees each acknowledged.
+fn send_acknowledged(server: &mut impl Server) {
+    for id in 0..UNREAD {
+        send(server.outbox(), Envelope::to(2).id(id).body("?"));
+        server.outbox().flush(PATIENCE).unwrap();
+    }
+}
+
+fn a_stop_keeps_what_was_acknowledged<F: Factory>() {
+    let (_factory, [mut one, mut two]) = running::<F, 2>(same);
+    send_acknowledged(&mut one);
+    two.stop().unwrap();
+    let inbox = two.inbox();
+    let mut ids = Vec::new();
+    for _ in 0..50 {
+        assert!(!inbox.is_stopped());
+        ids.push(inbox.recv().unwrap().msg_id);
+        ids.push(inbox.try_recv().unwrap().msg_id);
+        ids.push(inbox.recv_timeout(PATIENCE).unwrap().msg_id);
+        ids.push(inbox.recv_async().now_or_never().unwrap().unwrap().msg_id);
+        ids.push(inbox.next().now_or_never().unwrap().unwrap().msg_id);
+    }
+    assert!(inbox.drain(|envelope| ids.push(envelope.msg_id)) > 0);
+    assert!(inbox.drain_wait(None, |envelope| ids.push(envelope.msg_id)) > 0);
+    ids.extend(inbox.iter().map(|envelope| envelope.msg_id));
+    assert!(ids.iter().copied().eq(0..UNREAD), "{} of {UNREAD}: {ids:?}", ids.len());
+    assert!(inbox.is_stopped());
+    assert_eq!(inbox.recv(), Err(RecvError));
+    assert_eq!(inbox.recv_async().now_or_never(), Some(Err(RecvError)));
+    assert_eq!(inbox.drain_wait(None, |_| ()), 0);
+}
+
+fn a_removed_peer_leaves_what_it_was_told_is_acknowledged<F: Factory>() {
+    let (_factory, [mut one, mut two]) = running::<F, 2>(same);
+    send_acknowledged(&mut one);
+    two.remove_peer(1).unwrap();
+    two.stop().unwrap();
+    assert!(two.inbox().iter().map(|envelope| envelope.msg_id).eq(0..UNREAD));
+}
+
 fn a_pid_starts_again<F: Factory>() {
     let (mut factory, [mut one, mut two]) = running::<F, 2>(same);
     let up = |event: &Event| matches!(event, Event::Up { pid: 2, .. });
@@ -332,6 +376,8 @@ macro_rules! on {
             clones_send_too
             a_stop_delivers_first
             a_stopped_server_says_so
+            a_stop_keeps_what_was_acknowledged
+            a_removed_peer_leaves_what_it_was_told_is_acknowledged
             a_pid_starts_again
             everything_is_counted
         );

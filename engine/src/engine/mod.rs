@@ -170,7 +170,7 @@ pub(crate) fn seat(
     let stats = StatsTable::new();
     peers.iter().zip((0..).map(LinkId::first)).for_each(|((pid, _), link)| stats.add(link, *pid));
     let events = EventQueue::new();
-    let (inbox, receiver) = inbox::inbox(node, drive.mailbox().clone());
+    let (inbox, receiver) = inbox::inbox(drive.mailbox().clone(), inbox::ARRIVALS);
     let outboxes = Arc::new(OutboxShared {
         node,
         roster: roster.clone(),

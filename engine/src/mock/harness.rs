@@ -140,7 +140,7 @@ impl Harness {
     pub fn join(&mut self, pid: Pid, peers: Vec<Pid>, drive: &Drive) -> Ends {
         assert!(!self.running.contains_key(&pid), "server {pid} runs already");
         let place = self.servers.len() as u32;
-        let (inbox, receiver) = inbox::inbox(place, self.mailbox.clone());
+        let (inbox, receiver) = inbox::inbox(self.mailbox.clone(), inbox::ARRIVALS);
         let events = EventQueue::new();
         debug_assert!(peers.is_sorted_by(|a, b| a < b));
         let outboxes = Arc::new(OutboxShared {
@@ -279,13 +279,7 @@ impl Harness {
                 }
                 Ready::Consumed(key) => self.mark(key.link.index as usize),
                 // What was written is handed out at once.
-                Ready::Hurry(_) => {}
-                Ready::Inbox(place) => {
-                    if let Some(Some(server)) = self.servers.get_mut(place as usize) {
-                        server.inbox.refill();
-                        self.touched.push(place);
-                    }
-                }
+                Ready::Hurry(_) | Ready::Nothing => {}
             }
         }
         self.let_go_of_removed();

@@ -31,7 +31,7 @@ impl Sleeper {
 
     /// Ends the sleep, now or the next one: what was to be done has changed.
     pub fn wake(&self) {
-        // Goes through the queue, so that a thread that is about to fall asleep sees it. No inbox has this number.
-        self.mailbox.ready(Ready::Inbox(u32::MAX));
+        // Goes through the queue, so that a thread that is about to fall asleep sees it.
+        self.mailbox.ready(Ready::Nothing);
     }
 }

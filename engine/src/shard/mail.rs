@@ -76,8 +76,8 @@ pub(crate) enum Ready {
     Hurry(LinkKey),
     /// An inbox has been emptied, and a peer may be given credit.
     Consumed(LinkKey),
-    /// An inbox that was full has room.
-    Inbox(u32),
+    /// Nothing: whoever waits is to look around.
+    Nothing,
 }
 
 /// The way into a shard.

@@ -300,13 +300,7 @@ impl<D: Driver> Shard<D> {
                     }
                     self.mark(key);
                 }
-                Ready::Inbox(node) => {
-                    awaited = true;
-                    if let Some(node) = self.nodes.get_mut(&node) {
-                        node.inbox.refill();
-                        node.inbox.wake();
-                    }
-                }
+                Ready::Nothing => {}
             }
         }
         awaited
