@@ -98,6 +98,8 @@ impl Inbox {
     /// This is the fast path: nothing is copied and nothing is allocated. One call takes a bounded number, so that a
     /// program that is sent more than it can handle gets to its other work.
     ///
+    /// If `each` panics, the envelope that it was handed is taken, and all others stay in the inbox.
+    ///
     /// ```no_run
     /// # let config = cluster::Config::new([(1, "127.0.0.1:8001"), (2, "127.0.0.1:8002")]).unwrap();
     /// # use cluster::Server;

@@ -157,13 +157,13 @@ pub struct Receiver {
     overflowed: VecDeque<Arrived>,
     shared: Arc<Shared>,
     mailbox: Arc<Mailbox>,
-    /// The arrival that `pop` is taking apart.
+    /// The arrival that is being taken apart.
     current: Option<Current>,
 }
 
 struct Current {
     arrived: Arrived,
-    /// How far it was walked.
+    /// How far its frames were walked.
     offset: usize,
     messages: u64,
     bytes: u64,
@@ -172,6 +172,14 @@ struct Current {
 impl Current {
     fn new(arrived: Arrived) -> Current {
         Current { arrived, offset: 0, messages: 0, bytes: 0 }
+    }
+
+    /// Whether all of its envelopes were handed out.
+    fn is_over(&self) -> bool {
+        match &self.arrived.body {
+            Body::Frames(slice) => self.offset == slice.len(),
+            Body::Whole { .. } => self.messages > 0,
+        }
     }
 }
 
@@ -252,43 +260,16 @@ impl Receiver {
 
     /// Hands every envelope that has arrived to `each`, borrowed, and returns how many there were.
     ///
-    /// At most `limit` arrivals (segments) are taken, so that a caller that has other work gets to it.
+    /// At most `limit` arrivals (segments) are taken, so that a caller that has other work gets to it. When `each`
+    /// panics, the envelope that it was handed is taken, and all others stay.
     pub fn drain(&mut self, limit: usize, mut each: impl FnMut(Received<'_>)) -> usize {
         let mut messages = 0;
-        if self.current.is_some() {
-            // What `pop` has begun, its way.
-            while self.current.is_some() {
-                let Some(message) = self.pop() else { break };
-                each(Received { pid: message.pid, id: message.id, payload: &message.payload });
-                messages += 1;
-            }
-        }
         for _ in 0..limit {
-            let Some(arrived) = self.next_arrival() else { break };
-            let pid = arrived.pid;
-            let (mut count, mut bytes, mut broken) = (0, 0, false);
-            match &arrived.body {
-                Body::Whole { id, payload } => {
-                    each(Received { pid, id: *id, payload });
-                    (count, bytes) = (1, payload.len() as u64);
-                }
-                Body::Frames(slice) => {
-                    for frame in Frames::new(slice) {
-                        let Ok(frame) = frame else {
-                            broken = true;
-                            break;
-                        };
-                        each(Received { pid, id: frame.id, payload: frame.payload });
-                        count += 1;
-                        bytes += frame.payload.len() as u64;
-                    }
-                }
+            if self.current.is_none() {
+                let Some(arrived) = self.next_arrival() else { break };
+                self.current = Some(Current::new(arrived));
             }
-            if broken {
-                self.violation(&arrived);
-            }
-            messages += count as usize;
-            self.consumed(arrived.link, &arrived.stream, arrived.end, count, bytes);
+            messages += Drained(self).hand_out(&mut each);
         }
         messages
     }
@@ -340,15 +321,10 @@ impl Receiver {
     }
 
     #[cold]
-    fn violation(&self, arrived: &Arrived) {
-        let (link, session) = (arrived.link, arrived.session);
-        self.mailbox.command(Command::Violation { link, session, violation: Violation::Frames });
-    }
-
-    #[cold]
     fn violated(&mut self) {
-        if let Some(current) = &self.current {
-            self.violation(&current.arrived);
+        if let Some(Current { arrived: Arrived { link, session, .. }, .. }) = &self.current {
+            let (link, session) = (*link, *session);
+            self.mailbox.command(Command::Violation { link, session, violation: Violation::Frames });
         }
         self.finish();
     }
@@ -357,6 +333,52 @@ impl Receiver {
     fn consumed(&self, link: LinkKey, stream: &Inbound, end: u64, messages: u64, bytes: u64) {
         if stream.consume(end, messages, bytes) {
             self.mailbox.ready(Ready::Consumed(link));
+        }
+    }
+}
+
+/// An arrival that is handed out, borrowed. However that ends, by a panic too, it is finished if nothing of it is left.
+struct Drained<'a>(&'a mut Receiver);
+
+impl Drained<'_> {
+    /// Returns how many envelopes there were.
+    #[inline]
+    fn hand_out(self, each: &mut impl FnMut(Received<'_>)) -> usize {
+        let Some(Current { arrived, offset, messages, bytes }) = &mut self.0.current else { return 0 };
+        let (pid, before) = (arrived.pid, *messages);
+        let mut broken = false;
+        // Counted before it is handed out: what was handed to a closure that panics is not handed out again.
+        match &arrived.body {
+            Body::Whole { id, payload } => {
+                *messages += 1;
+                *bytes += payload.len() as u64;
+                each(Received { pid, id: *id, payload });
+            }
+            Body::Frames(slice) => {
+                for frame in Frames::new(&slice[*offset..]) {
+                    let Ok(frame) = frame else {
+                        broken = true;
+                        break;
+                    };
+                    *offset += frame_bytes(frame.payload.len());
+                    *messages += 1;
+                    *bytes += frame.payload.len() as u64;
+                    each(Received { pid, id: frame.id, payload: frame.payload });
+                }
+            }
+        }
+        let count = *messages - before;
+        if broken {
+            self.0.violated();
+        }
+        count as usize
+    }
+}
+
+impl Drop for Drained<'_> {
+    fn drop(&mut self) {
+        if self.0.current.as_ref().is_some_and(Current::is_over) {
+            self.0.finish();
         }
     }
 }

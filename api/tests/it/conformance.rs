@@ -3,7 +3,8 @@
 //! Each test is generic over a [`Factory`] and runs on the real node with dedicated threads and inline, over TCP and through
 //! memory, and on the mock under real and under virtual time.
 
-use std::time::Duration;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::{Duration, Instant};
 
 use cluster::mock::{self, Time};
 use cluster::{
@@ -320,6 +321,34 @@ fn a_removed_peer_leaves_what_it_was_told_is_acknowledged<F: Factory>() {
     assert!(two.inbox().iter().map(|envelope| envelope.msg_id).eq(0..UNREAD));
 }
 
+/// Several times what an inbox holds, read by a closure that panics at every third envelope.
+fn a_panic_in_drain_keeps_the_rest<F: Factory>() {
+    let (_factory, [mut one, mut two]) = running::<F, 2>(|config| config.with_inbox_bytes(Config::MIN_INBOX_BYTES));
+    let (mut sent, mut expected, mut found) = (0, 0, None);
+    let mut progress = Instant::now();
+    while expected < 3000 {
+        while sent < 3000 && one.outbox().try_send(Envelope::to(2).id(sent).body(vec![0; 200])).is_ok() {
+            sent += 1;
+        }
+        let drained = catch_unwind(AssertUnwindSafe(|| {
+            two.inbox().drain_wait(Some(Duration::from_millis(10)), |envelope| {
+                found = found.or((envelope.msg_id != expected).then_some(envelope.msg_id));
+                expected += 1;
+                if expected % 3 == 0 {
+                    resume_unwind(Box::new("at the third"));
+                }
+            })
+        }));
+        assert_eq!(found, None, "one of the first {expected} that came");
+        if drained.ok() != Some(0) {
+            progress = Instant::now();
+        }
+        assert!(progress.elapsed() < PATIENCE, "{expected} of {sent} came");
+    }
+    let row = two.stats()[0];
+    assert_eq!((row.messages_in, row.bytes_in, row.bytes_unread), (3000, 600_000, 0));
+}
+
 fn a_pid_starts_again<F: Factory>() {
     let (mut factory, [mut one, mut two]) = running::<F, 2>(same);
     let up = |event: &Event| matches!(event, Event::Up { pid: 2, .. });
@@ -378,6 +407,7 @@ macro_rules! on {
             a_stopped_server_says_so
             a_stop_keeps_what_was_acknowledged
             a_removed_peer_leaves_what_it_was_told_is_acknowledged
+            a_panic_in_drain_keeps_the_rest
             a_pid_starts_again
             everything_is_counted
         );

@@ -1,9 +1,12 @@
-//! The inbox by itself: the order of what overflows, and what is left when its loop is gone.
+//! The inbox by itself: the order of what overflows, what is left when its loop is gone, and closures that panic.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
 
+use zerocopy::IntoBytes;
+
 use super::*;
-use crate::driver::Bell;
+use crate::driver::{Bell, ChunkPool};
 use crate::link::InStream;
 use crate::roster::LinkId;
 
@@ -26,6 +29,16 @@ fn whole(stream: &InStream, id: i64) -> Arrived {
     arrived(stream, 24 * (id as u64 + 1), Body::Whole { id, payload: Bytes::from_static(b"payload!") })
 }
 
+/// A segment of envelopes with these ids and 8 bytes of payload.
+fn segment(stream: &InStream, end: u64, ids: std::ops::Range<i64>) -> Arrived {
+    let mut buffer = ChunkPool::new(64 * 1024, 1).take();
+    for id in ids {
+        buffer.append(FrameHeader::new(8, id).as_bytes());
+        buffer.append(b"payload!");
+    }
+    arrived(stream, end, Body::Frames(buffer.share(0..buffer.filled())))
+}
+
 /// The position up to which the application has taken envelopes.
 fn consumed(stream: &mut InStream) -> u64 {
     stream.grant().1 - WINDOW
@@ -38,6 +51,21 @@ fn rest(receiver: &mut Receiver) -> Vec<i64> {
         ids.extend(receiver.pop().map(|message| message.id));
         receiver.drain(2, |received| ids.push(received.id));
     }
+    ids
+}
+
+/// Drains with a closure that panics at its envelope number `last`. Returns the ids that it was handed.
+fn drain_and_panic(receiver: &mut Receiver, last: usize) -> Vec<i64> {
+    let mut ids = Vec::new();
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        receiver.drain(usize::MAX, |received| {
+            ids.push(received.id);
+            if ids.len() == last {
+                resume_unwind(Box::new("an application panics"));
+            }
+        })
+    }));
+    assert!(panicked.is_err(), "{ids:?}");
     ids
 }
 
@@ -86,4 +114,54 @@ fn what_overflows_while_it_is_read_keeps_its_order() {
         assert_eq!(next, count);
         producer.join().unwrap();
     }
+}
+
+#[test]
+fn a_closure_that_panics_takes_one_envelope_and_leaves_the_others() {
+    let (mut sender, mut receiver, mut stream) = start(8);
+    sender.push(segment(&stream, 100, 0..5));
+    sender.push(segment(&stream, 200, 5..8));
+    sender.push(arrived(&stream, 300, Body::Whole { id: 8, payload: Bytes::from_static(b"long") }));
+    assert_eq!(drain_and_panic(&mut receiver, 3), [0, 1, 2]);
+    assert_eq!(consumed(&mut stream), 0, "the rest of the segment takes room");
+    assert_eq!(receiver.pop().unwrap().id, 3);
+    assert_eq!(drain_and_panic(&mut receiver, 1), [4], "the last of the segment that was begun");
+    assert_eq!(consumed(&mut stream), 100, "nothing of it is left");
+    assert_eq!(drain_and_panic(&mut receiver, 4), [5, 6, 7, 8]);
+    assert_eq!(consumed(&mut stream), 300);
+    assert!(receiver.is_empty());
+    assert_eq!((stream.shared().counters().messages(), stream.shared().counters().bytes()), (9, 8 * 8 + 4));
+}
+
+#[test]
+fn closures_that_panic_each_time_are_handed_everything_once() {
+    let (mut sender, mut receiver, mut stream) = start(2);
+    for index in 0..100 {
+        sender.push(segment(&stream, 1000 * (index as u64 + 1), index * 7..(index + 1) * 7));
+    }
+    let mut ids = Vec::new();
+    for turn in 0.. {
+        if receiver.is_empty() {
+            break;
+        }
+        let left = 700 - ids.len();
+        ids.extend(drain_and_panic(&mut receiver, left.min(1 + turn % 20)));
+    }
+    assert_eq!(ids, (0..700).collect::<Vec<_>>());
+    assert_eq!(consumed(&mut stream), 100_000);
+}
+
+#[test]
+fn a_segment_that_does_not_hold_frames_is_finished() {
+    let (mut sender, mut receiver, mut stream) = start(2);
+    let mut buffer = ChunkPool::new(4096, 1).take();
+    buffer.append(FrameHeader::new(8, 1).as_bytes());
+    buffer.append(b"payload!");
+    buffer.append(b"no frame");
+    sender.push(arrived(&stream, 32, Body::Frames(buffer.share(0..32))));
+    sender.push(segment(&stream, 80, 2..4));
+    let mut ids = Vec::new();
+    assert_eq!(receiver.drain(usize::MAX, |received| ids.push(received.id)), 3);
+    assert_eq!((ids, consumed(&mut stream)), (vec![1, 2, 3], 80));
+    assert!(matches!(receiver.mailbox.next_command(), Some(Command::Violation { link: LINK, session: 1, .. })));
 }
