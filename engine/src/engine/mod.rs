@@ -126,7 +126,7 @@ impl Engine {
         let berth = address.map(|address| self.exchange.announce(address, index));
         let listener = Listener::Socket(listener);
         let Seated { receiver, sender, events, outboxes } =
-            seat(&drive, node, local, listener, peers, ring_bytes, berth);
+            seat(&drive, node, local, listener, peers, QueueSizes { ring_bytes, arrivals: inbox::ARRIVALS }, berth);
         let tenancy = Tenancy::new(drive, outboxes, self.clone());
         Attached { receiver, sender, events, tenancy }
     }
@@ -156,6 +156,15 @@ pub(crate) struct Seated {
     pub(crate) outboxes: Arc<OutboxShared>,
 }
 
+/// The sizes of the queues between a server and its loop.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueueSizes {
+    /// The bytes of each stream's ring.
+    pub(crate) ring_bytes: usize,
+    /// The arrivals in the inbox's queue.
+    pub(crate) arrivals: usize,
+}
+
 /// Makes a server's ends, and hands their other halves to the loop behind `drive`, where the server is number `node`.
 pub(crate) fn seat(
     drive: &Drive,
@@ -163,14 +172,15 @@ pub(crate) fn seat(
     local: Local,
     listener: Listener,
     peers: Vec<(Pid, Vec<SocketAddr>)>,
-    ring_bytes: usize,
+    sizes: QueueSizes,
     berth: Option<Berth>,
 ) -> Seated {
+    let QueueSizes { ring_bytes, arrivals } = sizes;
     let roster = Arc::new(Roster::new(peers.iter().map(|(pid, _)| *pid)));
     let stats = StatsTable::new();
     peers.iter().zip((0..).map(LinkId::first)).for_each(|((pid, _), link)| stats.add(link, *pid));
     let events = EventQueue::new();
-    let (inbox, receiver) = inbox::inbox(drive.mailbox().clone(), inbox::ARRIVALS);
+    let (inbox, receiver) = inbox::inbox(drive.mailbox().clone(), arrivals);
     let outboxes = Arc::new(OutboxShared {
         node,
         roster: roster.clone(),

@@ -13,6 +13,8 @@ use crate::engine::Drive;
 use crate::grace::Sections;
 use crate::link::Pid;
 use crate::payload::Body;
+#[cfg(any(test, feature = "simulation"))]
+use crate::roster::LinkId;
 use crate::shard::{LinkKey, Ready};
 use crate::stream::{Full, Lane, MAX_RING_PAYLOAD, Perish};
 use crate::wire::FRAME_HEADER_BYTES;
@@ -266,6 +268,15 @@ impl Sender {
     pub(crate) fn end_spares(&self) {
         let Outgoing { shared, drive, .. } = &self.outgoing;
         shared.take_spares().into_iter().for_each(|streams| outgoing::end(streams, shared, drive));
+    }
+
+    /// Bytes of the ring that hold what this outbox wrote on the link, and that are given back: what was there is
+    /// acknowledged, or given up.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn acknowledged(&mut self, link: LinkId, lane: Lane) -> Option<u64> {
+        let (index, streams) = (link.index as usize, &mut self.outgoing.streams);
+        let writer = streams.link(index).filter(|known| *known == link).and_then(|_| streams.get_mut(index, lane));
+        writer.map(crate::stream::StreamWriter::acknowledged)
     }
 
     /// For how many links there is room.

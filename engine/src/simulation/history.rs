@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 
 use crate::link::Pid;
 use crate::roster::LinkId;
-use crate::stream::Lane;
+use crate::stream::{Lane, MAX_RING_PAYLOAD};
 use crate::testing::Random;
+use crate::wire::{FRAME_HEADER_BYTES, frame_bytes};
 
 const LONGEST: usize = 512 * 1024;
 
@@ -33,6 +34,15 @@ pub(super) struct Stream {
     envelopes: Vec<Envelope>,
 }
 
+/// By what a stream is known: who writes, to whom, with which outbox, on which lane, over which link.
+pub(super) type Key = (Life, usize, u32, Lane, LinkId);
+
+impl Stream {
+    fn key(&self) -> Key {
+        (self.from, self.to, self.outbox, self.lane, self.link)
+    }
+}
+
 struct Envelope {
     length: u32,
     perishable: bool,
@@ -43,6 +53,14 @@ impl Envelope {
     /// Whether it need not arrive, where a life of its recipient accepts `limit` payload bytes.
     fn may_be_dropped(&self, limit: u64) -> bool {
         self.perishable || u64::from(self.length) > limit
+    }
+
+    /// The bytes that it takes in the ring of its outbox.
+    fn ring_bytes(&self) -> u64 {
+        match self.length as usize {
+            length if length > MAX_RING_PAYLOAD => FRAME_HEADER_BYTES as u64,
+            length => frame_bytes(length) as u64,
+        }
     }
 }
 
@@ -66,19 +84,15 @@ pub(super) struct History {
     given_up: BTreeMap<(Life, usize), u64>,
     /// The payload bytes that each life accepts.
     limits: BTreeMap<Life, u64>,
-    /// Lives that ended with more in their inbox than can be looked at.
-    overflowed: Vec<usize>,
     /// How many envelopes have arrived.
     pub(super) received: u64,
 }
 
 impl History {
     /// The stream's number.
-    pub(super) fn stream(&mut self, from: Life, to: usize, outbox: u32, lane: Lane, link: LinkId) -> u32 {
-        let same = |stream: &Stream| {
-            (stream.from, stream.to, stream.outbox, stream.lane, stream.link) == (from, to, outbox, lane, link)
-        };
-        let found = self.streams.iter().position(same).unwrap_or_else(|| {
+    pub(super) fn stream(&mut self, key: Key) -> u32 {
+        let (from, to, outbox, lane, link) = key;
+        let found = self.streams.iter().position(|stream| stream.key() == key).unwrap_or_else(|| {
             self.streams.push(Stream { from, to, outbox, lane, link, envelopes: Vec::new() });
             self.streams.len() - 1
         });
@@ -128,10 +142,9 @@ impl History {
         let again = seq < *next && state.parted.contains(&from);
         assert!(seq >= *next || again, "{key}: number {seq} came again, or late; the next was {next}");
         *next = seq.min(*next);
-        let overflowed = self.overflowed.contains(&reader.0);
         let limit = least_limit(&self.limits, reader.0);
         for (between, missing) in (*next..seq).zip(&stream.envelopes[*next as usize..seq as usize]) {
-            let excused = missing.may_be_dropped(limit) || first && (missing.got || overflowed);
+            let excused = missing.may_be_dropped(limit) || first && missing.got;
             assert!(excused, "{key}: number {seq} came, and {between} did not");
         }
         *next = seq + 1;
@@ -142,11 +155,6 @@ impl History {
     /// The server has removed a peer.
     pub(super) fn removed(&mut self, reader: Life, peer: usize) {
         self.readers.entry(reader).or_default().parted.insert(peer);
-    }
-
-    /// A life has ended, and there was more in its inbox than could be looked at.
-    pub(super) fn overflowed(&mut self, server: usize) {
-        self.overflowed.push(server);
     }
 
     /// A life was told that so many envelopes to a peer are given up.
@@ -187,11 +195,26 @@ impl History {
         assert!(known && length as u64 > limit, "{life:?} refused {length} bytes for {peer} with a limit of {limit}");
     }
 
+    /// Asserts that of a stream everything has arrived in front of `acknowledged`, which counts bytes of its ring.
+    pub(super) fn check_acknowledged(&self, key: Key, acknowledged: u64) {
+        let Some(stream) = self.streams.iter().find(|stream| stream.key() == key) else { return };
+        let limit = least_limit(&self.limits, stream.to);
+        let mut end = 0;
+        for (seq, envelope) in stream.envelopes.iter().enumerate() {
+            end += envelope.ring_bytes();
+            if end > acknowledged {
+                break;
+            }
+            let (from, to, outbox, lane, _) = key;
+            assert!(
+                envelope.got || envelope.may_be_dropped(limit),
+                "from {from:?} to {to}, outbox {outbox} {lane:?}: number {seq} is acknowledged, and cannot be read"
+            );
+        }
+    }
+
     /// Nothing vanishes uncounted: what has not arrived was said to be given up. `exactly`: and nothing else was.
     pub(super) fn check_account(&self, life: Life, peer: usize, pid: Pid, exactly: bool) {
-        if self.overflowed.contains(&peer) {
-            return;
-        }
         let (missing, given_up) = (self.missing(life, peer, None, true), self.given_up(life, peer));
         assert!(missing <= given_up, "{life:?} to {pid}: {missing} did not arrive, {given_up} were given up");
         assert!(
@@ -216,9 +239,11 @@ fn pattern(stream: u32, seq: u32, length: usize) -> &'static [u8] {
 mod tests {
     use super::*;
 
+    const KEY: Key = ((0, 1), 1, 0, Lane::Normal, LinkId { index: 1, generation: 0 });
+
     fn written() -> (History, [Vec<u8>; 2]) {
         let mut history = History::default();
-        let stream = history.stream((0, 1), 1, 0, Lane::Normal, LinkId::first(1));
+        let stream = history.stream(KEY);
         let payloads = [20, 30].map(|length| {
             let (_, payload) = history.next(stream, length);
             history.wrote(stream, length, false);
@@ -256,5 +281,14 @@ mod tests {
         let (mut history, [first, _]) = written();
         history.got((1, 1), 0, 0, &first);
         history.check_account((0, 1), 1, 200, false);
+    }
+
+    #[test]
+    #[should_panic(expected = "number 1 is acknowledged, and cannot be read")]
+    fn what_is_acknowledged_and_not_read_is_found() {
+        let (mut history, [first, _]) = written();
+        history.got((1, 1), 0, 0, &first);
+        history.check_acknowledged(KEY, frame_bytes(20) as u64);
+        history.check_acknowledged(KEY, (frame_bytes(20) + frame_bytes(30)) as u64);
     }
 }

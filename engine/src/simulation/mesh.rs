@@ -12,7 +12,7 @@ use super::timetable::Happening;
 use super::trace::Trace;
 use super::watch::pid_of;
 use crate::driver::Listener;
-use crate::engine::{Seated, seat};
+use crate::engine::{QueueSizes, Seated, seat};
 use crate::events::Event;
 use crate::link::Local;
 use crate::payload::Body;
@@ -84,7 +84,8 @@ impl Mesh {
         let event_loop = &self.loops[place];
         let address = address_of(0, server);
         let berth = plan.memory.then(|| event_loop.exchange.announce(address, place));
-        let ends = seat(&event_loop.drive, server as u32, local, Listener::At(address), peers, 1 << 16, berth);
+        let sizes = QueueSizes { ring_bytes: 1 << 16, arrivals: plan.arrivals };
+        let ends = seat(&event_loop.drive, server as u32, local, Listener::At(address), peers, sizes, berth);
         self.members.push(Member { place, ends, next: vec![0; plan.servers], delivered: 0, ups: 0, downs: Vec::new() });
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::network::Weather;
+use crate::inbox::ARRIVALS;
 use crate::testing::Random;
 
 /// The size of a simulation, and how much goes wrong in it.
@@ -38,6 +39,10 @@ pub(super) struct Plan {
     pub(super) memory: bool,
     /// Servers are configured differently, and anew each time they start.
     pub(super) differ: bool,
+    /// The arrivals in the queue of an inbox.
+    pub(super) arrivals: usize,
+    /// One call of `drain` in so many panics; 0: none.
+    pub(super) panics: u64,
 }
 
 /// The configuration of one life of a server.
@@ -75,8 +80,16 @@ impl Plan {
             loops: if random.one_in(3) { 2 } else { 1 },
             dials: pick(random, [1, 2, 256]),
             operation_nanos: pick(random, [0, 1000, 20_000]),
-            differ: random.one_in(3),
+            differ: false,
+            arrivals: ARRIVALS,
+            panics: 0,
         }
+    }
+
+    /// Decides whether servers are configured differently. `random` is not that of all else, which stays as it was for a
+    /// seed.
+    pub(super) fn with_differences(self, random: &mut Random) -> Plan {
+        Plan { differ: random.one_in(3), ..self }
     }
 
     /// Draws the configuration of a server that starts.
@@ -87,6 +100,14 @@ impl Plan {
             heartbeat_interval: Duration::from_millis(interval),
             peer_timeout: Duration::from_millis(3 * interval),
         }
+    }
+
+    /// Decides how inboxes are read. `random` is not that of all else, which stays as it was for a seed.
+    pub(super) fn with_reading(self, random: &mut Random) -> Plan {
+        if random.one_in(2) {
+            return self;
+        }
+        Plan { arrivals: pick(random, [1, 2, 8, 64]), panics: random.below(4), ..self }
     }
 }
 

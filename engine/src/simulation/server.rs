@@ -1,6 +1,7 @@
 //! A server's application: it writes numbered envelopes and reads what comes, each at its own pace.
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -21,8 +22,8 @@ use crate::shard::Undelivered;
 use crate::stream::{Lane, Perish};
 use crate::testing::Random;
 
-/// A full inbox holds at least so many envelopes; what else the shard keeps for it cannot be looked at.
-const FULL_INBOX: usize = 1024;
+/// The panic of an application.
+struct Panic;
 
 /// A waker that remembers.
 struct Flag(AtomicBool);
@@ -210,7 +211,7 @@ impl Server {
         // A peer that is removed is left alone until it is there again.
         let Ok(index) = outbox.sender.index_of(pid_of(to)) else { return };
         let Some(link) = self.outboxes.roster.link_of(pid_of(to)) else { return };
-        let number = history.stream(self.me, to, outbox.number, lane, link);
+        let number = history.stream((self.me, to, outbox.number, lane, link));
         let (id, payload) = history.next(number, length);
         let soon = now + Duration::from_micros(random.below(300_000));
         let perish = match random.below(3) {
@@ -259,8 +260,9 @@ impl Server {
     }
 
     /// Reads some of what has arrived.
-    pub(super) fn read(&mut self, random: &mut Random, history: &mut History) {
+    pub(super) fn read(&mut self, random: &mut Random, plan: &Plan, history: &mut History) {
         match random.below(3) {
+            0 if plan.panics > 0 && random.one_in(plan.panics) => self.take_and_panic(1 + random.below(6), history),
             0 => drop(self.take(1 + random.below(3) as usize, history)),
             _ => {
                 for _ in 0..=random.below(20) {
@@ -283,6 +285,26 @@ impl Server {
         self.receiver.drain(limit, |each| got(network, history, me, each.pid, each.id, each.payload))
     }
 
+    /// Takes what there is, and panics at the envelope number `last`.
+    fn take_and_panic(&mut self, last: u64, history: &mut History) {
+        let (network, me) = (&self.network, self.me);
+        let mut taken = 0;
+        let drained = catch_unwind(AssertUnwindSafe(|| {
+            self.receiver.drain(usize::MAX, |each| {
+                got(network, history, me, each.pid, each.id, each.payload);
+                taken += 1;
+                if taken == last {
+                    resume_unwind(Box::new(Panic));
+                }
+            })
+        }));
+        match drained {
+            // A promise that was not kept.
+            Err(panic) if !panic.is::<Panic>() => resume_unwind(panic),
+            _ => {}
+        }
+    }
+
     /// Looks at what was told of the peers.
     pub(super) fn look_at_events(&mut self, incarnations: &Incarnations, history: &mut History) {
         while let Some(event) = self.events.pop() {
@@ -298,15 +320,23 @@ impl Server {
     /// The last look at everything, when this life ends.
     pub(super) fn end(&mut self, incarnations: &Incarnations, history: &mut History) {
         self.look_at_events(incarnations, history);
-        let mut last = 0;
-        loop {
-            match self.take(usize::MAX, history) {
-                0 => break,
-                more => last += more,
+        while self.take(usize::MAX, history) > 0 {}
+    }
+
+    /// Asserts that whoever reads to the end, after a stop, is told that it is the end.
+    pub(super) fn check_end(&self) {
+        assert!(self.receiver.is_closed() && self.receiver.is_empty(), "{:?} has stopped, and reads on", self.me);
+    }
+
+    /// Asserts that a peer, which has stopped and read to the end, has read all that this server was told it
+    /// acknowledged.
+    pub(super) fn check_acknowledged(&mut self, peer: usize, history: &History) {
+        let Some(link) = self.outboxes.roster.link_of(pid_of(peer)) else { return };
+        for outbox in &mut self.senders {
+            for lane in [Lane::Normal, Lane::Urgent] {
+                let Some(acknowledged) = outbox.sender.acknowledged(link, lane) else { continue };
+                history.check_acknowledged((self.me, peer, outbox.number, lane, link), acknowledged);
             }
-        }
-        if last >= FULL_INBOX && !self.receiver.is_closed() {
-            history.overflowed(self.me.0);
         }
     }
 

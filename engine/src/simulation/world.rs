@@ -14,7 +14,7 @@ use super::timetable::Happening;
 use super::trace::Trace;
 use super::watch::{Incarnations, pid_of};
 use crate::driver::Listener;
-use crate::engine::seat;
+use crate::engine::{QueueSizes, seat};
 use crate::link::Local;
 use crate::shard::{Command, LinkKey};
 use crate::testing::Random;
@@ -41,7 +41,9 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(seed: u64, readable: bool) -> World {
         let mut random = Random::new(seed);
-        let plan = Plan::new(&mut random);
+        let plan = Plan::new(&mut random)
+            .with_reading(&mut Random::new(seed.rotate_left(32)))
+            .with_differences(&mut Random::new(seed.rotate_left(16)));
         World::with_plan(seed, plan, random, readable)
     }
 
@@ -141,7 +143,8 @@ impl World {
         self.nodes += 1;
         let berth =
             self.plan.memory.then(|| event_loop.exchange.announce(address_of(machine, server), event_loop.port));
-        let seated = seat(&event_loop.drive, node, local, listener, peers, self.plan.ring_bytes, berth);
+        let sizes = QueueSizes { ring_bytes: self.plan.ring_bytes, arrivals: self.plan.arrivals };
+        let seated = seat(&event_loop.drive, node, local, listener, peers, sizes, berth);
         let quota = 1 + self.random.below(self.plan.quota);
         let mut started = Server::new(me, node, seated, &network, if self.calm { 1 } else { quota });
         if !self.calm && self.random.one_in(2) {
@@ -261,7 +264,7 @@ impl World {
             running.write(&mut self.random, &self.plan, &mut self.history, event_loop);
         } else {
             running.reads_soon = false;
-            running.read(&mut self.random, &mut self.history);
+            running.read(&mut self.random, &self.plan, &mut self.history);
         }
     }
 
@@ -305,6 +308,10 @@ impl World {
         let me = running.me;
         self.say(&format!("{me:?} has stopped, undelivered: {undelivered:?}"));
         running.end(&self.incarnations, &mut self.history);
+        running.check_end();
+        for sender in self.servers.iter_mut().flatten() {
+            sender.check_acknowledged(server, &self.history);
+        }
         for each in undelivered {
             self.history.gave_up(me, super::watch::server_of(each.pid), each.messages);
         }

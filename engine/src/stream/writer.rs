@@ -174,6 +174,12 @@ impl StreamWriter {
         self.ring.released() == self.ring.written() && self.shared.referenced_bytes.load(Ordering::Acquire) == 0
     }
 
+    /// Bytes of the ring that its writer has written and was given back.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn acknowledged(&mut self) -> u64 {
+        self.ring.released().saturating_sub(self.inherited)
+    }
+
     /// Whether there is something of its writer's that a peer has yet to acknowledge.
     pub fn is_unflushed(&mut self) -> bool {
         self.ring.written() > self.inherited && !self.is_closed() && !self.is_flushed()
