@@ -44,6 +44,10 @@ pub trait Server {
 
     /// Ends the link to a peer, with a goodbye. Returns what it had not acknowledged, which is given up.
     ///
+    /// A peer that has not removed this server keeps what it has not been told to have arrived. When it is added again,
+    /// and neither was restarted, its streams go on where they had come, and nothing is repeated; unless more than 1,024
+    /// other peers were removed meanwhile, for that is how many are remembered.
+    ///
     /// # Errors
     /// [`PeerError`] if it is no peer.
     fn remove_peer(&mut self, pid: Pid) -> Result<Undelivered, PeerError>;

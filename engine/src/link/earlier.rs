@@ -7,7 +7,8 @@ use crate::wire::WireIncarnation;
 
 /// The facts that the next link to the same peer needs of one that is gone.
 ///
-/// Without it, greetings that were said before the removal and come late are believed.
+/// Without it, greetings that were said before the removal and come late are believed, and what had arrived on the
+/// peer's streams, and the peer was not told to have arrived, would come a second time.
 pub struct EarlierLink {
     peer: Pid,
     greetings: u32,
@@ -15,6 +16,8 @@ pub struct EarlierLink {
     heard_greeting: u32,
     replaced: Vec<WireIncarnation>,
     told: Option<WireIncarnation>,
+    /// The streams of `incarnation`, each with the position up to which it is in the inbox.
+    delivered: Vec<(u32, u64)>,
     leftovers: Leftovers,
     acknowledged: u64,
     sends: u64,
@@ -31,6 +34,8 @@ impl Link {
             Some(former) => (Some(former.incarnation), former.heard_greeting),
             None => (self.incarnation, self.heard_greeting),
         };
+        let streams = former.as_ref().map_or(&self.incoming, |former| &former.incoming);
+        let delivered = streams.iter().map(|stream| (stream.id(), stream.delivered())).collect();
         let set_aside = former.iter().flat_map(|former| &former.incoming);
         self.incoming.iter().chain(set_aside).for_each(|stream| self.leftovers.keep(stream));
         EarlierLink {
@@ -40,6 +45,7 @@ impl Link {
             heard_greeting,
             replaced: self.replaced,
             told: self.told,
+            delivered,
             leftovers: self.leftovers,
             acknowledged,
             sends: self.sends,
@@ -48,13 +54,16 @@ impl Link {
     }
 
     /// Goes on where an earlier link of this server to the same peer has stopped: counts greetings from there, knows
-    /// which ones of the peer's are old news, and what came and was not read.
+    /// which ones of the peer's are old news, what came and was not read, and where the peer's streams go on.
     pub fn greet_after(&mut self, earlier: EarlierLink) {
         debug_assert_eq!(self.peer, earlier.peer);
         self.greetings = earlier.greetings;
         if earlier.incarnation.is_some() {
             (self.incarnation, self.heard_greeting) = (earlier.incarnation, earlier.heard_greeting);
             (self.replaced, self.told) = (earlier.replaced, earlier.told);
+            for (id, position) in earlier.delivered {
+                self.resume_incoming(id, position);
+            }
         }
         self.leftovers = earlier.leftovers;
         self.acknowledged_before = earlier.acknowledged;

@@ -93,6 +93,8 @@ pub struct InStream {
     skipped_bytes: u64,
     /// The last acknowledgement may not have arrived.
     unsure: bool,
+    /// It came on an earlier link, and the peer has not listed it on this one: it has no room in the inbox yet.
+    resumed: bool,
 }
 
 /// A frame longer than a segment, as far as it has come.
@@ -165,7 +167,19 @@ impl InStream {
             skipped: VecDeque::new(),
             skipped_bytes: 0,
             unsure: false,
+            resumed: false,
         }
+    }
+
+    /// A stream that came on an earlier link up to `position`, and whose room in the inbox is to be
+    /// [looked at](super::Link::has_room_for) as that of a new one.
+    pub(super) fn resumed(id: u32, position: u64, window: u64) -> InStream {
+        InStream { resumed: true, ..InStream::new(id, position, window) }
+    }
+
+    /// Whether it came on an earlier link, and has no room in the inbox yet.
+    pub(super) fn is_resumed(&self) -> bool {
+        self.resumed
     }
 
     /// The stream's number.
@@ -191,6 +205,7 @@ impl InStream {
     /// A new connection: what is owed is acknowledged anew, because the last acknowledgement may be lost.
     pub fn reopen(&mut self) {
         self.unsure = true;
+        self.resumed = false;
     }
 
     /// What the inbox shares.

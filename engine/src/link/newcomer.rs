@@ -67,7 +67,7 @@ impl Link {
     pub(super) fn has_room_for(&mut self, hello: &Hello) -> bool {
         let same = self.incarnation == Some(hello.incarnation);
         let is_listed = |stream: &InStream| hello.sending.iter().any(|entry| entry.stream.get() == stream.id());
-        let is_known = |id: u32| self.incoming.iter().any(|stream| stream.id() == id);
+        let is_known = |id: u32| self.incoming.iter().any(|stream| stream.id() == id && !stream.is_resumed());
         if same && hello.sending.iter().all(|entry| is_known(entry.stream.get())) {
             return true;
         }

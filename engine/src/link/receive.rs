@@ -113,7 +113,15 @@ impl Link {
     }
 
     pub(super) fn open_incoming(&mut self, id: u32, position: u64) {
-        let stream = InStream::new(id, position, self.local.window_bytes);
+        self.add_incoming(InStream::new(id, position, self.local.window_bytes));
+    }
+
+    /// Goes on with a stream that came on an earlier link, up to `position`.
+    pub(super) fn resume_incoming(&mut self, id: u32, position: u64) {
+        self.add_incoming(InStream::resumed(id, position, self.local.window_bytes));
+    }
+
+    fn add_incoming(&mut self, stream: InStream) {
         // Nothing has come on those that are gone already; a peer may open and end as many as it likes.
         if self.opened.len() >= 2 * MAX_STREAMS {
             self.opened.retain(|opened| Arc::strong_count(opened) > 1);

@@ -1,6 +1,6 @@
 //! What was written and what arrived, and whether that is as it was promised.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use crate::link::Pid;
@@ -71,8 +71,6 @@ struct Reader {
     next: BTreeMap<u32, u32>,
     /// The latest life of each server from which something came.
     latest: BTreeMap<usize, u32>,
-    /// Peers that were removed: what they had sent, and were not told to have arrived, may come again.
-    parted: BTreeSet<usize>,
 }
 
 /// Everything that was written and that has arrived.
@@ -139,9 +137,7 @@ impl History {
         *latest = stream.from.1;
         let first = !state.next.contains_key(&number);
         let next = state.next.entry(number).or_default();
-        let again = seq < *next && state.parted.contains(&from);
-        assert!(seq >= *next || again, "{key}: number {seq} came again, or late; the next was {next}");
-        *next = seq.min(*next);
+        assert!(seq >= *next, "{key}: number {seq} came again, or late; the next was {next}");
         let limit = least_limit(&self.limits, reader.0);
         for (between, missing) in (*next..seq).zip(&stream.envelopes[*next as usize..seq as usize]) {
             let excused = missing.may_be_dropped(limit) || first && missing.got;
@@ -150,11 +146,6 @@ impl History {
         *next = seq + 1;
         stream.envelopes[seq as usize].got = true;
         self.received += 1;
-    }
-
-    /// The server has removed a peer.
-    pub(super) fn removed(&mut self, reader: Life, peer: usize) {
-        self.readers.entry(reader).or_default().parted.insert(peer);
     }
 
     /// A life was told that so many envelopes to a peer are given up.

@@ -54,7 +54,7 @@ pub(super) struct Server {
     /// A stop is under way.
     pub(super) stopping: Option<mpsc::Receiver<Vec<Undelivered>>>,
     /// Removals under way.
-    pub(super) removing: Vec<(usize, LinkId, mpsc::Receiver<Undelivered>)>,
+    pub(super) removing: Vec<(LinkId, mpsc::Receiver<Undelivered>)>,
     /// The most links that it had at once.
     pub(super) most_links: usize,
     pub(super) writes_soon: bool,

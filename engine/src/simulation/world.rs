@@ -195,7 +195,7 @@ impl World {
         let Some(link) = running.outboxes.remove_peer(pid_of(peer)) else { return };
         let (report, reported) = mpsc::channel();
         event_loop.mailbox().command(Command::Remove { link: LinkKey { node: running.node, link }, report });
-        running.removing.push((peer, link, reported));
+        running.removing.push((link, reported));
         let (me, pause) = (running.me, Duration::from_millis(self.random.below(2000)));
         self.parted.push((server, peer));
         self.say(&format!("{me:?} removes {peer}"));
@@ -282,12 +282,10 @@ impl World {
             if running.wants_to_read() && !std::mem::replace(&mut running.reads_soon, true) {
                 soon.push(Happening::Reads { server, life });
             }
-            let me = running.me;
             let roster = &running.outboxes.roster;
-            running.removing.retain(|(peer, link, report)| match report.try_recv() {
+            running.removing.retain(|(link, report)| match report.try_recv() {
                 Ok(_) => {
                     roster.release(*link);
-                    self.history.removed(me, *peer);
                     false
                 }
                 Err(error) => error == mpsc::TryRecvError::Empty,

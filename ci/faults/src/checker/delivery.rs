@@ -134,7 +134,6 @@ impl Walk<'_> {
     fn pair(&mut self, receiver: &RunFacts, received: &Spans) {
         let mut before: Vec<Span> = Vec::new();
         let mut last = None;
-        let mut removals = receiver.removals_of(self.sender.run.pid).peekable();
         for span in received.iter() {
             let (first, end) = (span.first, span.last);
             if end >= self.sent.reserved {
@@ -145,11 +144,6 @@ impl Walk<'_> {
             if let Some(back) = back.into_iter().flat_map(|back| back.between(first, end)).next() {
                 let what = format!("{}..={} arrived, although the send gave them back", back.first, back.last);
                 self.violation(Promise::FullMeansNotSent, span.time, receiver, &what);
-            }
-            if last.is_some_and(|last| first <= last) && removals.next_if(|each| each.begin <= span.time).is_some() {
-                // Removed and added again, the receiver gets again what the sender was not told to have arrived.
-                before.clear();
-                last = None;
             }
             match last {
                 Some(last) if first <= last => {

@@ -139,6 +139,35 @@ fn a_late_greeting_is_refused_when_the_peer_was_removed_and_added_again() {
     assert_eq!(refusal(again.greeted(&dial_at(&mut dialer, at(9)), at(9))), None);
 }
 
+/// What came before the removal, and the sender was not told to have arrived, came a second time.
+#[test]
+fn a_peer_that_was_removed_and_added_again_goes_on_where_its_streams_have_come() {
+    let at = |seconds| Time::default() + Duration::from_secs(seconds);
+    let hello = Hello { sending: vec![Sending::new(4, 0)], ..dial(&mut link(100, 200)) };
+    let mut receiver = link(200, 100);
+    assert_eq!(refusal(receiver.greeted(&hello, at(1))), None);
+    let mut data = SegmentHeader::new(Kind::Data);
+    data.stream = 4.into();
+    let delivery = receiver.receive(&data, FrameHeader::new(0, 5).as_bytes(), at(1)).unwrap().unwrap();
+    for removal in 2..4 {
+        let mut again = link(200, 100);
+        again.greet_after(receiver.into_earlier());
+        receiver = again;
+        // Also if it is removed once more before they have met, and whoever dials.
+        if removal == 3 {
+            let greeting = receiver.connected(at(3));
+            assert_eq!((received(&greeting), greeting.known_incarnation), (vec![(4, 16)], [100; 16]));
+            receiver.dial_failed(at(3));
+        }
+    }
+    let next = Hello { greeting: 2, ..hello };
+    let Verdict::Welcome(welcome) = receiver.greeted(&next, at(4)) else { panic!("refused") };
+    assert_eq!(received(&welcome), [(4, 16)]);
+    assert_eq!(receiver.account().bytes_unread, 16);
+    delivery.stream.consume(delivery.end, 1, 0);
+    assert_eq!(receiver.account().bytes_unread, 0);
+}
+
 /// Found by `ci/fuzz-run link`: a stream whose number stands for none was opened, and then acknowledged as none.
 #[test]
 fn a_greeting_with_a_stream_that_cannot_be_is_refused() {
@@ -246,4 +275,39 @@ fn a_greeting_that_contradicts_itself_is_refused() {
         assert_eq!(refusal(verdict), Some(RefusalReason::Malformed), "{malformed:?}");
     }
     assert_eq!(refusal(link(200, 100).greeted(&hello, Time::default())), None);
+}
+
+/// Nor does one that is removed and added again and again: its streams go on, but not before there is room.
+#[test]
+fn a_peer_that_is_removed_again_and_again_does_not_fill_an_inbox_that_nobody_reads() {
+    const WINDOW: u64 = 128 * 1024;
+    let frame = [FrameHeader::new(64 * 1024 - 16, 0).as_bytes(), &[0; 64 * 1024 - 16]].concat();
+    let mut receiver = link(200, 100);
+    let first = dial(&mut link(100, 200));
+    let (mut inbox, mut refused, mut position) = (Vec::new(), None, 0);
+    for greeting in 1..10 {
+        let now = Time::default() + Duration::from_secs(3 * u64::from(greeting));
+        let sending = vec![Sending::new(4, position)];
+        let hello = Hello { greeting, sending, known_incarnation: [200; 16], ..first.clone() };
+        refused = refusal(receiver.greeted(&hello, now));
+        if refused.is_some() {
+            break;
+        }
+        for _ in 0..2 {
+            let mut data = SegmentHeader::new(Kind::Data);
+            (data.stream, data.position) = (4.into(), position.into());
+            inbox.extend(receiver.receive(&data, &frame, now).unwrap());
+            position += 64 * 1024;
+        }
+        let mut again = link(200, 100);
+        again.greet_after(receiver.into_earlier());
+        receiver = again;
+    }
+    assert_eq!((refused, inbox.len()), (Some(RefusalReason::Unread), 4));
+    assert_eq!(receiver.account().bytes_unread, 2 * WINDOW);
+    for delivery in &inbox {
+        delivery.stream.consume(delivery.end, 1, 0);
+    }
+    let hello = Hello { greeting: 20, sending: vec![Sending::new(4, position)], ..first };
+    assert_eq!(refusal(receiver.greeted(&hello, Time::default() + Duration::from_secs(100))), None);
 }
