@@ -2,8 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsRawFd;
 
 use io_uring::{IoUring, Probe, opcode};
+
+use super::kernel::{self, RingHandle};
 
 /// One thing that the engine needs of the kernel, or makes use of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +75,21 @@ impl Unavailable {
     }
 }
 
+impl Unavailable {
+    /// One of the other two calls does not work, though `io_uring_setup` did.
+    fn from_call(call: &str, error: &io::Error) -> Unavailable {
+        let message = match error.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => format!("{call} was refused ({error}): {SECCOMP}"),
+            Some(libc::ENOSYS) => format!("{call} is not there ({error}), although io_uring_setup is: {SECCOMP}"),
+            _ => format!("{call} failed: {error}"),
+        };
+        Unavailable { message }
+    }
+}
+
+const SECCOMP: &str = "a seccomp profile forbids it, as container runtimes do by default; \
+                       allow io_uring_setup, io_uring_enter and io_uring_register in the container's profile";
+
 fn why_refused() -> &'static str {
     match std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").as_deref().map(str::trim) {
         Ok("2") => "kernel.io_uring_disabled is 2; set it to 0 with sysctl",
@@ -79,10 +97,7 @@ fn why_refused() -> &'static str {
             "kernel.io_uring_disabled is 1, and this process is neither privileged nor in kernel.io_uring_group; \
              set it to 0 with sysctl, or add the group"
         }
-        _ => {
-            "a seccomp profile forbids it, as container runtimes do by default; \
-             allow io_uring_setup, io_uring_enter and io_uring_register in the container's profile"
-        }
+        _ => SECCOMP,
     }
 }
 
@@ -107,7 +122,7 @@ pub(super) fn set_up(entries: u32, completions: u32) -> Result<IoUring, Unavaila
         .dontfork()
         .build(entries)
         .map_err(|error| Unavailable::from_set_up(&error))?;
-    match list(&ring).iter().find(|feature| feature.required && !feature.found) {
+    match list(&ring)?.iter().find(|feature| feature.required && !feature.found) {
         None => Ok(ring),
         Some(missing) => Err(Unavailable {
             message: format!(
@@ -120,20 +135,32 @@ pub(super) fn set_up(entries: u32, completions: u32) -> Result<IoUring, Unavaila
 
 /// What the running kernel offers.
 pub fn probe() -> FeatureReport {
-    match IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(8) {
-        Ok(ring) => FeatureReport { features: list(&ring), unavailable: None },
-        Err(error) => FeatureReport { features: Vec::new(), unavailable: Some(Unavailable::from_set_up(&error)) },
+    let found = match IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(8) {
+        Ok(ring) => list(&ring),
+        Err(error) => Err(Unavailable::from_set_up(&error)),
+    };
+    match found {
+        Ok(features) => FeatureReport { features, unavailable: None },
+        Err(unavailable) => FeatureReport { features: Vec::new(), unavailable: Some(unavailable) },
     }
 }
 
-fn list(ring: &IoUring) -> Vec<Feature> {
+/// Each feature, found or not; an error if a call that is needed to look, and to run, is forbidden.
+fn list(ring: &IoUring) -> Result<Vec<Feature>, Unavailable> {
     let mut probe = Probe::new();
-    // A ring that cannot be probed is of a kernel that has not even the first of these.
-    let _ = ring.submitter().register_probe(&mut probe);
+    let probed = ring.submitter().register_probe(&mut probe);
+    probed.map_err(|error| Unavailable::from_call("io_uring_register", &error))?;
+    match kernel::enter(RingHandle::Descriptor(ring.as_raw_fd()), 0, false) {
+        // A ring that is not enabled yet says so.
+        Err(error) if error.raw_os_error() != Some(libc::EBADFD) => {
+            return Err(Unavailable::from_call("io_uring_enter", &error));
+        }
+        _ => {}
+    }
     let parameters = ring.params();
     let need = |name, purpose, found| Feature { name, purpose, found, required: true };
     let like = |name, purpose, found| Feature { name, purpose, found, required: false };
-    vec![
+    Ok(vec![
         need("SINGLE_ISSUER, DEFER_TASKRUN", "completions that run when the loop asks for them", true),
         need("FEAT_NODROP", "completions that are never lost", parameters.is_feature_nodrop()),
         need("OP_CONNECT", "dialing peers", probe.is_supported(opcode::Connect::CODE)),
@@ -147,5 +174,55 @@ fn list(ring: &IoUring) -> Vec<Feature> {
             "nothing yet: measured, and not better here",
             parameters.is_feature_recvsend_bundle(),
         ),
-    ]
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Forbids a system call to this thread, as a seccomp profile does.
+    fn forbid(call: libc::c_long, error: libc::c_int) {
+        let statement = |code: u32, jump: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: jump, k };
+        let mut program = [
+            // The number of the call stands first in what the filter looks at.
+            statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+            statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, call as u32),
+            statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | error as u32),
+            statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+        // SAFETY: the kernel copies the program, which lives until the call returns.
+        let results = unsafe {
+            [
+                libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
+                libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program),
+            ]
+        };
+        assert_eq!(results, [0, 0], "{}", io::Error::last_os_error());
+    }
+
+    /// It was reported as an operation that the kernel lacks, with the advice to upgrade it.
+    #[test]
+    fn a_call_that_seccomp_forbids_is_named_with_the_cure() {
+        for (call, name) in
+            [(libc::SYS_io_uring_register, "io_uring_register"), (libc::SYS_io_uring_enter, "io_uring_enter")]
+        {
+            for (error, said) in [(libc::EPERM, "refused"), (libc::EACCES, "refused"), (libc::ENOSYS, "not there")] {
+                let [started, probed] = std::thread::spawn(move || {
+                    forbid(call, error);
+                    let started = set_up(8, 16).err().map(|error| error.to_string());
+                    let report = probe();
+                    assert!(report.features.is_empty());
+                    [started, report.unavailable.map(|error| error.to_string())]
+                })
+                .join()
+                .unwrap();
+                assert_eq!(started, probed);
+                let message = started.unwrap();
+                assert!(message.starts_with(name) && message.contains(said), "{message}");
+                assert!(message.contains("allow io_uring_setup, io_uring_enter and io_uring_register"), "{message}");
+            }
+        }
+    }
 }

@@ -58,7 +58,7 @@ impl Entry for UringEntry {
 
 /// Submits `submit` entries, waits for a completion if it is to, and runs the deferred work of the ring, without which
 /// there are no completions.
-fn enter(ring: RingHandle, submit: u32, wait: bool) -> io::Result<()> {
+pub(super) fn enter(ring: RingHandle, submit: u32, wait: bool) -> io::Result<()> {
     let (descriptor, flags) = match ring {
         RingHandle::Descriptor(descriptor) => (descriptor, ENTER_GETEVENTS),
         RingHandle::Registered(index) => (index as RawFd, ENTER_GETEVENTS | ENTER_REGISTERED_RING),
