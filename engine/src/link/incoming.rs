@@ -382,7 +382,10 @@ impl InStream {
     }
 }
 
-/// How a peer broke the protocol. Its connection ends, and nothing else.
+/// What helps where a peer does what no server of this release does.
+pub(super) const SAME_RELEASE: &str = "; run the same release on both sides, and report it if they do";
+
+/// How a peer broke the protocol. Its connection ends, and nothing else. Its text says what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
@@ -444,6 +447,19 @@ pub enum Violation {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Violation::TooLarge { bytes, limit } => {
+                return write!(
+                    f,
+                    "an envelope of {bytes} bytes, this side accepts {limit}: raise max_envelope_bytes here"
+                );
+            }
+            Violation::Unread { stream } => {
+                return write!(
+                    f,
+                    "stream {stream} is new, and the inbox is full of what came on streams that have ended: read it, \
+                     or keep outboxes"
+                );
+            }
             Violation::Position { stream, expected, found } => {
                 write!(f, "stream {stream}: expected position {expected}, received {found}")
             }
@@ -451,20 +467,14 @@ impl fmt::Display for Violation {
                 write!(f, "stream {stream}: sent up to {end} with credit up to {credit}")
             }
             Violation::Fragment { stream } => write!(f, "stream {stream}: a fragment out of place"),
-            Violation::TooLarge { bytes, limit } => {
-                write!(f, "an envelope of {bytes} bytes, this side accepts {limit}: raise max_envelope_bytes here")
-            }
             Violation::Acknowledgement { stream, position, sent } => {
                 write!(f, "stream {stream}: acknowledged {position}, sent was {sent}")
             }
             Violation::Stream { stream } => write!(f, "stream {stream} is not known here"),
-            Violation::Unread { stream } => write!(
-                f,
-                "stream {stream} is new, and the inbox is full of what came on streams that have ended: read it, or keep outboxes"
-            ),
             Violation::Unexpected => write!(f, "a segment that has no place here"),
             Violation::Frames => write!(f, "a data segment that does not hold whole frames"),
-        }
+        }?;
+        f.write_str(SAME_RELEASE)
     }
 }
 

@@ -5,29 +5,34 @@ use std::sync::Arc;
 use super::{Arrival, Inbound};
 use crate::wire::{RefusalReason, WireIncarnation};
 
-/// Why a link went down.
+/// Why a link went down. Its text says what to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DownReason {
-    /// The connection ended: the peer's process died, or its host reset the connection.
+    /// The connection ended: the peer's process died, or its host reset the connection. It is dialed again.
     Closed,
-    /// Nothing came for longer than the peer timeout: the process is stopped, the host is gone, or the cable is cut.
+    /// Nothing came for longer than the peer timeout: the process is stopped, the host is gone, or the cable is cut. It
+    /// is dialed again.
     Silent,
-    /// The peer was stopped, and said so.
+    /// The peer was stopped, and said so. It is reached again when it is started.
     Stopped,
-    /// The peer has removed this server from its cluster, and said so.
+    /// The peer has removed this server from its cluster, and said so. It has to be added there again, or removed here.
     Removed,
-    /// The peer broke the protocol.
+    /// The peer broke the protocol; this says how, and what to do. Its connection was closed, and it is dialed again.
     Violation(String),
 }
 
 impl std::fmt::Display for DownReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            DownReason::Closed => f.write_str("the connection ended"),
-            DownReason::Silent => f.write_str("nothing was heard from it"),
-            DownReason::Stopped => f.write_str("it was stopped"),
-            DownReason::Removed => f.write_str("it has removed this server from its peers"),
+            DownReason::Closed => f.write_str("the connection ended: look whether its process runs"),
+            DownReason::Silent => {
+                f.write_str("nothing was heard from it: look at its process, its host and the network")
+            }
+            DownReason::Stopped => f.write_str("it was stopped: start it again"),
+            DownReason::Removed => {
+                f.write_str("it has removed this server from its peers: add it there again, or remove the peer here")
+            }
             DownReason::Violation(what) => write!(f, "it broke the protocol: {what}"),
         }
     }

@@ -68,7 +68,8 @@ impl Link {
                 self.needs_look = true;
                 let reason = match decode_goodbye(payload).ok_or(Violation::Unexpected)? {
                     GoodbyeReason::Violation => {
-                        DownReason::Violation("the peer says that we broke the protocol".to_owned())
+                        let what = format!("it says that we broke the protocol{}", super::incoming::SAME_RELEASE);
+                        DownReason::Violation(what)
                     }
                     GoodbyeReason::Removed => DownReason::Removed,
                     GoodbyeReason::Stopped => DownReason::Stopped,

@@ -433,7 +433,7 @@ impl<D: Driver> Shard<D> {
     /// What came is not this protocol.
     fn misspoken(&mut self, socket: SocketId, role: Role, error: SegmentError, now: Time) {
         match role {
-            Role::Link(key) => self.violated(key, &error.to_string(), now),
+            Role::Link(key) => self.violated(key, &format!("{error}; {}", error.cure()), now),
             Role::Unknown(node) if matches!(error, SegmentError::Version(_)) => {
                 let from = self.nodes.get(&node).map_or(0, |node| node.local.pid);
                 self.refuse(socket, Refusal { reason: RefusalReason::Version, from }, now);

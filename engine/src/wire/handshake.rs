@@ -199,7 +199,7 @@ impl fmt::Display for HelloError {
 
 impl std::error::Error for HelloError {}
 
-/// Why a server declines a connection.
+/// Why a server declines a connection. Its text says what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusalReason {
@@ -211,15 +211,20 @@ pub enum RefusalReason {
     UnknownPeer,
     /// The two speak different protocol versions.
     Version,
-    /// A link to that pid is up and alive.
+    /// A link to that pid is up and alive. Two processes use one pid: one of them has to be stopped, or given another
+    /// pid. Where the other one has just died without a word, this passes when its silence is noticed.
     AlreadyConnected,
-    /// The server that listens here is dialing the dialer, and its pid is the lower one: its connection is kept.
+    /// The server that listens here is dialing the dialer, and its pid is the lower one: its connection is kept. Nothing
+    /// is to be done.
     Tie,
-    /// The greeting makes no sense.
+    /// The greeting makes no sense, or contradicts what the two have exchanged before. Both should run the same release,
+    /// and nothing between them may repeat old traffic, as a restored snapshot does. The dialer begins anew when it is
+    /// restarted.
     Malformed,
-    /// The server that listens here is stopping.
+    /// The server that listens here is stopping. It is reached again when it is started.
     Stopping,
     /// Too much waits in the inbox there that came on streams which are gone: those of earlier incarnations, for example.
+    /// The program there has to read it.
     Unread,
 }
 
@@ -246,10 +251,17 @@ impl fmt::Display for RefusalReason {
             }
             RefusalReason::UnknownPeer => "our pid is not in its configuration: add it there",
             RefusalReason::Version => "it speaks another protocol version: upgrade the older side",
-            RefusalReason::AlreadyConnected => "it has a live link to our pid: is a second process using it?",
-            RefusalReason::Tie => "it is dialing us at the same moment, and its connection is kept",
-            RefusalReason::Malformed => "it could not make sense of our greeting",
-            RefusalReason::Stopping => "it is stopping",
+            RefusalReason::AlreadyConnected => {
+                "it has a live link to our pid: stop the other process that uses this pid, or give one of the two \
+                 another; if that one has just died, this passes by itself"
+            }
+            RefusalReason::Tie => "it is dialing us at the same moment, and its connection is kept: wait for it",
+            RefusalReason::Malformed => {
+                "our greeting contradicts what it knows of us: run the same release on both sides, and let nothing \
+                 between them (a proxy, a restored snapshot) repeat old traffic; restarting this server makes the \
+                 two begin anew"
+            }
+            RefusalReason::Stopping => "it is stopping: start it again",
             RefusalReason::Unread => {
                 "its inbox is full of what earlier incarnations of this server have sent: its program has to read it first"
             }

@@ -253,3 +253,17 @@ impl fmt::Display for SegmentError {
 }
 
 impl std::error::Error for SegmentError {}
+
+impl SegmentError {
+    /// The thing to do about it.
+    pub fn cure(&self) -> &'static str {
+        match self {
+            SegmentError::Magic(_) => "let nothing but servers of the cluster use their addresses",
+            SegmentError::Version(_) => "upgrade the older side",
+            SegmentError::Checksum => "look at what stands between the two: network cards, proxies",
+            SegmentError::Kind(_) | SegmentError::Length(_) | SegmentError::Flags(_) => {
+                "run the same release on both sides"
+            }
+        }
+    }
+}

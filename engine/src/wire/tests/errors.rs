@@ -284,3 +284,15 @@ fn greeting() -> Hello {
         receiving: vec![Receiving::new(9, 10, 11)],
     }
 }
+
+/// A refusal reaches a person who has to act upon it.
+#[test]
+fn each_refusal_says_what_to_do() {
+    for code in 1..=9u64 {
+        let payload = [code.to_le_bytes(), 7u64.to_le_bytes()].concat();
+        let text = Refusal::decode(&payload).unwrap().reason.to_string();
+        let (cause, cure) = text.split_once(": ").unwrap_or_else(|| panic!("{text}"));
+        assert!(!cause.is_empty() && cure.len() > 5 && !cure.ends_with('?'), "{text}");
+    }
+    assert_eq!(Refusal::decode(&[10, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]), None, "one that this test misses");
+}
