@@ -67,6 +67,9 @@ impl<'a> Builder<'a> {
         config.validate()?;
         let address = config.require(pid)?.address.clone();
         let registration = Registration::new(&config.cluster, pid, &address)?;
+        if config.raise_descriptor_limit {
+            cluster_engine::raise_descriptor_limit();
+        }
         let listener = match listener {
             Some(listener) => listener,
             None => listen(&address)?,

@@ -44,7 +44,7 @@ mod testing;
 mod time;
 pub mod wire;
 
-pub use driver::{Feature, FeatureReport, Unavailable, probe};
+pub use driver::{Feature, FeatureReport, Unavailable, probe, raise_descriptor_limit};
 pub use engine::{Attached, Drive, Engine, Events, IdleStrategy, Step, Tenancy, Tenant, Threading, Wait};
 pub use events::Event;
 pub use inbox::{Message, Received, Receiver};

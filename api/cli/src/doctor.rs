@@ -94,7 +94,9 @@ fn open_files(limit: Option<u64>, most: Option<u64>) -> Row {
     let peers = limit.saturating_sub(OTHER_FILES);
     let raise = match most {
         Some(most) if most <= limit => "; the administrator can raise it (limits.conf, LimitNOFILE=)".to_owned(),
-        Some(most) => format!("; `ulimit -n {most}` raises it"),
+        Some(most) => {
+            format!("; a start raises it to {most} unless raise_descriptor_limit is false, `ulimit -n {most}` for all")
+        }
         None => "; `ulimit -n` raises it".to_owned(),
     };
     let state = if limit < FEW_FILES { State::Low } else { State::Ok };

@@ -57,6 +57,11 @@ pub struct Config {
     pub checksum: Checksum,
     /// How servers on the same engine reach each other. Default: through memory.
     pub neighbours: Neighbours,
+    /// Whether a start raises this process's soft limit of open files to the hard one. Default: it does, for a server
+    /// needs a descriptor for each peer, and the usual soft limit of 1,024 is there for programs that use `select`.
+    ///
+    /// The limit is the whole process's. Turn this off where somebody has lowered it on purpose.
+    pub raise_descriptor_limit: bool,
     /// Which threads do the work. Default: those of the engine that all servers of this process share.
     pub threading: Threading,
     /// What an event loop does when there is nothing to do. Default: park.
@@ -208,6 +213,7 @@ impl Config {
             connect: Connect::default(),
             checksum: Checksum::default(),
             neighbours: Neighbours::default(),
+            raise_descriptor_limit: true,
             threading: Threading::default(),
             idle: Idle::default(),
         }
@@ -256,6 +262,8 @@ setters! {
     with_checksum, checksum: Checksum, "Checksum::Header";
     /// With servers on the same engine that reach each other like this.
     with_neighbours, neighbours: Neighbours, "Neighbours::Tcp";
+    /// With a limit of open files that a start raises, or leaves as it is.
+    with_raise_descriptor_limit, raise_descriptor_limit: bool, "false";
     /// With these threads.
     with_threading, threading: Threading, "Threading::Inline";
     /// With event loops that wait like this.

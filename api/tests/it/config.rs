@@ -26,6 +26,7 @@ fn every_format_becomes_the_same_configuration() {
         .with_connect(Connect::Eager)
         .with_checksum(Checksum::Header)
         .with_neighbours(Neighbours::Tcp)
+        .with_raise_descriptor_limit(false)
         .with_threading(Threading::Dedicated { shards: 2 })
         .with_idle(Idle { spin_us: 20, yield_us: 50, park: false });
     let expected = [
@@ -104,6 +105,7 @@ fn the_native_format_looks_like_this() {
   "connect": "on_demand",
   "checksum": "payload",
   "neighbours": "memory",
+  "raise_descriptor_limit": true,
   "threading": "shared",
   "idle": {"spin_us": 0, "yield_us": 50, "park": true}
 }

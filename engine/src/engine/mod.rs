@@ -13,7 +13,6 @@ use std::thread::JoinHandle;
 use crate::barrier;
 use crate::driver::{
     Berth, ChunkPool, Dock, Driver, Exchange, Listener, Unavailable, Uring, WINDOW_BYTES, hold_at_most,
-    raise_descriptor_limit,
 };
 use crate::events::EventQueue;
 use crate::inbox::{self, Receiver};
@@ -84,7 +83,6 @@ struct Loop {
 impl Engine {
     /// Starts an engine.
     pub fn start(threading: Threading, idle: IdleStrategy) -> Result<Arc<Engine>, Unavailable> {
-        raise_descriptor_limit();
         // Registers the process with the kernel, before the loops begin: with a second thread it would wait for a grace
         // period of RCU, which is a second at times on a busy machine.
         let _ = barrier::available();

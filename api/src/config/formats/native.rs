@@ -66,6 +66,7 @@ impl Config {
         line("connect", &connect);
         line("checksum", &checksum);
         line("neighbours", &neighbours);
+        line("raise_descriptor_limit", &self.raise_descriptor_limit);
         line("threading", &threading);
         line("idle", &idle);
         json.push_str("\n}\n");
@@ -102,6 +103,7 @@ fn setting(field: Field<'_, '_>, draft: &mut Draft<'_>) -> Result<(), Fault> {
         "neighbours" => {
             config.neighbours = choice(field, &[("memory", Neighbours::Memory), ("tcp", Neighbours::Tcp)])?;
         }
+        "raise_descriptor_limit" => config.raise_descriptor_limit = field.flag()?,
         "threading" => return threading(field, draft),
         "idle" => return idle(field, draft),
         _ => {}
@@ -163,7 +165,7 @@ fn string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-pub(super) const KEYS: [&str; 14] = [
+pub(super) const KEYS: [&str; 15] = [
     "cluster",
     "servers",
     "inbox_bytes",
@@ -176,6 +178,7 @@ pub(super) const KEYS: [&str; 14] = [
     "connect",
     "checksum",
     "neighbours",
+    "raise_descriptor_limit",
     "threading",
     "idle",
 ];

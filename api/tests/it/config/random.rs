@@ -108,10 +108,10 @@ fn valid_config() -> impl Strategy<Value = Config> {
     let checksum = prop_oneof![Just(Checksum::Header), Just(Checksum::Payload)];
     let neighbours = prop_oneof![Just(Neighbours::Memory), Just(Neighbours::Tcp)];
     let name = "[!-~\u{c0}-\u{ff}日本]{1,20}";
-    let ways = (connect, checksum, neighbours);
+    let ways = (connect, checksum, neighbours, any::<bool>());
     (servers, name, sizes, times, threading, idle, ways).prop_map(
         |(servers, name, (inbox, outbox, socket, envelope, first), (interval, timeout), threading, idle, ways)| {
-            let (connect, checksum, neighbours) = ways;
+            let (connect, checksum, neighbours, raise_descriptor_limit) = ways;
             Config::new(servers)
                 .unwrap()
                 .with_cluster(name)
@@ -125,6 +125,7 @@ fn valid_config() -> impl Strategy<Value = Config> {
                 .with_connect(connect)
                 .with_checksum(checksum)
                 .with_neighbours(neighbours)
+                .with_raise_descriptor_limit(raise_descriptor_limit)
                 .with_threading(threading)
                 .with_idle(idle)
         },
