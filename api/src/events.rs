@@ -9,7 +9,9 @@ use crate::wait::wait;
 
 /// What happens to a server's peers, in order: see [`Event`].
 ///
-/// An application that never looks loses nothing but the oldest of more than 1024 events: see [`missed`](Events::missed).
+/// At most 1,024 events wait for an application that does not look. Of more, the oldest are dropped, but for the newest of
+/// each kind and peer: a program that looks again is told that it [has missed some](Event::Missed), then the present
+/// state of each peer, then what has happened since. [`peer_state`](crate::Server::peer_state) gives the state at any time.
 pub struct Events {
     events: cluster_engine::Events,
 }
@@ -42,7 +44,7 @@ impl Events {
         )
     }
 
-    /// How many events were dropped because nobody read them.
+    /// How many events were dropped because nobody read them, in all. [`Event::Missed`] says it in its place.
     pub fn missed(&self) -> u64 {
         self.events.missed()
     }

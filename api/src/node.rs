@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use cluster_engine::{BROADCAST, PeerStats, Pid, Tenancy, Undelivered};
+use cluster_engine::{BROADCAST, PeerState, PeerStats, Pid, Tenancy, Undelivered};
 
 use crate::start::{Registration, resolve};
 use crate::{Events, Inbox, Outbox, Server};
@@ -103,6 +103,10 @@ impl Server for Node {
         self.handle.stats()
     }
 
+    fn peer_state(&self, pid: Pid) -> Option<PeerState> {
+        self.handle.peer_state(pid)
+    }
+
     fn stop(&mut self) -> Result<(), StopError> {
         self.handle.stop()
     }
@@ -195,6 +199,11 @@ impl Handle {
     /// What has become of what was sent, and what has come, by peer: see [`Server::stats`].
     pub fn stats(&self) -> Vec<PeerStats> {
         self.tenancy.stats()
+    }
+
+    /// State of the link to a peer: see [`Server::peer_state`].
+    pub fn peer_state(&self, pid: Pid) -> Option<PeerState> {
+        self.tenancy.peer_state(pid)
     }
 
     /// Turns the loop of an inline server: see [`Node::poll`].

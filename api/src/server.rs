@@ -1,6 +1,6 @@
 //! The interface of a server.
 
-use cluster_engine::{PeerStats, Pid, Undelivered};
+use cluster_engine::{PeerState, PeerStats, Pid, Undelivered};
 
 use crate::{Events, Inbox, Outbox, PeerError, StopError};
 
@@ -58,6 +58,21 @@ pub trait Server {
     /// the pid [`BROADCAST`](crate::BROADCAST), so that the rows add up to all that was sent however many peers come
     /// and go.
     fn stats(&self) -> Vec<PeerStats>;
+
+    /// State of the link to a peer, and for how long it has been so. [`events`](Server::events) tell of its changes; this
+    /// is for those who did not read them, or not from the beginning.
+    ///
+    /// `None` if it is no peer, and when this server has stopped. A server whose loop the caller turns
+    /// ([`Threading::Inline`](crate::Threading)) knows what had happened when it was last turned.
+    ///
+    /// ```
+    /// use cluster::{LinkState, Pid, Server};
+    ///
+    /// fn is_up(server: &impl Server, pid: Pid) -> bool {
+    ///     server.peer_state(pid).is_some_and(|state| matches!(state.link, LinkState::Up { .. }))
+    /// }
+    /// ```
+    fn peer_state(&self, pid: Pid) -> Option<PeerState>;
 
     /// Delivers what was sent, says goodbye to the peers, and closes. Waits for peers that are there, at most two
     /// seconds.

@@ -1,16 +1,15 @@
 //! What a server is told about its peers.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod queue;
+#[cfg(test)]
+mod tests;
 
-use atomic_waker::AtomicWaker;
-use crossbeam_queue::ArrayQueue;
+use std::time::Duration;
+
+pub(crate) use queue::{EventQueue, UntoldDrops};
 
 use crate::link::{DownReason, DropReason, Pid};
 use crate::wire::{RefusalReason, WireIncarnation};
-
-/// An application that reads no events keeps this many; of more, the oldest are dropped, and counted.
-const KEPT: usize = 1024;
 
 /// Something that happened to a peer, or to the server itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,14 +36,15 @@ pub enum Event {
         /// Its new incarnation.
         incarnation: WireIncarnation,
     },
-    /// The peer will not have us. The engine tries again, and again.
+    /// The peer will not have us. The engine tries again, and again; it is told again when this one was read.
     Refused {
         /// The peer.
         pid: Pid,
         /// Why.
         reason: RefusalReason,
     },
-    /// Envelopes that the outbox had taken were given up.
+    /// Envelopes that the outbox had taken were given up. One event for all of one peer and reason, until it is read or
+    /// the peer goes up or down.
     Dropped {
         /// The peer.
         pid: Pid,
@@ -68,37 +68,44 @@ pub enum Event {
         /// What the kernel says.
         error: String,
     },
+    /// Events were dropped, because nobody read them and more than 1,024 came.
+    ///
+    /// Of what was dropped the newest of each kind comes next: the state of each peer whose newest
+    /// [`Up`](Event::Up) or [`Down`](Event::Down) was among them, what it was refused for, and the sums of its
+    /// [`Dropped`](Event::Dropped). Then comes what has happened since.
+    Missed {
+        /// How many since the last such event.
+        count: u64,
+    },
 }
 
-/// Events on their way from a shard to an application.
-#[derive(Debug)]
-pub(crate) struct EventQueue {
-    queue: ArrayQueue<Event>,
-    missed: AtomicU64,
-    waker: AtomicWaker,
+/// The state of the link to a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerState {
+    /// Where the link stands.
+    pub link: LinkState,
+    /// How long it has stood there.
+    pub elapsed: Duration,
 }
 
-impl EventQueue {
-    pub(crate) fn new() -> Arc<EventQueue> {
-        Arc::new(EventQueue { queue: ArrayQueue::new(KEPT), missed: AtomicU64::new(0), waker: AtomicWaker::new() })
-    }
-
-    pub(crate) fn push(&self, event: Event) {
-        if self.queue.force_push(event).is_some() {
-            self.missed.fetch_add(1, Ordering::Relaxed);
-        }
-        self.waker.wake();
-    }
-
-    pub(crate) fn pop(&self) -> Option<Event> {
-        self.queue.pop()
-    }
-
-    pub(crate) fn missed(&self) -> u64 {
-        self.missed.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn waker(&self) -> &AtomicWaker {
-        &self.waker
-    }
+/// Where the link to a peer stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LinkState {
+    /// There was no connection yet, and nothing to send that would have needed one.
+    Idle,
+    /// It has not been up yet. The peer is dialed, and dialed again after a while.
+    Connecting,
+    /// It is up: see [`Event::Up`].
+    Up {
+        /// The peer's incarnation.
+        incarnation: WireIncarnation,
+    },
+    /// It was up, and is down: see [`Event::Down`]. The peer is dialed again, unless it has left and nothing waits for
+    /// it.
+    Down {
+        /// Why.
+        reason: DownReason,
+    },
 }

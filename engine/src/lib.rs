@@ -46,7 +46,7 @@ pub mod wire;
 
 pub use driver::{Feature, FeatureReport, Unavailable, probe, raise_descriptor_limit};
 pub use engine::{Attached, Drive, Engine, Events, IdleStrategy, Step, Tenancy, Tenant, Threading, Wait};
-pub use events::Event;
+pub use events::{Event, LinkState, PeerState};
 pub use inbox::{Message, Received, Receiver};
 pub use link::{BROADCAST, DownReason, DropReason, Local, Pid};
 pub use outbox::{PushError, Sender};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cluster_engine::mock::Harness;
-use cluster_engine::{Event, Pid};
+use cluster_engine::{Event, Pid, Time};
 
 use super::cuts::Cuts;
 use super::rng::Rng;
@@ -88,16 +88,16 @@ impl Members {
                 self.apart.entry(pair(pid, peer)).or_insert(Apart { since: now, is_down: true });
             } else {
                 self.apart.remove(&pair(pid, peer));
-                self.up(pid, peer, harness);
+                self.up(pid, peer, now, harness);
             }
         }
     }
 
     /// A server does not run any more. Whom it reaches learns it at once, the others by its silence.
-    pub(super) fn stopped(&mut self, pid: Pid, reason: DownReason, harness: &mut Harness, cuts: &Cuts) {
+    pub(super) fn stopped(&mut self, pid: Pid, reason: DownReason, now: Duration, harness: &mut Harness, cuts: &Cuts) {
         for peer in harness.running().collect::<Vec<_>>() {
             if !cuts.apart(pid, peer) {
-                harness.tell(peer, Event::Down { pid, reason: reason.clone() });
+                harness.tell(peer, Event::Down { pid, reason: reason.clone() }, at(now));
             }
         }
     }
@@ -122,7 +122,7 @@ impl Members {
             let was_down = self.apart.remove(&(one, other)).is_some_and(|apart| apart.is_down);
             let new_incarnation = self.is_news(one, other) || self.is_news(other, one);
             if (was_down || new_incarnation) && harness.is_running(one) && harness.is_running(other) {
-                self.up(one, other, harness);
+                self.up(one, other, now, harness);
             }
         }
         new
@@ -140,28 +140,44 @@ impl Members {
             for (pid, peer) in [(*one, *other), (*other, *one)] {
                 let silent = cuts.between(peer, pid) || !harness.is_running(peer);
                 let reason = if silent { DownReason::Silent } else { DownReason::Closed };
-                harness.tell(pid, Event::Down { pid: peer, reason });
+                harness.tell(pid, Event::Down { pid: peer, reason }, at(now));
             }
         }
     }
 
     /// Both are told that their link is up.
-    fn up(&mut self, one: Pid, other: Pid, harness: &mut Harness) {
+    fn up(&mut self, one: Pid, other: Pid, now: Duration, harness: &mut Harness) {
         for (pid, peer) in [(one, other), (other, one)] {
-            let Some(Member { start, incarnation, .. }) = self.members.get(&peer) else { continue };
-            let (start, incarnation) = (*start, *incarnation);
-            let Some(member) = self.members.get_mut(&pid) else { continue };
-            if member.met.insert(peer, start).is_some_and(|before| before != start) {
-                harness.tell(pid, Event::Restarted { pid: peer, incarnation });
-            }
-            harness.tell(pid, Event::Up { pid: peer, incarnation });
+            self.tell_up(pid, peer, now, harness);
         }
+    }
+
+    /// A server has a peer again that it had removed: whom it reaches it has a link to.
+    pub(super) fn meets_again(&mut self, pid: Pid, peer: Pid, now: Duration, harness: &mut Harness, cuts: &Cuts) {
+        if harness.is_running(peer) && !cuts.apart(pid, peer) {
+            self.tell_up(pid, peer, now, harness);
+        }
+    }
+
+    fn tell_up(&mut self, pid: Pid, peer: Pid, now: Duration, harness: &mut Harness) {
+        let Some(Member { start, incarnation, .. }) = self.members.get(&peer) else { return };
+        let (start, incarnation) = (*start, *incarnation);
+        let Some(member) = self.members.get_mut(&pid) else { return };
+        if member.met.insert(peer, start).is_some_and(|before| before != start) {
+            harness.tell(pid, Event::Restarted { pid: peer, incarnation }, at(now));
+        }
+        harness.tell(pid, Event::Up { pid: peer, incarnation }, at(now));
     }
 
     /// Whether the peer has been restarted since the server had a link with it, or they never had one.
     fn is_news(&self, pid: Pid, peer: Pid) -> bool {
         self.members.get(&pid).is_some_and(|member| member.met.get(&peer) != Some(&self.start_of(peer)))
     }
+}
+
+/// The moment as the engine counts it.
+pub(super) fn at(now: Duration) -> Time {
+    Time::from_nanos(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
 }
 
 fn pair(one: Pid, other: Pid) -> (Pid, Pid) {

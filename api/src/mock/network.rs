@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use cluster_engine::mock::{Harness, Letter};
-use cluster_engine::{Drive, Lane, Pid, Undelivered};
+use cluster_engine::{Drive, Event, Lane, Pid, Undelivered};
 use slab::Slab;
 
 use super::cuts::Cuts;
 use super::history::{DropReason, Entry, Fate, Recorder, Sent};
-use super::members::Members;
+use super::members::{Members, at};
 use super::rng::Rng;
 use super::{Conditions, Fault, Place, Totals};
 use crate::DownReason;
@@ -118,8 +118,7 @@ impl Network {
                 }
             }
             let mut letters = std::mem::take(&mut self.letters);
-            let now = cluster_engine::Time::from_nanos(self.now.as_nanos() as u64);
-            more |= self.harness.collect(now, &mut letters);
+            more |= self.harness.collect(self.time(), &mut letters);
             letters.drain(..).for_each(|letter| self.send(letter));
             self.letters = letters;
             if !more {
@@ -129,6 +128,11 @@ impl Network {
         }
         self.harness.wake();
         worked
+    }
+
+    /// The present moment as the engine counts it.
+    pub(super) fn time(&self) -> cluster_engine::Time {
+        at(self.now)
     }
 
     /// Goes on to when the next thing is due, but not beyond `until`, and does it. `false`: there was nothing.
@@ -194,11 +198,21 @@ impl Network {
     /// A server starts: see [`Harness::join`].
     pub(super) fn join(&mut self, pid: Pid, drive: &Drive) -> cluster_engine::mock::Ends {
         self.members.add(pid);
-        let ends = self.harness.join(pid, self.members.peers_of(pid), drive);
+        let now = self.time();
+        for peer in self.harness.running().collect::<Vec<_>>() {
+            self.harness.meet(peer, pid, now);
+        }
+        let ends = self.harness.join(pid, self.members.peers_of(pid), drive, now);
         self.recorder.write(Entry::Started { at: self.now, pid });
         self.members.started(pid, self.now, &mut self.rng, &mut self.harness, &self.cuts);
         self.release();
         ends
+    }
+
+    /// A server has a peer again that it had removed.
+    pub(super) fn add_peer(&mut self, pid: Pid, peer: Pid) {
+        self.harness.tell(pid, Event::Added { pid: peer }, self.time());
+        self.members.meets_again(pid, peer, self.now, &mut self.harness, &self.cuts);
     }
 
     /// A server ends. Its peers are told why.
@@ -212,13 +226,16 @@ impl Network {
         }
         self.harness.leave(pid);
         self.recorder.write(Entry::Stopped { at: self.now, pid });
-        self.members.stopped(pid, reason, &mut self.harness, &self.cuts);
+        self.members.stopped(pid, reason, self.now, &mut self.harness, &self.cuts);
     }
 
     /// A server does not belong to the cluster any more.
     pub(super) fn remove(&mut self, pid: Pid) {
         self.leave(pid, DownReason::Stopped);
         self.members.remove(pid);
+        for peer in self.harness.running().collect::<Vec<_>>() {
+            self.harness.part(peer, pid);
+        }
         let held: Vec<(Pid, Pid)> = self.held.keys().filter(|(_, to)| *to == pid).copied().collect();
         for flight in self.take_held(&held) {
             self.drop_letter(flight, DropReason::NotRunning);

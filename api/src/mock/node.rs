@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cluster_engine::mock::Ends;
-use cluster_engine::{Event, PeerStats, Undelivered};
+use cluster_engine::{Event, PeerState, PeerStats, Undelivered};
 
 use super::clockwork::Keeper;
 use crate::{Events, Inbox, Outbox, PeerError, Pid, Server, StopError};
@@ -131,7 +131,7 @@ impl Server for Node {
         }
         if self.removed.remove(&pid) {
             self.regroup();
-            self.keeper.works.with(|network| network.harness.tell(self.pid, Event::Added { pid }));
+            self.keeper.works.with(|network| network.add_peer(self.pid, pid));
         }
         Ok(())
     }
@@ -144,7 +144,7 @@ impl Server for Node {
         self.regroup();
         Ok(self.keeper.works.with(|network| {
             let undelivered = network.harness.give_up(self.pid, pid);
-            network.harness.tell(self.pid, Event::Removed { pid });
+            network.harness.tell(self.pid, Event::Removed { pid }, network.time());
             undelivered
         }))
     }
@@ -155,6 +155,17 @@ impl Server for Node {
         }
         let peers = self.peers();
         self.keeper.works.with(|network| network.harness.stats(self.pid, peers))
+    }
+
+    /// As on the real server. The mock connects whom it can at once, as with [`Connect::Eager`](crate::Connect).
+    fn peer_state(&self, pid: Pid) -> Option<PeerState> {
+        if !self.peers().contains(&pid) {
+            return None;
+        }
+        self.keeper.works.with(|network| {
+            let runs = network.members.start_of(self.pid) == self.start;
+            runs.then(|| network.harness.peer_state(self.pid, pid, network.time())).flatten()
+        })
     }
 
     fn stop(&mut self) -> Result<(), StopError> {

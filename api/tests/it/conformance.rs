@@ -3,6 +3,8 @@
 //! Each test is generic over a [`Factory`] and runs on the real node with dedicated threads and inline, over TCP and through
 //! memory, and on the mock under real and under virtual time.
 
+mod peers;
+
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,8 @@ use cluster::{
 use futures_util::{FutureExt, StreamExt};
 
 use crate::support::{Cluster, PATIENCE, await_event, message, receive, send};
+
+use peers::{drops_are_told_together, the_state_of_a_peer_can_be_asked_for, who_misses_events_is_told_the_newest};
 
 /// Makes the servers of one cluster.
 trait Factory {
@@ -410,6 +414,9 @@ macro_rules! on {
             a_panic_in_drain_keeps_the_rest
             a_pid_starts_again
             everything_is_counted
+            the_state_of_a_peer_can_be_asked_for
+            drops_are_told_together
+            who_misses_events_is_told_the_newest
         );
     };
     ($kind:ident, $factory:ty: $($test:ident)*) => {

@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::barrier;
 use crate::driver::{
@@ -125,7 +126,7 @@ impl Engine {
         let listener = Listener::Socket(listener);
         let Seated { receiver, sender, events, outboxes } =
             seat(&drive, node, local, listener, peers, QueueSizes { ring_bytes, arrivals: inbox::ARRIVALS }, berth);
-        let tenancy = Tenancy::new(drive, outboxes, self.clone());
+        let tenancy = Tenancy::new(drive, outboxes, events.queue().clone(), self.clone());
         Attached { receiver, sender, events, tenancy }
     }
 
@@ -177,7 +178,7 @@ pub(crate) fn seat(
     let roster = Arc::new(Roster::new(peers.iter().map(|(pid, _)| *pid)));
     let stats = StatsTable::new();
     peers.iter().zip((0..).map(LinkId::first)).for_each(|((pid, _), link)| stats.add(link, *pid));
-    let events = EventQueue::new();
+    let events = EventQueue::new(peers.iter().map(|(pid, _)| *pid), drive.time_in(Duration::ZERO));
     let (inbox, receiver) = inbox::inbox(drive.mailbox().clone(), arrivals);
     let outboxes = Arc::new(OutboxShared {
         node,

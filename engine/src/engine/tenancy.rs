@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::{Drive, Engine};
-use crate::events::{Event, EventQueue};
+use crate::events::{Event, EventQueue, LinkState, PeerState};
 use crate::link::Pid;
 use crate::outbox::OutboxShared;
 use crate::shard::{Command, LinkKey, Undelivered};
@@ -33,7 +33,7 @@ impl Events {
         self.queue.waker().register(waker);
     }
 
-    /// How many events were dropped because nobody read them.
+    /// How many events were dropped because nobody read them, in all.
     pub fn missed(&self) -> u64 {
         self.queue.missed()
     }
@@ -42,6 +42,10 @@ impl Events {
     pub fn drive(&self) -> &Drive {
         &self.drive
     }
+
+    pub(crate) fn queue(&self) -> &Arc<EventQueue> {
+        &self.queue
+    }
 }
 
 /// A server on an engine.
@@ -49,13 +53,19 @@ pub struct Tenancy {
     node: u32,
     drive: Drive,
     outboxes: Arc<OutboxShared>,
+    events: Arc<EventQueue>,
     /// Keeps the loops running.
     _engine: Arc<Engine>,
 }
 
 impl Tenancy {
-    pub(super) fn new(drive: Drive, outboxes: Arc<OutboxShared>, engine: Arc<Engine>) -> Tenancy {
-        Tenancy { node: outboxes.node, drive, outboxes, _engine: engine }
+    pub(super) fn new(
+        drive: Drive,
+        outboxes: Arc<OutboxShared>,
+        events: Arc<EventQueue>,
+        engine: Arc<Engine>,
+    ) -> Tenancy {
+        Tenancy { node: outboxes.node, drive, outboxes, events, _engine: engine }
     }
 
     /// How the server's loop is reached.
@@ -75,6 +85,17 @@ impl Tenancy {
         let mut rows = self.outboxes.stats.read();
         rows.iter_mut().for_each(|row| row.complete(accounts.get(&row.pid).copied().or(none_yet)));
         rows
+    }
+
+    /// The state of the link to a peer; `None`: it is no peer, or the server has stopped.
+    pub fn peer_state(&self, pid: Pid) -> Option<PeerState> {
+        if self.outboxes.is_stopped() {
+            return None;
+        }
+        self.outboxes.roster.link_of(pid)?;
+        // A peer of which the loop has not heard yet has no connection.
+        let unheard = PeerState { link: LinkState::Idle, elapsed: Duration::ZERO };
+        Some(self.events.peer_state(pid, self.drive.time_in(Duration::ZERO)).unwrap_or(unheard))
     }
 
     fn accounts(&self) -> Vec<LinkAccount> {

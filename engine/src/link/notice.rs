@@ -39,7 +39,7 @@ impl std::fmt::Display for DownReason {
 }
 
 /// Why envelopes that the outbox had taken do not arrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum DropReason {
     /// Their time to live was over before they could be sent.

@@ -12,7 +12,7 @@ use super::stream::Stream;
 use super::{Clockwork, Sleeper};
 use crate::driver::Bell;
 use crate::engine::{Drive, Events};
-use crate::events::{Event, EventQueue};
+use crate::events::{Event, EventQueue, LinkState, PeerState, UntoldDrops};
 use crate::inbox::{self, Arrived, Body, InboxSender, Receiver};
 use crate::link::{DropReason, Inbound, Pid};
 use crate::outbox::{OutboxShared, Sender};
@@ -95,6 +95,7 @@ struct Counts {
     removed: u64,
     lost: u64,
     duplicated: u64,
+    untold: UntoldDrops,
     sending: Vec<Arc<Counters>>,
     receiving: Vec<Arc<Inbound>>,
 }
@@ -137,11 +138,11 @@ impl Harness {
     ///
     /// # Panics
     /// When a server with this pid runs.
-    pub fn join(&mut self, pid: Pid, peers: Vec<Pid>, drive: &Drive) -> Ends {
+    pub fn join(&mut self, pid: Pid, peers: Vec<Pid>, drive: &Drive, now: Time) -> Ends {
         assert!(!self.running.contains_key(&pid), "server {pid} runs already");
         let place = self.servers.len() as u32;
         let (inbox, receiver) = inbox::inbox(self.mailbox.clone(), inbox::ARRIVALS);
-        let events = EventQueue::new();
+        let events = EventQueue::new(peers.iter().copied(), now);
         debug_assert!(peers.is_sorted_by(|a, b| a < b));
         let outboxes = Arc::new(OutboxShared {
             node: place,
@@ -312,8 +313,9 @@ impl Harness {
 
     fn dropped(&mut self, place: u32, to: Pid, count: u64) {
         if let Some(server) = &mut self.servers[place as usize] {
-            server.counts.entry(to).or_default().expired += count;
-            server.events.push(Event::Dropped { pid: to, count, reason: DropReason::Expired });
+            let counts = server.counts.entry(to).or_default();
+            counts.expired += count;
+            server.events.dropped(&mut counts.untold, to, count, DropReason::Expired);
         }
     }
 
@@ -385,10 +387,38 @@ impl Harness {
     }
 
     /// Tells a server what has happened.
-    pub fn tell(&mut self, pid: Pid, event: Event) {
-        if let Some(server) = self.server(pid) {
-            server.events.push(event);
+    pub fn tell(&mut self, pid: Pid, event: Event, now: Time) {
+        let Some(server) = self.server(pid) else { return };
+        if let Event::Up { pid, .. } | Event::Down { pid, .. } | Event::Restarted { pid, .. } = &event {
+            server.counts.entry(*pid).or_default().untold.begin_anew();
         }
+        server.events.push(event, now);
+    }
+
+    /// A server that runs has a new peer.
+    pub fn meet(&mut self, pid: Pid, peer: Pid, now: Time) {
+        if let Some(server) = self.server(pid) {
+            server.events.meet(peer, now);
+        }
+    }
+
+    /// A server that runs has a peer no longer.
+    pub fn part(&mut self, pid: Pid, peer: Pid) {
+        if let Some(server) = self.server(pid) {
+            server.events.part(peer);
+        }
+    }
+
+    /// How a server stands to one of its peers; `None`: it does not run.
+    pub fn peer_state(&mut self, pid: Pid, peer: Pid, now: Time) -> Option<PeerState> {
+        let events = &self.server(pid)?.events;
+        events.meet(peer, now);
+        let mut state = events.peer_state(peer, now)?;
+        if state.link == LinkState::Idle {
+            // Whom it can reach it has reached: see `Event::Up`.
+            state.link = LinkState::Connecting;
+        }
+        Some(state)
     }
 
     /// The account of a server, for these peers.

@@ -16,7 +16,7 @@ impl<D: Driver> Shard<D> {
                 let id = seed.node;
                 let listener = self.driver.listen(listener, seed.berth);
                 if let Err(error) = &listener {
-                    seed.events.push(Event::AcceptFailed { error: error.to_string() });
+                    seed.events.push(Event::AcceptFailed { error: error.to_string() }, now);
                 }
                 let listener = listener.ok();
                 if let Some(listener) = listener {
@@ -53,7 +53,7 @@ impl<D: Driver> Shard<D> {
                 }
                 None => drop(report.send(Vec::new())),
             },
-            Command::Add { link, pid, addresses } => self.add_peer(link, pid, addresses),
+            Command::Add { link, pid, addresses } => self.add_peer(link, pid, addresses, now),
             Command::Move { link, addresses } => self.move_peer(link, addresses),
             // Whoever asked may have gone away without waiting; here and below.
             Command::Remove { link, report } => {

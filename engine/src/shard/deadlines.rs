@@ -80,7 +80,7 @@ impl<D: Driver> Shard<D> {
                         slot.timer = None;
                         slot.link.timeout(now, caught_up);
                         if !self.send_heartbeat(key, now, false) {
-                            self.tell(key);
+                            self.tell(key, now);
                             self.mark(key);
                             expired = true;
                         }

@@ -13,10 +13,10 @@ use crate::time::Time;
 use crate::wire::GoodbyeReason;
 
 impl<D: Driver> Shard<D> {
-    pub(super) fn add_peer(&mut self, key: LinkKey, pid: Pid, addresses: Vec<SocketAddr>) {
+    pub(super) fn add_peer(&mut self, key: LinkKey, pid: Pid, addresses: Vec<SocketAddr>, now: Time) {
         let Some(node) = self.nodes.get_mut(&key.node) else { return };
         node.links.add(&node.local, key.link, pid, addresses, self.slept);
-        node.events.push(Event::Added { pid });
+        node.events.push(Event::Added { pid }, now);
         self.mark(key);
     }
 
@@ -29,13 +29,13 @@ impl<D: Driver> Shard<D> {
     /// Says goodbye to the peer, gives up what it has not acknowledged, and lets go of the link.
     pub(super) fn remove_peer(&mut self, key: LinkKey, now: Time) -> Option<Undelivered> {
         // Nobody asks the link afterwards.
-        self.tell(key);
+        self.tell(key, now);
         let node = self.nodes.get_mut(&key.node)?;
         let mut slot = node.links.remove(key.link)?;
         let undelivered = slot.undelivered();
         let mut batch = self.spare.pop().unwrap_or_default();
         slot.link.close(GoodbyeReason::Removed, &mut batch);
-        node.removed(key.link, slot.link, &undelivered);
+        node.removed(key.link, slot.link, &undelivered, now);
         self.timers.cancel(Timer::Link(key), &mut slot.timer);
         if slot.polled {
             self.polled.retain(|polled| *polled != key);
@@ -74,7 +74,7 @@ impl<D: Driver> Shard<D> {
                 self.set_role(socket, Role::Ending);
                 self.driver.close(socket);
             }
-            self.tell(key);
+            self.tell(key, now);
         }
         self.mark(key);
     }

@@ -358,7 +358,7 @@ impl<D: Driver> Shard<D> {
             self.settle(key);
         }
         if news {
-            self.tell(key);
+            self.tell(key, now);
         }
         self.schedule(key, now);
         worked

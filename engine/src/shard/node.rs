@@ -10,7 +10,7 @@ use super::links::Links;
 use super::mail::{Seed, Undelivered};
 use crate::driver::Slice;
 use crate::driver::{SocketId, Way};
-use crate::events::{Event, EventQueue};
+use crate::events::{Event, EventQueue, UntoldDrops};
 use crate::inbox::{Arrived, Body, InboxSender};
 use crate::link::{Arrival, Delivery, DropReason, Link, Local, Notice, Pid};
 use crate::roster::{LinkId, Roster};
@@ -56,6 +56,9 @@ pub(super) struct LinkSlot {
     pub(super) asleep: bool,
     /// The last heartbeat was postponed, for the peer has not read those before.
     pub(super) postponed: bool,
+    /// Its peer was dialed before.
+    pub(super) dialed: bool,
+    drops: UntoldDrops,
     /// Nothing crosses: what is sent is lost, and what comes is not heard.
     pub(super) blocked: bool,
 }
@@ -105,41 +108,46 @@ impl Node {
     }
 
     /// Tells the application what the link has to say.
-    pub(super) fn tell(&mut self, link: LinkId) {
+    pub(super) fn tell(&mut self, link: LinkId, now: Time) {
         let Some(slot) = self.links.get_mut(link) else { return };
         if !slot.link.has_notices() {
             return;
         }
         let pid = slot.link.peer();
         for notice in slot.link.take_notices() {
-            self.events.push(match notice {
+            let event = match notice {
+                Notice::Dropped { count, reason } => {
+                    self.stats.dropped(pid, count, reason);
+                    self.events.dropped(&mut slot.drops, pid, count, reason);
+                    continue;
+                }
+                Notice::Refused { reason } => Event::Refused { pid, reason },
                 Notice::Up { incarnation } => {
                     self.roster.set_limit(link, slot.link.peer_limit());
                     Event::Up { pid, incarnation }
                 }
                 Notice::Down { reason } => Event::Down { pid, reason },
                 Notice::Restarted { incarnation } => Event::Restarted { pid, incarnation },
-                Notice::Refused { reason } => Event::Refused { pid, reason },
-                Notice::Dropped { count, reason } => {
-                    self.stats.dropped(pid, count, reason);
-                    Event::Dropped { pid, count, reason }
-                }
-            });
+            };
+            if !matches!(event, Event::Refused { .. }) {
+                slot.drops.begin_anew();
+            }
+            self.events.push(event, now);
         }
     }
 
     /// A peer is removed, its link is taken out, and these are given up.
-    pub(super) fn removed(&mut self, id: LinkId, link: Link, undelivered: &Undelivered) {
+    pub(super) fn removed(&mut self, id: LinkId, link: Link, undelivered: &Undelivered, now: Time) {
         let (pid, count, reason) = (undelivered.pid, undelivered.messages, DropReason::PeerRemoved);
         if count > 0 {
             self.stats.dropped(pid, count, reason);
-            self.events.push(Event::Dropped { pid, count, reason });
+            self.events.dropped(&mut UntoldDrops::default(), pid, count, reason);
         }
         self.stats.removed(id);
         if let Some(forgotten) = self.links.remember(link) {
             self.stats.forget(forgotten);
         }
-        self.events.push(Event::Removed { pid });
+        self.events.push(Event::Removed { pid }, now);
     }
 
     /// The server stops, and these are given up.
@@ -170,6 +178,8 @@ impl LinkSlot {
             polled: false,
             asleep: false,
             postponed: false,
+            dialed: false,
+            drops: UntoldDrops::default(),
             blocked: false,
         }
     }

@@ -50,7 +50,7 @@ impl<D: Driver> Shard<D> {
             Completion::AcceptFailed { listener, error } => {
                 let Some(id) = self.connection(listener).map(|connection| connection.node) else { return };
                 if let Some(node) = self.nodes.get_mut(&id) {
-                    node.events.push(Event::AcceptFailed { error: error.to_string() });
+                    node.events.push(Event::AcceptFailed { error: error.to_string() }, now);
                     self.timers.set(Timer::Listener(id), &mut node.listener_timer, now + ACCEPT_PAUSE);
                 }
             }
@@ -112,6 +112,9 @@ impl<D: Driver> Shard<D> {
             return false;
         }
         slot.link.dials(now);
+        if !std::mem::replace(&mut slot.dialed, true) {
+            node.events.connects(slot.link.peer(), now);
+        }
         let dialed = match slot.next_address() {
             _ if leaving => Err(io::Error::from(io::ErrorKind::Interrupted)),
             _ if slot.blocked => Err(io::Error::from(io::ErrorKind::TimedOut)),
@@ -247,7 +250,7 @@ impl<D: Driver> Shard<D> {
                 return false;
             }
         }
-        node.tell(key.link);
+        node.tell(key.link, now);
         if slot_left(node, key) {
             self.flush_link(key, false, now, &mut Budget::default());
             return false;
@@ -290,7 +293,7 @@ impl<D: Driver> Shard<D> {
                 match slot.link.greeted(&hello, now) {
                     Verdict::Refuse(refusal) => {
                         // It may have ended a session of which nothing was heard.
-                        self.tell(key);
+                        self.tell(key, now);
                         self.mark(key);
                         self.schedule(key, now);
                         return self.refuse(socket, refusal, now);
@@ -303,7 +306,7 @@ impl<D: Driver> Shard<D> {
                         }
                         self.set_role(socket, Role::Link(key));
                         self.say(socket, SegmentHeader::new(Kind::Welcome), welcome.encode());
-                        self.tell(key);
+                        self.tell(key, now);
                         self.mark(key);
                         self.schedule(key, now);
                         return;
@@ -330,7 +333,7 @@ impl<D: Driver> Shard<D> {
         };
         if welcomed {
             self.set_role(socket, Role::Link(key));
-            self.tell(key);
+            self.tell(key, now);
             if self.nodes.get(&key.node).is_some_and(|node| node.stopping.is_some()) {
                 self.hurry(key);
             }
@@ -424,7 +427,7 @@ impl<D: Driver> Shard<D> {
                 slot.socket = None;
                 slot.link.lost(DownReason::Closed, now);
             }
-            self.tell(key);
+            self.tell(key, now);
             self.schedule(key, now);
             self.look_at_stop(key.node, now);
         }
@@ -450,7 +453,7 @@ impl<D: Driver> Shard<D> {
             self.set_role(socket, Role::Ending);
             self.driver.close(socket);
         }
-        self.tell(key);
+        self.tell(key, now);
         self.schedule(key, now);
     }
 
@@ -473,9 +476,9 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    pub(super) fn tell(&mut self, key: LinkKey) {
+    pub(super) fn tell(&mut self, key: LinkKey, now: Time) {
         if let Some(node) = self.nodes.get_mut(&key.node) {
-            node.tell(key.link);
+            node.tell(key.link, now);
         }
     }
 }

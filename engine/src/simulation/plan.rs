@@ -43,6 +43,8 @@ pub(super) struct Plan {
     pub(super) arrivals: usize,
     /// One call of `drain` in so many panics; 0: none.
     pub(super) panics: u64,
+    /// So many events at most wait for an application. Where they are few it reads them late, and misses some.
+    pub(super) events_kept: usize,
 }
 
 /// The configuration of one life of a server.
@@ -53,6 +55,11 @@ pub(super) struct Configuration {
 }
 
 impl Plan {
+    /// Whether applications miss events.
+    pub(super) fn misses_events(&self) -> bool {
+        self.events_kept < EVENTS
+    }
+
     pub(super) fn new(random: &mut Random) -> Plan {
         let machines = 2 + random.below(3) as usize;
         let servers = (machines + random.below(3) as usize).min(5);
@@ -83,13 +90,14 @@ impl Plan {
             differ: false,
             arrivals: ARRIVALS,
             panics: 0,
+            events_kept: EVENTS,
         }
     }
 
-    /// Decides whether servers are configured differently. `random` is not that of all else, which stays as it was for a
+    /// Decides whether servers are configured differently, and read their events late. `random` is not that of all else, which stays as it was for a
     /// seed.
     pub(super) fn with_differences(self, random: &mut Random) -> Plan {
-        Plan { differ: random.one_in(3), ..self }
+        Plan { differ: random.one_in(3), events_kept: pick(random, [EVENTS, EVENTS, EVENTS, 4]), ..self }
     }
 
     /// Draws the configuration of a server that starts.
@@ -110,6 +118,9 @@ impl Plan {
         Plan { arrivals: pick(random, [1, 2, 8, 64]), panics: random.below(4), ..self }
     }
 }
+
+/// As many events as the queue of a server holds.
+const EVENTS: usize = 1024;
 
 fn pick<T: Copy, const N: usize>(random: &mut Random, from: [T; N]) -> T {
     from[random.below(N as u64) as usize]

@@ -14,6 +14,7 @@ use super::network::Network;
 use super::plan::Plan;
 use super::watch::{Incarnations, Watch, pid_of, server_of};
 use crate::engine::{Events, Seated};
+use crate::events::LinkState;
 use crate::inbox::Receiver;
 use crate::outbox::{OutboxShared, PushError, Sender};
 use crate::payload::Body;
@@ -314,7 +315,22 @@ impl Server {
             drop(network);
             self.watch.told(self.me, &event, incarnations, history);
         }
-        assert_eq!(self.events.missed(), 0, "events were missed");
+        // However many were missed: what it was told last is so.
+        let (queue, now) = (self.events.queue(), self.network.borrow().now());
+        let (_, peers) = self.outboxes.roster.read();
+        for (pid, _) in &peers {
+            let Some(state) = queue.peer_state(*pid, now) else { continue };
+            let is_up = matches!(state.link, LinkState::Up { .. });
+            assert_eq!(self.watch.is_up(server_of(*pid)), is_up, "{:?}: {pid} is {state:?}", self.me);
+        }
+        self.watch.has_read_all();
+        let (entries, newest, known) = queue.sizes();
+        assert!(entries == 0 && newest == 0, "{:?}: {entries} and {newest} events are left", self.me);
+        assert!(
+            known <= self.most_links.max(peers.len() + self.removing.len()),
+            "{:?}: the events know {known} peers",
+            self.me
+        );
     }
 
     /// The last look at everything, when this life ends.

@@ -11,6 +11,8 @@ use crate::wire::WireIncarnation;
 #[derive(Default)]
 pub(super) struct Watch {
     peers: BTreeMap<usize, Peer>,
+    /// Events were missed, and what stands between them with them.
+    missed: bool,
     /// How often a peer came or went.
     pub(super) changes: u32,
 }
@@ -40,12 +42,13 @@ pub(super) fn server_of(pid: Pid) -> usize {
 impl Watch {
     /// Takes what server `me` was told.
     pub(super) fn told(&mut self, me: Life, event: &Event, incarnations: &Incarnations, history: &mut History) {
+        let missed = self.missed;
         match event {
             Event::Up { pid, incarnation } => {
                 let peer = self.peer(*pid);
                 let life = life(*pid, incarnation, incarnations);
-                assert!(!peer.up, "{me:?}: {pid} is up, and it was");
-                if peer.life.is_some_and(|known| known != life) {
+                assert!(!peer.up || missed, "{me:?}: {pid} is up, and it was");
+                if !missed && peer.life.is_some_and(|known| known != life) {
                     assert_eq!(peer.announced, Some(life), "{me:?}: {pid} is another one, and nobody said so");
                 }
                 (peer.up, peer.life, peer.announced) = (true, Some(life), None);
@@ -53,7 +56,7 @@ impl Watch {
             }
             Event::Down { pid, reason } => {
                 let peer = self.peer(*pid);
-                assert!(std::mem::take(&mut peer.up), "{me:?}: {pid} is down, and it was: {reason}");
+                assert!(std::mem::take(&mut peer.up) || missed, "{me:?}: {pid} is down, and it was: {reason}");
                 assert!(
                     !matches!(reason, crate::link::DownReason::Violation(_)),
                     "{me:?}: {pid} broke the protocol: {reason}"
@@ -63,8 +66,8 @@ impl Watch {
             Event::Restarted { pid, incarnation } => {
                 let peer = self.peer(*pid);
                 let life = life(*pid, incarnation, incarnations);
-                assert!(!peer.up, "{me:?}: {pid} was restarted, and is up");
-                assert!(peer.life.is_some_and(|known| known < life), "{me:?}: {pid} was restarted as {life}");
+                assert!(!peer.up || missed, "{me:?}: {pid} was restarted, and is up");
+                assert!(missed || peer.life.is_some_and(|known| known < life), "{me:?}: {pid} was restarted as {life}");
                 peer.announced = Some(life);
             }
             Event::Dropped { pid, count, .. } => {
@@ -73,7 +76,16 @@ impl Watch {
             }
             Event::Removed { pid } => self.peer(*pid).up = false,
             Event::Added { .. } | Event::Refused { .. } | Event::AcceptFailed { .. } => {}
+            Event::Missed { count } => {
+                assert!(*count > 0, "{me:?}: no event was missed");
+                self.missed = true;
+            }
         }
+    }
+
+    /// Everything that it was told is known.
+    pub(super) fn has_read_all(&mut self) {
+        self.missed = false;
     }
 
     /// Whether the server takes its peer to be there.

@@ -19,6 +19,7 @@ pub fn event(event: &Event) -> Option<String> {
         }
         Event::Refused { pid, reason } => format!("peer {pid} refuses us: {reason}"),
         Event::AcceptFailed { error } => format!("peers cannot connect for now: {error}; trying again"),
+        Event::Missed { count } => format!("{count} events were missed; what follows is how it is now"),
         _ => return None,
     })
 }

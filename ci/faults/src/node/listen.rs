@@ -17,16 +17,11 @@ pub fn listen(mut events: Events, mut log: Log, listening: &AtomicBool) -> Resul
     // Opened once: descriptors may run out on purpose.
     let mut statistics = File::open("/proc/self/statm").context(|| "cannot look at the memory".to_owned())?;
     let mut memory_due = 0;
-    let mut missed = 0;
     loop {
         // Looked at before the events: those of a stop are in the queue when it turns false.
         let last = !listening.load(Ordering::Relaxed);
         while let Some(event) = events.try_next() {
             log.add(record(&event, now()));
-        }
-        if events.missed() > missed {
-            log.add(Record::at(Kind::Missed, now()).with(events.missed() - missed, 0));
-            missed = events.missed();
         }
         if now() >= memory_due {
             memory_due = now() + SECOND / 2;
@@ -63,6 +58,7 @@ fn record(event: &Event, time: u64) -> Record {
         }
         Event::Added { pid } => Record::about(Kind::AddedEvent, *pid, time),
         Event::Removed { pid } => Record::about(Kind::RemovedEvent, *pid, time),
+        Event::Missed { count } => Record::at(Kind::Missed, time).with(*count, 0),
         _ => Record::at(Kind::AcceptFailed, time),
     }
 }

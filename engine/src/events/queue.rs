@@ -1,0 +1,328 @@
+//! Events on their way from a shard to an application.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use atomic_waker::AtomicWaker;
+
+use super::{Event, LinkState, PeerState};
+use crate::link::{DropReason, Pid};
+use crate::time::Time;
+use crate::wire::RefusalReason;
+
+/// Events that an application has not read. When there are more, the oldest give way: see [`Backlog`].
+const KEPT: usize = 1024;
+
+/// Events of a server, and the state of each of its peers.
+///
+/// Its lock is taken when a link goes up or down, and when an event is read. Drops, of which there may be many, are
+/// added to a counter of their own: see [`UntoldDrops`].
+#[derive(Debug)]
+pub(crate) struct EventQueue {
+    backlog: Mutex<Backlog>,
+    /// Whether there is anything to read, for those who look without the lock.
+    is_unread: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// Events that the application has not read, at most [`KEPT`] and a few for each peer.
+///
+/// An event that gives way is kept as long as it is the newest of its kind, in `newest`; a count of drops is added to the
+/// next one. So a reader that fell behind learns the present state of each peer, and how many envelopes were dropped.
+#[derive(Debug, Default)]
+struct Backlog {
+    entries: VecDeque<Entry>,
+    most: usize,
+    /// Entries that have left `entries`, read or not: the number of the first one in there.
+    gone: u64,
+    /// Of the events that had to give way, the newest of each kind. All of them are older than `entries`.
+    newest: BTreeMap<Topic, Entry>,
+    /// Peers, and no others: those that come and go leave nothing behind.
+    peers: BTreeMap<Pid, Peer>,
+    /// Events that had to give way to newer ones, and of how many of them the reader knows.
+    missed: u64,
+    missed_told: u64,
+}
+
+#[derive(Debug)]
+struct Peer {
+    link: LinkState,
+    since: Time,
+    /// The last refusal, and the number of its entry; `None`: the link has been up or down since.
+    refused: Option<(RefusalReason, u64)>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Event(Event),
+    Dropped(Arc<Drops>),
+}
+
+/// The thing that an event is news of: a newer one of the same topic takes its place. Those of no peer come first.
+type Topic = (Option<Pid>, Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Accepting,
+    State,
+    Refusal,
+    Drops(DropReason),
+}
+
+/// Envelopes to one peer that were given up for one reason, and of which the application was not told.
+#[derive(Debug)]
+struct Drops {
+    pid: Pid,
+    reason: DropReason,
+    /// While it is not zero, an entry of the queue stands for it.
+    count: AtomicU64,
+}
+
+/// The counters of what was dropped on one link since it was last up or down, by reason. Cloned into the queue.
+#[derive(Debug, Default)]
+pub(crate) struct UntoldDrops(Vec<Arc<Drops>>);
+
+impl UntoldDrops {
+    /// What is dropped from now on is told in an event of its own: something else has happened to the peer.
+    pub(crate) fn begin_anew(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drops {
+    fn take(&self) -> u64 {
+        self.count.swap(0, Ordering::AcqRel)
+    }
+}
+
+impl EventQueue {
+    /// A queue of a server with these peers.
+    pub(crate) fn new(peers: impl IntoIterator<Item = Pid>, now: Time) -> Arc<EventQueue> {
+        let peers = peers.into_iter().map(|pid| (pid, Peer::new(now))).collect();
+        Arc::new(EventQueue {
+            backlog: Mutex::new(Backlog { peers, most: KEPT, ..Backlog::default() }),
+            is_unread: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        })
+    }
+
+    /// Tells of an event, which is also what `peer_state` says from now on.
+    pub(crate) fn push(&self, event: Event, now: Time) {
+        let mut backlog = self.lock();
+        if backlog.look_at(&event, now) {
+            self.append(backlog, Entry::Event(event));
+        }
+    }
+
+    /// Tells that envelopes to a peer were given up: one event for all until it is read, or something else happens.
+    ///
+    /// Takes no lock, except for the first of them.
+    pub(crate) fn dropped(&self, untold: &mut UntoldDrops, pid: Pid, count: u64, reason: DropReason) {
+        let index = untold.0.iter().position(|drops| drops.reason == reason).unwrap_or_else(|| {
+            untold.0.push(Arc::new(Drops { pid, reason, count: AtomicU64::new(0) }));
+            untold.0.len() - 1
+        });
+        let drops = &untold.0[index];
+        if drops.count.fetch_add(count, Ordering::AcqRel) == 0 && count > 0 {
+            self.append(self.lock(), Entry::Dropped(drops.clone()));
+        }
+    }
+
+    fn append(&self, mut backlog: MutexGuard<'_, Backlog>, entry: Entry) {
+        backlog.append(entry);
+        self.is_unread.store(true, Ordering::Release);
+        drop(backlog);
+        self.waker.wake();
+    }
+
+    /// The next event, if there is one.
+    pub(crate) fn pop(&self) -> Option<Event> {
+        // Whoever waits registers the waker, and looks once more: the flag is set before the waker is woken.
+        if !self.is_unread.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut backlog = self.lock();
+        let event = backlog.pop();
+        self.is_unread.store(!backlog.is_empty(), Ordering::Release);
+        event
+    }
+
+    /// Events that were dropped because nobody read them.
+    pub(crate) fn missed(&self) -> u64 {
+        self.lock().missed
+    }
+
+    pub(crate) fn waker(&self) -> &AtomicWaker {
+        &self.waker
+    }
+
+    /// There is a peer, of which nothing is to be told.
+    pub(crate) fn meet(&self, pid: Pid, now: Time) {
+        self.lock().peers.entry(pid).or_insert_with(|| Peer::new(now));
+    }
+
+    /// There is a peer no more, of which nothing is to be told.
+    pub(crate) fn part(&self, pid: Pid) {
+        self.lock().forget(pid);
+    }
+
+    /// The peer is dialed for the first time.
+    pub(crate) fn connects(&self, pid: Pid, now: Time) {
+        if let Some(peer) = self.lock().peers.get_mut(&pid).filter(|peer| peer.link == LinkState::Idle) {
+            (peer.link, peer.since) = (LinkState::Connecting, now);
+        }
+    }
+
+    /// The state of the link to a peer; `None`: nobody has said that it is one.
+    pub(crate) fn peer_state(&self, pid: Pid, now: Time) -> Option<PeerState> {
+        let backlog = self.lock();
+        let peer = backlog.peers.get(&pid)?;
+        Some(PeerState { link: peer.link.clone(), elapsed: now.since(peer.since) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Backlog> {
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets so many events wait at most.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn limit(&self, most: usize) {
+        self.lock().most = most;
+    }
+
+    /// Entries, those that gave way and are kept, and peers.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn sizes(&self) -> (usize, usize, usize) {
+        let backlog = self.lock();
+        (backlog.entries.len(), backlog.newest.len(), backlog.peers.len())
+    }
+}
+
+impl Backlog {
+    /// Takes over what the event says of a peer. `false`: it says what the reader is going to be told already.
+    fn look_at(&mut self, event: &Event, now: Time) -> bool {
+        let next = self.gone + self.entries.len() as u64;
+        let (pid, link) = match event {
+            Event::Added { pid } => {
+                self.peers.insert(*pid, Peer::new(now));
+                return true;
+            }
+            Event::Removed { pid } => {
+                self.forget(*pid);
+                return true;
+            }
+            Event::Refused { pid, reason } => {
+                let Some(peer) = self.peers.get_mut(pid) else { return true };
+                let is_told = peer.refused.is_some_and(|(last, entry)| last == *reason && entry >= self.gone);
+                if !is_told {
+                    peer.refused = Some((*reason, next));
+                }
+                return !is_told;
+            }
+            Event::Up { pid, incarnation } => (pid, LinkState::Up { incarnation: *incarnation }),
+            Event::Down { pid, reason } => (pid, LinkState::Down { reason: reason.clone() }),
+            _ => return true,
+        };
+        if let Some(peer) = self.peers.get_mut(pid) {
+            *peer = Peer { link, since: now, refused: None };
+        }
+        true
+    }
+
+    /// The peer is none any more.
+    fn forget(&mut self, pid: Pid) {
+        self.peers.remove(&pid);
+        let topics: Vec<Topic> = self
+            .newest
+            .range((Some(pid), Kind::Accepting)..)
+            .map(|(topic, _)| *topic)
+            .take_while(|(about, _)| *about == Some(pid))
+            .collect();
+        for topic in topics {
+            self.newest.remove(&topic);
+            self.missed += 1;
+        }
+    }
+
+    fn append(&mut self, entry: Entry) {
+        if self.entries.len() >= self.most
+            && let Some(oldest) = self.entries.pop_front()
+        {
+            self.gone += 1;
+            self.give_way(oldest);
+        }
+        self.entries.push_back(entry);
+    }
+
+    /// Keeps an entry that had to give way if it may be the newest of its topic.
+    fn give_way(&mut self, entry: Entry) {
+        let topic = entry.topic();
+        let Some((pid, kind)) = topic.filter(|(pid, _)| pid.is_none_or(|pid| self.peers.contains_key(&pid))) else {
+            self.missed += 1;
+            return;
+        };
+        if kind == Kind::State && self.newest.remove(&(pid, Kind::Refusal)).is_some() {
+            self.missed += 1;
+        }
+        let newer = match &entry {
+            Entry::Dropped(drops) => Some(drops.clone()),
+            Entry::Event(_) => None,
+        };
+        match (self.newest.insert((pid, kind), entry), newer) {
+            (Some(Entry::Dropped(older)), Some(newer)) => {
+                newer.count.fetch_add(older.take(), Ordering::AcqRel);
+            }
+            (Some(_), _) => self.missed += 1,
+            (None, _) => {}
+        }
+    }
+
+    fn pop(&mut self) -> Option<Event> {
+        if self.missed > self.missed_told {
+            let count = self.missed - std::mem::replace(&mut self.missed_told, self.missed);
+            return Some(Event::Missed { count });
+        }
+        let entry = match self.newest.pop_first() {
+            Some((_, entry)) => entry,
+            None => {
+                let entry = self.entries.pop_front()?;
+                self.gone += 1;
+                entry
+            }
+        };
+        Some(match entry {
+            Entry::Event(event) => event,
+            Entry::Dropped(drops) => Event::Dropped { pid: drops.pid, count: drops.take(), reason: drops.reason },
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.newest.is_empty() && self.missed == self.missed_told
+    }
+}
+
+impl Peer {
+    fn new(now: Time) -> Peer {
+        Peer { link: LinkState::Idle, since: now, refused: None }
+    }
+}
+
+impl Entry {
+    /// `None`: no other event can take its place.
+    fn topic(&self) -> Option<Topic> {
+        Some(match self {
+            Entry::Dropped(drops) => (Some(drops.pid), Kind::Drops(drops.reason)),
+            Entry::Event(event) => match event {
+                Event::Added { pid }
+                | Event::Up { pid, .. }
+                | Event::Down { pid, .. }
+                | Event::Restarted { pid, .. }
+                | Event::Removed { pid } => (Some(*pid), Kind::State),
+                Event::Refused { pid, .. } => (Some(*pid), Kind::Refusal),
+                Event::AcceptFailed { .. } => (None, Kind::Accepting),
+                Event::Dropped { .. } | Event::Missed { .. } => return None,
+            },
+        })
+    }
+}
