@@ -63,11 +63,22 @@ pub enum Event {
         /// The peer.
         pid: Pid,
     },
-    /// Connections cannot be accepted for now; the engine tries again.
+    /// Connections cannot be accepted for now, mostly for want of descriptors; the engine tries again. Told once, until
+    /// [`AcceptResumed`](Event::AcceptResumed).
     AcceptFailed {
-        /// What the kernel says.
+        /// The kernel's error, and what helps against it.
         error: String,
     },
+    /// Connections are accepted again, and have been for a second.
+    AcceptResumed,
+    /// Peers cannot be dialed for now: this process, or the machine, has no descriptor or no memory left for another
+    /// socket. The engine tries again. Told once, until [`DialResumed`](Event::DialResumed).
+    DialFailed {
+        /// The kernel's error, and what helps against it.
+        error: String,
+    },
+    /// No peer waits for a socket any more.
+    DialResumed,
     /// Events were dropped, because nobody read them and more than 1,024 came.
     ///
     /// Of what was dropped the newest of each kind comes next: the state of each peer whose newest

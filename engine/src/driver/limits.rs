@@ -1,4 +1,6 @@
-//! What the operating system allows this process.
+//! What the operating system allows this process, and what it says when that is used up.
+
+use std::io;
 
 /// Raises the limit of open files to the hard limit: the soft one is made for programs that use `select`.
 ///
@@ -10,5 +12,22 @@ pub fn raise_descriptor_limit() {
         limit.rlim_cur = limit.rlim_max;
         // SAFETY: the kernel reads one rlimit.
         unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    }
+}
+
+/// Whether a socket could not be had because something is used up that may be free again later.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS))
+        || error.kind() == io::ErrorKind::OutOfMemory
+}
+
+/// The kernel's error with what helps against it.
+pub(crate) fn with_cure(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => format!("{error}; raise the limit of open files of this process (ulimit -n)"),
+        Some(libc::ENFILE) => format!("{error}; raise the limit of the machine (sysctl fs.file-max)"),
+        Some(libc::ENOBUFS) => format!("{error}; the kernel is short of memory for sockets (sysctl net.ipv4.tcp_mem)"),
+        _ if error.kind() == io::ErrorKind::OutOfMemory => format!("{error}; free some, or allow this process more"),
+        _ => error.to_string(),
     }
 }

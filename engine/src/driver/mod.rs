@@ -32,6 +32,7 @@ pub(crate) use budget::take_spent;
 pub use chunk::{ChunkPool, ReceiveBuffer, Slice};
 pub use features::{Feature, FeatureReport, Unavailable, probe};
 pub use limits::raise_descriptor_limit;
+pub(crate) use limits::{is_shortage, with_cure};
 pub use memory::{Berth, Dock, Exchange, WINDOW_BYTES};
 pub(crate) use options::hold_at_most;
 pub use uring::Uring;

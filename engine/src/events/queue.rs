@@ -65,6 +65,7 @@ type Topic = (Option<Pid>, Kind);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Accepting,
+    Dialing,
     State,
     Refusal,
     Drops(DropReason),
@@ -320,7 +321,8 @@ impl Entry {
                 | Event::Restarted { pid, .. }
                 | Event::Removed { pid } => (Some(*pid), Kind::State),
                 Event::Refused { pid, .. } => (Some(*pid), Kind::Refusal),
-                Event::AcceptFailed { .. } => (None, Kind::Accepting),
+                Event::AcceptFailed { .. } | Event::AcceptResumed => (None, Kind::Accepting),
+                Event::DialFailed { .. } | Event::DialResumed => (None, Kind::Dialing),
                 Event::Dropped { .. } | Event::Missed { .. } => return None,
             },
         })

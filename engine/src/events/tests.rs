@@ -83,7 +83,7 @@ fn a_reader_that_fell_behind_is_told_the_newest_state_of_each_peer() {
     queue.push(up(1, 1), at(1));
     queue.push(up(2, 1), at(1));
     queue.push(Event::Refused { pid: 3, reason: RefusalReason::Version }, at(1));
-    queue.push(Event::AcceptFailed { error: "few".to_owned() }, at(1));
+    queue.push(Event::DialFailed { error: "few".to_owned() }, at(1));
     queue.push(down(2), at(1));
     queue.dropped(&mut untold, 2, 7, DropReason::Expired);
     untold.begin_anew();
@@ -97,7 +97,7 @@ fn a_reader_that_fell_behind_is_told_the_newest_state_of_each_peer() {
     // Of peer 4 those that are older than the 1,024 newest, but one; of peer 2 that it was up.
     assert_eq!((count, queue.missed()), (count, 1 + 2 * 598 + 1 - 1024 - 1));
     let expected = [
-        Event::AcceptFailed { error: "few".to_owned() },
+        Event::DialFailed { error: "few".to_owned() },
         up(1, 1),
         down(2),
         dropped(2, 7, DropReason::Expired),

@@ -5,7 +5,7 @@ use super::mail::Command;
 use super::node::{Node, Stopping};
 use super::timers::Timer;
 use super::{LinkKey, Shard};
-use crate::driver::Driver;
+use crate::driver::{Driver, with_cure};
 use crate::events::Event;
 use crate::time::Time;
 
@@ -16,7 +16,7 @@ impl<D: Driver> Shard<D> {
                 let id = seed.node;
                 let listener = self.driver.listen(listener, seed.berth);
                 if let Err(error) = &listener {
-                    seed.events.push(Event::AcceptFailed { error: error.to_string() }, now);
+                    seed.events.push(Event::AcceptFailed { error: with_cure(error) }, now);
                 }
                 let listener = listener.ok();
                 if let Some(listener) = listener {

@@ -87,7 +87,7 @@ impl<D: Driver> Shard<D> {
                     }
                 }
                 Timer::Connection(socket) => self.connection_expired(socket, now),
-                Timer::Listener(node) => self.listen_again(node),
+                Timer::Listener(node) => self.listen_again(node, now),
                 Timer::Stop(node) => self.stop_expired(node, now),
             }
         }

@@ -31,6 +31,7 @@ impl<D: Driver> Shard<D> {
         // Nobody asks the link afterwards.
         self.tell(key, now);
         let node = self.nodes.get_mut(&key.node)?;
+        node.set_starved(key.link, None, now);
         let mut slot = node.links.remove(key.link)?;
         let undelivered = slot.undelivered();
         let mut batch = self.spare.pop().unwrap_or_default();

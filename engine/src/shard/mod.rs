@@ -13,6 +13,7 @@ mod links;
 mod mail;
 mod membership;
 mod node;
+mod shortages;
 mod stopping;
 mod timers;
 mod wiring;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::LinkKey;
 use super::links::Links;
 use super::mail::{Seed, Undelivered};
+use super::shortages::Accepting;
 use crate::driver::Slice;
 use crate::driver::{SocketId, Way};
 use crate::events::{Event, EventQueue, UntoldDrops};
@@ -31,8 +32,11 @@ pub(super) struct Node {
     pub(super) stopping: Option<Stopping>,
     /// Sockets that are not closed yet, listener included.
     pub(super) open_sockets: usize,
+    pub(super) accepting: Accepting,
     /// The listener's entry among the shard's timers.
     pub(super) listener_timer: Option<Time>,
+    /// Links whose last dial had no socket, for want of descriptors or memory.
+    pub(super) starved: usize,
     /// The stop's.
     pub(super) stop_timer: Option<Time>,
 }
@@ -58,6 +62,8 @@ pub(super) struct LinkSlot {
     pub(super) postponed: bool,
     /// Its peer was dialed before.
     pub(super) dialed: bool,
+    /// Its last dial had no socket, for want of descriptors or memory.
+    pub(super) starved: bool,
     drops: UntoldDrops,
     /// Nothing crosses: what is sent is lost, and what comes is not heard.
     pub(super) blocked: bool,
@@ -87,7 +93,9 @@ impl Node {
             stats: seed.stats,
             stopping: None,
             open_sockets: usize::from(listener.is_some()),
+            accepting: Accepting::Always,
             listener_timer: None,
+            starved: 0,
             stop_timer: None,
         }
     }
@@ -114,6 +122,7 @@ impl Node {
             return;
         }
         let pid = slot.link.peer();
+        let mut is_up = false;
         for notice in slot.link.take_notices() {
             let event = match notice {
                 Notice::Dropped { count, reason } => {
@@ -129,10 +138,15 @@ impl Node {
                 Notice::Down { reason } => Event::Down { pid, reason },
                 Notice::Restarted { incarnation } => Event::Restarted { pid, incarnation },
             };
+            is_up |= matches!(event, Event::Up { .. });
             if !matches!(event, Event::Refused { .. }) {
                 slot.drops.begin_anew();
             }
             self.events.push(event, now);
+        }
+        if is_up {
+            // The peer has dialed us meanwhile.
+            self.set_starved(link, None, now);
         }
     }
 
@@ -179,6 +193,7 @@ impl LinkSlot {
             asleep: false,
             postponed: false,
             dialed: false,
+            starved: false,
             drops: UntoldDrops::default(),
             blocked: false,
         }

@@ -9,8 +9,7 @@ use super::deadlines::OVERDUE;
 use super::node::Node;
 use super::timers::Timer;
 use super::{LinkKey, Shard};
-use crate::driver::{Budget, Completion, Driver, ReceiveBuffer, Slice, SocketId};
-use crate::events::Event;
+use crate::driver::{Budget, Completion, Driver, ReceiveBuffer, Slice, SocketId, is_shortage};
 use crate::link::{Batch, DownReason, Verdict, Want};
 use crate::time::Time;
 use crate::wire::{Hello, Kind, Refusal, RefusalReason, SegmentError, SegmentHeader};
@@ -19,8 +18,6 @@ use crate::wire::{Hello, Kind, Refusal, RefusalReason, SegmentError, SegmentHead
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 /// So long a connection that was ended waits for the other side to close it too, so that its last words arrive.
 const LINGER: Duration = Duration::from_millis(20);
-/// The pause after the kernel had no descriptor for a connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 impl<D: Driver> Shard<D> {
     /// Deals with what has completed. `false`: it was a mere heartbeat.
@@ -48,10 +45,8 @@ impl<D: Driver> Shard<D> {
                 self.driver.receive(socket, buffer);
             }
             Completion::AcceptFailed { listener, error } => {
-                let Some(id) = self.connection(listener).map(|connection| connection.node) else { return };
-                if let Some(node) = self.nodes.get_mut(&id) {
-                    node.events.push(Event::AcceptFailed { error: error.to_string() }, now);
-                    self.timers.set(Timer::Listener(id), &mut node.listener_timer, now + ACCEPT_PAUSE);
+                if let Some(node) = self.connection(listener).map(|connection| connection.node) {
+                    self.accept_failed(node, &error, now);
                 }
             }
             Completion::Connected { socket, result } => self.dialed(socket, result, now),
@@ -125,9 +120,13 @@ impl<D: Driver> Shard<D> {
             Ok(socket) => {
                 slot.socket = Some(socket);
                 node.open_sockets += 1;
+                node.set_starved(key.link, None, now);
                 self.put(socket, Connection::new(Role::Dialing(key), key.node));
             }
-            Err(_) => slot.link.dial_failed(now),
+            Err(error) => {
+                slot.link.dial_failed(now);
+                node.set_starved(key.link, Some(&error).filter(|error| is_shortage(error)), now);
+            }
         }
         true
     }
@@ -466,14 +465,6 @@ impl<D: Driver> Shard<D> {
             return self.close_at(socket, now + OVERDUE);
         }
         self.disconnected(socket, now);
-    }
-
-    pub(super) fn listen_again(&mut self, node: u32) {
-        let Some(node) = self.nodes.get_mut(&node) else { return };
-        node.listener_timer = None;
-        if let Some(listener) = node.listener.filter(|_| node.stopping.is_none()) {
-            self.driver.resume_accept(listener);
-        }
     }
 
     pub(super) fn tell(&mut self, key: LinkKey, now: Time) {

@@ -93,6 +93,9 @@ impl World {
         let most = IDLE_TURNS * seconds * self.pairs().count() as u64;
         let turned = self.turns() - turns;
         assert!(turned <= most, "idle loops turned {turned} times, at most {most} were to be expected");
+        for server in self.servers.iter().flatten() {
+            assert!(server.watch.is_well(), "{:?} was not told that accepts and dials go well again", server.me);
+        }
         for (from, to) in self.pairs() {
             let up =
                 |one: usize, other: usize| self.servers[one].as_ref().is_some_and(|server| server.watch.is_up(other));

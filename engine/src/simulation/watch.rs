@@ -11,6 +11,9 @@ use crate::wire::WireIncarnation;
 #[derive(Default)]
 pub(super) struct Watch {
     peers: BTreeMap<usize, Peer>,
+    /// Connections cannot be accepted, peers cannot be dialed: so it was told last.
+    accept_failed: bool,
+    dial_failed: bool,
     /// Events were missed, and what stands between them with them.
     missed: bool,
     /// How often a peer came or went.
@@ -75,7 +78,19 @@ impl Watch {
                 history.gave_up(me, server_of(*pid), *count);
             }
             Event::Removed { pid } => self.peer(*pid).up = false,
-            Event::Added { .. } | Event::Refused { .. } | Event::AcceptFailed { .. } => {}
+            Event::Added { .. } | Event::Refused { .. } => {}
+            Event::AcceptFailed { .. } => {
+                assert!(!std::mem::replace(&mut self.accept_failed, true) || missed, "{me:?}: accepts fail again");
+            }
+            Event::AcceptResumed => {
+                assert!(std::mem::take(&mut self.accept_failed) || missed, "{me:?}: accepts did not fail");
+            }
+            Event::DialFailed { .. } => {
+                assert!(!std::mem::replace(&mut self.dial_failed, true) || missed, "{me:?}: dials fail again");
+            }
+            Event::DialResumed => {
+                assert!(std::mem::take(&mut self.dial_failed) || missed, "{me:?}: dials did not fail");
+            }
             Event::Missed { count } => {
                 assert!(*count > 0, "{me:?}: no event was missed");
                 self.missed = true;
@@ -86,6 +101,11 @@ impl Watch {
     /// Everything that it was told is known.
     pub(super) fn has_read_all(&mut self) {
         self.missed = false;
+    }
+
+    /// Whether nothing stands in the way of accepts and dials, as far as it was told.
+    pub(super) fn is_well(&self) -> bool {
+        !self.accept_failed && !self.dial_failed
     }
 
     /// Whether the server takes its peer to be there.

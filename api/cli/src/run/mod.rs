@@ -96,7 +96,7 @@ struct Server {
     /// Until then, a peer that was not met yet is taken to be about to come.
     meeting_ends: Instant,
     /// What was last said of a trouble that the engine meets again and again.
-    troubles: HashMap<Option<Pid>, String>,
+    troubles: HashMap<Pid, String>,
     /// Messages that were not taken for somebody.
     lost: u64,
 }
@@ -117,7 +117,7 @@ impl Server {
         match event {
             Event::Up { pid, .. } => {
                 self.up.insert(*pid);
-                self.troubles.remove(&Some(*pid));
+                self.troubles.remove(pid);
                 say(said);
                 if self.met.insert(*pid) {
                     self.greet(*pid);
@@ -127,8 +127,7 @@ impl Server {
                 self.up.remove(pid);
                 say(said);
             }
-            Event::Refused { pid, .. } => self.trouble(Some(*pid), said),
-            Event::AcceptFailed { .. } => self.trouble(None, said),
+            Event::Refused { pid, .. } => self.trouble(*pid, said),
             _ => say(said),
         }
     }
@@ -149,7 +148,7 @@ impl Server {
         self.up.contains(&pid) || (!self.met.contains(&pid) && Instant::now() < self.meeting_ends)
     }
 
-    fn trouble(&mut self, pid: Option<Pid>, said: String) {
+    fn trouble(&mut self, pid: Pid, said: String) {
         if self.troubles.get(&pid) != Some(&said) {
             say(&said);
             self.troubles.insert(pid, said);

@@ -19,6 +19,9 @@ pub fn event(event: &Event) -> Option<String> {
         }
         Event::Refused { pid, reason } => format!("peer {pid} refuses us: {reason}"),
         Event::AcceptFailed { error } => format!("peers cannot connect for now: {error}; trying again"),
+        Event::AcceptResumed => "peers can connect again".to_owned(),
+        Event::DialFailed { error } => format!("cannot connect to peers for now: {error}; trying again"),
+        Event::DialResumed => "can connect to peers again".to_owned(),
         Event::Missed { count } => format!("{count} events were missed; what follows is how it is now"),
         _ => return None,
     })

@@ -173,7 +173,7 @@ impl RunFacts {
             | Kind::Down
             | Kind::Restarted
             | Kind::Refused
-            | Kind::AcceptFailed
+            | Kind::Shortage
             | Kind::Missed
             | Kind::AddedEvent
             | Kind::RemovedEvent => self.events.push(*record),

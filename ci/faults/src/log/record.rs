@@ -32,8 +32,8 @@ pub enum Kind {
     Restarted,
     /// The peer refuses us.
     Refused,
-    /// No connection can be accepted for now.
-    AcceptFailed,
+    /// Connections cannot be accepted, or peers not dialed, for now; or they can again.
+    Shortage,
     /// `first` events were lost because nobody read them.
     Missed,
     /// `first` bytes of memory are in use.
@@ -152,7 +152,7 @@ const KINDS: [Kind; 34] = [
     Kind::Down,
     Kind::Restarted,
     Kind::Refused,
-    Kind::AcceptFailed,
+    Kind::Shortage,
     Kind::Missed,
     Kind::Memory,
     Kind::Quiet,

@@ -59,7 +59,8 @@ fn record(event: &Event, time: u64) -> Record {
         Event::Added { pid } => Record::about(Kind::AddedEvent, *pid, time),
         Event::Removed { pid } => Record::about(Kind::RemovedEvent, *pid, time),
         Event::Missed { count } => Record::at(Kind::Missed, time).with(*count, 0),
-        _ => Record::at(Kind::AcceptFailed, time),
+        // Accepts or dials that fail, or go well again.
+        _ => Record::at(Kind::Shortage, time),
     }
 }
 

@@ -1,0 +1,78 @@
+//! What a server does, and tells, when the kernel has no descriptor or no memory for another connection.
+
+use std::io;
+use std::time::Duration;
+
+use super::Shard;
+use super::node::Node;
+use super::timers::Timer;
+use crate::driver::{Driver, with_cure};
+use crate::events::Event;
+use crate::roster::LinkId;
+use crate::time::Time;
+
+/// The pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The time without a failure after which connections count as accepted again. While descriptors are few, every second
+/// accept may fail, and that is one shortage.
+const ACCEPT_TRIAL: Duration = Duration::from_secs(1);
+
+/// Whether connections are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accepting {
+    Always,
+    /// The last accept has failed, and the listener is left alone for a moment.
+    Paused,
+    /// Accepting again: the shortage is over if none fails for a while.
+    Trying,
+}
+
+impl<D: Driver> Shard<D> {
+    /// A connection cannot be accepted. Told once, until they can be.
+    pub(super) fn accept_failed(&mut self, id: u32, error: &io::Error, now: Time) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        if std::mem::replace(&mut node.accepting, Accepting::Paused) == Accepting::Always {
+            node.events.push(Event::AcceptFailed { error: with_cure(error) }, now);
+        }
+        self.timers.set(Timer::Listener(id), &mut node.listener_timer, now + ACCEPT_PAUSE);
+    }
+
+    /// Accepts again after a pause; or no accept has failed for a while since.
+    pub(super) fn listen_again(&mut self, id: u32, now: Time) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        node.listener_timer = None;
+        let Some(listener) = node.listener.filter(|_| node.stopping.is_none()) else { return };
+        if node.accepting == Accepting::Trying {
+            node.accepting = Accepting::Always;
+            return node.events.push(Event::AcceptResumed, now);
+        }
+        // Whoever waits there is accepted next, if there is a descriptor for it.
+        self.driver.resume_accept(listener);
+        node.accepting = Accepting::Trying;
+        self.timers.set(Timer::Listener(id), &mut node.listener_timer, now + ACCEPT_TRIAL);
+    }
+}
+
+impl Node {
+    /// The link's last dial had no socket, and this is why; `None`: it had one, or needs none any more. The first one is
+    /// told, and the end of the last.
+    pub(super) fn set_starved(&mut self, link: LinkId, shortage: Option<&io::Error>, now: Time) {
+        let Some(slot) = self.links.get_mut(link) else { return };
+        let was_starved = std::mem::replace(&mut slot.starved, shortage.is_some());
+        match shortage {
+            Some(error) if !was_starved => {
+                self.starved += 1;
+                if self.starved == 1 {
+                    self.events.push(Event::DialFailed { error: with_cure(error) }, now);
+                }
+            }
+            None if was_starved => {
+                self.starved -= 1;
+                if self.starved == 0 {
+                    self.events.push(Event::DialResumed, now);
+                }
+            }
+            _ => {}
+        }
+    }
+}
