@@ -131,7 +131,7 @@ pub fn fixed_address() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        assert!(number < 3 * PORTS, "no free ports");
+        assert!(number < 10 * PORTS, "no free ports");
         let range = (std::process::id() + number / PORTS * 37) % RANGES;
         let address = format!("127.0.0.1:{}", 20_000 + range * PORTS + number % PORTS);
         if TcpListener::bind(&address).is_ok() {
