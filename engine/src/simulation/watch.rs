@@ -16,6 +16,8 @@ pub(super) struct Watch {
     dial_failed: bool,
     /// Events were missed, and what stands between them with them.
     missed: bool,
+    /// Events were missed at any time: a life of a peer may have come and gone untold.
+    has_missed: bool,
     /// How often a peer came or went.
     pub(super) changes: u32,
 }
@@ -45,13 +47,13 @@ pub(super) fn server_of(pid: Pid) -> usize {
 impl Watch {
     /// Takes what server `me` was told.
     pub(super) fn told(&mut self, me: Life, event: &Event, incarnations: &Incarnations, history: &mut History) {
-        let missed = self.missed;
+        let (missed, has_missed) = (self.missed, self.has_missed);
         match event {
             Event::Up { pid, incarnation } => {
                 let peer = self.peer(*pid);
                 let life = life(*pid, incarnation, incarnations);
                 assert!(!peer.up || missed, "{me:?}: {pid} is up, and it was");
-                if !missed && peer.life.is_some_and(|known| known != life) {
+                if !has_missed && peer.life.is_some_and(|known| known != life) {
                     assert_eq!(peer.announced, Some(life), "{me:?}: {pid} is another one, and nobody said so");
                 }
                 (peer.up, peer.life, peer.announced) = (true, Some(life), None);
@@ -70,7 +72,8 @@ impl Watch {
                 let peer = self.peer(*pid);
                 let life = life(*pid, incarnation, incarnations);
                 assert!(!peer.up || missed, "{me:?}: {pid} was restarted, and is up");
-                assert!(missed || peer.life.is_some_and(|known| known < life), "{me:?}: {pid} was restarted as {life}");
+                let is_later = missed || peer.life.map_or(has_missed, |known| known < life);
+                assert!(is_later, "{me:?}: {pid} was restarted as {life}");
                 peer.announced = Some(life);
             }
             Event::Dropped { pid, count, .. } => {
@@ -93,7 +96,7 @@ impl Watch {
             }
             Event::Missed { count } => {
                 assert!(*count > 0, "{me:?}: no event was missed");
-                self.missed = true;
+                (self.missed, self.has_missed) = (true, true);
             }
         }
     }
