@@ -51,8 +51,8 @@ mod typed;
 mod wait;
 
 pub use cluster_engine::{
-    BROADCAST, Body, DownReason, DropReason, Event, Feature, FeatureReport, Lane, LinkState, Payload, PeerState,
-    PeerStats, Pid, RefusalReason, Unavailable, Undelivered, probe,
+    BROADCAST, Body, Callback, DownReason, DropReason, Event, Feature, FeatureReport, Lane, LinkState, Payload,
+    PeerState, PeerStats, Pid, RefusalReason, Unavailable, Undelivered, probe,
 };
 pub use config::{Catalog, Checksum, Config, ConfigError, Connect, Idle, Member, Neighbours, Threading};
 pub use engine::Engine;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 pub(crate) use queue::{EventQueue, UntoldDrops};
 
+use crate::callback::Callback;
 use crate::link::{DownReason, DropReason, Pid};
 use crate::wire::{RefusalReason, WireIncarnation};
 
@@ -87,6 +88,16 @@ pub enum Event {
     Missed {
         /// How many since the last such event.
         count: u64,
+    },
+    /// Code of the application that the engine has called panicked. The panic was caught and the server goes on; a
+    /// future whose waker it was may not have been woken.
+    CallbackPanicked {
+        /// The code.
+        callback: Callback,
+        /// Number of panics since the last such event.
+        count: u64,
+        /// The message of the first of them.
+        message: String,
     },
 }
 

@@ -9,6 +9,7 @@ use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
+use crate::callback::Callbacks;
 use crate::driver::Slice;
 use crate::link::{Inbound, Pid, Violation};
 use crate::payload::Payload;
@@ -43,6 +44,7 @@ pub(crate) enum Body {
 #[derive(Default)]
 struct Shared {
     waker: AtomicWaker,
+    callbacks: Callbacks,
     overflow: Overflow,
 }
 
@@ -81,9 +83,9 @@ impl Overflow {
 }
 
 /// Makes an inbox of a server on the shard behind `mailbox`, with a queue of so many arrivals.
-pub(crate) fn inbox(mailbox: Arc<Mailbox>, arrivals: usize) -> (InboxSender, Receiver) {
+pub(crate) fn inbox(mailbox: Arc<Mailbox>, arrivals: usize, callbacks: Callbacks) -> (InboxSender, Receiver) {
     let (producer, consumer) = RingBuffer::new(arrivals);
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(Shared { callbacks, ..Shared::default() });
     let sender =
         InboxSender { arrivals: producer, touched: false, _last: WakeLast(shared.clone()), shared: shared.clone() };
     let receiver = Receiver { arrivals: consumer, overflowed: VecDeque::new(), shared, mailbox, current: None };
@@ -101,6 +103,12 @@ pub(crate) struct InboxSender {
 
 struct WakeLast(Arc<Shared>);
 
+impl Shared {
+    fn wake(&self) {
+        self.callbacks.wake(&self.waker);
+    }
+}
+
 impl InboxSender {
     /// Hands over an arrival. Never fails: what has no room in the queue overflows.
     pub(crate) fn push(&mut self, arrived: Arrived) {
@@ -116,7 +124,7 @@ impl InboxSender {
     /// Wakes the application if anything came since the last call.
     pub(crate) fn wake(&mut self) {
         if std::mem::take(&mut self.touched) {
-            self.shared.waker.wake();
+            self.shared.wake();
         }
     }
 }
@@ -124,7 +132,7 @@ impl InboxSender {
 impl Drop for WakeLast {
     /// The application learns that no more will come.
     fn drop(&mut self) {
-        self.0.waker.wake();
+        self.0.wake();
     }
 }
 

@@ -20,6 +20,7 @@
 
 #[allow(unsafe_code, reason = "asks the kernel for barriers; the block states what makes it sound")]
 mod barrier;
+mod callback;
 #[allow(unsafe_code, reason = "talks to the kernel; each block states what makes it sound")]
 pub mod driver;
 mod engine;
@@ -44,6 +45,7 @@ mod testing;
 mod time;
 pub mod wire;
 
+pub use callback::Callback;
 pub use driver::{Feature, FeatureReport, Unavailable, probe, raise_descriptor_limit};
 pub use engine::{Attached, Drive, Engine, Events, IdleStrategy, Step, Tenancy, Tenant, Threading, Wait};
 pub use events::{Event, LinkState, PeerState};

@@ -23,3 +23,4 @@ mod start_stop;
 mod stats;
 mod support;
 mod typed;
+mod user_code;

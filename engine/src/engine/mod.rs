@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::barrier;
+use crate::callback::Callbacks;
 use crate::driver::{
     Berth, ChunkPool, Dock, Driver, Exchange, Listener, Unavailable, Uring, WINDOW_BYTES, hold_at_most,
 };
@@ -179,7 +180,8 @@ pub(crate) fn seat(
     let stats = StatsTable::new();
     peers.iter().zip((0..).map(LinkId::first)).for_each(|((pid, _), link)| stats.add(link, *pid));
     let events = EventQueue::new(peers.iter().map(|(pid, _)| *pid), drive.time_in(Duration::ZERO));
-    let (inbox, receiver) = inbox::inbox(drive.mailbox().clone(), arrivals);
+    let callbacks = Callbacks::new(events.clone());
+    let (inbox, receiver) = inbox::inbox(drive.mailbox().clone(), arrivals, callbacks.clone());
     let outboxes = Arc::new(OutboxShared {
         node,
         roster: roster.clone(),
@@ -190,6 +192,7 @@ pub(crate) fn seat(
         stats: stats.clone(),
         grace: Arc::default(),
         spares: Mutex::default(),
+        callbacks,
     });
     let seed = Seed { node, local: Arc::new(local), peers, roster, inbox, events: events.clone(), stats, berth };
     drive.mailbox().command(Command::Start { seed: Box::new(seed), listener });

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use atomic_waker::AtomicWaker;
 
 use super::{Event, LinkState, PeerState};
+use crate::callback::{Callback, caught};
 use crate::link::{DropReason, Pid};
 use crate::time::Time;
 use crate::wire::RefusalReason;
@@ -66,6 +67,7 @@ type Topic = (Option<Pid>, Kind);
 enum Kind {
     Accepting,
     Dialing,
+    Panics(Callback),
     State,
     Refusal,
     Drops(DropReason),
@@ -134,7 +136,21 @@ impl EventQueue {
         backlog.append(entry);
         self.is_unread.store(true, Ordering::Release);
         drop(backlog);
-        self.waker.wake();
+        if let Some(waker) = self.waker.take()
+            && let Err(message) = caught(|| waker.wake())
+        {
+            self.panicked(Callback::Waker, message);
+        }
+    }
+
+    /// Tells that code of the application that the engine has called panicked: one event for all until it is read.
+    #[cold]
+    pub(crate) fn panicked(&self, callback: Callback, message: String) {
+        let mut backlog = self.lock();
+        match backlog.panics(callback) {
+            Some(count) => *count += 1,
+            None => self.append(backlog, Entry::Event(Event::CallbackPanicked { callback, count: 1, message })),
+        }
     }
 
     /// The next event, if there is one.
@@ -246,6 +262,14 @@ impl Backlog {
         }
     }
 
+    /// The count of the event that tells of these panics and was not read.
+    fn panics(&mut self, wanted: Callback) -> Option<&mut u64> {
+        self.newest.values_mut().chain(&mut self.entries).find_map(|entry| match entry {
+            Entry::Event(Event::CallbackPanicked { callback, count, .. }) if *callback == wanted => Some(count),
+            _ => None,
+        })
+    }
+
     fn append(&mut self, entry: Entry) {
         if self.entries.len() >= self.most
             && let Some(oldest) = self.entries.pop_front()
@@ -323,6 +347,7 @@ impl Entry {
                 Event::Refused { pid, .. } => (Some(*pid), Kind::Refusal),
                 Event::AcceptFailed { .. } | Event::AcceptResumed => (None, Kind::Accepting),
                 Event::DialFailed { .. } | Event::DialResumed => (None, Kind::Dialing),
+                Event::CallbackPanicked { callback, .. } => (None, Kind::Panics(*callback)),
                 Event::Dropped { .. } | Event::Missed { .. } => return None,
             },
         })

@@ -180,6 +180,42 @@ fn the_state_of_a_peer_is_what_its_last_event_said() {
     assert_eq!(state(14), is(LinkState::Idle, 0));
 }
 
+#[test]
+fn panics_of_one_kind_are_one_event_until_it_is_read() {
+    let queue = EventQueue::new([1], at(0));
+    let panicked = |callback, count, text: &str| Event::CallbackPanicked { callback, count, message: text.to_owned() };
+    for (callback, text) in [(Callback::Waker, "first"), (Callback::BodyDrop, "body"), (Callback::Waker, "second")] {
+        queue.panicked(callback, text.to_owned());
+    }
+    assert_eq!(read_all(&queue), [panicked(Callback::Waker, 2, "first"), panicked(Callback::BodyDrop, 1, "body")]);
+    // However many events come between: it is kept, and counts on.
+    queue.panicked(Callback::Waker, "third".to_owned());
+    for _ in 0..1024 {
+        queue.push(up(1, 1), at(1));
+        queue.push(down(1), at(1));
+    }
+    queue.panicked(Callback::Waker, "fourth".to_owned());
+    let told = read_all(&queue);
+    assert!(matches!(told[0], Event::Missed { .. }), "{:?}", told[0]);
+    assert_eq!(told[1], panicked(Callback::Waker, 2, "third"));
+    assert!(told[2..].iter().all(|event| !matches!(event, Event::CallbackPanicked { .. })));
+}
+
+#[test]
+fn a_panic_of_whoever_waits_for_events_is_an_event_too() {
+    struct Panicking;
+    impl std::task::Wake for Panicking {
+        fn wake(self: Arc<Self>) {
+            std::panic::resume_unwind(Box::new("a waker"));
+        }
+    }
+    let queue = EventQueue::new([1], at(0));
+    queue.waker().register(&Arc::new(Panicking).into());
+    queue.push(up(1, 1), at(1));
+    let panicked = Event::CallbackPanicked { callback: Callback::Waker, count: 1, message: "a waker".to_owned() };
+    assert_eq!(read_all(&queue), [up(1, 1), panicked]);
+}
+
 /// Whoever waits looks at a flag alone.
 #[test]
 fn an_event_wakes_whoever_waits() {

@@ -16,7 +16,7 @@ const LINK: LinkKey = LinkKey { node: 0, link: LinkId { index: 0, generation: 0 
 /// An inbox whose queue holds so many arrivals, and a stream on which they come.
 fn start(arrivals: usize) -> (InboxSender, Receiver, InStream) {
     let mailbox = Arc::new(Mailbox::new(Arc::new(Bell::for_thread())));
-    let (sender, receiver) = inbox(mailbox, arrivals);
+    let (sender, receiver) = inbox(mailbox, arrivals, Callbacks::default());
     (sender, receiver, InStream::new(0, 0, WINDOW))
 }
 

@@ -10,6 +10,7 @@ use slab::Slab;
 
 use super::stream::Stream;
 use super::{Clockwork, Sleeper};
+use crate::callback::Callbacks;
 use crate::driver::Bell;
 use crate::engine::{Drive, Events};
 use crate::events::{Event, EventQueue, LinkState, PeerState, UntoldDrops};
@@ -141,8 +142,9 @@ impl Harness {
     pub fn join(&mut self, pid: Pid, peers: Vec<Pid>, drive: &Drive, now: Time) -> Ends {
         assert!(!self.running.contains_key(&pid), "server {pid} runs already");
         let place = self.servers.len() as u32;
-        let (inbox, receiver) = inbox::inbox(self.mailbox.clone(), inbox::ARRIVALS);
         let events = EventQueue::new(peers.iter().copied(), now);
+        let callbacks = Callbacks::new(events.clone());
+        let (inbox, receiver) = inbox::inbox(self.mailbox.clone(), inbox::ARRIVALS, callbacks.clone());
         debug_assert!(peers.is_sorted_by(|a, b| a < b));
         let outboxes = Arc::new(OutboxShared {
             node: place,
@@ -154,6 +156,7 @@ impl Harness {
             outboxes: AtomicU32::new(0),
             grace: Arc::default(),
             spares: Mutex::default(),
+            callbacks,
         });
         self.servers.push(Some(Server {
             pid,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::PushError;
 use super::streams::Streams;
+use crate::callback::Callbacks;
 use crate::grace::Grace;
 use crate::link::Pid;
 use crate::roster::{LinkId, Roster};
@@ -32,6 +33,7 @@ pub(crate) struct OutboxShared {
     /// one has a window of its own at the peer: a peer that reads nothing would have to refuse them, instead of their
     /// being full.
     pub(crate) spares: Mutex<Vec<Streams>>,
+    pub(crate) callbacks: Callbacks,
 }
 
 impl OutboxShared {

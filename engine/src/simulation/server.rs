@@ -8,6 +8,8 @@ use std::sync::{Arc, mpsc};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::event_loop::EventLoop;
 use super::history::{History, LEAST_PAYLOAD, Life};
 use super::network::Network;
@@ -20,30 +22,60 @@ use crate::outbox::{OutboxShared, PushError, Sender};
 use crate::payload::Body;
 use crate::roster::LinkId;
 use crate::shard::Undelivered;
-use crate::stream::{Lane, Perish};
+use crate::stream::{Lane, MAX_RING_PAYLOAD, Perish};
 use crate::testing::Random;
 
 /// The panic of an application.
 struct Panic;
 
-/// A waker that remembers.
-struct Flag(AtomicBool);
+/// A waker that remembers, and may panic.
+struct Flag {
+    set: AtomicBool,
+    panics: bool,
+}
 
 impl Flag {
-    fn new(set: bool) -> Arc<Flag> {
-        Arc::new(Flag(AtomicBool::new(set)))
+    fn new(set: bool, panics: bool) -> Arc<Flag> {
+        Arc::new(Flag { set: AtomicBool::new(set), panics })
     }
 
     fn is_set(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.set.load(Ordering::SeqCst)
     }
 }
 
 impl Wake for Flag {
     fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::SeqCst);
+        self.set.store(true, Ordering::SeqCst);
+        if self.panics {
+            // As a panic, without a word on the terminal.
+            resume_unwind(Box::new("a waker"));
+        }
     }
 }
+
+/// The memory of a body, which may panic when the engine lets go of it.
+struct Memory {
+    bytes: Vec<u8>,
+    panics: Arc<AtomicBool>,
+}
+
+impl AsRef<[u8]> for Memory {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if self.panics.load(Ordering::SeqCst) {
+            resume_unwind(Box::new("a body"));
+        }
+    }
+}
+
+/// One waker, and one long body, of so many panics.
+const PANICS: u32 = 8;
 
 /// One life of a server.
 pub(super) struct Server {
@@ -66,6 +98,8 @@ pub(super) struct Server {
     next_outbox: u32,
     /// Something has arrived since the inbox was last found empty.
     arrived: Arc<Flag>,
+    /// Wakers and bodies that were given to the engine.
+    callbacks: u32,
     network: Rc<RefCell<Network>>,
 }
 
@@ -103,7 +137,8 @@ impl Server {
             events,
             senders: Vec::new(),
             next_outbox: 0,
-            arrived: Flag::new(true),
+            arrived: Flag::new(true, false),
+            callbacks: 0,
             network: network.clone(),
         };
         server.add_outbox(sender, quota);
@@ -231,7 +266,16 @@ impl Server {
                 written.map_err(|(error, _)| error)
             }
             1 => outbox.sender.push(index, lane, id, &Body::from(&payload), alone),
-            _ => outbox.sender.push(index, lane, id, &Body::from(payload), alone),
+            _ => {
+                self.callbacks += 1;
+                let panics = Arc::new(AtomicBool::new(false));
+                let body = Bytes::from_owner(Memory { bytes: payload, panics: panics.clone() });
+                let pushed = outbox.sender.push(index, lane, id, &Body::Owned(body.clone()), alone);
+                // Only where the engine is the last that has it: a short one was copied.
+                let is_kept = pushed.is_ok() && length > MAX_RING_PAYLOAD;
+                panics.store(is_kept && self.callbacks.is_multiple_of(PANICS), Ordering::SeqCst);
+                pushed
+            }
         };
         match pushed {
             Ok(()) => {
@@ -249,7 +293,8 @@ impl Server {
             Err(PushError::Full) if random.one_in(3) => {}
             Err(PushError::Full) => {
                 outbox.refused = Some((to, lane, length));
-                let flag = Flag::new(false);
+                self.callbacks += 1;
+                let flag = Flag::new(false, self.callbacks.is_multiple_of(PANICS));
                 if outbox.sender.wait_for_room(index, lane, length, &Waker::from(flag.clone())) == Ok(true) {
                     outbox.asleep = Some(flag);
                 }
@@ -273,10 +318,11 @@ impl Server {
             }
         }
         if self.receiver.is_empty() {
-            self.arrived = Flag::new(false);
+            self.callbacks += 1;
+            self.arrived = Flag::new(false, self.callbacks.is_multiple_of(PANICS));
             self.receiver.register(&Waker::from(self.arrived.clone()));
             if !self.receiver.is_empty() {
-                self.arrived = Flag::new(true);
+                self.arrived = Flag::new(true, false);
             }
         }
     }

@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use atomic_waker::AtomicWaker;
-use bytes::Bytes;
 use crossbeam_queue::SegQueue;
 
+use crate::callback::{Callbacks, OwnedBytes};
 use crate::ring;
 use crate::wire::FRAME_HEADER_BYTES;
 
@@ -58,6 +58,16 @@ pub fn lane_of(stream: u32) -> Lane {
 /// Makes a stream whose ring has `ring_bytes` and which holds up to `reference_bytes` of payload by reference, or one
 /// envelope, whichever is more.
 pub fn stream(id: u32, ring_bytes: usize, reference_bytes: u64) -> (StreamWriter, StreamReader) {
+    stream_with(id, ring_bytes, reference_bytes, Callbacks::default())
+}
+
+/// Makes a stream of a server: `callbacks` tell it of wakers and bodies that panic.
+pub(crate) fn stream_with(
+    id: u32,
+    ring_bytes: usize,
+    reference_bytes: u64,
+    callbacks: Callbacks,
+) -> (StreamWriter, StreamReader) {
     let (producer, consumer) = ring::ring(ring_bytes);
     let shared = Arc::new(Shared {
         beside: AtomicU64::new(0),
@@ -66,6 +76,7 @@ pub fn stream(id: u32, ring_bytes: usize, reference_bytes: u64) -> (StreamWriter
         reference_bytes,
         perishables: SegQueue::new(),
         room: AtomicWaker::new(),
+        callbacks,
         hurried: AtomicBool::new(false),
         counters: Arc::default(),
         buffers: Buffers::new(),
@@ -122,6 +133,7 @@ struct Shared {
     perishables: SegQueue<PerishableFrame>,
     /// The sender that waits for room.
     room: AtomicWaker,
+    callbacks: Callbacks,
     /// The writer has asked for an acknowledgement, and the link has not looked.
     hurried: AtomicBool,
     counters: Arc<Counters>,
@@ -146,5 +158,5 @@ struct PerishableFrame {
 struct Reference {
     /// Ring position behind the frame's header.
     ring_after: u64,
-    payload: Bytes,
+    payload: OwnedBytes,
 }

@@ -9,6 +9,7 @@ use zerocopy::IntoBytes;
 
 use super::buffers::Buffer;
 use super::{Counters, MAX_RING_PAYLOAD, Perish, PerishableFrame, Reference, Shared};
+use crate::callback::OwnedBytes;
 use crate::payload::Body;
 use crate::ring::{Claim, Producer};
 use crate::wire::{FRAME_HEADER_BYTES, FrameHeader, frame_bytes};
@@ -135,6 +136,7 @@ impl StreamWriter {
         let mut claim = self.ring.claim(FRAME_HEADER_BYTES).ok_or(Full)?;
         claim.copy_from_slice(FrameHeader::new(length as u32, id).as_bytes());
         self.shared.referenced_bytes.fetch_add(length as u64, Ordering::Relaxed);
+        let payload = OwnedBytes::new(payload, self.shared.callbacks.clone());
         self.shared.references.push(Reference { ring_after, payload });
         self.shared.pushed_beside();
         let signal = claim.commit();

@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
-
 use super::{InFlight, StreamReader};
+use crate::callback::OwnedBytes;
 use crate::ring::Region;
 use crate::wire::FRAME_HEADER_BYTES;
 
@@ -44,7 +43,7 @@ pub enum Part {
     /// Bytes in a stream's ring, which are not released before the peer has acknowledged them.
     Ring(Region),
     /// Bytes of an envelope by reference.
-    Shared(Bytes),
+    Shared(OwnedBytes),
     /// Constant bytes.
     Static(&'static [u8]),
 }
@@ -85,7 +84,7 @@ impl StreamReader {
             regions(reference.ring_after - FRAME_HEADER_BYTES as u64, reference.ring_after);
         }
         if !payload.is_empty() {
-            push(Part::Shared(reference.payload.slice(payload)));
+            push(Part::Shared(reference.payload.part(payload)));
         }
         if padding > 0 {
             push(Part::Static(&PADDING[..padding]));

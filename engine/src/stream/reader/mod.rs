@@ -7,10 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-
 use super::perishable::Perishables;
 use super::{Counters, Dropped, PerishableFrame, Shared};
+use crate::callback::OwnedBytes;
 use crate::ring::Consumer;
 use crate::time::Time;
 use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, LAST, MAX_SEGMENT_PAYLOAD, padded};
@@ -71,7 +70,7 @@ struct InFlight {
     end: u64,
     /// The ring position that `payload_at` and `end` both correspond to.
     ring_after: u64,
-    payload: Bytes,
+    payload: OwnedBytes,
 }
 
 impl InFlight {
@@ -346,7 +345,7 @@ impl StreamReader {
         // Before the ring's release: a sender that waits for room looks at both once the release wakes it.
         self.shared.referenced_bytes.fetch_sub(std::mem::take(&mut self.releasable_references), Ordering::Release);
         if self.ring.release(self.releasable) {
-            self.shared.room.wake();
+            self.shared.callbacks.wake(&self.shared.room);
         }
     }
 
@@ -460,7 +459,7 @@ impl Drop for StreamReader {
     /// The writer learns that nobody reads any more, also when it sleeps until there is room.
     fn drop(&mut self) {
         if self.ring.close() {
-            self.shared.room.wake();
+            self.shared.callbacks.wake(&self.shared.room);
         }
     }
 }

@@ -1,0 +1,116 @@
+//! Code of the application that the engine calls: wakers, and the owners of bodies.
+//!
+//! A panic of such code is caught where the engine calls it, so that it ends nothing of the engine's. The server that it
+//! belongs to is told: [`Event::CallbackPanicked`](crate::Event::CallbackPanicked).
+
+use std::any::Any;
+use std::fmt;
+use std::ops::{Deref, Range};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use atomic_waker::AtomicWaker;
+use bytes::Bytes;
+
+use crate::events::EventQueue;
+
+/// Code of the application that the engine calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Callback {
+    /// The waker of a future that waits for an envelope, an event, or room.
+    Waker,
+    /// The drop of a body whose memory the application owns (`Bytes::from_owner`).
+    BodyDrop,
+}
+
+impl fmt::Display for Callback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Callback::Waker => "a waker",
+            Callback::BodyDrop => "the drop of a body",
+        })
+    }
+}
+
+/// Calls code of the application, and tells its server if that panics.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Callbacks(Option<Arc<EventQueue>>);
+
+impl Callbacks {
+    /// Tells the server that has these events.
+    pub(crate) fn new(events: Arc<EventQueue>) -> Callbacks {
+        Callbacks(Some(events))
+    }
+
+    /// Wakes whoever has registered.
+    #[inline]
+    pub(crate) fn wake(&self, waker: &AtomicWaker) {
+        if let Some(waker) = waker.take() {
+            self.call(Callback::Waker, || waker.wake());
+        }
+    }
+
+    fn call(&self, callback: Callback, code: impl FnOnce()) {
+        if let Err(message) = caught(code)
+            && let Some(events) = &self.0
+        {
+            events.panicked(callback, message);
+        }
+    }
+}
+
+/// Calls code that may panic. Returns what it said then.
+pub(crate) fn caught<T>(code: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(message_of)
+}
+
+#[cold]
+fn message_of(panic: Box<dyn Any + Send>) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    // What was thrown is the application's too.
+    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(another);
+    }
+    message.unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+/// Bytes whose memory the application may own.
+#[derive(Clone)]
+pub struct OwnedBytes {
+    bytes: Bytes,
+    callbacks: Callbacks,
+}
+
+impl OwnedBytes {
+    pub(crate) fn new(bytes: Bytes, callbacks: Callbacks) -> OwnedBytes {
+        OwnedBytes { bytes, callbacks }
+    }
+
+    /// A part of them.
+    pub(crate) fn part(&self, range: Range<usize>) -> OwnedBytes {
+        OwnedBytes { bytes: self.bytes.slice(range), callbacks: self.callbacks.clone() }
+    }
+}
+
+impl Drop for OwnedBytes {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.callbacks.call(Callback::BodyDrop, || drop(bytes));
+    }
+}
+
+impl Deref for OwnedBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl fmt::Debug for OwnedBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bytes.fmt(f)
+    }
+}
