@@ -303,6 +303,10 @@ impl Outbox {
             PushError::TooManyOutboxes => {
                 SendError::TooManyOutboxes { envelope: Box::new(draft.readdressed(pids).into_owned()) }
             }
+            PushError::NoMemory => {
+                let (envelope, bytes) = (Box::new(draft.readdressed(pids).into_owned()), self.sender.ring_bytes());
+                SendError::NoMemory { envelope, bytes }
+            }
             _ => SendError::Full { envelope: Box::new(draft.readdressed(pids).into_owned()) },
         }
     }
@@ -426,6 +430,13 @@ pub enum SendError {
         /// The envelope.
         envelope: Box<Draft<'static>>,
     },
+    /// There is no memory for the queue of `outbox_bytes` that the first envelope to a peer takes.
+    NoMemory {
+        /// The envelope.
+        envelope: Box<Draft<'static>>,
+        /// The bytes of a queue.
+        bytes: usize,
+    },
 }
 
 impl SendError {
@@ -436,7 +447,8 @@ impl SendError {
             | SendError::UnknownPid { envelope, .. }
             | SendError::TooLarge { envelope, .. }
             | SendError::Stopped { envelope }
-            | SendError::TooManyOutboxes { envelope } => *envelope,
+            | SendError::TooManyOutboxes { envelope }
+            | SendError::NoMemory { envelope, .. } => *envelope,
         }
     }
 
@@ -447,7 +459,8 @@ impl SendError {
             | SendError::UnknownPid { envelope, .. }
             | SendError::TooLarge { envelope, .. }
             | SendError::Stopped { envelope }
-            | SendError::TooManyOutboxes { envelope } => &envelope.to,
+            | SendError::TooManyOutboxes { envelope }
+            | SendError::NoMemory { envelope, .. } => &envelope.to,
         }
     }
 }
@@ -485,6 +498,11 @@ impl fmt::Display for SendError {
                     "more than 256 outboxes of this server are in use, or a thousand have left unacknowledged envelopes to one \
                      peer; drop clones, share one behind a lock, or wait for the peer",
                 )
+            }
+            SendError::NoMemory { envelope, bytes } => {
+                write!(f, "no memory for a queue of {bytes} bytes to ")?;
+                named(f, &envelope.to)?;
+                f.write_str(": give the process more (RLIMIT_AS, its cgroup), or lower outbox_bytes")
             }
             SendError::Stopped { .. } => f.write_str("the server has stopped; start it again to send"),
         }

@@ -42,7 +42,7 @@ impl Pair {
         let hello = sender.connected(NOW);
         let Verdict::Welcome(welcome) = receiver.greeted(&hello, NOW) else { panic!("refused") };
         assert!(sender.welcomed(&welcome, NOW));
-        let (writer, reader) = stream::stream(stream::stream_id(0, Lane::Normal), 1 << 20, 4 << 20);
+        let (writer, reader) = stream::stream(stream::stream_id(0, Lane::Normal), 1 << 20, 4 << 20).unwrap();
         sender.open(reader);
         Pair { sender, writer, receiver, batch: Batch::default(), payload: vec![0; MAX_SEGMENT_PAYLOAD] }
     }

@@ -14,7 +14,7 @@ fn push_and_pop(criterion: &mut Criterion) {
         let records = CAPACITY / 4 / size;
         group.throughput(Throughput::ElementsAndBytes { elements: records as u64, bytes: (records * size) as u64 });
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
-            let (mut producer, mut consumer) = ring::ring(CAPACITY);
+            let (mut producer, mut consumer) = ring::ring(CAPACITY).unwrap();
             let record = vec![7; size];
             bencher.iter(|| {
                 for _ in 0..records {
@@ -35,7 +35,7 @@ fn across_threads(criterion: &mut Criterion) {
         group.throughput(Throughput::ElementsAndBytes { elements: 1, bytes: size as u64 });
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
             bencher.iter_custom(|records| {
-                let (mut producer, mut consumer) = ring::ring(CAPACITY);
+                let (mut producer, mut consumer) = ring::ring(CAPACITY).unwrap();
                 let begin = Instant::now();
                 thread::scope(|scope| {
                     scope.spawn(move || write(&mut producer, size, records));

@@ -15,7 +15,7 @@ fn encode(criterion: &mut Criterion) {
         let (messages, payload) = (SEGMENT / size, vec![7; size]);
         group.throughput(Throughput::ElementsAndBytes { elements: messages as u64, bytes: (messages * size) as u64 });
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
-            let (mut writer, mut reader) = stream::stream(0, 1 << 20, 1 << 20);
+            let (mut writer, mut reader) = stream::stream(0, 1 << 20, 1 << 20).unwrap();
             reader.restart(u64::MAX / 2);
             bencher.iter(|| {
                 for id in 0..messages {
@@ -77,7 +77,7 @@ fn header() -> SegmentHeader {
 
 /// `count` frames with `length` bytes of payload each.
 fn frames(count: usize, length: usize) -> Vec<u8> {
-    let (mut writer, mut reader) = stream::stream(0, 1 << 20, 1 << 20);
+    let (mut writer, mut reader) = stream::stream(0, 1 << 20, 1 << 20).unwrap();
     for id in 0..count {
         writer.push_with(id as i64, length, |payload| payload.fill(id as u8)).expect("room");
     }

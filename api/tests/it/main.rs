@@ -13,6 +13,7 @@ mod inline;
 mod membership;
 mod mock;
 mod neighbours;
+mod no_memory;
 mod outcomes;
 mod perishable;
 mod pressure;

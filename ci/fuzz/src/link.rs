@@ -340,7 +340,7 @@ impl<'a> Scene<'a> {
 
     fn open(&mut self) {
         if self.writers.len() < 4 && self.opened < 8 {
-            let (writer, reader) = stream(self.opened, 64 * 1024, 1 << 20);
+            let (writer, reader) = stream(self.opened, 64 * 1024, 1 << 20).unwrap();
             self.opened += 1;
             self.writers.push(writer);
             self.link.open(reader);

@@ -1,5 +1,6 @@
 //! Receive buffers: chunks of memory that the kernel fills from the front while applications read what is filled.
 
+use std::io;
 use std::ops::{Deref, Range};
 use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
@@ -35,10 +36,17 @@ impl ChunkPool {
     }
 
     /// An empty buffer.
-    pub fn take(self: &Arc<ChunkPool>) -> ReceiveBuffer {
+    ///
+    /// # Errors
+    /// When none is spare, and there is no memory for another.
+    pub fn take(self: &Arc<ChunkPool>) -> io::Result<ReceiveBuffer> {
+        let memory = match self.free.pop() {
+            Some(memory) => memory,
+            None => Block::new(self.chunk_bytes)?,
+        };
         self.in_use.fetch_add(1, Ordering::Relaxed);
-        let memory = self.free.pop().unwrap_or_else(|| Block::new(self.chunk_bytes));
-        ReceiveBuffer { chunk: Arc::new(Chunk { memory: Some(memory), pool: Arc::downgrade(self) }), filled: 0 }
+        let chunk = Arc::new(Chunk { memory: Some(memory), pool: Arc::downgrade(self) });
+        Ok(ReceiveBuffer { chunk, filled: 0 })
     }
 }
 

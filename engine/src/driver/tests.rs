@@ -155,7 +155,7 @@ fn bytes_arrive_and_sockets_close() {
     let mut driver = Uring::new(*CLOCK).unwrap();
     let pool = ChunkPool::new(64 * 1024, 4);
     let [listener, near, far] = connect(&mut driver);
-    driver.receive(far, pool.take());
+    driver.receive(far, pool.take().unwrap());
     driver.send(near, batch(vec![7; 64]), 0);
     let (mut sent, mut received) = (false, None);
     turn_until(&mut driver, |completion| {
@@ -185,7 +185,7 @@ fn bytes_arrive_and_sockets_close() {
         other => panic!("{other:?}"),
     });
     assert_eq!(ended, (far, 0));
-    driver.receive(near, pool.take());
+    driver.receive(near, pool.take().unwrap());
     close(&mut driver, &[listener, near, far]);
 }
 
@@ -198,7 +198,7 @@ fn what_comes_is_received_after_any_number_of_turns_awake() {
     let sent = batch(vec![7; 64]);
     for turns in (0..40).chain([100]) {
         for sleeps in [false, true] {
-            driver.receive(far, pool.take());
+            driver.receive(far, pool.take().unwrap());
             for _ in 0..turns {
                 let completions = turn(&mut driver, false);
                 assert!(completions.is_empty(), "{completions:?}");
@@ -216,7 +216,7 @@ fn what_comes_is_received_after_any_number_of_turns_awake() {
         }
     }
     // Its memory is free once the socket is closed, whoever was to receive.
-    driver.receive(far, pool.take());
+    driver.receive(far, pool.take().unwrap());
     close(&mut driver, &[listener, near, far]);
     assert_eq!(pool.bytes_in_use(), 0);
 }
@@ -228,8 +228,8 @@ fn the_end_of_a_connection_is_seen_by_a_loop_that_stays_awake() {
     let pool = ChunkPool::new(4096, 4);
     let [listener, near, far] = connect(&mut driver);
     let silent = connect(&mut driver);
-    driver.receive(silent[1], pool.take());
-    driver.receive(far, pool.take());
+    driver.receive(silent[1], pool.take().unwrap());
+    driver.receive(far, pool.take().unwrap());
     driver.finish(near);
     let deadline = Instant::now() + PATIENCE;
     let ended = loop {
@@ -263,7 +263,7 @@ fn a_full_socket_takes_a_part_and_the_kernel_the_rest() {
     let all = total + rest.bytes();
     driver.send(near, rest, taken);
     let (mut sent, mut received) = (false, 0);
-    let mut idle = Some(pool.take());
+    let mut idle = Some(pool.take().unwrap());
     while received < all {
         if let Some(buffer) = idle.take() {
             driver.receive(far, buffer);
@@ -337,7 +337,7 @@ fn waits_end_in_time_and_not_long_before() {
 #[test]
 fn a_chunk_is_used_again_once_nobody_shares_it() {
     let pool = ChunkPool::new(4096, 1);
-    let mut buffer = pool.take();
+    let mut buffer = pool.take().unwrap();
     buffer.append(b"hello, world");
     let share = buffer.share(7..12);
     assert_eq!((&share[..], &share.part(1..3)[..]), (&b"world"[..], &b"or"[..]));
@@ -354,7 +354,7 @@ fn a_chunk_is_used_again_once_nobody_shares_it() {
     };
     // The share outlives the buffer, and the memory goes home with the last of them.
     drop(buffer);
-    assert_ne!(pool.take().bytes().as_ptr(), first);
+    assert_ne!(pool.take().unwrap().bytes().as_ptr(), first);
     assert_eq!(&share[..], b"kept");
 }
 

@@ -31,7 +31,7 @@ fn whole(stream: &InStream, id: i64) -> Arrived {
 
 /// A segment of envelopes with these ids and 8 bytes of payload.
 fn segment(stream: &InStream, end: u64, ids: std::ops::Range<i64>) -> Arrived {
-    let mut buffer = ChunkPool::new(64 * 1024, 1).take();
+    let mut buffer = ChunkPool::new(64 * 1024, 1).take().unwrap();
     for id in ids {
         buffer.append(FrameHeader::new(8, id).as_bytes());
         buffer.append(b"payload!");
@@ -154,7 +154,7 @@ fn closures_that_panic_each_time_are_handed_everything_once() {
 #[test]
 fn a_segment_that_does_not_hold_frames_is_finished() {
     let (mut sender, mut receiver, mut stream) = start(2);
-    let mut buffer = ChunkPool::new(4096, 1).take();
+    let mut buffer = ChunkPool::new(4096, 1).take().unwrap();
     buffer.append(FrameHeader::new(8, 1).as_bytes());
     buffer.append(b"payload!");
     buffer.append(b"no frame");

@@ -20,6 +20,9 @@ pub enum DownReason {
     Removed,
     /// The peer broke the protocol; this says how, and what to do. Its connection was closed, and it is dialed again.
     Violation(String),
+    /// This server has no memory to receive what the peer sends. It connects again, and what was not received is sent
+    /// again.
+    NoMemory,
 }
 
 impl std::fmt::Display for DownReason {
@@ -34,6 +37,7 @@ impl std::fmt::Display for DownReason {
                 f.write_str("it has removed this server from its peers: add it there again, or remove the peer here")
             }
             DownReason::Violation(what) => write!(f, "it broke the protocol: {what}"),
+            DownReason::NoMemory => f.write_str("this process has no memory to receive what it sends"),
         }
     }
 }

@@ -42,6 +42,8 @@ pub enum PushError {
     Stopped,
     /// More outboxes are in use than a link has streams for, or have left it something that is not acknowledged.
     TooManyOutboxes,
+    /// There is no memory for its stream.
+    NoMemory,
 }
 
 impl From<Full> for PushError {
@@ -68,6 +70,11 @@ impl Sender {
     pub fn peers(&mut self) -> &[Pid] {
         self.outgoing.follow_roster();
         &self.outgoing.peers
+    }
+
+    /// The bytes of each stream's ring.
+    pub fn ring_bytes(&self) -> usize {
+        self.outgoing.shared.ring_bytes
     }
 
     /// The longest envelope, in bytes.

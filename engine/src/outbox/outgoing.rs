@@ -231,7 +231,8 @@ fn open(shared: &OutboxShared, drive: &Drive, link: LinkId, lane: Lane) -> Resul
     // Another number for each, so that a peer that was removed and is added again takes none for an old one.
     let id = stream::stream_id(shared.numbers.fetch_add(1, Ordering::Relaxed), lane);
     let references = (shared.ring_bytes as u64).max(stream::LEAST_REFERENCE_BYTES);
-    let (writer, reader) = stream::stream_with(id, shared.ring_bytes, references, shared.callbacks.clone());
+    let stream = stream::stream_with(id, shared.ring_bytes, references, shared.callbacks.clone());
+    let Ok((writer, reader)) = stream else { return Err(PushError::NoMemory) };
     if !shared.stats.sends(link, writer.counters()) {
         return Err(PushError::TooManyOutboxes);
     }

@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn open(streams: &mut Streams, index: usize) -> StreamReader {
-        let (writer, reader) = stream::stream(stream::stream_id(0, Lane::Normal), 64 * 1024, 1 << 20);
+        let (writer, reader) = stream::stream(stream::stream_id(0, Lane::Normal), 64 * 1024, 1 << 20).unwrap();
         *streams.slot(index, Lane::Normal) = Some(writer);
         reader
     }

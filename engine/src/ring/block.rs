@@ -3,6 +3,7 @@
 //! Rings are made of it, and so are the driver's receive buffers.
 
 use std::fmt;
+use std::io;
 use std::ptr::NonNull;
 
 /// A block of zeroed memory, aligned to a page.
@@ -13,9 +14,12 @@ pub(crate) struct Block {
 
 impl Block {
     /// A block of `len` bytes, not zero.
-    pub(crate) fn new(len: usize) -> Block {
+    ///
+    /// # Errors
+    /// When the operating system has no memory, or no address space (`RLIMIT_AS`), for it.
+    pub(crate) fn new(len: usize) -> io::Result<Block> {
         assert!(len > 0);
-        Block { start: source::map(len), len }
+        Ok(Block { start: source::map(len)?, len })
     }
 
     /// Its first byte.
@@ -55,19 +59,19 @@ impl fmt::Debug for Block {
 mod source {
     use std::{io, ptr, ptr::NonNull};
 
-    pub(super) fn map(len: usize) -> NonNull<u8> {
+    pub(super) fn map(len: usize) -> io::Result<NonNull<u8>> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: a new anonymous mapping, at an address that the kernel chooses, replaces none.
         let block = unsafe { libc::mmap(ptr::null_mut(), len, protection, flags, -1, 0) };
         if block == libc::MAP_FAILED {
-            panic!("cannot map {len} bytes: {}", io::Error::last_os_error());
+            return Err(io::Error::last_os_error());
         }
         // A huge page would make a ring, or a buffer, that carried one record cost 2 MiB. A kernel without huge
         // pages refuses the advice, which is as well.
         // SAFETY: the mapping was made just above, with this length, and holds nothing yet.
         unsafe { libc::madvise(block, len, libc::MADV_NOHUGEPAGE) };
-        NonNull::new(block.cast()).expect("the kernel maps nothing at address 0 unasked")
+        NonNull::new(block.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))
     }
 
     /// # Safety
@@ -82,12 +86,12 @@ mod source {
 /// From the allocator, whose blocks miri follows byte by byte.
 #[cfg(any(loom, miri))]
 mod source {
-    use std::{alloc, ptr::NonNull};
+    use std::{alloc, io, ptr::NonNull};
 
-    pub(super) fn map(len: usize) -> NonNull<u8> {
+    pub(super) fn map(len: usize) -> io::Result<NonNull<u8>> {
         // SAFETY: the layout is not empty, for no block is.
         let block = unsafe { alloc::alloc_zeroed(layout(len)) };
-        NonNull::new(block).unwrap_or_else(|| alloc::handle_alloc_error(layout(len)))
+        NonNull::new(block).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))
     }
 
     /// # Safety

@@ -20,7 +20,7 @@ use super::{Consumer, MAX_RECORD, MIN_CAPACITY, Producer, leave_polling, ring};
 #[test]
 fn bytes_are_handed_over() {
     check(|| {
-        let (mut producer, mut consumer) = ring(0);
+        let (mut producer, mut consumer) = ring(0).unwrap();
         let start = go_to(&mut producer, &mut consumer, MIN_CAPACITY as u64 - 16);
         let writer = thread::spawn(move || {
             assert!(!put(&mut producer, 40, 1));
@@ -63,7 +63,7 @@ fn room_is_handed_over() {
 #[test]
 fn a_sleeping_consumer_is_woken() {
     check(|| {
-        let (producer, mut consumer) = ring(0);
+        let (producer, mut consumer) = ring(0).unwrap();
         let signal = Arc::new(Notify::new());
         let writer = write_two(producer, &signal);
         let waits = read_up_to(&mut consumer, 16, &signal);
@@ -77,7 +77,7 @@ fn a_sleeping_consumer_is_woken() {
 #[test]
 fn a_consumer_that_polled_is_woken() {
     check(|| {
-        let (producer, mut consumer) = ring(0);
+        let (producer, mut consumer) = ring(0).unwrap();
         let signal = Arc::new(Notify::new());
         consumer.poll();
         let writer = write_two(producer, &signal);
@@ -90,7 +90,7 @@ fn a_consumer_that_polled_is_woken() {
 #[test]
 fn a_consumer_that_polls_now_and_then_is_woken() {
     check(|| {
-        let (producer, mut consumer) = ring(0);
+        let (producer, mut consumer) = ring(0).unwrap();
         let signal = Arc::new(Notify::new());
         let writer = write_two(producer, &signal);
         read_up_to(&mut consumer, 8, &signal);
@@ -104,7 +104,7 @@ fn a_consumer_that_polls_now_and_then_is_woken() {
 #[test]
 fn consumers_that_leave_polling_together_are_woken() {
     check(|| {
-        let (first, second) = (ring(0), ring(0));
+        let (first, second) = (ring(0).unwrap(), ring(0).unwrap());
         let mut producers = [first.0, second.0];
         let mut consumers = [first.1, second.1];
         consumers.iter_mut().for_each(Consumer::poll);
@@ -128,7 +128,7 @@ fn consumers_that_leave_polling_together_are_woken() {
 #[test]
 fn a_wait_can_be_taken_back() {
     check(|| {
-        let (producer, mut consumer) = ring(0);
+        let (producer, mut consumer) = ring(0).unwrap();
         let signal = Arc::new(Notify::new());
         let writer = write_two(producer, &signal);
         if consumer.wait(0) {
@@ -190,7 +190,7 @@ fn both_ends_wake_each_other() {
 #[test]
 fn a_close_wakes_the_consumer() {
     check(|| {
-        let (mut producer, mut consumer) = ring(0);
+        let (mut producer, mut consumer) = ring(0).unwrap();
         let signal = Arc::new(Notify::new());
         let writer = spawn(&signal, move |signal| {
             for due in [put(&mut producer, 8, 1), producer.close()] {
@@ -235,7 +235,7 @@ fn a_close_wakes_the_producer() {
 #[test]
 fn a_drop_is_seen() {
     check(|| {
-        let (mut producer, mut consumer) = ring(0);
+        let (mut producer, mut consumer) = ring(0).unwrap();
         // So that the commit has no fence that would do the closing's part.
         consumer.poll();
         let writer = thread::spawn(move || assert!(!put(&mut producer, 8, 1)));
@@ -252,7 +252,7 @@ fn a_drop_is_seen() {
 #[test]
 fn cuts_are_boundaries() {
     check(|| {
-        let (mut producer, mut consumer) = ring(0);
+        let (mut producer, mut consumer) = ring(0).unwrap();
         go_to(&mut producer, &mut consumer, 24);
         for _ in 0..5 {
             assert!(!put(&mut producer, 40, 0));
@@ -357,7 +357,7 @@ fn go_to(producer: &mut Producer, consumer: &mut Consumer, position: u64) -> u64
 
 /// A ring that holds four of the longest records, numbered from 0, and has no room.
 fn full_ring() -> (Producer, Consumer) {
-    let (mut producer, mut consumer) = ring(0);
+    let (mut producer, mut consumer) = ring(0).unwrap();
     for record in 0..4 {
         assert!(!put(&mut producer, MAX_RECORD, record));
     }

@@ -1,6 +1,7 @@
 //! The bytes of a ring: one block, mapped lazily, shared by both ends and by what the kernel holds.
 
 use std::fmt;
+use std::io;
 
 use super::block::Block;
 use crate::sync::Arc;
@@ -60,14 +61,14 @@ impl fmt::Debug for Region {
 
 impl Memory {
     /// A zeroed block. `capacity` is a power of two.
-    pub(super) fn new(capacity: usize) -> Memory {
+    pub(super) fn new(capacity: usize) -> io::Result<Memory> {
         assert!(capacity.is_power_of_two());
-        Memory {
-            block: Block::new(capacity),
+        Ok(Memory {
+            block: Block::new(capacity)?,
             mask: capacity - 1,
             #[cfg(loom)]
             words: (0..capacity / 8).map(|_| crate::sync::UnsafeCell::new(())).collect(),
-        }
+        })
     }
 
     #[inline]

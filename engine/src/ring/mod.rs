@@ -87,7 +87,7 @@ mod stress;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-use std::fmt;
+use std::{fmt, io};
 
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 use doorbell::Doorbell;
@@ -104,9 +104,9 @@ pub use producer::{Claim, Producer};
 /// `capacity_bytes` is rounded up to a power of two and is at least [`MIN_CAPACITY`]. The memory is
 /// mapped when it is first written, page by page.
 ///
-/// # Panics
-/// When the operating system has no address space left for the ring.
-pub fn ring(capacity_bytes: usize) -> (Producer, Consumer) {
+/// # Errors
+/// When the operating system has no memory or address space left for the ring.
+pub fn ring(capacity_bytes: usize) -> io::Result<(Producer, Consumer)> {
     let capacity = capacity_bytes.max(MIN_CAPACITY).next_power_of_two();
     let shared = Arc::new(Shared {
         written: Line(AtomicU64::new(0)),
@@ -118,9 +118,9 @@ pub fn ring(capacity_bytes: usize) -> (Producer, Consumer) {
             consumer_closed: AtomicBool::new(false),
         }),
         marks: Marks::new(capacity),
-        memory: Arc::new(Memory::new(capacity)),
+        memory: Arc::new(Memory::new(capacity)?),
     });
-    (Producer::new(shared.clone()), Consumer::new(shared))
+    Ok((Producer::new(shared.clone()), Consumer::new(shared)))
 }
 
 /// What the two ends share.

@@ -14,7 +14,7 @@ use crate::sync::{Arc, Ordering};
 ///
 /// ```
 /// # use cluster_engine::ring;
-/// let (mut producer, mut consumer) = ring::ring(ring::MIN_CAPACITY);
+/// let (mut producer, mut consumer) = ring::ring(ring::MIN_CAPACITY)?;
 /// let mut record = producer.claim(16).expect("an empty ring has room");
 /// record.copy_from_slice(b"sixteen bytes...");
 /// if record.commit() {
@@ -22,6 +22,7 @@ use crate::sync::{Arc, Ordering};
 /// }
 /// let written = consumer.written();
 /// assert_eq!(consumer.slices(0, written)[0], b"sixteen bytes...");
+/// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Producer {
     shared: Arc<Shared>,

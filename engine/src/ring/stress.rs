@@ -40,7 +40,7 @@ struct Threads {
 
 /// `patience` is how many looks without news the consumer polls for before it sleeps.
 fn run(patience: u32) {
-    let (producer, consumer) = ring(MIN_CAPACITY);
+    let (producer, consumer) = ring(MIN_CAPACITY).unwrap();
     let ring_state = producer.shared();
     let threads = Arc::new(Threads::default());
     let (done, finished) = mpsc::channel::<()>();

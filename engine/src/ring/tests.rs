@@ -93,7 +93,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 impl Model {
     fn new() -> Model {
-        let (producer, consumer) = ring(0);
+        let (producer, consumer) = ring(0).unwrap();
         Model {
             producer,
             consumer,
@@ -252,13 +252,13 @@ fn ring_bell(bell: &mut Bell) -> bool {
 
 #[test]
 fn capacity_is_rounded_up() {
-    assert_eq!(ring(0).0.capacity(), MIN_CAPACITY);
-    assert_eq!(ring(MIN_CAPACITY + 1).1.capacity(), 2 * MIN_CAPACITY);
+    assert_eq!(ring(0).unwrap().0.capacity(), MIN_CAPACITY);
+    assert_eq!(ring(MIN_CAPACITY + 1).unwrap().1.capacity(), 2 * MIN_CAPACITY);
 }
 
 #[test]
 fn wrong_calls_are_refused() {
-    let (mut producer, mut consumer) = ring(0);
+    let (mut producer, mut consumer) = ring(0).unwrap();
     for len in [0, 12, MAX_RECORD + 8, usize::MAX & !7] {
         assert!(panics(|| producer.claim(len)), "a claim of {len}");
     }
@@ -276,7 +276,7 @@ fn wrong_calls_are_refused() {
 
 #[test]
 fn regions_outlive_the_ring() {
-    let (mut producer, mut consumer) = ring(0);
+    let (mut producer, mut consumer) = ring(0).unwrap();
     let mut claim = producer.claim(8).unwrap();
     claim.copy_from_slice(b"outlives");
     assert!(!claim.commit());
@@ -295,7 +295,7 @@ fn regions_outlive_the_ring() {
 
 #[test]
 fn a_closed_producer_writes_no_more() {
-    let (mut producer, mut consumer) = ring(0);
+    let (mut producer, mut consumer) = ring(0).unwrap();
     assert!(!producer.claim(16).unwrap().commit());
     assert!(!consumer.is_closed());
     assert!(!producer.close());
@@ -307,21 +307,21 @@ fn a_closed_producer_writes_no_more() {
 
 #[test]
 fn a_close_wakes_the_consumer_and_is_reported_once() {
-    let (mut producer, mut consumer) = ring(0);
+    let (mut producer, mut consumer) = ring(0).unwrap();
     assert!(consumer.wait(0));
     assert!(producer.close());
     assert!(!producer.close(), "one signal for one wait");
     assert!(!consumer.wait(0));
     assert!(consumer.wait(0), "a closed ring may be slept on");
 
-    let (producer, mut consumer) = ring(0);
+    let (producer, mut consumer) = ring(0).unwrap();
     drop(producer);
     assert!(consumer.is_closed() && !consumer.wait(0) && consumer.wait(0));
 }
 
 #[test]
 fn news_do_not_hide_a_close() {
-    let (mut producer, mut consumer) = ring(0);
+    let (mut producer, mut consumer) = ring(0).unwrap();
     assert!(!producer.claim(8).unwrap().commit());
     assert!(!producer.close());
     assert!(!consumer.wait(0), "news");
@@ -331,7 +331,7 @@ fn news_do_not_hide_a_close() {
 
 #[test]
 fn a_close_wakes_the_producer() {
-    let (mut producer, mut consumer) = ring(0);
+    let (mut producer, mut consumer) = ring(0).unwrap();
     for _ in 0..MIN_CAPACITY / MAX_RECORD {
         assert!(!producer.claim(MAX_RECORD).unwrap().commit());
     }

@@ -1,5 +1,6 @@
 //! A connection: cutting what was received into segments.
 
+use std::io;
 use std::ops::Range;
 
 use super::LinkKey;
@@ -73,29 +74,29 @@ impl Connection {
     }
 
     /// Room for the next receive; what is here is not looked at.
-    pub(super) fn discard(&mut self, buffer: ReceiveBuffer, pool: &Arc<ChunkPool>) -> ReceiveBuffer {
+    pub(super) fn discard(&mut self, buffer: ReceiveBuffer, pool: &Arc<ChunkPool>) -> io::Result<ReceiveBuffer> {
         self.parsed = buffer.filled();
         self.make_room(buffer, pool)
     }
 
     /// Room for the next receive: behind what is there if a whole segment fits, else in a new chunk, to which the
-    /// beginning of an unfinished segment moves.
-    pub(super) fn make_room(&mut self, mut buffer: ReceiveBuffer, pool: &Arc<ChunkPool>) -> ReceiveBuffer {
+    /// beginning of an unfinished segment moves. An error: there is no memory for one.
+    pub(super) fn make_room(&mut self, mut buffer: ReceiveBuffer, pool: &Arc<ChunkPool>) -> io::Result<ReceiveBuffer> {
         let rest = buffer.filled() - self.parsed;
         if rest == 0 && buffer.reset() {
             self.parsed = 0;
-            return buffer;
+            return Ok(buffer);
         }
         let unfinished = &buffer.bytes()[self.parsed..];
         // A header that cannot be right was refused by `next_segment` already.
         let segment =
             SegmentHeader::parse(unfinished).ok().flatten().map_or(SEGMENT_HEADER_BYTES, SegmentHeader::segment_bytes);
         if buffer.free() >= (segment - rest.min(segment)).max(LEAST_ROOM) {
-            return buffer;
+            return Ok(buffer);
         }
-        let mut fresh = pool.take();
+        let mut fresh = pool.take()?;
         fresh.append(unfinished);
         self.parsed = 0;
-        fresh
+        Ok(fresh)
     }
 }

@@ -40,9 +40,16 @@ impl<D: Driver> Shard<D> {
                     state.open_sockets += 1;
                 }
                 self.put(socket, Connection::new(Role::Unknown(node), node));
-                self.close_at(socket, now + GREETING_TIMEOUT);
-                let buffer = self.pool.take();
-                self.driver.receive(socket, buffer);
+                match self.pool.take() {
+                    Ok(buffer) => {
+                        self.close_at(socket, now + GREETING_TIMEOUT);
+                        self.driver.receive(socket, buffer);
+                    }
+                    Err(error) => {
+                        self.disconnected(socket, now);
+                        self.accept_failed(node, &error, now);
+                    }
+                }
             }
             Completion::AcceptFailed { listener, error } => {
                 if let Some(node) = self.connection(listener).map(|connection| connection.node) {
@@ -146,10 +153,11 @@ impl<D: Driver> Shard<D> {
         if result.is_err() {
             return self.disconnected(socket, now);
         }
+        // Without memory to receive an answer in it is a dial that failed, and there is another one later.
+        let Ok(buffer) = self.pool.take() else { return self.disconnected(socket, now) };
         let Some(slot) = self.slot(key) else { return self.driver.close(socket) };
         let hello = slot.link.connected(now);
         self.set_role(socket, Role::Greeting(key));
-        let buffer = self.pool.take();
         self.driver.receive(socket, buffer);
         self.say(socket, SegmentHeader::new(Kind::Hello), hello.encode());
         self.schedule(key, now);
@@ -161,8 +169,10 @@ impl<D: Driver> Shard<D> {
             && self.is_blocked(key)
         {
             let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return true };
-            let buffer = connection.discard(buffer, &self.pool);
-            self.driver.receive(socket, buffer);
+            match connection.discard(buffer, &self.pool) {
+                Ok(buffer) => self.driver.receive(socket, buffer),
+                Err(_) => self.lose(socket, DownReason::NoMemory, now),
+            }
             return true;
         }
         if !self.take_apart(socket, buffer.bytes(), |payload| buffer.share(payload), now) {
@@ -171,8 +181,10 @@ impl<D: Driver> Shard<D> {
         let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return true };
         let buffer = connection.make_room(buffer, &self.pool);
         let needs_look = self.has_heard(socket, now);
-        if self.connection(socket).is_some() {
-            self.driver.receive(socket, buffer);
+        match buffer {
+            Ok(buffer) if self.connection(socket).is_some() => self.driver.receive(socket, buffer),
+            Ok(_) => {}
+            Err(_) => self.lose(socket, DownReason::NoMemory, now),
         }
         needs_look
     }
@@ -417,6 +429,11 @@ impl<D: Driver> Shard<D> {
 
     /// The connection is over, from the other side or by an error.
     pub(super) fn disconnected(&mut self, socket: SocketId, now: Time) {
+        self.lose(socket, DownReason::Closed, now);
+    }
+
+    /// The connection is over, for this reason.
+    fn lose(&mut self, socket: SocketId, reason: DownReason, now: Time) {
         let Some(role) = self.set_role(socket, Role::Ending) else { return };
         self.driver.close(socket);
         if let Role::Dialing(key) | Role::Greeting(key) | Role::Link(key) = role
@@ -424,7 +441,7 @@ impl<D: Driver> Shard<D> {
         {
             if slot.socket == Some(socket) {
                 slot.socket = None;
-                slot.link.lost(DownReason::Closed, now);
+                slot.link.lost(reason, now);
             }
             self.tell(key, now);
             self.schedule(key, now);

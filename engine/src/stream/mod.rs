@@ -14,6 +14,7 @@ mod reader;
 mod tests;
 mod writer;
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -57,7 +58,10 @@ pub fn lane_of(stream: u32) -> Lane {
 
 /// Makes a stream whose ring has `ring_bytes` and which holds up to `reference_bytes` of payload by reference, or one
 /// envelope, whichever is more.
-pub fn stream(id: u32, ring_bytes: usize, reference_bytes: u64) -> (StreamWriter, StreamReader) {
+///
+/// # Errors
+/// When there is no memory for the ring.
+pub fn stream(id: u32, ring_bytes: usize, reference_bytes: u64) -> io::Result<(StreamWriter, StreamReader)> {
     stream_with(id, ring_bytes, reference_bytes, Callbacks::default())
 }
 
@@ -67,8 +71,8 @@ pub(crate) fn stream_with(
     ring_bytes: usize,
     reference_bytes: u64,
     callbacks: Callbacks,
-) -> (StreamWriter, StreamReader) {
-    let (producer, consumer) = ring::ring(ring_bytes);
+) -> io::Result<(StreamWriter, StreamReader)> {
+    let (producer, consumer) = ring::ring(ring_bytes)?;
     let shared = Arc::new(Shared {
         beside: AtomicU64::new(0),
         references: SegQueue::new(),
@@ -81,7 +85,7 @@ pub(crate) fn stream_with(
         counters: Arc::default(),
         buffers: Buffers::new(),
     });
-    (StreamWriter::new(producer, shared.clone()), StreamReader::new(id, consumer, shared))
+    Ok((StreamWriter::new(producer, shared.clone()), StreamReader::new(id, consumer, shared)))
 }
 
 /// Messages and payload bytes that went through one stream, in one direction. Written by one thread, read by any.

@@ -26,7 +26,7 @@ fn taken(reader: &mut StreamReader) -> Vec<(u64, u64, u16)> {
 /// boundary, and nothing was sent any more.
 #[test]
 fn a_short_frame_in_front_of_one_by_reference_is_sent() {
-    let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20);
+    let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
     reader.restart(1 << 20);
     writer.push(1, &Body::from(b"short")).expect("room");
     writer.push(2, &Body::from(vec![7; 20_000])).expect("room");
@@ -37,7 +37,7 @@ fn a_short_frame_in_front_of_one_by_reference_is_sent() {
 
 #[test]
 fn what_is_stale_is_skipped_and_what_was_lost_is_not_sent_again() {
-    let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20);
+    let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
     reader.restart(1 << 20);
     let stale = Perish { expires: Some(Time::default()), best_effort: false };
     let heartbeat = Perish { expires: None, best_effort: true };
@@ -70,7 +70,7 @@ fn what_is_stale_is_skipped_and_what_was_lost_is_not_sent_again() {
 /// A gap needs no credit, so that what is stale does not hold up what is not.
 #[test]
 fn what_waits_for_credit_is_dropped_when_it_expires() {
-    let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20);
+    let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
     reader.restart(24);
     let expires = Time::default() + std::time::Duration::from_secs(1);
     let body = Body::from(&[7; 8]);
@@ -87,7 +87,7 @@ fn what_waits_for_credit_is_dropped_when_it_expires() {
 
 #[test]
 fn an_envelope_longer_than_a_segment_is_sent_in_fragments() {
-    let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20);
+    let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
     reader.restart(1 << 20);
     writer.push(1, &Body::from(vec![7; 150_000])).expect("room");
     let (first, end) = (66_560, frame_bytes(150_000) as u64);
@@ -97,7 +97,7 @@ fn an_envelope_longer_than_a_segment_is_sent_in_fragments() {
 
 #[test]
 fn acknowledgements_that_cannot_be_right_change_nothing() {
-    let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20);
+    let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
     reader.restart(1 << 20);
     writer.push(1, &Body::from(b"short")).expect("room");
     writer.push(2, &Body::from(vec![7; 100_000])).expect("room");

@@ -58,7 +58,7 @@ fn connected() -> (Link, Link) {
 fn sender(messages: i64) -> Sender {
     let (mut link, _) = connected();
     let (writer, reader) =
-        cluster_engine::stream::stream(cluster_engine::stream::stream_id(0, Lane::Normal), 1 << 20, 4 << 20);
+        cluster_engine::stream::stream(cluster_engine::stream::stream_id(0, Lane::Normal), 1 << 20, 4 << 20).unwrap();
     link.open(reader);
     let mut sender = Sender { link, writer, batch: Batch::default() };
     // Once before it counts: what grows with the first use costs what the heap looks like, and that depends on the

@@ -8,7 +8,7 @@ use gungraun::{library_benchmark, library_benchmark_group};
 type Ends = (Producer, Consumer);
 
 fn empty() -> Ends {
-    cluster_engine::ring::ring(1 << 18)
+    cluster_engine::ring::ring(1 << 18).unwrap()
 }
 
 fn filled() -> Ends {

@@ -10,7 +10,7 @@ pub type Ends = (StreamWriter, StreamReader);
 
 /// A stream with nothing in it, whose peer has room for all that fits.
 fn empty() -> Ends {
-    let (writer, mut reader) = cluster_engine::stream::stream(0, 1 << 20, 4 << 20);
+    let (writer, mut reader) = cluster_engine::stream::stream(0, 1 << 20, 4 << 20).unwrap();
     reader.restart(1 << 40);
     (writer, reader)
 }

@@ -29,7 +29,7 @@ fn received(payload: Vec<u8>) -> Vec<u8> {
 
 /// `count` frames with `length` bytes of payload each.
 pub fn frames(count: usize, length: usize) -> Vec<u8> {
-    let (mut writer, mut reader) = cluster_engine::stream::stream(0, 1 << 20, 1 << 20);
+    let (mut writer, mut reader) = cluster_engine::stream::stream(0, 1 << 20, 1 << 20).unwrap();
     for id in 0..count {
         writer.push_with(id as i64, length, |payload| payload.fill(id as u8)).expect("room");
     }

@@ -99,12 +99,14 @@ impl End {
         if self.broken || self.peer.is_none() {
             return Err(io::Error::from(io::ErrorKind::BrokenPipe));
         }
+        // Without memory for the rest of a batch of which a part was sent, nothing more can follow.
+        let mut take = || pool.take().inspect_err(|_| self.broken = true);
         let (before, received) = (self.outgoing.sent.bytes, self.received);
         let is_control = batch.bytes() <= CONTROL_BYTES && batch.is_control();
         let place = if is_control { &mut *control } else { &mut self.outgoing.chunk };
         let mut chunk = match place.take() {
             Some(chunk) => chunk,
-            None => pool.take(),
+            None => take()?,
         };
         // A quiet connection stays on the same few pages.
         chunk.reset();
@@ -116,7 +118,7 @@ impl End {
             let bytes = header.segment_bytes();
             if chunk.free() < bytes {
                 self.outgoing.hand_over(&chunk, begin, received, &mut post);
-                chunk = pool.take();
+                chunk = take()?;
                 begin = 0;
             }
             chunk.append(header.as_bytes());

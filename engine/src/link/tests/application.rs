@@ -154,7 +154,7 @@ impl Application {
         let lane = if random.one_in(3) { Lane::Urgent } else { Lane::Normal };
         let id = stream_id(self.next_outbox, lane);
         self.next_outbox += 1;
-        let (writer, reader) = stream(id, 1 << (16 + random.below(3)), (64 * 1024) << random.below(3));
+        let (writer, reader) = stream(id, 1 << (16 + random.below(3)), (64 * 1024) << random.below(3)).unwrap();
         self.outboxes.push(Outbox { stream: id, writer, quota, refused: None, asleep: None });
         reader
     }

@@ -37,7 +37,7 @@ fn up_with_window(window_bytes: u64) -> (Link, StreamWriter) {
         eager: true,
     });
     let mut link = Link::new(local, 200);
-    let (mut writer, reader) = stream(0, 64 * 1024, 1 << 20);
+    let (mut writer, reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
     link.open(reader);
     let hello = Hello {
         from: 200,

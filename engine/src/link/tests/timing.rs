@@ -21,7 +21,7 @@ fn at(milliseconds: u32) -> Time {
 /// A link to which an outbox has written something.
 fn link_with_need(pid: u64, peer: u64, eager: bool) -> Link {
     let mut link = Link::new(Arc::new(Local { eager, ..local(pid) }), peer);
-    let (mut writer, reader) = stream(0, 1 << 16, 0);
+    let (mut writer, reader) = stream(0, 1 << 16, 0).unwrap();
     writer.push(1, &Body::from(&b"a message"[..])).expect("there is room");
     link.open(reader);
     link

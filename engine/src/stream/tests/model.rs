@@ -65,7 +65,7 @@ fn a_stream_is_its_bytes() {
 impl Model {
     fn new(seed: u64) -> Model {
         let mut random = Random::new(seed);
-        let (writer, reader) = stream(4, 1 << (16 + random.below(3)), 1 << (16 + random.below(5)));
+        let (writer, reader) = stream(4, 1 << (16 + random.below(3)), 1 << (16 + random.below(5))).unwrap();
         Model {
             random,
             writer,
