@@ -62,7 +62,8 @@ impl Engine {
     /// [`Unavailable`] names what the kernel lacks or forbids.
     pub fn shared(idle: Idle) -> Result<Engine, Unavailable> {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(inner) = shared.upgrade() {
+        // Where a loop has failed, servers to come get another engine; those on the loops that are left stay.
+        if let Some(inner) = shared.upgrade().filter(|inner| !inner.has_failed()) {
             return Ok(Engine { inner });
         }
         let shards = thread::available_parallelism().map_or(1, |cores| cores.get());

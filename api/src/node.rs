@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use cluster_engine::{BROADCAST, PeerState, PeerStats, Pid, Tenancy, Undelivered};
+use cluster_engine::{BROADCAST, LoopFailed, PeerState, PeerStats, Pid, Stopped, Tenancy, Undelivered};
 
 use crate::start::{Registration, resolve};
 use crate::{Events, Inbox, Outbox, Server};
@@ -149,7 +149,7 @@ impl Handle {
         }
         let addresses = resolve(address)
             .map_err(|error| PeerError::Address { address: address.to_owned(), error: error.to_string() })?;
-        if self.tenancy.set_peer(pid, addresses)
+        if self.tenancy.set_peer(pid, addresses)?
             && let Err(place) = self.peers.binary_search(&pid)
         {
             self.peers.insert(place, pid);
@@ -162,7 +162,7 @@ impl Handle {
     /// # Errors
     /// As there.
     pub fn remove_peer(&mut self, pid: Pid) -> Result<Undelivered, PeerError> {
-        let undelivered = self.tenancy.remove_peer(pid).ok_or(PeerError::Unknown { pid })?;
+        let undelivered = self.tenancy.remove_peer(pid)?.ok_or(PeerError::Unknown { pid })?;
         if let Ok(place) = self.peers.binary_search(&pid) {
             self.peers.remove(place);
         }
@@ -190,10 +190,12 @@ impl Handle {
     }
 
     fn set_blocked(&mut self, pids: &[Pid], blocked: bool) -> Result<(), PeerError> {
-        match pids.iter().find(|pid| !self.tenancy.set_blocked(**pid, blocked)) {
-            Some(pid) => Err(PeerError::Unknown { pid: *pid }),
-            None => Ok(()),
+        for &pid in pids {
+            if !self.tenancy.set_blocked(pid, blocked)? {
+                return Err(PeerError::Unknown { pid });
+            }
         }
+        Ok(())
     }
 
     /// What has become of what was sent, and what has come, by peer: see [`Server::stats`].
@@ -230,9 +232,9 @@ impl Handle {
     /// # Errors
     /// [`StopError`] counts what could not be delivered, by peer.
     pub fn stop_within(&mut self, patience: Duration) -> Result<(), StopError> {
-        let undelivered = self.tenancy.stop(patience);
+        let Stopped { undelivered, failure } = self.tenancy.stop(patience);
         self.registration = None;
-        if undelivered.is_empty() { Ok(()) } else { Err(StopError { undelivered }) }
+        if undelivered.is_empty() && failure.is_none() { Ok(()) } else { Err(StopError { undelivered, failure }) }
     }
 }
 
@@ -272,6 +274,17 @@ pub enum PeerError {
         /// Why.
         error: String,
     },
+    /// The event loop of this server has failed, and the server has stopped.
+    EngineFailed {
+        /// What has happened.
+        message: String,
+    },
+}
+
+impl From<LoopFailed> for PeerError {
+    fn from(failed: LoopFailed) -> PeerError {
+        PeerError::EngineFailed { message: failed.message }
+    }
 }
 
 impl fmt::Display for PeerError {
@@ -281,24 +294,34 @@ impl fmt::Display for PeerError {
             PeerError::Broadcast => write!(f, "{BROADCAST} stands for every peer; no server can have it"),
             PeerError::Unknown { pid } => write!(f, "{pid} is no peer of this server; add it first"),
             PeerError::Address { error, .. } => f.write_str(error),
+            PeerError::EngineFailed { message } => {
+                write!(f, "the server's event loop has failed ({message}); stop the server and start it again")
+            }
         }
     }
 }
 
 impl std::error::Error for PeerError {}
 
-/// A server has stopped, and not everything that its outboxes took was delivered.
+/// A server has stopped, and not everything that its outboxes took was delivered, or its event loop has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StopError {
     undelivered: Vec<Undelivered>,
+    failure: Option<String>,
 }
 
 impl StopError {
     pub(crate) fn new(undelivered: Vec<Undelivered>) -> StopError {
-        StopError { undelivered }
+        StopError { undelivered, failure: None }
     }
 
-    /// What was not acknowledged, by peer.
+    /// What has failed: the event loop, or its answer to the stop. `None`: the stop was an orderly one.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// What was not acknowledged, by peer. After a [failure](StopError::failure) that kept the loop from counting, all
+    /// that is not known to be acknowledged.
     pub fn undelivered(&self) -> &[Undelivered] {
         &self.undelivered
     }
@@ -306,13 +329,23 @@ impl StopError {
 
 impl fmt::Display for StopError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(failure) = &self.failure {
+            write!(f, "the event loop has failed: {failure}; start the server again")?;
+            if self.undelivered.is_empty() {
+                return Ok(());
+            }
+            f.write_str("; ")?;
+        }
         f.write_str("stopped; not delivered:")?;
         for (index, each) in self.undelivered.iter().enumerate() {
             let separator = if index == 0 { "" } else { "," };
             let plural = if each.messages == 1 { "" } else { "s" };
             write!(f, "{separator} {} message{plural} ({} bytes) to {}", each.messages, each.bytes, each.pid)?;
         }
-        f.write_str("; these peers were not there, or did not acknowledge in time")
+        match self.failure {
+            Some(_) => Ok(()),
+            None => f.write_str("; these peers were not there, or did not acknowledge in time"),
+        }
     }
 }
 

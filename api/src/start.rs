@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cluster_engine::{Local, Pid, Tenant, Unavailable};
+use cluster_engine::{Local, LoopFailed, Pid, Tenant, Unavailable};
 
 use crate::{
     Checksum, Config, ConfigError, Connect, Engine, Events, Handle, Inbox, Neighbours, Node, Outbox, Threading,
@@ -102,7 +102,7 @@ impl<'a> Builder<'a> {
         let pids = peers.iter().map(|(pid, _)| *pid).collect();
         let memory = config.neighbours == Neighbours::Memory;
         let ring_bytes = usize::try_from(config.outbox_bytes).unwrap_or(usize::MAX);
-        let attached = engine.inner.attach(Tenant { local, listener, peers, ring_bytes, memory });
+        let attached = engine.inner.attach(Tenant { local, listener, peers, ring_bytes, memory })?;
         let drive = attached.tenancy.drive().clone();
         Ok(Node::new(
             Inbox::new(attached.receiver, drive),
@@ -203,6 +203,11 @@ pub enum StartError {
     },
     /// The kernel lacks or forbids io_uring, or something of it.
     Engine(Unavailable),
+    /// The event loops of the engine that was to run the server have failed.
+    EngineFailed {
+        /// What has happened.
+        message: String,
+    },
     /// The operating system gave no random bytes for the incarnation.
     Random(String),
 }
@@ -224,6 +229,9 @@ impl fmt::Display for StartError {
                 write!(f, "{address} leads nowhere: {error}; correct the host name in the configuration")
             }
             StartError::Engine(error) => error.fmt(f),
+            StartError::EngineFailed { message } => {
+                write!(f, "the event loops of this engine have failed ({message}); start the server on another engine")
+            }
             StartError::Random(error) => write!(f, "no random bytes to be had: {error}; is /dev/urandom there?"),
         }
     }
@@ -235,7 +243,7 @@ impl std::error::Error for StartError {
             StartError::Listen { error, .. } | StartError::Resolve { error, .. } => Some(error),
             StartError::Config(error) => Some(error),
             StartError::Engine(error) => Some(error),
-            StartError::AlreadyRunning { .. } | StartError::Random(_) => None,
+            StartError::AlreadyRunning { .. } | StartError::EngineFailed { .. } | StartError::Random(_) => None,
         }
     }
 }
@@ -243,6 +251,12 @@ impl std::error::Error for StartError {
 impl From<ConfigError> for StartError {
     fn from(error: ConfigError) -> StartError {
         StartError::Config(error)
+    }
+}
+
+impl From<LoopFailed> for StartError {
+    fn from(failed: LoopFailed) -> StartError {
+        StartError::EngineFailed { message: failed.message }
     }
 }
 

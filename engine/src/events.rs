@@ -89,6 +89,12 @@ pub enum Event {
         /// How many since the last such event.
         count: u64,
     },
+    /// The event loop of this server has failed, and the server has stopped with it. What had arrived can still be
+    /// read; `stop` says what was not delivered.
+    EngineFailed {
+        /// What has happened.
+        message: String,
+    },
     /// Code of the application that the engine has called panicked. The panic was caught and the server goes on; a
     /// future whose waker it was may not have been woken.
     CallbackPanicked {

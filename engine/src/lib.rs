@@ -47,7 +47,9 @@ pub mod wire;
 
 pub use callback::Callback;
 pub use driver::{Feature, FeatureReport, Unavailable, probe, raise_descriptor_limit};
-pub use engine::{Attached, Drive, Engine, Events, IdleStrategy, Step, Tenancy, Tenant, Threading, Wait};
+pub use engine::{
+    Attached, Drive, Engine, Events, IdleStrategy, LoopFailed, Step, Stopped, Tenancy, Tenant, Threading, Wait,
+};
 pub use events::{Event, LinkState, PeerState};
 pub use inbox::{Message, Received, Receiver};
 pub use link::{BROADCAST, DownReason, DropReason, Local, Pid};

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::link::{BROADCAST, DropReason, Inbound, Pid};
 use crate::roster::LinkId;
+use crate::shard::Undelivered;
 use crate::stream::Counters;
 use crate::wire::MAX_STREAMS;
 
@@ -246,6 +247,17 @@ impl StatsTable {
             DropReason::PeerRemoved => row.ended.dropped_removed += count,
             DropReason::TooLarge => row.ended.dropped_too_large += count,
         });
+    }
+
+    /// What may be neither acknowledged nor dropped, by peer: all that is not known to be.
+    pub(crate) fn undelivered_at_most(&self) -> Vec<Undelivered> {
+        let rows = self.read().into_iter();
+        let rest = rows.map(|row| Undelivered {
+            pid: row.pid,
+            messages: row.messages_out.saturating_sub(row.acknowledged + row.dropped()),
+            bytes: row.bytes_out,
+        });
+        rest.filter(|undelivered| undelivered.messages > 0).collect()
     }
 
     /// The server has stopped with so many envelopes unacknowledged.

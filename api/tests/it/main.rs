@@ -6,6 +6,7 @@ mod asynchronous;
 mod churn;
 mod config;
 mod conformance;
+mod dead_loop;
 mod delivery;
 mod differing;
 mod hostile;

@@ -1,15 +1,17 @@
 //! An event loop and its threads: the one that runs it, and those that reach it from outside.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::failure::{Failure, LoopFailed};
 use super::{IdleStrategy, Step};
+use crate::callback::caught;
 use crate::driver::{Dock, Entry, Uring};
 use crate::mock::Clockwork;
-use crate::shard::{Idle, LinkKey, Mailbox, Ready, Shard};
+use crate::shard::{Idle, LinkKey, Mailbox, Ready, Shard, Undelivered};
 use crate::time::{Clock, Time};
 
 /// An event loop over io_uring, whose servers also reach each other through memory.
@@ -17,26 +19,6 @@ pub(super) type Loop = Shard<Dock<Uring>>;
 
 /// A loop's state. Its thread has it, except while it waits in the kernel; it is gone when the thread has ended.
 type Shared = Mutex<Option<Loop>>;
-
-/// The life of a dedicated loop.
-fn run(shared: &Shared, idle: IdleStrategy, failed: &Failure) {
-    let mut wait = super::Wait::new(idle);
-    loop {
-        let step = wait.step();
-        let how = if step == Step::Park { Idle::Park(None) } else { Idle::Return };
-        match turn(shared, how) {
-            Ok(Turn::Worked) => wait.worked(),
-            Ok(Turn::Idle) => wait.rest(step),
-            Ok(Turn::Finished) => break,
-            Err(error) => {
-                failed.set(&error);
-                break;
-            }
-        }
-    }
-    // Dropped here: its ring belongs to this thread.
-    drop(lock(shared).take());
-}
 
 /// What a turn came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,14 +31,14 @@ enum Turn {
 /// One round of a loop. While it waits in the kernel, others can get at the shard.
 #[inline]
 fn turn(shared: &Shared, idle: Idle) -> io::Result<Turn> {
-    let mut guard = lock(shared);
+    let mut guard = shared.lock().map_err(poisoned)?;
     let Some(shard) = guard.as_mut() else { return Ok(Turn::Finished) };
     let mut round = shard.begin(idle);
     let worked = match round.entry.take() {
         Some(entry) if round.waits => {
             drop(guard);
             let entered = entry.enter();
-            guard = lock(shared);
+            guard = shared.lock().map_err(poisoned)?;
             let Some(shard) = guard.as_mut() else { return Ok(Turn::Finished) };
             let worked = shard.finish(round);
             entered.and(worked)?
@@ -76,22 +58,14 @@ fn turn(shared: &Shared, idle: Idle) -> io::Result<Turn> {
     })
 }
 
+/// Another thread had the shard and panicked, so nobody knows what state it is in.
+#[cold]
+fn poisoned<T>(_: PoisonError<T>) -> io::Error {
+    io::Error::other("an application's thread panicked while it used the loop")
+}
+
 fn lock(shared: &Shared) -> MutexGuard<'_, Option<Loop>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Why a loop ended before its time.
-#[derive(Debug, Default)]
-pub(crate) struct Failure {
-    set: AtomicBool,
-    message: Mutex<String>,
-}
-
-impl Failure {
-    fn set(&self, error: &io::Error) {
-        *self.message.lock().unwrap_or_else(PoisonError::into_inner) = format!("the event loop has failed: {error}");
-        self.set.store(true, Ordering::Release);
-    }
 }
 
 /// What there is to know of a loop that has no thread of its own.
@@ -142,7 +116,7 @@ pub struct Drive {
     mailbox: Arc<Mailbox>,
     shard: Arc<Shared>,
     inline: Option<Arc<Inline>>,
-    failed: Arc<Failure>,
+    failure: Arc<Failure>,
     idle: IdleStrategy,
     clock: Clock,
 }
@@ -156,9 +130,58 @@ impl Drive {
         name: String,
     ) -> io::Result<(Drive, JoinHandle<()>)> {
         let drive = Drive::new(shard, None, idle, clock);
-        let (shard, failed) = (drive.shard.clone(), drive.failed.clone());
-        let thread = thread::Builder::new().name(name).spawn(move || run(&shard, idle, &failed))?;
+        let of_thread = drive.clone();
+        let thread = thread::Builder::new().name(name).spawn(move || of_thread.run())?;
         Ok((drive, thread))
+    }
+
+    /// The life of a loop that has a thread.
+    fn run(&self) {
+        let mut wait = super::Wait::new(self.idle);
+        loop {
+            let step = wait.step();
+            let how = if step == Step::Park { Idle::Park(None) } else { Idle::Return };
+            match self.try_turn(how) {
+                Some(Turn::Worked) => wait.worked(),
+                Some(Turn::Idle) => wait.rest(step),
+                Some(Turn::Finished) => break,
+                None => return,
+            }
+        }
+        // Dropped here: its ring belongs to this thread.
+        let shard = lock(&self.shard).take();
+        let _ = caught(|| drop(shard));
+        self.mailbox.close();
+    }
+
+    /// A turn; `None`: the loop has failed.
+    #[inline]
+    fn try_turn(&self, idle: Idle) -> Option<Turn> {
+        match caught(|| turn(&self.shard, idle)) {
+            Ok(Ok(turn)) => Some(turn),
+            Ok(Err(error)) => {
+                self.fail(&error.to_string());
+                None
+            }
+            Err(message) => {
+                self.fail(&format!("a panic: {message}"));
+                None
+            }
+        }
+    }
+
+    /// Ends the loop and its servers.
+    #[cold]
+    fn fail(&self, message: &str) {
+        if !self.failure.set(message) {
+            return;
+        }
+        let mut shard = lock(&self.shard).take();
+        let undelivered = caught(|| shard.as_mut().map(|shard| shard.fail(message, self.time_in(Duration::ZERO))));
+        self.failure.account(undelivered.ok().flatten().unwrap_or_default());
+        // Its streams and inboxes end with it, and whoever waits at them is woken.
+        let _ = caught(|| drop(shard));
+        self.mailbox.close();
     }
 
     /// A loop that is run by whoever uses it.
@@ -169,12 +192,25 @@ impl Drive {
 
     fn new(shard: Loop, inline: Option<Arc<Inline>>, idle: IdleStrategy, clock: Clock) -> Drive {
         let mailbox = shard.mailbox().clone();
-        Drive { mailbox, shard: Arc::new(Mutex::new(Some(shard))), inline, failed: Arc::default(), idle, clock }
+        Drive { mailbox, shard: Arc::new(Mutex::new(Some(shard))), inline, failure: Arc::default(), idle, clock }
     }
 
     /// Looks at the shard from outside, between its turns; `None` when the loop has ended.
     pub(super) fn with_shard<T>(&self, look: impl FnOnce(&mut Loop) -> T) -> Option<T> {
         lock(&self.shard).as_mut().map(look)
+    }
+
+    /// As [`with_shard`](Drive::with_shard), for a loop that may hang: waits no longer than that for its turn to end.
+    pub(super) fn with_shard_within<T>(&self, patience: Duration, look: impl FnOnce(&mut Loop) -> T) -> Option<T> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.shard.try_lock() {
+                Ok(mut shard) => return shard.as_mut().map(look),
+                Err(TryLockError::Poisoned(_)) => return None,
+                Err(TryLockError::WouldBlock) if Instant::now() > deadline => return None,
+                Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_micros(50)),
+            }
+        }
     }
 
     /// The way to a network without sockets. It has a thread of its own, unless `clockwork` is to be turned by whoever waits.
@@ -184,7 +220,7 @@ impl Drive {
             mailbox,
             shard: Arc::new(Mutex::new(None)),
             inline: clockwork.map(inline),
-            failed: Arc::new(Failure::default()),
+            failure: Arc::default(),
             idle: IdleStrategy::PARK,
             clock,
         }
@@ -233,9 +269,19 @@ impl Drive {
         self.idle
     }
 
-    /// Whether the loop is gone.
+    /// Whether the loop has failed.
     pub fn is_stopped(&self) -> bool {
-        self.failed.set.load(Ordering::Acquire)
+        self.failure.is_set()
+    }
+
+    /// The failure of the loop, if it has failed.
+    pub fn failure(&self) -> Option<LoopFailed> {
+        self.failure.get()
+    }
+
+    /// What a server had not delivered when the loop failed; `None`: nobody could count it.
+    pub(super) fn undelivered_at_failure(&self, node: u32, patience: Duration) -> Option<Vec<Undelivered>> {
+        self.failure.undelivered(node, patience)
     }
 
     /// Whether this thread is to drive the loop: it is inline, and this is its thread (or it has none yet).
@@ -265,13 +311,7 @@ impl Drive {
         if let Some(clockwork) = self.stand_in() {
             return clockwork.turn();
         }
-        match turn(&self.shard, idle) {
-            Ok(turn) => turn == Turn::Worked,
-            Err(error) => {
-                self.failed.set(&error);
-                false
-            }
-        }
+        !self.is_stopped() && self.try_turn(idle) == Some(Turn::Worked)
     }
 
     /// Something was written to a stream whose loop waits to be told. `alone`: nothing else is written with it.
@@ -282,13 +322,15 @@ impl Drive {
             {
                 return shard.mark(key);
             }
-        } else if alone
-            && self.inline.is_none()
-            && self.mailbox.is_asleep()
-            && let Ok(mut shard) = self.shard.try_lock()
-            && shard.as_mut().is_some_and(|shard| shard.send_from_outside(key))
-        {
-            return;
+        } else if alone && self.inline.is_none() && self.mailbox.is_asleep() {
+            // If this panics, the loop finds its mutex poisoned when it is woken, and fails.
+            let sent = caught(|| {
+                let mut shard = self.shard.try_lock().ok()?;
+                shard.as_mut().map(|shard| shard.send_from_outside(key))
+            });
+            if sent == Ok(Some(true)) {
+                return;
+            }
         }
         self.mailbox.ready(Ready::Link(key));
     }

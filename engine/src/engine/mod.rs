@@ -1,6 +1,7 @@
 //! The engine: its event loops, and the servers that live on them.
 
 mod drive;
+mod failure;
 mod idle;
 mod tenancy;
 
@@ -26,8 +27,9 @@ use crate::stats::StatsTable;
 use crate::time::Clock;
 
 pub use drive::Drive;
+pub use failure::LoopFailed;
 pub use idle::{IdleStrategy, Step, Wait};
-pub use tenancy::{Events, Tenancy};
+pub use tenancy::{Events, Stopped, Tenancy};
 
 /// Who runs the event loops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,9 +117,18 @@ impl Engine {
     }
 
     /// Lets a server live on this engine.
-    pub fn attach(self: &Arc<Engine>, tenant: Tenant) -> Attached {
-        let index = self.next.fetch_add(1, Ordering::Relaxed) % self.loops.len();
+    ///
+    /// # Errors
+    /// When every loop has failed.
+    pub fn attach(self: &Arc<Engine>, tenant: Tenant) -> Result<Attached, LoopFailed> {
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut candidates = (0..self.loops.len()).map(|offset| (first + offset) % self.loops.len());
+        let index = candidates.find(|index| !self.loops[*index].drive.is_stopped());
+        let index = index.unwrap_or(first % self.loops.len());
         let drive = self.loops[index].drive.clone();
+        if let Some(failed) = drive.failure() {
+            return Err(failed);
+        }
         let node = self.numbers.fetch_add(1, Ordering::Relaxed);
         let Tenant { local, listener, peers, ring_bytes, memory } = tenant;
         hold_at_most(local.socket_bytes, &listener);
@@ -128,13 +139,18 @@ impl Engine {
         let Seated { receiver, sender, events, outboxes } =
             seat(&drive, node, local, listener, peers, QueueSizes { ring_bytes, arrivals: inbox::ARRIVALS }, berth);
         let tenancy = Tenancy::new(drive, outboxes, events.queue().clone(), self.clone());
-        Attached { receiver, sender, events, tenancy }
+        Ok(Attached { receiver, sender, events, tenancy })
     }
 
     /// The bytes of the receive buffers in use, of all servers: 260 KiB for each connection and for what arrives faster
     /// than it is read. A page of them is memory once it was written to.
     pub fn receive_bytes(&self) -> usize {
         self.loops.iter().map(|each| each.pool.bytes_in_use()).sum()
+    }
+
+    /// Whether a loop has failed. The others go on.
+    pub fn has_failed(&self) -> bool {
+        self.loops.iter().any(|each| each.drive.is_stopped())
     }
 
     /// How often the loops have waited in the kernel, and were woken.
@@ -194,7 +210,17 @@ pub(crate) fn seat(
         spares: Mutex::default(),
         callbacks,
     });
-    let seed = Seed { node, local: Arc::new(local), peers, roster, inbox, events: events.clone(), stats, berth };
+    let seed = Seed {
+        node,
+        local: Arc::new(local),
+        peers,
+        roster,
+        inbox,
+        events: events.clone(),
+        stats,
+        outboxes: outboxes.clone(),
+        berth,
+    };
     drive.mailbox().command(Command::Start { seed: Box::new(seed), listener });
     let sender = Sender::new(outboxes.clone(), drive.clone());
     Seated { receiver, sender, events: Events::new(events, drive.clone()), outboxes }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use super::{Drive, Engine};
+use super::{Drive, Engine, LoopFailed};
 use crate::events::{Event, EventQueue, LinkState, PeerState};
 use crate::link::Pid;
 use crate::outbox::OutboxShared;
@@ -48,12 +48,22 @@ impl Events {
     }
 }
 
+/// How a stop has ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stopped {
+    /// What was not acknowledged, by peer.
+    pub undelivered: Vec<Undelivered>,
+    /// What the loop has failed of, or did not do in time: then `undelivered` may count more than was not acknowledged.
+    pub failure: Option<String>,
+}
+
 /// A server on an engine.
 pub struct Tenancy {
     node: u32,
     drive: Drive,
     outboxes: Arc<OutboxShared>,
     events: Arc<EventQueue>,
+    stopped: Option<Stopped>,
     /// Keeps the loops running.
     _engine: Arc<Engine>,
 }
@@ -65,7 +75,7 @@ impl Tenancy {
         events: Arc<EventQueue>,
         engine: Arc<Engine>,
     ) -> Tenancy {
-        Tenancy { node: outboxes.node, drive, outboxes, events, _engine: engine }
+        Tenancy { node: outboxes.node, drive, outboxes, events, stopped: None, _engine: engine }
     }
 
     /// How the server's loop is reached.
@@ -106,8 +116,8 @@ impl Tenancy {
         self.ask(|report| Command::Account { node: self.node, report }).unwrap_or_default()
     }
 
-    /// Has a command obeyed by the loop, and waits for what it reports; `None` when the loop is gone.
-    fn ask<T>(&self, command: impl FnOnce(mpsc::Sender<T>) -> Command) -> Option<T> {
+    /// Has a command obeyed by the loop, and waits for what it reports.
+    fn ask<T>(&self, command: impl FnOnce(mpsc::Sender<T>) -> Command) -> Result<T, Unanswered> {
         let (report, reported) = mpsc::channel();
         self.drive.mailbox().command(command(report));
         loop {
@@ -115,54 +125,74 @@ impl Tenancy {
                 self.drive.poll();
             }
             match reported.recv_timeout(Duration::from_millis(50)) {
-                Ok(value) => return Some(value),
+                Ok(value) => return Ok(value),
                 Err(mpsc::RecvTimeoutError::Timeout) if !self.drive.is_stopped() => {}
-                Err(_) => return None,
+                Err(_) => return Err(self.drive.failure().map_or(Unanswered::Nobody, Unanswered::Failed)),
             }
         }
     }
 
     /// Makes `pid` a peer that is to be found at `addresses`, or says that it is to be found there from now on; its
     /// streams stay as they are. Returns whether it is new.
-    pub fn set_peer(&self, pid: Pid, addresses: Vec<SocketAddr>) -> bool {
+    ///
+    /// # Errors
+    /// When the loop has failed; here and below.
+    pub fn set_peer(&self, pid: Pid, addresses: Vec<SocketAddr>) -> Result<bool, LoopFailed> {
+        self.drive.failure().map_or(Ok(()), Err)?;
         let node = self.node;
         if let Some(link) = self.outboxes.roster.link_of(pid) {
             self.drive.mailbox().command(Command::Move { link: LinkKey { node, link }, addresses });
-            return false;
+            return Ok(false);
         }
-        self.outboxes.roster.add(pid, |link| {
+        Ok(self.outboxes.roster.add(pid, |link| {
             self.outboxes.stats.add(link, pid);
             self.drive.mailbox().command(Command::Add { link: LinkKey { node, link }, pid, addresses });
-        })
+        }))
     }
 
     /// Ends the link to a peer for good. Returns what it has not acknowledged; `None` if it is no peer.
-    pub fn remove_peer(&self, pid: Pid) -> Option<Undelivered> {
-        let link = LinkKey { node: self.node, link: self.outboxes.remove_peer(pid)? };
-        let nothing = Undelivered { pid, messages: 0, bytes: 0 };
-        let undelivered = self.ask(|report| Command::Remove { link, report }).unwrap_or(nothing);
+    pub fn remove_peer(&self, pid: Pid) -> Result<Option<Undelivered>, LoopFailed> {
+        self.drive.failure().map_or(Ok(()), Err)?;
+        let Some(link) = self.outboxes.remove_peer(pid) else { return Ok(None) };
+        let link = LinkKey { node: self.node, link };
+        let undelivered = match self.ask(|report| Command::Remove { link, report }) {
+            Ok(undelivered) => undelivered,
+            Err(Unanswered::Nobody) => Undelivered { pid, messages: 0, bytes: 0 },
+            Err(Unanswered::Failed(failed)) => return Err(failed),
+        };
         self.outboxes.roster.release(link.link);
-        Some(undelivered)
+        Ok(Some(undelivered))
     }
 
     /// Cuts the traffic with a peer, in both directions, or lets it flow again. Returns whether it is a peer.
-    pub fn set_blocked(&self, pid: Pid, blocked: bool) -> bool {
-        let Some(link) = self.outboxes.roster.link_of(pid) else { return false };
+    pub fn set_blocked(&self, pid: Pid, blocked: bool) -> Result<bool, LoopFailed> {
+        let Some(link) = self.outboxes.roster.link_of(pid) else { return Ok(false) };
         let link = LinkKey { node: self.node, link };
-        self.ask(|report| Command::Block { link, blocked, report });
-        true
+        match self.ask(|report| Command::Block { link, blocked, report }) {
+            Err(Unanswered::Failed(failed)) => Err(failed),
+            _ => Ok(true),
+        }
     }
 
     /// Delivers what was sent, until everything is acknowledged by the peers that are there, or `patience` is over;
-    /// then says goodbye and closes. Returns what was not acknowledged. The second call does nothing.
-    pub fn stop(&mut self, patience: Duration) -> Vec<Undelivered> {
-        if !self.outboxes.close() {
-            return Vec::new();
+    /// then says goodbye and closes. The second call does nothing but to say once more that the loop has failed.
+    pub fn stop(&mut self, patience: Duration) -> Stopped {
+        if let Some(before) = &self.stopped {
+            return if before.failure.is_some() { before.clone() } else { Stopped::default() };
         }
+        let stopped = self.stop_once(patience);
+        self.stopped.insert(stopped).clone()
+    }
+
+    fn stop_once(&self, patience: Duration) -> Stopped {
+        if self.drive.is_stopped() {
+            return self.stopped_by_failure();
+        }
+        self.outboxes.close();
         let (report, reported) = mpsc::channel();
         // `Time` counts from the loop's own clock; a duration is all that both sides share.
         self.drive.mailbox().command(Command::Stop { node: self.node, patience, report });
-        let give_up = Instant::now() + patience + Duration::from_secs(2);
+        let give_up = Instant::now() + patience + LATE;
         loop {
             let got = if self.drive.is_mine() {
                 self.drive.poll_until(Some(Instant::now() + Duration::from_millis(10)));
@@ -172,14 +202,43 @@ impl Tenancy {
                 reported.recv_timeout(wait).map_err(|error| error == mpsc::RecvTimeoutError::Disconnected)
             };
             match got {
-                Ok(undelivered) => return undelivered,
-                Err(disconnected) if disconnected || self.drive.is_stopped() || Instant::now() > give_up => {
-                    return Vec::new();
-                }
+                Ok(undelivered) => return Stopped { undelivered, failure: None },
+                Err(disconnected) if disconnected || self.drive.is_stopped() => return self.stopped_by_failure(),
+                Err(_) if Instant::now() > give_up => return self.stopped_without_answer(patience + LATE),
                 Err(_) => {}
             }
         }
     }
+
+    #[cold]
+    fn stopped_by_failure(&self) -> Stopped {
+        let undelivered = self.drive.undelivered_at_failure(self.node, LATE);
+        let failure = self.drive.failure();
+        Stopped {
+            undelivered: undelivered.unwrap_or_else(|| self.outboxes.stats.undelivered_at_most()),
+            failure: Some(failure.map_or_else(|| "the event loop has ended".to_owned(), |failed| failed.message)),
+        }
+    }
+
+    /// The loop hangs, or has more to do than it can.
+    #[cold]
+    fn stopped_without_answer(&self, waited: Duration) -> Stopped {
+        let undelivered = self.drive.with_shard_within(LATE / 4, |shard| shard.undelivered(self.node)).flatten();
+        Stopped {
+            undelivered: undelivered.unwrap_or_else(|| self.outboxes.stats.undelivered_at_most()),
+            failure: Some(format!("the event loop has not answered for {waited:?}")),
+        }
+    }
+}
+
+/// How much longer than its patience a stop waits for the loop.
+const LATE: Duration = Duration::from_secs(2);
+
+/// A loop has not answered.
+enum Unanswered {
+    /// It knows no such server, or link.
+    Nobody,
+    Failed(LoopFailed),
 }
 
 impl Drop for Tenancy {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::driver::{Bell, Berth, Listener};
 use crate::events::EventQueue;
 use crate::inbox::InboxSender;
 use crate::link::{Local, Pid, Violation};
+use crate::outbox::OutboxShared;
 use crate::roster::Roster;
 use crate::stats::{LinkAccount, StatsTable};
 use crate::stream::StreamReader;
@@ -52,6 +53,8 @@ pub(crate) struct Seed {
     pub(crate) inbox: InboxSender,
     pub(crate) events: Arc<EventQueue>,
     pub(crate) stats: Arc<StatsTable>,
+    /// To be closed if the loop fails.
+    pub(crate) outboxes: Arc<OutboxShared>,
     /// Where other servers of the engine reach it through memory, if they and it want to.
     pub(crate) berth: Option<Berth>,
 }
@@ -88,6 +91,8 @@ pub(crate) struct Mailbox {
     bell: Arc<Bell>,
     /// Written by the shard alone.
     wake_ups: AtomicU64,
+    /// Nobody reads commands any more.
+    closed: AtomicBool,
 }
 
 impl std::fmt::Debug for Command {
@@ -98,12 +103,33 @@ impl std::fmt::Debug for Command {
 
 impl Mailbox {
     pub(crate) fn new(bell: Arc<Bell>) -> Mailbox {
-        Mailbox { commands: SegQueue::new(), ready: SegQueue::new(), bell, wake_ups: AtomicU64::new(0) }
+        Mailbox {
+            commands: SegQueue::new(),
+            ready: SegQueue::new(),
+            bell,
+            wake_ups: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn command(&self, command: Command) {
         self.commands.push(command);
         self.bell.ring();
+        // The bell has a fence: either this sees that the mailbox is closed, or whoever closes it sees the command.
+        if self.closed.load(Ordering::Relaxed) {
+            self.discard();
+        }
+    }
+
+    /// Nobody reads from now on. Whoever waits for an answer learns that there is none.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        self.discard();
+    }
+
+    fn discard(&self) {
+        while self.next_command().is_some() || self.next_ready().is_some() {}
     }
 
     #[inline]

@@ -9,6 +9,7 @@ mod commands;
 mod connection;
 mod deadlines;
 mod dials;
+mod failing;
 mod links;
 mod mail;
 mod membership;

@@ -14,6 +14,7 @@ use crate::driver::{SocketId, Way};
 use crate::events::{Event, EventQueue, UntoldDrops};
 use crate::inbox::{Arrived, Body, InboxSender};
 use crate::link::{Arrival, Delivery, DropReason, Link, Local, Notice, Pid};
+use crate::outbox::OutboxShared;
 use crate::roster::{LinkId, Roster};
 use crate::stats::StatsTable;
 use crate::time::Time;
@@ -29,6 +30,7 @@ pub(super) struct Node {
     pub(super) inbox: InboxSender,
     pub(super) events: Arc<EventQueue>,
     stats: Arc<StatsTable>,
+    pub(super) outboxes: Arc<OutboxShared>,
     pub(super) stopping: Option<Stopping>,
     /// Sockets that are not closed yet, listener included.
     pub(super) open_sockets: usize,
@@ -91,6 +93,7 @@ impl Node {
             inbox: seed.inbox,
             events: seed.events,
             stats: seed.stats,
+            outboxes: seed.outboxes,
             stopping: None,
             open_sockets: usize::from(listener.is_some()),
             accepting: Accepting::Always,
@@ -169,6 +172,11 @@ impl Node {
         for each in undelivered {
             self.stats.stopped(each.pid, each.messages);
         }
+    }
+
+    /// What may not be acknowledged, by peer, where nobody can tell.
+    pub(super) fn undelivered_at_most(&self) -> Vec<Undelivered> {
+        self.stats.undelivered_at_most()
     }
 
     /// What is neither acknowledged nor dropped, by peer.

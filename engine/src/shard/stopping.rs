@@ -1,6 +1,7 @@
 //! How a server ends: it drains, says goodbye, closes, and reports.
 
 use super::connection::{Connection, Role};
+use super::mail::Undelivered;
 use super::node::Node;
 use super::timers::Timer;
 use super::{LinkKey, Shard};
@@ -43,6 +44,11 @@ impl<D: Driver> Shard<D> {
             // Whoever stopped the server may have gone away without waiting.
             let _ = report.send(undelivered);
         }
+    }
+
+    /// What a server has not delivered so far; `None`: it is gone.
+    pub(crate) fn undelivered(&mut self, id: u32) -> Option<Vec<Undelivered>> {
+        self.nodes.get_mut(&id).map(Node::undelivered)
     }
 
     /// Forgets what a server that is gone waited for.

@@ -100,6 +100,7 @@ impl Watch {
             }
             // A few wakers and bodies panic: see `server.rs`.
             Event::CallbackPanicked { count, .. } => assert!(*count > 0, "{me:?}: no panic"),
+            Event::EngineFailed { .. } => panic!("{me:?} is told {event:?}"),
         }
     }
 

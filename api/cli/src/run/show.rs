@@ -23,6 +23,7 @@ pub fn event(event: &Event) -> Option<String> {
         Event::DialFailed { error } => format!("cannot connect to peers for now: {error}; trying again"),
         Event::DialResumed => "can connect to peers again".to_owned(),
         Event::Missed { count } => format!("{count} events were missed; what follows is how it is now"),
+        Event::EngineFailed { message } => format!("this server has stopped: {message}"),
         Event::CallbackPanicked { callback, count, message } => {
             format!("{callback} panicked ({count} times): {message}")
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ const HANGS: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 struct Port {
     letters: SegQueue<Letter>,
+    /// Nobody reads them any more.
+    closed: AtomicBool,
     bell: Arc<Bell>,
     /// The time until which the loop has sent everything that was due, and the time of that report, in nanoseconds.
     sent_until: AtomicU64,
@@ -110,6 +112,7 @@ impl Exchange {
             .into_iter()
             .map(|bell| Port {
                 letters: SegQueue::new(),
+                closed: AtomicBool::new(false),
                 bell,
                 sent_until: AtomicU64::new(0),
                 reported_at: AtomicU64::new(0),
@@ -146,9 +149,25 @@ impl Exchange {
 
     /// Puts a letter into a shard's queue, and wakes the shard if it sleeps.
     pub(super) fn post(&self, port: u32, letter: Letter) {
-        if let Some(port) = self.ports.get(port as usize) {
+        if let Some(port) = self.ports.get(port as usize)
+            && !port.closed.load(Ordering::Relaxed)
+        {
             port.letters.push(letter);
             port.bell.ring();
+        }
+    }
+
+    /// A shard is gone: nobody is to be reached there, and letters to it are discarded.
+    pub(super) fn close(&self, port: u32) {
+        let mut listeners = self.listeners.write().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|_, berth| berth.port != port);
+        drop(listeners);
+        let Some(closing) = self.ports.get(port as usize) else { return };
+        closing.closed.store(true, Ordering::Relaxed);
+        while let Some(letter) = closing.letters.pop() {
+            if let Letter::Dial { from, .. } = letter {
+                self.post(from.port, Letter::To(from, News::Answered(None)));
+            }
         }
     }
 

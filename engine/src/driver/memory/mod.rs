@@ -339,9 +339,7 @@ impl<D: Driver> Driver for Dock<D> {
 impl<D: Driver> Drop for Dock<D> {
     /// A loop that ends, or has failed, takes its ends along.
     fn drop(&mut self) {
-        for berth in self.berths.values() {
-            self.exchange.forget(*berth);
-        }
+        self.exchange.close(self.port);
         for (_, end) in &self.ends {
             if !end.closing {
                 post(&self.exchange, end.peer, News::Closed);

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::sync::mpsc::TryRecvError;
 
 use super::*;
+use crate::callback::caught;
 use crate::engine::{Attached, IdleStrategy, Tenant, Threading};
 use crate::link::{BROADCAST, Violation};
 use crate::outbox::PushError;
@@ -16,13 +17,15 @@ use crate::testing::local;
 /// Server 1 on an inline engine, with peers that are nowhere.
 fn start(peers: impl Iterator<Item = Pid>) -> Attached {
     let engine = Engine::start(Threading::Inline, IdleStrategy::PARK).unwrap();
-    engine.attach(Tenant {
-        local: local(1),
-        listener: TcpListener::bind("127.0.0.1:0").unwrap(),
-        peers: peers.map(|pid| (pid, Vec::new())).collect(),
-        ring_bytes: 64 * 1024,
-        memory: true,
-    })
+    engine
+        .attach(Tenant {
+            local: local(1),
+            listener: TcpListener::bind("127.0.0.1:0").unwrap(),
+            peers: peers.map(|pid| (pid, Vec::new())).collect(),
+            ring_bytes: 64 * 1024,
+            memory: true,
+        })
+        .unwrap()
 }
 
 fn send(server: &mut Attached, pid: Pid) -> Result<(), PushError> {
@@ -31,7 +34,7 @@ fn send(server: &mut Attached, pid: Pid) -> Result<(), PushError> {
 }
 
 fn remove(server: &mut Attached, pid: Pid) {
-    let undelivered = server.tenancy.remove_peer(pid).unwrap();
+    let undelivered = server.tenancy.remove_peer(pid).unwrap().unwrap();
     assert_eq!((undelivered.messages, undelivered.bytes), (1, 5), "to {pid}");
     assert_eq!(send(server, pid), Err(PushError::UnknownPid));
 }
@@ -46,11 +49,11 @@ fn ten_thousand_removals_leave_no_more_than_there_was_at_once() {
     for round in 0..ROUNDS {
         // One that comes again, and one that is new.
         for pid in [2 + round % 8, 1000 + round] {
-            one.tenancy.set_peer(pid, Vec::new());
+            one.tenancy.set_peer(pid, Vec::new()).unwrap();
             send(&mut one, pid).unwrap();
             remove(&mut one, pid);
         }
-        one.tenancy.set_peer(2 + round % 8, Vec::new());
+        one.tenancy.set_peer(2 + round % 8, Vec::new()).unwrap();
     }
     let Tenancy { node, drive, outboxes, .. } = &one.tenancy;
     assert_eq!(outboxes.roster.sizes(), RosterSizes { peers: 8, places: 8 });
@@ -82,7 +85,7 @@ fn who_names_a_link_that_is_gone_does_nothing_to_the_next_one() {
     let gone = key(&one, 2);
     send(&mut one, 2).unwrap();
     remove(&mut one, 2);
-    assert!(one.tenancy.set_peer(3, Vec::new()));
+    assert!(one.tenancy.set_peer(3, Vec::new()).unwrap());
     let present = key(&one, 3);
     assert_eq!(present.link.index, gone.link.index, "the place is used again");
     send(&mut one, 3).unwrap();
@@ -111,8 +114,8 @@ fn an_outbox_that_has_not_heard_of_a_removal_writes_to_nobody_else() {
     let mut one = start(2..3);
     send(&mut one, 2).unwrap();
     let index = one.sender.index_of(2).unwrap();
-    assert_eq!(one.tenancy.remove_peer(2).unwrap().messages, 1);
-    one.tenancy.set_peer(3, Vec::new());
+    assert_eq!(one.tenancy.remove_peer(2).unwrap().unwrap().messages, 1);
+    one.tenancy.set_peer(3, Vec::new()).unwrap();
     let sender = &mut one.sender;
     let written = sender.push_with(index, Lane::Normal, 0, 5, |room| room.fill(1));
     assert_eq!(written, Err((PushError::UnknownPid, vec![1; 5])));
@@ -122,4 +125,54 @@ fn an_outbox_that_has_not_heard_of_a_removal_writes_to_nobody_else() {
     send(&mut one, 3).unwrap();
     let row = one.tenancy.stats().into_iter().find(|row| row.pid == 3).unwrap();
     assert_eq!((row.messages_out, row.in_flight), (1, 1));
+}
+
+fn undelivered(stopped: &Stopped) -> Vec<(Pid, u64, u64)> {
+    stopped.undelivered.iter().map(|each| (each.pid, each.messages, each.bytes)).collect()
+}
+
+#[test]
+fn a_panic_while_the_shard_is_looked_at_ends_its_servers() {
+    let mut one = start(2..4);
+    send(&mut one, 3).unwrap();
+    let drive = one.tenancy.drive().clone();
+    let looked = caught(|| drive.with_shard(|_| panic!("as a bug would")));
+    assert_eq!(looked, Err::<Option<()>, _>("as a bug would".to_owned()));
+    assert!(!drive.poll() && drive.is_stopped());
+    assert_eq!(send(&mut one, 3), Err(PushError::Stopped));
+    assert!(one.receiver.is_closed());
+    let event = one.events.pop();
+    assert!(matches!(&event, Some(Event::EngineFailed { message }) if message.contains("panicked")), "{event:?}");
+    assert!(one.tenancy.set_peer(9, Vec::new()).is_err() && one.tenancy.remove_peer(2).is_err());
+    for _ in 0..2 {
+        let stopped = one.tenancy.stop(Duration::ZERO);
+        assert_eq!(undelivered(&stopped), [(3, 1, 5)]);
+        assert!(stopped.failure.is_some_and(|failure| failure.contains("panicked")));
+    }
+    let row = one.tenancy.stats().into_iter().find(|row| row.pid == 3).unwrap();
+    assert_eq!((row.messages_out, row.dropped_stopped, row.in_flight), (1, 1, 0));
+    // A command to a loop that is gone is not kept.
+    drive.mailbox().command(Command::Shutdown);
+    assert_eq!(drive.mailbox().backlog(), (0, 0));
+}
+
+#[test]
+fn a_stop_that_is_not_answered_is_no_success() {
+    let mut one = start(2..3);
+    send(&mut one, 2).unwrap();
+    let drive = one.tenancy.drive().clone();
+    let (end, ends) = mpsc::channel::<()>();
+    // It drives the loop from now on, and does something else.
+    let (driven, drives) = mpsc::channel();
+    let owner = std::thread::spawn(move || {
+        drive.poll();
+        driven.send(()).unwrap();
+        let _ = ends.recv();
+    });
+    drives.recv().unwrap();
+    let stopped = one.tenancy.stop(Duration::ZERO);
+    assert_eq!(undelivered(&stopped), [(2, 1, 5)]);
+    assert!(stopped.failure.is_some_and(|failure| failure.contains("not answered")));
+    drop(end);
+    owner.join().unwrap();
 }

@@ -1,0 +1,85 @@
+//! The failure of an event loop: a panic of the engine, or an error of the kernel's that leaves it without its ring.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::shard::Undelivered;
+
+/// The failure of a loop, as all who use the loop see it.
+#[derive(Debug, Default)]
+pub(super) struct Failure {
+    set: AtomicBool,
+    state: Mutex<State>,
+    accounted: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    message: String,
+    /// What each server has not delivered; `None` before that is counted.
+    undelivered: Option<BTreeMap<u32, Vec<Undelivered>>>,
+}
+
+impl Failure {
+    /// The loop takes no further turn. `false`: it had failed before.
+    pub(super) fn set(&self, message: &str) -> bool {
+        let mut state = self.lock();
+        if self.is_set() {
+            return false;
+        }
+        message.clone_into(&mut state.message);
+        self.set.store(true, Ordering::Release);
+        true
+    }
+
+    /// Its servers are accounted for.
+    pub(super) fn account(&self, undelivered: BTreeMap<u32, Vec<Undelivered>>) {
+        self.lock().undelivered = Some(undelivered);
+        self.accounted.notify_all();
+    }
+
+    #[inline]
+    pub(super) fn is_set(&self) -> bool {
+        self.set.load(Ordering::Acquire)
+    }
+
+    /// The failure, if there is one.
+    pub(super) fn get(&self) -> Option<LoopFailed> {
+        self.is_set().then(|| LoopFailed { message: self.lock().message.clone() })
+    }
+
+    /// What a server has not delivered, once that is counted. `None`: nobody has counted it in time.
+    pub(super) fn undelivered(&self, node: u32, patience: Duration) -> Option<Vec<Undelivered>> {
+        let deadline = Instant::now() + patience;
+        let mut state = self.lock();
+        loop {
+            if let Some(undelivered) = &state.undelivered {
+                return undelivered.get(&node).cloned();
+            }
+            let left = deadline.checked_duration_since(Instant::now())?;
+            state = self.accounted.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The event loop of a server has failed, and the server with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoopFailed {
+    /// What has happened.
+    pub message: String,
+}
+
+impl fmt::Display for LoopFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the event loop has failed: {}; stop the server and start it again", self.message)
+    }
+}
+
+impl std::error::Error for LoopFailed {}

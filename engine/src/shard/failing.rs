@@ -1,0 +1,63 @@
+//! The end of all servers of a loop that has failed.
+
+use std::collections::BTreeMap;
+
+use super::Shard;
+use super::mail::{Command, Undelivered};
+use super::node::Node;
+use crate::callback::caught;
+use crate::driver::Driver;
+use crate::events::Event;
+use crate::time::Time;
+
+impl<D: Driver> Shard<D> {
+    /// Ends every server, for the loop takes no further turn: nothing more is taken by their outboxes, and each is told.
+    /// Returns what they have not delivered. Then the shard is to be dropped, which ends their streams and inboxes.
+    ///
+    /// The loop may have failed in the middle of anything, so each server is looked at by itself.
+    pub(crate) fn fail(&mut self, message: &str, now: Time) -> BTreeMap<u32, Vec<Undelivered>> {
+        for node in self.nodes.values() {
+            let _ = caught(|| node.outboxes.close());
+        }
+        // What was taken by then stands in streams that are known here, or on their way.
+        while let Some(command) = self.mailbox.next_command() {
+            // Whoever waits for an answer learns that there is none.
+            let _ = caught(|| self.obey_at_end(command, now));
+        }
+        let mut undelivered = BTreeMap::new();
+        for (id, node) in &mut self.nodes {
+            let counted = caught(|| node.count_at_end(now)).unwrap_or_else(|_| node.undelivered_at_most());
+            node.account_for(&counted);
+            undelivered.insert(*id, counted);
+            node.events.push(Event::EngineFailed { message: message.to_owned() }, now);
+        }
+        undelivered
+    }
+
+    fn obey_at_end(&mut self, command: Command, now: Time) {
+        match command {
+            Command::Start { seed, .. } => {
+                seed.outboxes.close();
+                self.nodes.insert(seed.node, Node::new(*seed, None, self.slept));
+            }
+            Command::Add { link, pid, addresses } => self.add_peer(link, pid, addresses, now),
+            Command::Open { link, stream } => {
+                let node = self.nodes.get_mut(&link.node);
+                if let Some(slot) = node.and_then(|node| node.links.get_mut(link.link)) {
+                    slot.link.open(*stream);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Node {
+    /// What is neither acknowledged nor dropped, by peer. What was dropped is told.
+    fn count_at_end(&mut self, now: Time) -> Vec<Undelivered> {
+        for link in self.links.ids() {
+            self.tell(link, now);
+        }
+        self.undelivered()
+    }
+}
