@@ -23,9 +23,14 @@ impl<T> Sockets<T> {
 
     /// Drops the socket.
     pub(super) fn remove(&mut self, socket: SocketId) {
-        if self.entries.get_mut(socket.0 as usize).and_then(Option::take).is_some() {
-            self.gone.push(socket.0 as usize);
-        }
+        drop(self.take(socket));
+    }
+
+    /// Takes the socket out.
+    pub(super) fn take(&mut self, socket: SocketId) -> Option<T> {
+        let taken = self.entries.get_mut(socket.0 as usize).and_then(Option::take)?;
+        self.gone.push(socket.0 as usize);
+        Some(taken)
     }
 
     /// Everybody knows of all that are gone.

@@ -5,6 +5,8 @@
 //! done by [glances] while the thread does not sleep; sends are gathered from where their bytes stand.
 //! `ARCHITECTURE.md` has the measurements behind these choices.
 
+mod closing;
+
 use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
@@ -17,6 +19,7 @@ use io_uring::types::{Fd, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
+use self::closing::Closing;
 use super::doors::{self, Doors};
 use super::glances::{self, Glances, Luck};
 use super::kernel::{self, RingHandle, UringEntry};
@@ -57,6 +60,8 @@ pub struct Uring {
     sockets: Sockets<SocketState>,
     /// Sockets that closed without anything under way.
     closed: Vec<SocketId>,
+    /// Those on which something is.
+    closing: Closing,
     broken: Option<io::Error>,
     clock: Clock,
     /// When the timeouts that are under way end a wait, the earliest last. They are set once for many waits: a wait
@@ -84,6 +89,10 @@ struct SocketState {
     send: Option<Box<SendOperation>>,
     /// Cancellations of the above that are under way.
     cancelling: u8,
+    /// How often they were cancelled.
+    attempts: u32,
+    /// They do not end. Whoever closed the socket was told that it is closed.
+    given_up: bool,
 }
 
 impl Uring {
@@ -100,6 +109,7 @@ impl Uring {
             watching: false,
             sockets: Sockets::new(),
             closed: Vec::new(),
+            closing: Closing::new(),
             broken: None,
             clock,
             alarms: Vec::with_capacity(ALARMS),
@@ -260,16 +270,9 @@ impl Uring {
                     completions.push_back(Completion::Sent { socket, result, batch });
                 }
             }
-            _ => state.cancelling -= 1,
+            _ => state.cancelling = state.cancelling.saturating_sub(1),
         }
         self.forget_if_idle(socket, completions);
-    }
-
-    fn forget_if_idle(&mut self, socket: SocketId, completions: &mut VecDeque<Completion>) {
-        if self.sockets.get(socket).is_some_and(|entry| entry.closing && !entry.is_busy()) {
-            self.sockets.remove(socket);
-            completions.push_back(Completion::Closed { socket });
-        }
     }
 }
 
@@ -285,6 +288,8 @@ impl SocketState {
             luck: Luck::default(),
             send: None,
             cancelling: 0,
+            attempts: 0,
+            given_up: false,
         }
     }
 
@@ -376,25 +381,8 @@ impl Driver for Uring {
     }
 
     fn close(&mut self, socket: SocketId) {
-        let Some(entry) = self.sockets.get_mut(socket).filter(|entry| !entry.closing) else { return };
-        entry.closing = true;
-        if self.glances.remove(socket).is_some() {
-            entry.receive = None;
-        }
-        if entry.listens {
-            // It may have been duplicated, and live on.
-            self.doors.remove(entry.descriptor.as_raw_fd(), socket);
-        }
-        if !entry.is_busy() {
-            self.closed.push(socket);
-            return;
-        }
-        // A cancellation by descriptor would look at everything that is under way on the ring.
-        let under_way = [(entry.waiting, CONNECT), (entry.receive.is_some(), RECEIVE), (entry.send.is_some(), SEND)];
-        entry.cancelling = under_way.iter().filter(|(is_under_way, _)| *is_under_way).count() as u8;
-        for (_, operation) in under_way.iter().filter(|(is_under_way, _)| *is_under_way) {
-            let cancel = opcode::AsyncCancel::new(tag(socket, *operation)).build();
-            self.push(cancel.user_data(tag(socket, CANCEL)));
+        if self.begin_to_close(socket) {
+            self.cancel(socket);
         }
     }
 
@@ -404,11 +392,13 @@ impl Driver for Uring {
         let wait = match wait {
             Wait::No => false,
             _ if !self.closed.is_empty() || self.broken.is_some() || !self.ring.completion().is_empty() => false,
-            Wait::Until(time) => {
-                self.set_alarm(time);
+            wait => {
+                let until = if let Wait::Until(time) = wait { Some(time) } else { None };
+                if let Some(time) = until.into_iter().chain(self.next_look_at_closing()).min() {
+                    self.set_alarm(time);
+                }
                 true
             }
-            Wait::Forever => true,
         };
         if wait {
             while let Some(socket) = self.glances.pop() {
@@ -436,6 +426,9 @@ impl Driver for Uring {
         for socket in std::mem::take(&mut self.closed) {
             self.forget_if_idle(socket, completions);
         }
+        if !self.closing.is_empty() {
+            self.look_at_closing(now, completions);
+        }
         if let Some(error) = self.broken.take() {
             return Err(error);
         }
@@ -462,29 +455,6 @@ impl Driver for Uring {
         // What the kernel has yet to run is no more than what is under way: a receive and a send of each socket.
         let left = self.ring.completion().len() + 2 * self.sockets.len() + 1;
         Ok(self.read.read(taken, left, now))
-    }
-}
-
-impl Drop for Uring {
-    /// Waits until the kernel holds no buffer of ours.
-    fn drop(&mut self) {
-        for socket in self.sockets.ids() {
-            self.close(socket);
-        }
-        let mut completions = VecDeque::new();
-        while !self.sockets.is_empty() {
-            completions.clear();
-            let entered = match self.begin(Wait::Until(self.clock.now() + Duration::from_millis(100))) {
-                Some(entry) => entry.enter(),
-                None => Ok(()),
-            };
-            if entered.and_then(|()| self.reap(&mut completions, self.clock.now())).is_err() {
-                // The ring belongs to a thread that is gone, or is broken. The kernel cancels what is under way when
-                // the ring is closed, but not before: give up the buffers rather than free them under its hands.
-                std::mem::forget(std::mem::replace(&mut self.sockets, Sockets::new()));
-                return;
-            }
-        }
     }
 }
 

@@ -1,0 +1,227 @@
+//! The end of a socket, and of a ring: what is under way ends first, and there is a bound on how long that may take.
+//!
+//! What is under way is cancelled, behind what was asked for before: a refusal that waits to be handed over is still sent.
+//! The kernel may look for an operation between two of its states and not find it; so what has not ended then is shut
+//! down, which ends the operations of a connection, and cancelled again. What has not ended after [`ATTEMPTS`] is given up: the shard is told that the socket is closed, and what the kernel may still
+//! write to or read from is kept until it lets go of that, and so is the socket's number.
+
+use std::mem;
+
+use super::*;
+
+/// The time between two cancellations.
+const REPEAT: Duration = Duration::from_millis(50);
+/// So many cancellations are tried: two seconds in all.
+const ATTEMPTS: u32 = 40;
+/// How long the end of a ring waits for that, and a little more.
+const PATIENCE: Duration = Duration::from_millis(2500);
+
+/// Sockets that are closing, in the order of their next look: all wait equally long.
+pub(super) type Closing = VecDeque<(SocketId, Time)>;
+
+impl Uring {
+    /// Takes note that the socket is to be closed. Returns whether something is under way on it.
+    pub(super) fn begin_to_close(&mut self, socket: SocketId) -> bool {
+        let Some(entry) = self.sockets.get_mut(socket).filter(|entry| !entry.closing) else { return false };
+        entry.closing = true;
+        if self.glances.remove(socket).is_some() {
+            entry.receive = None;
+        }
+        if entry.listens {
+            // It may have been duplicated, and live on: so it is not shut down either.
+            self.doors.remove(entry.descriptor.as_raw_fd(), socket);
+        }
+        if !entry.is_busy() {
+            self.closed.push(socket);
+            return false;
+        }
+        self.closing.push_back((socket, self.clock.now() + REPEAT));
+        true
+    }
+
+    /// Cancels what is under way on a socket that is closing.
+    pub(super) fn cancel(&mut self, socket: SocketId) {
+        let Some(entry) = self.sockets.get_mut(socket) else { return };
+        entry.attempts += 1;
+        // A cancellation by descriptor would look at everything that is under way on the ring.
+        let under_way = [(entry.waiting, CONNECT), (entry.receive.is_some(), RECEIVE), (entry.send.is_some(), SEND)];
+        for (_, operation) in under_way.iter().filter(|(is_under_way, _)| *is_under_way) {
+            if let Some(entry) = self.sockets.get_mut(socket) {
+                entry.cancelling += 1;
+            }
+            let cancel = opcode::AsyncCancel::new(tag(socket, *operation)).build();
+            self.push(cancel.user_data(tag(socket, CANCEL)));
+        }
+    }
+
+    /// The time of the next look at what is closing.
+    pub(super) fn next_look_at_closing(&mut self) -> Option<Time> {
+        while let Some((socket, at)) = self.closing.front().copied() {
+            if self.is_ending(socket) {
+                return Some(at);
+            }
+            self.closing.pop_front();
+        }
+        None
+    }
+
+    /// Cancels once more, or gives up, what has not ended in time.
+    pub(super) fn look_at_closing(&mut self, now: Time, completions: &mut VecDeque<Completion>) {
+        while let Some((socket, _)) = self.closing.front().copied().filter(|(_, at)| *at <= now) {
+            self.closing.pop_front();
+            if !self.is_ending(socket) {
+                continue;
+            }
+            let Some(entry) = self.sockets.get_mut(socket) else { continue };
+            if entry.attempts < ATTEMPTS {
+                // It fails where there is no connection yet, or any more.
+                let _ = SockRef::from(&entry.descriptor).shutdown(Shutdown::Both);
+                self.cancel(socket);
+                self.closing.push_back((socket, now + REPEAT));
+            } else {
+                entry.given_up = true;
+                completions.push_back(Completion::Closed { socket });
+            }
+        }
+    }
+
+    /// Whether the socket waits for the end of what is under way on it.
+    fn is_ending(&self, socket: SocketId) -> bool {
+        self.sockets.get(socket).is_some_and(|entry| entry.closing && !entry.given_up && entry.is_busy())
+    }
+
+    pub(super) fn forget_if_idle(&mut self, socket: SocketId, completions: &mut VecDeque<Completion>) {
+        let Some(entry) = self.sockets.get(socket).filter(|entry| entry.closing && !entry.is_busy()) else { return };
+        if !entry.given_up {
+            completions.push_back(Completion::Closed { socket });
+        }
+        self.sockets.remove(socket);
+    }
+
+    /// Waits until nothing is under way. `false`: that has not come.
+    fn end_all(&mut self) -> bool {
+        for socket in self.sockets.ids() {
+            self.close(socket);
+        }
+        let mut completions = VecDeque::new();
+        let give_up = self.clock.now() + PATIENCE;
+        while !self.sockets.is_empty() {
+            completions.clear();
+            let now = self.clock.now();
+            let entered = match self.begin(Wait::Until(now + 2 * REPEAT)) {
+                Some(entry) => entry.enter(),
+                None => Ok(()),
+            };
+            if entered.and_then(|()| self.reap(&mut completions, now)).is_err() || now > give_up {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl Drop for Uring {
+    /// Waits until the kernel holds no buffer of ours.
+    fn drop(&mut self) {
+        if self.end_all() {
+            return;
+        }
+        // The ring belongs to another thread, or is broken. The kernel cancels what is under way when the ring is
+        // closed, but not before: the descriptors are closed now, listeners' too, and the buffers are left to the kernel.
+        for socket in self.sockets.ids() {
+            if let Some(SocketState { receive, send, address, .. }) = self.sockets.take(socket) {
+                mem::forget((receive, send, address));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::ChunkPool;
+
+    struct Turns {
+        driver: Uring,
+        completions: VecDeque<Completion>,
+    }
+
+    impl Turns {
+        fn new() -> Turns {
+            Turns { driver: Uring::new(Clock::start()).unwrap(), completions: VecDeque::new() }
+        }
+
+        fn turn(&mut self) {
+            let now = self.driver.now();
+            if let Some(entry) = self.driver.begin(Wait::Until(now + REPEAT)) {
+                entry.enter().unwrap();
+            }
+            self.driver.reap(&mut self.completions, self.driver.now()).unwrap();
+        }
+
+        /// Turns until the socket is closed; returns how long that took.
+        fn until_closed(&mut self, wanted: SocketId) -> Duration {
+            let begin = self.driver.now();
+            loop {
+                let took = self.driver.now().since(begin);
+                let closed = |each: &Completion| matches!(each, Completion::Closed { socket } if *socket == wanted);
+                if self.completions.iter().any(closed) {
+                    return took;
+                }
+                assert!(took < 4 * PATIENCE, "not closed within {took:?}");
+                self.turn();
+            }
+        }
+
+        fn insert(&mut self, descriptor: OwnedFd) -> SocketId {
+            self.driver.sockets.insert(SocketState { waiting: true, ..SocketState::new(descriptor) })
+        }
+    }
+
+    fn pipe() -> (OwnedFd, OwnedFd) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        (reader.into(), writer.into())
+    }
+
+    #[test]
+    fn a_receive_whose_cancellation_is_lost_ends() {
+        let mut turns = Turns::new();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let _far = listener.accept().unwrap();
+        let socket = turns.driver.sockets.insert(SocketState::new(near.into()));
+        turns.driver.receive(socket, ChunkPool::new(4096, 1).take().unwrap());
+        turns.turn();
+        assert!(turns.driver.begin_to_close(socket));
+        assert!(turns.until_closed(socket) < 10 * REPEAT);
+    }
+
+    #[test]
+    fn a_cancellation_that_is_lost_is_repeated() {
+        let mut turns = Turns::new();
+        // What cannot be shut down.
+        let (reader, _writer) = pipe();
+        let poll = opcode::PollAdd::new(Fd(reader.as_raw_fd()), libc::POLLIN as u32).build();
+        let socket = turns.insert(reader);
+        turns.driver.push(poll.user_data(tag(socket, CONNECT)));
+        turns.turn();
+        assert!(turns.driver.begin_to_close(socket));
+        assert!(turns.until_closed(socket) < 10 * REPEAT);
+        assert!(turns.driver.sockets.is_empty());
+    }
+
+    #[test]
+    fn what_never_ends_is_given_up_and_its_number_is_not_used_again() {
+        let mut turns = Turns::new();
+        let socket = turns.insert(pipe().0);
+        turns.driver.close(socket);
+        let took = turns.until_closed(socket);
+        assert!(took >= REPEAT * ATTEMPTS / 2, "given up after {took:?}");
+        turns.turn();
+        let another = turns.insert(pipe().0);
+        assert_ne!(another, socket);
+        let begin = std::time::Instant::now();
+        drop(turns);
+        assert!(begin.elapsed() < 2 * PATIENCE, "{:?}", begin.elapsed());
+    }
+}
