@@ -33,6 +33,12 @@ impl Engine {
 
     /// An engine without threads: the thread that uses the server runs the loop.
     ///
+    /// The loop belongs to the first thread that receives, flushes, polls or waits on a server of it (io_uring takes a
+    /// ring's submissions from one thread only), and runs on no other. Outboxes may be used on other threads: what they
+    /// take is sent when that thread turns the loop. An inbox that is used elsewhere waits for that thread as well, and
+    /// a `stop` elsewhere is an error if that thread does not turn the loop. So let a server of it move to its thread
+    /// before it is first used, and stop and drop it there.
+    ///
     /// # Errors
     /// [`Unavailable`] names what the kernel lacks or forbids.
     pub fn inline(idle: Idle) -> Result<Engine, Unavailable> {

@@ -140,6 +140,34 @@ fn an_inline_server_that_moves_after_its_first_use_does_not_hang() {
     assert!(finished.recv_timeout(PATIENCE).is_ok(), "still not stopped");
 }
 
+/// A thread that begins where another one has ended may have its thread-local memory at the same address.
+#[test]
+fn a_later_thread_is_not_taken_for_the_one_that_has_driven_the_loop() {
+    let mut cluster = Cluster::new([1, 2]);
+    let engine = Engine::inline(Idle::default()).unwrap();
+    let mut one = cluster.start_on(1, &engine);
+    for _ in 0..20 {
+        one = thread::spawn(move || {
+            let _ = one.inbox().recv_timeout(Duration::from_millis(10));
+            assert!(!one.inbox().is_stopped(), "the loop has failed: another thread has entered its ring");
+            one
+        })
+        .join()
+        .unwrap();
+    }
+    assert!(one.events().try_next().is_none());
+}
+
+#[test]
+fn an_inline_server_that_is_dropped_elsewhere_leaves_no_listener() {
+    let mut cluster = Cluster::fixed([1, 2]);
+    let engine = Engine::inline(Idle::default()).unwrap();
+    let mut one = cluster.start_on(1, &engine);
+    assert!(one.inbox().try_recv().is_err());
+    thread::spawn(move || drop((one, engine))).join().unwrap();
+    eventually("the address is free", || std::net::TcpListener::bind(cluster.address(1)).ok());
+}
+
 #[test]
 fn a_handle_drives_the_loop() {
     let mut cluster = Cluster::new([1, 2]);

@@ -13,6 +13,7 @@ use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use io_uring::types::{Fd, Timespec};
@@ -53,6 +54,8 @@ pub struct Uring {
     ring: IoUring,
     /// `None` until the thread that will drive the ring has entered it once.
     handle: Option<RingHandle>,
+    /// That thread.
+    thread: Option<ThreadId>,
     bell: Arc<Bell>,
     doors: Doors,
     /// A look at the doors is under way.
@@ -104,6 +107,7 @@ impl Uring {
         let mut driver = Uring {
             ring,
             handle: None,
+            thread: None,
             bell: Arc::new(bell),
             doors,
             watching: false,
@@ -189,6 +193,7 @@ impl Uring {
             Some(handle) => handle,
             None => {
                 self.ring.submitter().register_enable_rings()?;
+                self.thread = Some(thread::current().id());
                 *self.handle.insert(kernel::register(self.ring.as_raw_fd()))
             }
         };

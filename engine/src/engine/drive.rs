@@ -1,7 +1,8 @@
 //! An event loop and its threads: the one that runs it, and those that reach it from outside.
 
+use std::cell::Cell;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -71,19 +72,31 @@ fn lock(shared: &Shared) -> MutexGuard<'_, Option<Loop>> {
 /// What there is to know of a loop that has no thread of its own.
 struct Inline {
     /// The thread that drives it: the first one that did; 0 before. io_uring takes submissions from one thread only.
-    owner: AtomicUsize,
+    owner: AtomicU64,
     /// What is turned in the place of a loop: a network without sockets. Any thread may do so.
     stand_in: Option<Arc<dyn Clockwork>>,
 }
 
 thread_local! {
-    /// Its address tells threads apart, and is cheaper to have than a thread's id.
-    static HERE: u8 = const { 0 };
+    /// The number of this thread; 0: it has none yet.
+    static NUMBER: Cell<u64> = const { Cell::new(0) };
 }
 
+/// The number of this thread, which no other thread of the process ever has: an address would come again.
 #[inline]
-fn here() -> usize {
-    HERE.with(|here| std::ptr::from_ref(here).addr())
+fn here() -> u64 {
+    match NUMBER.get() {
+        0 => number_this_thread(),
+        number => number,
+    }
+}
+
+#[cold]
+fn number_this_thread() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    NUMBER.set(number);
+    number
 }
 
 impl Inline {
@@ -186,7 +199,7 @@ impl Drive {
 
     /// A loop that is run by whoever uses it.
     pub(super) fn inline(shard: Loop, idle: IdleStrategy, clock: Clock) -> Drive {
-        let inline = Inline { owner: AtomicUsize::new(0), stand_in: None };
+        let inline = Inline { owner: AtomicU64::new(0), stand_in: None };
         Drive::new(shard, Some(Arc::new(inline)), idle, clock)
     }
 
@@ -215,7 +228,7 @@ impl Drive {
 
     /// The way to a network without sockets. It has a thread of its own, unless `clockwork` is to be turned by whoever waits.
     pub(crate) fn without_loop(mailbox: Arc<Mailbox>, clock: Clock, clockwork: Option<Arc<dyn Clockwork>>) -> Drive {
-        let inline = |stand_in| Arc::new(Inline { owner: AtomicUsize::new(0), stand_in: Some(stand_in) });
+        let inline = |stand_in| Arc::new(Inline { owner: AtomicU64::new(0), stand_in: Some(stand_in) });
         Drive {
             mailbox,
             shard: Arc::new(Mutex::new(None)),

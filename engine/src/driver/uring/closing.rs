@@ -5,7 +5,7 @@
 //! down, which ends the operations of a connection, and cancelled again. What has not ended after [`ATTEMPTS`] is given up: the shard is told that the socket is closed, and what the kernel may still
 //! write to or read from is kept until it lets go of that, and so is the socket's number.
 
-use std::mem;
+use std::{mem, thread};
 
 use super::*;
 
@@ -98,8 +98,12 @@ impl Uring {
         self.sockets.remove(socket);
     }
 
-    /// Waits until nothing is under way. `false`: that has not come.
+    /// Waits until nothing is under way. `false`: that has not come, or cannot come on this thread.
     fn end_all(&mut self) -> bool {
+        if self.thread.is_some_and(|thread| thread != thread::current().id()) {
+            // Only that thread may enter the ring; and the number by which it is registered may name another ring here.
+            return self.sockets.is_empty();
+        }
         for socket in self.sockets.ids() {
             self.close(socket);
         }
