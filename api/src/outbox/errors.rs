@@ -1,0 +1,157 @@
+//! What a send or a flush has failed of.
+
+use std::fmt;
+
+use cluster_engine::Pid;
+
+use crate::{Draft, Recipients};
+
+/// Not everything that was sent is acknowledged: see [`Outbox::flush`](crate::Outbox::flush).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FlushError {
+    /// These peers have not acknowledged everything in time.
+    Timeout {
+        /// Their pids, ascending.
+        pids: Vec<Pid>,
+    },
+    /// The server has stopped: what could not be delivered is in the account of its `stop`.
+    Stopped,
+}
+
+impl fmt::Display for FlushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FlushError::Timeout { pids } => {
+                write!(
+                    f,
+                    "not acknowledged in time by {pids:?}: slow, or not there; wait longer, or look at the events"
+                )
+            }
+            FlushError::Stopped => f.write_str("the server has stopped; its stop says what was not delivered"),
+        }
+    }
+}
+
+impl std::error::Error for FlushError {}
+
+/// An envelope was not sent, at least not to everyone; it comes back, addressed to those who did not get it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The recipients that the envelope is now addressed to had no room; all others get it.
+    Full {
+        /// The envelope.
+        envelope: Box<Draft<'static>>,
+    },
+    /// A recipient is no peer: nobody gets the envelope. Or it was removed while the envelope waited for it: then the
+    /// envelope is addressed to it alone.
+    UnknownPid {
+        /// The envelope.
+        envelope: Box<Draft<'static>>,
+        /// Who is not known.
+        pid: Pid,
+        /// The server that was to send it.
+        this: Pid,
+    },
+    /// The message is longer than this server's `max_envelope_bytes`, or that of a recipient, as far as that is known: a
+    /// peer says it when a link comes up. Nobody gets the envelope.
+    TooLarge {
+        /// The envelope.
+        envelope: Box<Draft<'static>>,
+        /// The limit, in bytes.
+        limit: u64,
+        /// The recipient whose limit it is; `None`: it is this server's own.
+        pid: Option<Pid>,
+    },
+    /// The server has stopped.
+    Stopped {
+        /// The envelope.
+        envelope: Box<Draft<'static>>,
+    },
+    /// More clones of the outbox are in use than a connection has streams for, or many that were dropped have left it envelopes
+    /// that are not acknowledged.
+    TooManyOutboxes {
+        /// The envelope.
+        envelope: Box<Draft<'static>>,
+    },
+    /// There is no memory for the queue of `outbox_bytes` that the first envelope to a peer takes.
+    NoMemory {
+        /// The envelope.
+        envelope: Box<Draft<'static>>,
+        /// The bytes of a queue.
+        bytes: usize,
+    },
+}
+
+impl SendError {
+    /// The envelope, to be sent again or given up.
+    pub fn into_envelope(self) -> Draft<'static> {
+        match self {
+            SendError::Full { envelope }
+            | SendError::UnknownPid { envelope, .. }
+            | SendError::TooLarge { envelope, .. }
+            | SendError::Stopped { envelope }
+            | SendError::TooManyOutboxes { envelope }
+            | SendError::NoMemory { envelope, .. } => *envelope,
+        }
+    }
+
+    /// Who does not get it.
+    pub fn recipients(&self) -> &Recipients {
+        match self {
+            SendError::Full { envelope }
+            | SendError::UnknownPid { envelope, .. }
+            | SendError::TooLarge { envelope, .. }
+            | SendError::Stopped { envelope }
+            | SendError::TooManyOutboxes { envelope }
+            | SendError::NoMemory { envelope, .. } => &envelope.to,
+        }
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |f: &mut fmt::Formatter<'_>, recipients: &Recipients| match recipients {
+            Recipients::One(pid) => write!(f, "{pid}"),
+            Recipients::Several(pids) => write!(f, "{pids:?}"),
+        };
+        match self {
+            SendError::Full { envelope } => {
+                f.write_str("no room for an envelope to ")?;
+                named(f, &envelope.to)?;
+                f.write_str(
+                    ": it is slow or not there; send again later, wait with send_timeout, or raise outbox_bytes",
+                )
+            }
+            SendError::UnknownPid { pid, this, .. } if pid == this => {
+                write!(f, "{pid} is this server itself, and a server sends to its peers; handle the message directly")
+            }
+            SendError::UnknownPid { pid, .. } => {
+                write!(f, "no server has pid {pid}; add it to the configuration, or with add_peer")
+            }
+            SendError::TooLarge { envelope, limit, pid } => {
+                let bytes = envelope.body.len();
+                write!(f, "a message of {bytes} bytes is above the limit of {limit}")?;
+                match pid {
+                    Some(pid) => write!(f, " of {pid}; raise max_envelope_bytes there, or split it"),
+                    None => f.write_str("; raise max_envelope_bytes, or split it"),
+                }
+            }
+            SendError::TooManyOutboxes { .. } => {
+                f.write_str(
+                    "more than 256 outboxes of this server are in use, or a thousand have left unacknowledged envelopes to one \
+                     peer; drop clones, share one behind a lock, or wait for the peer",
+                )
+            }
+            SendError::NoMemory { envelope, bytes } => {
+                write!(f, "no memory for a queue of {bytes} bytes to ")?;
+                named(f, &envelope.to)?;
+                f.write_str(": give the process more (RLIMIT_AS, its cgroup), or lower outbox_bytes")
+            }
+            SendError::Stopped { .. } => f.write_str("the server has stopped; start it again to send"),
+        }
+    }
+}
+
+impl std::error::Error for SendError {}
