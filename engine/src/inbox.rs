@@ -277,7 +277,8 @@ impl Receiver {
                 let Some(arrived) = self.next_arrival() else { break };
                 self.current = Some(Current::new(arrived));
             }
-            messages += Drained(self).hand_out(&mut each);
+            let from = self.current.as_ref().map(|current| current.offset);
+            messages += Drained(self, from).hand_out(&mut each);
         }
         messages
     }
@@ -322,6 +323,18 @@ impl Receiver {
         self.overflowed.pop_front()
     }
 
+    /// Counts the envelopes between an offset and where the present arrival was walked to, which a panic has left
+    /// uncounted.
+    #[cold]
+    fn count_from(&mut self, from: usize) {
+        let Some(Current { arrived, offset, messages, bytes }) = &mut self.current else { return };
+        let Body::Frames(slice) = &arrived.body else { return };
+        for frame in Frames::new(&slice[from..*offset]).flatten() {
+            *messages += 1;
+            *bytes += frame.payload.len() as u64;
+        }
+    }
+
     fn finish(&mut self) {
         if let Some(Current { arrived, messages, bytes, .. }) = self.current.take() {
             self.consumed(arrived.link, &arrived.stream, arrived.end, messages, bytes);
@@ -345,22 +358,24 @@ impl Receiver {
     }
 }
 
-/// An arrival that is handed out, borrowed. However that ends, by a panic too, it is finished if nothing of it is left.
-struct Drained<'a>(&'a mut Receiver);
+/// An arrival that is handed out, borrowed, and the offset from which on it is not counted. However that ends, by a panic
+/// too, it is counted, and finished if nothing of it is left.
+struct Drained<'a>(&'a mut Receiver, Option<usize>);
 
 impl Drained<'_> {
     /// Returns how many envelopes there were.
     #[inline]
-    fn hand_out(self, each: &mut impl FnMut(Received<'_>)) -> usize {
+    fn hand_out(mut self, each: &mut impl FnMut(Received<'_>)) -> usize {
         let Some(Current { arrived, offset, messages, bytes }) = &mut self.0.current else { return 0 };
-        let (pid, before) = (arrived.pid, *messages);
-        let mut broken = false;
-        // Counted before it is handed out: what was handed to a closure that panics is not handed out again.
+        let pid = arrived.pid;
+        let (mut count, mut payload_bytes, mut broken) = (0u64, 0, false);
+        // Passed before it is handed out: what was handed to a closure that panics is not handed out again.
         match &arrived.body {
             Body::Whole { id, payload } => {
                 *messages += 1;
                 *bytes += payload.len() as u64;
                 each(Received { pid, id: *id, payload });
+                return 1;
             }
             Body::Frames(slice) => {
                 for frame in Frames::new(&slice[*offset..]) {
@@ -369,13 +384,15 @@ impl Drained<'_> {
                         break;
                     };
                     *offset += frame_bytes(frame.payload.len());
-                    *messages += 1;
-                    *bytes += frame.payload.len() as u64;
+                    count += 1;
+                    payload_bytes += frame.payload.len() as u64;
                     each(Received { pid, id: frame.id, payload: frame.payload });
                 }
             }
         }
-        let count = *messages - before;
+        *messages += count;
+        *bytes += payload_bytes;
+        self.1 = None;
         if broken {
             self.0.violated();
         }
@@ -385,6 +402,9 @@ impl Drained<'_> {
 
 impl Drop for Drained<'_> {
     fn drop(&mut self) {
+        if let Some(from) = self.1 {
+            self.0.count_from(from);
+        }
         if self.0.current.as_ref().is_some_and(Current::is_over) {
             self.0.finish();
         }

@@ -66,20 +66,27 @@ impl Link {
             }
             Kind::Goodbye => {
                 self.needs_look = true;
-                let reason = match decode_goodbye(payload).ok_or(Violation::Unexpected)? {
-                    GoodbyeReason::Violation => {
-                        let what = format!("it says that we broke the protocol{}", super::incoming::SAME_RELEASE);
-                        DownReason::Violation(what)
-                    }
-                    GoodbyeReason::Removed => DownReason::Removed,
-                    GoodbyeReason::Stopped => DownReason::Stopped,
-                };
-                self.hangup = true;
-                self.lost(reason, now);
+                self.said_goodbye(payload, now)?;
                 Ok(None)
             }
             Kind::Hello | Kind::Welcome | Kind::Refuse => Err(Violation::Unexpected),
         }
+    }
+
+    /// The peer has left. Apart, so that a segment of data does not pay for it.
+    #[cold]
+    fn said_goodbye(&mut self, payload: &[u8], now: Time) -> Result<(), Violation> {
+        let reason = match decode_goodbye(payload).ok_or(Violation::Unexpected)? {
+            GoodbyeReason::Violation => {
+                let what = format!("it says that we broke the protocol{}", super::incoming::SAME_RELEASE);
+                DownReason::Violation(what)
+            }
+            GoodbyeReason::Removed => DownReason::Removed,
+            GoodbyeReason::Stopped => DownReason::Stopped,
+        };
+        self.hangup = true;
+        self.lost(reason, now);
+        Ok(())
     }
 
     fn arrived(&mut self, header: &SegmentHeader, payload: &[u8], now: Time) -> Result<Delivery, Violation> {
