@@ -51,10 +51,17 @@ impl Callbacks {
         }
     }
 
+    #[inline]
     fn call(&self, callback: Callback, code: impl FnOnce()) {
-        if let Err(message) = caught(code)
-            && let Some(events) = &self.0
-        {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(code)) {
+            self.panicked(callback, panic);
+        }
+    }
+
+    #[cold]
+    fn panicked(&self, callback: Callback, panic: Box<dyn Any + Send>) {
+        let message = message_of(panic);
+        if let Some(events) = &self.0 {
             events.panicked(callback, message);
         }
     }
@@ -79,24 +86,26 @@ fn message_of(panic: Box<dyn Any + Send>) -> String {
 /// Bytes whose memory the application may own.
 #[derive(Clone)]
 pub struct OwnedBytes {
-    bytes: Bytes,
+    /// `None` only while it is dropped.
+    bytes: Option<Bytes>,
     callbacks: Callbacks,
 }
 
 impl OwnedBytes {
     pub(crate) fn new(bytes: Bytes, callbacks: Callbacks) -> OwnedBytes {
-        OwnedBytes { bytes, callbacks }
+        OwnedBytes { bytes: Some(bytes), callbacks }
     }
 
     /// A part of them.
     pub(crate) fn part(&self, range: Range<usize>) -> OwnedBytes {
-        OwnedBytes { bytes: self.bytes.slice(range), callbacks: self.callbacks.clone() }
+        OwnedBytes { bytes: self.bytes.as_ref().map(|bytes| bytes.slice(range)), callbacks: self.callbacks.clone() }
     }
 }
 
 impl Drop for OwnedBytes {
+    #[inline]
     fn drop(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
+        let bytes = self.bytes.take();
         self.callbacks.call(Callback::BodyDrop, || drop(bytes));
     }
 }
@@ -104,8 +113,9 @@ impl Drop for OwnedBytes {
 impl Deref for OwnedBytes {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_deref().unwrap_or_default()
     }
 }
 

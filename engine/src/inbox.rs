@@ -1,6 +1,7 @@
 //! The inbox: whole chunks come in from the shard, the application walks their frames.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
@@ -78,7 +79,7 @@ impl Overflow {
     fn take(&self) -> VecDeque<Arrived> {
         let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
         self.exists.store(false, Ordering::Release);
-        std::mem::take(&mut *arrivals)
+        mem::take(&mut *arrivals)
     }
 }
 
@@ -123,7 +124,7 @@ impl InboxSender {
 
     /// Wakes the application if anything came since the last call.
     pub(crate) fn wake(&mut self) {
-        if std::mem::take(&mut self.touched) {
+        if mem::take(&mut self.touched) {
             self.shared.wake();
         }
     }
@@ -235,7 +236,7 @@ impl Receiver {
             let pid = current.arrived.pid;
             match &mut current.arrived.body {
                 Body::Whole { id, payload } => {
-                    let message = Message { pid, id: *id, payload: own(std::mem::take(payload)) };
+                    let message = Message { pid, id: *id, payload: own(mem::take(payload)) };
                     let (link, stream, end) =
                         (current.arrived.link, current.arrived.stream.clone(), current.arrived.end);
                     self.current = None;
@@ -259,7 +260,10 @@ impl Receiver {
                         }
                         return Some(Message { pid, id, payload });
                     }
-                    Some(Err(_)) => self.violated(),
+                    Some(Err(_)) => {
+                        violated(&self.mailbox, &current.arrived);
+                        self.finish();
+                    }
                     None => self.finish(),
                 },
             }
@@ -273,12 +277,14 @@ impl Receiver {
     pub fn drain(&mut self, limit: usize, mut each: impl FnMut(Received<'_>)) -> usize {
         let mut messages = 0;
         for _ in 0..limit {
-            if self.current.is_none() {
-                let Some(arrived) = self.next_arrival() else { break };
-                self.current = Some(Current::new(arrived));
-            }
-            let from = self.current.as_ref().map(|current| current.offset);
-            messages += Drained(self, from).hand_out(&mut each);
+            let current = match self.current.take() {
+                Some(current) => current,
+                None => match self.next_arrival() {
+                    Some(arrived) => Current::new(arrived),
+                    None => break,
+                },
+            };
+            messages += Drained { receiver: self, current: Some(current) }.hand_out(&mut each);
         }
         messages
     }
@@ -323,15 +329,13 @@ impl Receiver {
         self.overflowed.pop_front()
     }
 
-    /// Counts the envelopes between an offset and where the present arrival was walked to, which a panic has left
-    /// uncounted.
+    /// Keeps an arrival of which a panic has left something, or nothing.
     #[cold]
-    fn count_from(&mut self, from: usize) {
-        let Some(Current { arrived, offset, messages, bytes }) = &mut self.current else { return };
-        let Body::Frames(slice) = &arrived.body else { return };
-        for frame in Frames::new(&slice[from..*offset]).flatten() {
-            *messages += 1;
-            *bytes += frame.payload.len() as u64;
+    fn put_back(&mut self, current: Current) {
+        let is_over = current.is_over();
+        self.current = Some(current);
+        if is_over {
+            self.finish();
         }
     }
 
@@ -339,15 +343,6 @@ impl Receiver {
         if let Some(Current { arrived, messages, bytes, .. }) = self.current.take() {
             self.consumed(arrived.link, &arrived.stream, arrived.end, messages, bytes);
         }
-    }
-
-    #[cold]
-    fn violated(&mut self) {
-        if let Some(Current { arrived: Arrived { link, session, .. }, .. }) = &self.current {
-            let (link, session) = (*link, *session);
-            self.mailbox.command(Command::Violation { link, session, violation: Violation::Frames });
-        }
-        self.finish();
     }
 
     #[inline]
@@ -358,57 +353,93 @@ impl Receiver {
     }
 }
 
-/// An arrival that is handed out, borrowed, and the offset from which on it is not counted. However that ends, by a panic
-/// too, it is counted, and finished if nothing of it is left.
-struct Drained<'a>(&'a mut Receiver, Option<usize>);
+/// An arrival that is handed out, borrowed. What a panic leaves of it goes back to its receiver.
+struct Drained<'a> {
+    receiver: &'a mut Receiver,
+    current: Option<Current>,
+}
 
 impl Drained<'_> {
     /// Returns how many envelopes there were.
     #[inline]
     fn hand_out(mut self, each: &mut impl FnMut(Received<'_>)) -> usize {
-        let Some(Current { arrived, offset, messages, bytes }) = &mut self.0.current else { return 0 };
-        let pid = arrived.pid;
-        let (mut count, mut payload_bytes, mut broken) = (0u64, 0, false);
-        // Passed before it is handed out: what was handed to a closure that panics is not handed out again.
+        let Some(Current { arrived, offset, messages, bytes }) = &mut self.current else { return 0 };
+        let (pid, mut broken) = (arrived.pid, false);
+        // On the stack, and on its way back to `current` only when there is a panic.
+        let mut progress = Progress { count: 0, payload_bytes: 0 };
         match &arrived.body {
             Body::Whole { id, payload } => {
-                *messages += 1;
-                *bytes += payload.len() as u64;
+                progress.count = 1;
+                progress.payload_bytes = payload.len() as u64;
+                let undone = Undone { offset, messages, bytes, new_offset: 0, progress };
                 each(Received { pid, id: *id, payload });
-                return 1;
+                mem::forget(undone);
             }
             Body::Frames(slice) => {
-                for frame in Frames::new(&slice[*offset..]) {
+                let length = slice.len();
+                let mut frames = Frames::new(&slice[*offset..]);
+                while let Some(frame) = frames.next() {
                     let Ok(frame) = frame else {
                         broken = true;
                         break;
                     };
-                    *offset += frame_bytes(frame.payload.len());
-                    count += 1;
-                    payload_bytes += frame.payload.len() as u64;
+                    progress.count += 1;
+                    progress.payload_bytes += frame.payload.len() as u64;
+                    let new_offset = length - frames.remaining();
+                    let undone = Undone { offset, messages, bytes, new_offset, progress };
                     each(Received { pid, id: frame.id, payload: frame.payload });
+                    mem::forget(undone);
                 }
             }
         }
-        *messages += count;
-        *bytes += payload_bytes;
-        self.1 = None;
+        let (messages, bytes) = (*messages + progress.count, *bytes + progress.payload_bytes);
         if broken {
-            self.0.violated();
+            violated(&self.receiver.mailbox, arrived);
         }
-        count as usize
+        self.receiver.consumed(arrived.link, &arrived.stream, arrived.end, messages, bytes);
+        drop(self.current.take());
+        progress.count as usize
     }
 }
 
 impl Drop for Drained<'_> {
     fn drop(&mut self) {
-        if let Some(from) = self.1 {
-            self.0.count_from(from);
-        }
-        if self.0.current.as_ref().is_some_and(Current::is_over) {
-            self.0.finish();
+        if let Some(current) = self.current.take() {
+            self.receiver.put_back(current);
         }
     }
+}
+
+/// Envelopes that were handed out of an arrival.
+#[derive(Clone, Copy)]
+struct Progress {
+    count: u64,
+    payload_bytes: u64,
+}
+
+/// An envelope that is being handed out. When that panics, it counts as handed out: it does not come again.
+struct Undone<'a> {
+    offset: &'a mut usize,
+    messages: &'a mut u64,
+    bytes: &'a mut u64,
+    new_offset: usize,
+    progress: Progress,
+}
+
+impl Drop for Undone<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        *self.offset = self.new_offset;
+        *self.messages += self.progress.count;
+        *self.bytes += self.progress.payload_bytes;
+    }
+}
+
+/// A segment did not hold whole frames. The connection ends on which it came.
+#[cold]
+fn violated(mailbox: &Mailbox, arrived: &Arrived) {
+    let (link, session) = (arrived.link, arrived.session);
+    mailbox.command(Command::Violation { link, session, violation: Violation::Frames });
 }
 
 /// The payload of an envelope that came by itself. From the network it is a long one; a mock's may be a small part of more.

@@ -35,23 +35,32 @@ impl Link {
         }
         match header.kind() {
             Kind::Data => self.arrived(header, payload, now).map(Some),
+            kind => self.receive_control(kind, header, payload, now).map(|()| None),
+        }
+    }
+
+    /// A segment that carries no envelopes. Apart, so that those that do are received in few instructions.
+    #[inline(never)]
+    fn receive_control(
+        &mut self,
+        kind: Kind,
+        header: &SegmentHeader,
+        payload: &[u8],
+        now: Time,
+    ) -> Result<(), Violation> {
+        match kind {
             Kind::Ack => {
                 self.needs_look = true;
                 for grant in decode_grants(payload).ok_or(Violation::Unexpected)? {
                     self.acknowledged(grant.stream.get(), grant.position.get(), grant.credit.get())?;
                 }
-                Ok(None)
             }
-            Kind::Heartbeat => {
-                self.needs_look |= self.has_notices();
-                Ok(None)
-            }
+            Kind::Heartbeat => self.needs_look |= self.has_notices(),
             Kind::Skip => {
                 let to = decode_skip(payload).ok_or(Violation::Unexpected)?;
                 let index = self.incoming_index(header)?;
                 self.incoming[index].skip(header.position.get(), to)?;
                 self.owe(index, now);
-                Ok(None)
             }
             Kind::End => {
                 self.needs_look = true;
@@ -62,30 +71,22 @@ impl Link {
                     return Err(Violation::Position { stream, expected: open.received(), found: end });
                 }
                 self.forget_incoming(|incoming| incoming.id() == stream);
-                Ok(None)
             }
             Kind::Goodbye => {
                 self.needs_look = true;
-                self.said_goodbye(payload, now)?;
-                Ok(None)
+                let reason = match decode_goodbye(payload).ok_or(Violation::Unexpected)? {
+                    GoodbyeReason::Violation => {
+                        let what = format!("it says that we broke the protocol{}", super::incoming::SAME_RELEASE);
+                        DownReason::Violation(what)
+                    }
+                    GoodbyeReason::Removed => DownReason::Removed,
+                    GoodbyeReason::Stopped => DownReason::Stopped,
+                };
+                self.hangup = true;
+                self.lost(reason, now);
             }
-            Kind::Hello | Kind::Welcome | Kind::Refuse => Err(Violation::Unexpected),
+            Kind::Data | Kind::Hello | Kind::Welcome | Kind::Refuse => return Err(Violation::Unexpected),
         }
-    }
-
-    /// The peer has left. Apart, so that a segment of data does not pay for it.
-    #[cold]
-    fn said_goodbye(&mut self, payload: &[u8], now: Time) -> Result<(), Violation> {
-        let reason = match decode_goodbye(payload).ok_or(Violation::Unexpected)? {
-            GoodbyeReason::Violation => {
-                let what = format!("it says that we broke the protocol{}", super::incoming::SAME_RELEASE);
-                DownReason::Violation(what)
-            }
-            GoodbyeReason::Removed => DownReason::Removed,
-            GoodbyeReason::Stopped => DownReason::Stopped,
-        };
-        self.hangup = true;
-        self.lost(reason, now);
         Ok(())
     }
 

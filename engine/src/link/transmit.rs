@@ -77,7 +77,15 @@ impl Link {
         self.tell_dropped(before, self.outgoing[index].dropped());
     }
 
+    #[inline]
     fn tell_dropped(&mut self, before: Dropped, after: Dropped) {
+        if before != after {
+            self.note_dropped(before, after);
+        }
+    }
+
+    #[cold]
+    fn note_dropped(&mut self, before: Dropped, after: Dropped) {
         for (reason, count) in [
             (DropReason::Expired, after.expired - before.expired),
             (DropReason::BestEffort, after.best_effort - before.best_effort),

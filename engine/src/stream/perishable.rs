@@ -102,7 +102,12 @@ impl Perishables {
 
     /// The stretch of envelopes at `sent` that are not to be sent any more ends here; `None`: what stands at `sent` is to
     /// be sent. Whoever asks goes on behind the stretch: it counts as dropped.
+    #[inline]
     pub(super) fn skip(&mut self, sent: u64, now: Time) -> Option<u64> {
+        if self.queue.is_empty() { None } else { self.skip_some(sent, now) }
+    }
+
+    fn skip_some(&mut self, sent: u64, now: Time) -> Option<u64> {
         let first = self.queue.partition_point(|perishable| perishable.end <= sent);
         let mut end = sent;
         for perishable in self.queue.range_mut(first..) {
@@ -146,7 +151,11 @@ impl Perishables {
     }
 
     /// Where the first envelope between `sent` and `limit` begins that is not to be sent.
+    #[inline]
     pub(super) fn next_gap(&self, sent: u64, limit: u64, now: Time) -> Option<u64> {
+        if self.queue.is_empty() {
+            return None;
+        }
         let first = self.queue.partition_point(|perishable| perishable.begin <= sent);
         let ahead = self.queue.range(first..).take_while(|perishable| perishable.begin < limit);
         let over = ahead.filter(|perishable| perishable.is_over(sent, self.connection, self.limit, now));
@@ -154,7 +163,14 @@ impl Perishables {
     }
 
     /// Bytes `from..to` are sent.
+    #[inline]
     pub(super) fn sent(&mut self, from: u64, to: u64) {
+        if !self.queue.is_empty() {
+            self.mark_sent(from, to);
+        }
+    }
+
+    fn mark_sent(&mut self, from: u64, to: u64) {
         let first = self.queue.partition_point(|perishable| perishable.end <= from);
         for perishable in self.queue.range_mut(first..) {
             if perishable.begin >= to {

@@ -145,6 +145,9 @@ impl StreamReader {
         if beside != self.beside {
             self.take_beside();
         }
+        if self.references.is_empty() {
+            return ring + self.base;
+        }
         // A reference is queued before its header is published: the last ones may not count yet.
         let published = self.references.partition_point(|reference| reference.ring_after <= ring);
         match published.checked_sub(1) {
@@ -248,7 +251,7 @@ impl StreamReader {
         }
         let gap = self.perishables.next_gap(self.sent, limit, now);
         let limit = gap.unwrap_or(limit);
-        let index = self.references.partition_point(|reference| reference.end <= self.sent);
+        let index = self.references_before(self.sent);
         let extent = match self.references.get(index) {
             Some(reference) if reference.frame_at() <= self.sent => self.take_reference(index, limit)?,
             next => {
@@ -266,6 +269,16 @@ impl StreamReader {
             }
         };
         Some(extent)
+    }
+
+    /// How many envelopes by reference end at `position` or before.
+    #[inline]
+    fn references_before(&self, position: u64) -> usize {
+        // Mostly there are none.
+        if self.references.is_empty() {
+            return 0;
+        }
+        self.references.partition_point(|reference| reference.end <= position)
     }
 
     fn take_reference(&self, index: usize, limit: u64) -> Option<Extent> {
@@ -298,8 +311,8 @@ impl StreamReader {
         if position > self.sent || !position.is_multiple_of(8) {
             return Err(AckError { position, sent: self.sent });
         }
-        let inside = self.references.partition_point(|reference| reference.end <= position);
-        if self.references.get(inside).is_some_and(|reference| position > reference.frame_at()) {
+        let behind = self.references.get(self.references_before(position));
+        if behind.is_some_and(|reference| position > reference.frame_at()) {
             return Err(AckError { position, sent: self.sent });
         }
         self.perishables.acknowledge(position);
@@ -329,10 +342,10 @@ impl StreamReader {
     /// Nothing before `position`, which is a frame's, is to be read any more.
     fn raise_floor(&mut self, position: u64) {
         self.releasable = self.ring_position(position);
-        let before = self.references.partition_point(|reference| reference.end <= position);
-        for reference in self.references.drain(..before) {
+        while let Some(reference) = self.references.front().filter(|reference| reference.end <= position) {
             self.base = reference.base_after();
             self.releasable_references += reference.payload.len() as u64;
+            self.references.pop_front();
         }
         self.floor = position;
     }
@@ -446,8 +459,7 @@ impl StreamReader {
     }
 
     fn ring_position(&self, position: u64) -> u64 {
-        let index = self.references.partition_point(|reference| reference.end <= position);
-        match self.references.get(index) {
+        match self.references.get(self.references_before(position)) {
             Some(reference) if position >= reference.payload_at => reference.ring_after,
             Some(reference) => position - reference.base_before(),
             None => position - self.base_at_end(),
