@@ -391,6 +391,9 @@ impl InStream {
 
     /// The bytes of the stretches behind `consumed` where nothing stands.
     fn skipped_behind(&self, consumed: u64) -> u64 {
+        if self.skipped.is_empty() {
+            return self.skipped_bytes;
+        }
         let before: u64 = self.skipped.iter().take_while(|(end, _)| *end <= consumed).map(|(_, bytes)| bytes).sum();
         self.skipped_bytes - before
     }

@@ -34,8 +34,8 @@ impl Link {
             self.acknowledged(header.ack_stream.get(), header.ack_position.get(), header.ack_credit.get())?;
         }
         match header.kind() {
-            Kind::Data => self.arrived(header, payload, now).map(Some),
-            kind => self.receive_control(kind, header, payload, now).map(|()| None),
+            Kind::Data => self.arrived(header, payload, now),
+            kind => self.receive_control(kind, header, payload, now),
         }
     }
 
@@ -47,7 +47,7 @@ impl Link {
         header: &SegmentHeader,
         payload: &[u8],
         now: Time,
-    ) -> Result<(), Violation> {
+    ) -> Result<Option<Delivery>, Violation> {
         match kind {
             Kind::Ack => {
                 self.needs_look = true;
@@ -87,16 +87,16 @@ impl Link {
             }
             Kind::Data | Kind::Hello | Kind::Welcome | Kind::Refuse => return Err(Violation::Unexpected),
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn arrived(&mut self, header: &SegmentHeader, payload: &[u8], now: Time) -> Result<Delivery, Violation> {
+    fn arrived(&mut self, header: &SegmentHeader, payload: &[u8], now: Time) -> Result<Option<Delivery>, Violation> {
         let index = self.incoming_index(header)?;
         let limit = self.local.max_envelope_bytes;
         let arrival = self.incoming[index].accept(header, payload, limit, &self.buffers)?;
         self.owe(index, now);
         let incoming = &self.incoming[index];
-        Ok(Delivery { stream: incoming.shared().clone(), end: incoming.delivered(), arrival })
+        Ok(Some(Delivery { stream: incoming.shared().clone(), end: incoming.delivered(), arrival }))
     }
 
     /// The stream that a segment belongs to; a new one begins at position 0.
@@ -104,15 +104,21 @@ impl Link {
         let id = header.stream.get();
         match self.incoming.iter().position(|incoming| incoming.id() == id) {
             Some(index) => Ok(index),
-            None if header.position.get() == 0 && self.incoming.len() < MAX_STREAMS && id != NO_STREAM => {
-                if !self.leftovers.leave_room(0, self.local.window_bytes) {
-                    return Err(Violation::Unread { stream: id });
-                }
-                self.open_incoming(id, 0);
-                Ok(self.incoming.len() - 1)
-            }
-            None => Err(Violation::Stream { stream: id }),
+            None => self.new_incoming(header),
         }
+    }
+
+    #[cold]
+    fn new_incoming(&mut self, header: &SegmentHeader) -> Result<usize, Violation> {
+        let id = header.stream.get();
+        if header.position.get() != 0 || self.incoming.len() >= MAX_STREAMS || id == NO_STREAM {
+            return Err(Violation::Stream { stream: id });
+        }
+        if !self.leftovers.leave_room(0, self.local.window_bytes) {
+            return Err(Violation::Unread { stream: id });
+        }
+        self.open_incoming(id, 0);
+        Ok(self.incoming.len() - 1)
     }
 
     /// Something came on a stream, and is to be acknowledged.
