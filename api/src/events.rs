@@ -9,9 +9,9 @@ use crate::wait::wait;
 
 /// What happens to a server's peers, in order: see [`Event`].
 ///
-/// At most 1,024 events wait for an application that does not look. Of more, the oldest are dropped, but for the newest of
-/// each kind and peer: a program that looks again is told that it [has missed some](Event::Missed), then the present
-/// state of each peer, then what has happened since. [`peer_state`](crate::Server::peer_state) gives the state at any time.
+/// At most 1,024 events wait to be read. When more come, the oldest are dropped, except for the newest of each kind and
+/// peer. A program that reads again learns that it [has missed some](Event::Missed), then the present state of each
+/// peer, then the events since. [`peer_state`](crate::Server::peer_state) returns the state at any time.
 pub struct Events {
     events: cluster_engine::Events,
 }

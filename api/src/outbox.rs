@@ -187,7 +187,7 @@ impl Outbox {
             Recipients::One(pid) => std::slice::from_ref(pid),
             Recipients::Several(pids) => pids,
         };
-        // Before anything is written: an envelope that names somebody unknown, or is longer than somebody accepts, goes to
+        // The check comes before any write: an envelope with an unknown recipient, or too long for one of them, goes to
         // nobody.
         let length = draft.body.len();
         if length as u64 > self.sender.max_envelope_bytes() {

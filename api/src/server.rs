@@ -44,9 +44,9 @@ pub trait Server {
 
     /// Ends the link to a peer, with a goodbye. Returns what it had not acknowledged, which is given up.
     ///
-    /// A peer that has not removed this server keeps what it has not been told to have arrived. When it is added again,
-    /// and neither was restarted, its streams go on where they had come, and nothing is repeated; unless more than 1,024
-    /// other peers were removed meanwhile, for that is how many are remembered.
+    /// A peer that has not removed this server keeps its unacknowledged envelopes. If the peer is added again and
+    /// neither server was restarted, its streams continue where they stopped, and nothing is repeated. This server
+    /// remembers the last 1,024 peers that were removed. Envelopes of peers removed before those may be repeated.
     ///
     /// # Errors
     /// [`PeerError`] if it is no peer.
@@ -59,8 +59,8 @@ pub trait Server {
     /// and go.
     fn stats(&self) -> Vec<PeerStats>;
 
-    /// State of the link to a peer, and for how long it has been so. [`events`](Server::events) tell of its changes; this
-    /// is for those who did not read them, or not from the beginning.
+    /// State of the link to a peer, and how long it has lasted. [`events`](Server::events) report the changes; this
+    /// method serves programs that did not read them, or not from the beginning.
     ///
     /// `None` if it is no peer, and when this server has stopped. A server whose loop the caller turns
     /// ([`Threading::Inline`](crate::Threading)) knows what had happened when it was last turned.

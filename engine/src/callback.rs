@@ -1,7 +1,7 @@
 //! Code of the application that the engine calls: wakers, and the owners of bodies.
 //!
-//! A panic of such code is caught where the engine calls it, so that it ends nothing of the engine's. The server that it
-//! belongs to is told: [`Event::CallbackPanicked`](crate::Event::CallbackPanicked).
+//! The engine catches a panic of such code where it calls the code, so that the event loop goes on. The server that the
+//! code belongs to gets an event: [`Event::CallbackPanicked`](crate::Event::CallbackPanicked).
 
 use std::any::Any;
 use std::fmt;

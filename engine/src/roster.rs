@@ -25,8 +25,8 @@ impl LinkId {
 /// A server's peers, each with its link, and whether the server still takes anything for them.
 #[derive(Debug)]
 pub(crate) struct Roster {
-    /// One word for all that can stand in the way of an envelope, so that one comparison says that nothing does: it grows
-    /// by one with every change of the peers or their limits, and has [`CLOSED`] once the server takes nothing more.
+    /// One word for everything that can stop an envelope, so that one comparison shows that nothing does. It grows by
+    /// one with every change of the peers or their limits, and has [`CLOSED`] once the server takes nothing more.
     version: AtomicU64,
     members: Mutex<Members>,
 }

@@ -60,9 +60,9 @@ pub struct Config {
     /// Whether a start raises this process's soft limit of open files to the hard one. Default: it does, for a server
     /// needs a descriptor for each peer, and the usual soft limit of 1,024 is there for programs that use `select`.
     ///
-    /// The limit is the whole process's. Turn this off where somebody has lowered it on purpose; a server that lacks
-    /// descriptors then says so ([`Event::DialFailed`](crate::Event), [`Event::AcceptFailed`](crate::Event)), and goes on
-    /// when it has some.
+    /// The limit applies to the whole process. Turn this off where somebody has lowered the limit on purpose. A server
+    /// that lacks descriptors reports it ([`Event::DialFailed`](crate::Event), [`Event::AcceptFailed`](crate::Event)),
+    /// and goes on when it has some.
     pub raise_descriptor_limit: bool,
     /// Which threads do the work. Default: those of the engine that all servers of this process share.
     pub threading: Threading,

@@ -54,8 +54,8 @@ pub enum SendError {
         /// The server that was to send it.
         this: Pid,
     },
-    /// The message is longer than this server's `max_envelope_bytes`, or that of a recipient, as far as that is known: a
-    /// peer says it when a link comes up. Nobody gets the envelope.
+    /// The message is longer than the `max_envelope_bytes` of this server or of a recipient. A recipient's limit is
+    /// known once a link to it has been up. Nobody gets the envelope.
     TooLarge {
         /// The envelope.
         envelope: Box<Draft<'static>>,
@@ -69,8 +69,8 @@ pub enum SendError {
         /// The envelope.
         envelope: Box<Draft<'static>>,
     },
-    /// More clones of the outbox are in use than a connection has streams for, or many that were dropped have left it envelopes
-    /// that are not acknowledged.
+    /// More clones of the outbox are in use than a connection has streams for, or too many dropped clones have left
+    /// unacknowledged envelopes on it.
     TooManyOutboxes {
         /// The envelope.
         envelope: Box<Draft<'static>>,

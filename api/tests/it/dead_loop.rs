@@ -1,5 +1,5 @@
-//! Event loops that fail: the kernel refuses what they cannot do without. Each test runs in a process of its own, to which
-//! a filter of system calls is put.
+//! Event loops that fail, because the kernel refuses a system call that they need. Each test runs in a process of its
+//! own, under a filter of system calls.
 
 use std::thread;
 use std::time::Duration;

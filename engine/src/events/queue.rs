@@ -29,8 +29,9 @@ pub(crate) struct EventQueue {
 
 /// Events that the application has not read, at most [`KEPT`] and a few for each peer.
 ///
-/// An event that gives way is kept as long as it is the newest of its kind, in `newest`; a count of drops is added to the
-/// next one. So a reader that fell behind learns the present state of each peer, and how many envelopes were dropped.
+/// An event that gives way is kept in `newest` as long as it is the newest of its kind; a count of drops is added to
+/// the next one. So a reader that fell behind learns the present state of each peer, and how many envelopes were
+/// dropped.
 #[derive(Debug, Default)]
 struct Backlog {
     entries: VecDeque<Entry>,

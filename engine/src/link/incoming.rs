@@ -244,7 +244,8 @@ impl InStream {
         Ok(Arrival::Frames)
     }
 
-    /// Takes a part of a frame that is longer than a segment. Apart, so that whole frames are taken in few instructions.
+    /// Takes a fragment of a frame that is longer than a segment. Not inlined, so that whole frames take few
+    /// instructions.
     #[inline(never)]
     fn accept_fragment(
         &mut self,

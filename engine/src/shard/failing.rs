@@ -11,8 +11,9 @@ use crate::events::Event;
 use crate::time::Time;
 
 impl<D: Driver> Shard<D> {
-    /// Ends every server, for the loop takes no further turn: nothing more is taken by their outboxes, and each is told.
-    /// Returns what they have not delivered. Then the shard is to be dropped, which ends their streams and inboxes.
+    /// Ends every server, because the loop takes no further turn: the outboxes take nothing more, and each server gets
+    /// an event. Returns what they have not delivered. The caller then drops the shard, which ends their streams and
+    /// inboxes.
     ///
     /// The loop may have failed in the middle of anything, so each server is looked at by itself.
     pub(crate) fn fail(&mut self, message: &str, now: Time) -> BTreeMap<u32, Vec<Undelivered>> {

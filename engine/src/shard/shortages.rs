@@ -54,8 +54,8 @@ impl<D: Driver> Shard<D> {
 }
 
 impl Node {
-    /// The link's last dial had no socket, and this is why; `None`: it had one, or needs none any more. The first one is
-    /// told, and the end of the last.
+    /// Records that the link's last dial got no socket, and why; `None` if it got one, or needs none any more. The
+    /// beginning of the first shortage and the end of the last one are reported.
     pub(super) fn set_starved(&mut self, link: LinkId, shortage: Option<&io::Error>, now: Time) {
         let Some(slot) = self.links.get_mut(link) else { return };
         let was_starved = std::mem::replace(&mut slot.starved, shortage.is_some());

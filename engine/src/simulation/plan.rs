@@ -94,8 +94,8 @@ impl Plan {
         }
     }
 
-    /// Decides whether servers are configured differently, and read their events late. `random` is not that of all else, which stays as it was for a
-    /// seed.
+    /// Draws whether servers are configured differently, and read their events late. `random` is used for nothing else,
+    /// so that all else stays as it was for a seed.
     pub(super) fn with_differences(self, random: &mut Random) -> Plan {
         Plan { differ: random.one_in(3), events_kept: pick(random, [EVENTS, EVENTS, EVENTS, 4]), ..self }
     }

@@ -214,17 +214,17 @@ pub enum RefusalReason {
     /// A link to that pid is up and alive. Two processes use one pid: one of them has to be stopped, or given another
     /// pid. Where the other one has just died without a word, this passes when its silence is noticed.
     AlreadyConnected,
-    /// The server that listens here is dialing the dialer, and its pid is the lower one: its connection is kept. Nothing
-    /// is to be done.
+    /// The server that listens here is dialing the dialer, and has the lower pid, so its connection is kept. Nothing is
+    /// to be done.
     Tie,
-    /// The greeting makes no sense, or contradicts what the two have exchanged before. Both should run the same release,
-    /// and nothing between them may repeat old traffic, as a restored snapshot does. The dialer begins anew when it is
-    /// restarted.
+    /// The greeting makes no sense, or contradicts what the two have exchanged before. Run the same release on both
+    /// sides, and let nothing between them repeat old traffic, as a restored snapshot does. A restart makes the dialer
+    /// begin anew.
     Malformed,
     /// The server that listens here is stopping. It is reached again when it is started.
     Stopping,
-    /// Too much waits in the inbox there that came on streams which are gone: those of earlier incarnations, for example.
-    /// The program there has to read it.
+    /// The inbox there is full of what came on streams that are gone: those of earlier incarnations, for example. The
+    /// program there has to read it.
     Unread,
 }
 

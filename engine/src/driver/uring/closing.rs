@@ -1,9 +1,10 @@
 //! The end of a socket, and of a ring: what is under way ends first, and there is a bound on how long that may take.
 //!
-//! What is under way is cancelled, behind what was asked for before: a refusal that waits to be handed over is still sent.
-//! The kernel may look for an operation between two of its states and not find it; so what has not ended then is shut
-//! down, which ends the operations of a connection, and cancelled again. What has not ended after [`ATTEMPTS`] is given up: the shard is told that the socket is closed, and what the kernel may still
-//! write to or read from is kept until it lets go of that, and so is the socket's number.
+//! Operations are cancelled behind everything that was requested before: a refusal that waits to be handed over is
+//! still sent. The kernel may look for an operation that is between two states, and not find it. So a socket whose
+//! operations have not ended is shut down, which ends those of a connection, and they are cancelled again. After
+//! [`ATTEMPTS`] cancellations the socket is given up: the shard is told that it is closed. Its number and the memory
+//! that the kernel may still write to or read from are kept until the kernel lets go of them.
 
 use std::{mem, thread};
 
@@ -130,8 +131,9 @@ impl Drop for Uring {
         if self.end_all() {
             return;
         }
-        // The ring belongs to another thread, or is broken. The kernel cancels what is under way when the ring is
-        // closed, but not before: the descriptors are closed now, listeners' too, and the buffers are left to the kernel.
+        // The ring belongs to another thread, or is broken. The kernel cancels operations when the ring is closed, and
+        // not before. So the descriptors are closed now, those of listeners too, and the buffers are left to the
+        // kernel.
         for socket in self.sockets.ids() {
             if let Some(SocketState { receive, send, address, .. }) = self.sockets.take(socket) {
                 mem::forget((receive, send, address));
