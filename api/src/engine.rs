@@ -33,11 +33,11 @@ impl Engine {
 
     /// An engine without threads: the thread that uses the server runs the loop.
     ///
-    /// The loop belongs to the first thread that receives, flushes, polls or waits on a server of it (io_uring takes a
-    /// ring's submissions from one thread only), and runs on no other. Outboxes may be used on other threads: what they
-    /// take is sent when that thread turns the loop. An inbox that is used elsewhere waits for that thread as well, and
-    /// a `stop` elsewhere is an error if that thread does not turn the loop. So let a server of it move to its thread
-    /// before it is first used, and stop and drop it there.
+    /// The loop belongs to the first thread that receives, flushes, polls or waits on one of its servers, and runs on
+    /// no other thread: io_uring takes a ring's submissions from one thread only. Outboxes may be used on other
+    /// threads; their envelopes are sent when the loop's thread turns the loop. An inbox on another thread waits for
+    /// the loop's thread, and `stop` on another thread returns an error if the loop's thread does not turn the loop. So
+    /// move a server to its thread before the first use, and stop and drop it there.
     ///
     /// # Errors
     /// [`Unavailable`] names what the kernel lacks or forbids.
@@ -68,7 +68,7 @@ impl Engine {
     /// [`Unavailable`] names what the kernel lacks or forbids.
     pub fn shared(idle: Idle) -> Result<Engine, Unavailable> {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        // Where a loop has failed, servers to come get another engine; those on the loops that are left stay.
+        // Once a loop has failed, new servers get another engine. Servers on the remaining loops stay there.
         if let Some(inner) = shared.upgrade().filter(|inner| !inner.has_failed()) {
             return Ok(Engine { inner });
         }

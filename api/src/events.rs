@@ -44,7 +44,8 @@ impl Events {
         )
     }
 
-    /// How many events were dropped because nobody read them, in all. [`Event::Missed`] says it in its place.
+    /// Total number of events that were dropped because nobody read them. [`Event::Missed`] reports them at their place
+    /// among the events.
     pub fn missed(&self) -> u64 {
         self.events.missed()
     }

@@ -27,9 +27,8 @@ const DRAINED_SEGMENTS: usize = 256;
 /// | [`drain`](Inbox::drain) | not at all | all there are, borrowed, without a copy: the fast path |
 /// | [`drain_wait`](Inbox::drain_wait) | until there is one | all there are, borrowed |
 ///
-/// An envelope that is in the inbox is acknowledged to its sender, and can be read, also when the server has stopped.
-/// An inbox that is not read fills up to `inbox_bytes` for each peer, and then its senders are told that there is no
-/// room.
+/// An envelope in the inbox is acknowledged to its sender, and can be read even after the server has stopped. An inbox
+/// that nobody reads fills up to `inbox_bytes` for each peer; then its senders are told that there is no room.
 pub struct Inbox {
     receiver: Receiver,
     drive: Drive,
@@ -98,7 +97,7 @@ impl Inbox {
     /// This is the fast path: nothing is copied and nothing is allocated. One call takes a bounded number, so that a
     /// program that is sent more than it can handle gets to its other work.
     ///
-    /// If `each` panics, the envelope that it was handed is taken, and all others stay in the inbox.
+    /// A panic of `each` takes the envelope that it was given, and leaves all others in the inbox.
     ///
     /// ```no_run
     /// # let config = cluster::Config::new([(1, "127.0.0.1:8001"), (2, "127.0.0.1:8002")]).unwrap();

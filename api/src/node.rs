@@ -276,7 +276,7 @@ pub enum PeerError {
     },
     /// The event loop of this server has failed, and the server has stopped.
     EngineFailed {
-        /// What has happened.
+        /// Description of the failure.
         message: String,
     },
 }
@@ -303,7 +303,7 @@ impl fmt::Display for PeerError {
 
 impl std::error::Error for PeerError {}
 
-/// A server has stopped, and not everything that its outboxes took was delivered, or its event loop has failed.
+/// A server has stopped. Either some of what its outboxes took was not delivered, or its event loop has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StopError {
     undelivered: Vec<Undelivered>,
@@ -315,13 +315,13 @@ impl StopError {
         StopError { undelivered, failure: None }
     }
 
-    /// What has failed: the event loop, or its answer to the stop. `None`: the stop was an orderly one.
+    /// Description of the failure: the event loop failed, or did not answer the stop. `None` after an orderly stop.
     pub fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
     }
 
-    /// What was not acknowledged, by peer. After a [failure](StopError::failure) that kept the loop from counting, all
-    /// that is not known to be acknowledged.
+    /// Envelopes that were not acknowledged, by peer. After a [failure](StopError::failure) that kept the loop from
+    /// counting, they include all envelopes that are not known to be acknowledged.
     pub fn undelivered(&self) -> &[Undelivered] {
         &self.undelivered
     }

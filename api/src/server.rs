@@ -62,8 +62,8 @@ pub trait Server {
     /// State of the link to a peer, and how long it has lasted. [`events`](Server::events) report the changes; this
     /// method serves programs that did not read them, or not from the beginning.
     ///
-    /// `None` if it is no peer, and when this server has stopped. A server whose loop the caller turns
-    /// ([`Threading::Inline`](crate::Threading)) knows what had happened when it was last turned.
+    /// `None` if `pid` is no peer, or if this server has stopped. A server whose loop the caller turns
+    /// ([`Threading::Inline`](crate::Threading)) returns the state at its last turn.
     ///
     /// ```
     /// use cluster::{LinkState, Pid, Server};
@@ -77,7 +77,7 @@ pub trait Server {
     /// Delivers what was sent, says goodbye to the peers, and closes. Waits for peers that are there, at most two
     /// seconds.
     ///
-    /// What has arrived stays in the inbox: all that was acknowledged to the peers can be read after the stop.
+    /// Received envelopes stay in the inbox: everything acknowledged to the peers can be read after the stop.
     ///
     /// # Errors
     /// [`StopError`] counts what could not be delivered, by peer.

@@ -205,7 +205,7 @@ pub enum StartError {
     Engine(Unavailable),
     /// The event loops of the engine that was to run the server have failed.
     EngineFailed {
-        /// What has happened.
+        /// Description of the failure.
         message: String,
     },
     /// The operating system gave no random bytes for the incarnation.

@@ -1,4 +1,4 @@
-//! What a server does when the process has no descriptor left. In a process of its own, whose limit is changed.
+//! Servers in a process without free descriptors. The tests have a process of their own, because they change its limit.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -9,7 +9,7 @@ use cluster::{Config, Envelope, Event, Neighbours, Node, Pid, Server};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The limit is the process's.
+/// Held by each test, because the limit applies to the whole process.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// The soft and the hard limit of open files.
@@ -59,7 +59,7 @@ fn await_event(node: &mut Node, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
     panic!("it did not come; there were {seen:?}");
 }
 
-/// A server without a descriptor for its peers said nothing where it dials, and too much where it accepts.
+/// Regression: a server without descriptors reported no failed dial, and every failed accept.
 #[test]
 fn a_shortage_of_descriptors_is_told_once_and_so_is_its_end() {
     let _alone = ALONE.lock().unwrap();

@@ -33,17 +33,17 @@ impl fmt::Display for Callback {
     }
 }
 
-/// Calls code of the application, and tells its server if that panics.
+/// Calls code of the application, and reports its panics to the server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Callbacks(Option<Arc<EventQueue>>);
 
 impl Callbacks {
-    /// Tells the server that has these events.
+    /// Reports panics to the server with these events.
     pub(crate) fn new(events: Arc<EventQueue>) -> Callbacks {
         Callbacks(Some(events))
     }
 
-    /// Wakes whoever has registered.
+    /// Wakes the registered waker, if there is one.
     #[inline]
     pub(crate) fn wake(&self, waker: &AtomicWaker) {
         if let Some(waker) = waker.take() {
@@ -67,7 +67,7 @@ impl Callbacks {
     }
 }
 
-/// Calls code that may panic. Returns what it said then.
+/// Calls code that may panic. The error is the message of its panic.
 pub(crate) fn caught<T>(code: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(code)).map_err(message_of)
 }
@@ -76,7 +76,7 @@ pub(crate) fn caught<T>(code: impl FnOnce() -> T) -> Result<T, String> {
 fn message_of(panic: Box<dyn Any + Send>) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    // What was thrown is the application's too.
+    // The payload of the panic is the application's too, and its drop may panic.
     if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
         std::mem::forget(another);
     }
@@ -86,7 +86,7 @@ fn message_of(panic: Box<dyn Any + Send>) -> String {
 /// Bytes whose memory the application may own.
 #[derive(Clone)]
 pub struct OwnedBytes {
-    /// `None` only while it is dropped.
+    /// `None` only during the drop.
     bytes: Option<Bytes>,
     callbacks: Callbacks,
 }
@@ -96,7 +96,7 @@ impl OwnedBytes {
         OwnedBytes { bytes: Some(bytes), callbacks }
     }
 
-    /// A part of them.
+    /// A part of the bytes.
     pub(crate) fn part(&self, range: Range<usize>) -> OwnedBytes {
         OwnedBytes { bytes: self.bytes.as_ref().map(|bytes| bytes.slice(range)), callbacks: self.callbacks.clone() }
     }

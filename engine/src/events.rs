@@ -37,19 +37,20 @@ pub enum Event {
         /// Its new incarnation.
         incarnation: WireIncarnation,
     },
-    /// The peer will not have us. The engine tries again, and again; it is told again when this one was read.
+    /// The peer refuses the connection. The engine keeps trying, and reports a further refusal once this event was
+    /// read.
     Refused {
         /// The peer.
         pid: Pid,
         /// Why.
         reason: RefusalReason,
     },
-    /// Envelopes that the outbox had taken were given up. One event for all of one peer and reason, until it is read or
-    /// the peer goes up or down.
+    /// Envelopes that the outbox had taken were given up. One event counts all of one peer and reason, until it is read
+    /// or the peer goes up or down.
     Dropped {
         /// The peer.
         pid: Pid,
-        /// How many since the last such event.
+        /// Number of envelopes dropped since the last such event.
         count: u64,
         /// Why.
         reason: DropReason,
@@ -64,41 +65,41 @@ pub enum Event {
         /// The peer.
         pid: Pid,
     },
-    /// Connections cannot be accepted for now, mostly for want of descriptors; the engine tries again. Told once, until
-    /// [`AcceptResumed`](Event::AcceptResumed).
+    /// Connections cannot be accepted for now, mostly for lack of descriptors. The engine tries again. Reported once,
+    /// until [`AcceptResumed`](Event::AcceptResumed).
     AcceptFailed {
         /// The kernel's error, and what helps against it.
         error: String,
     },
     /// Connections are accepted again, and have been for a second.
     AcceptResumed,
-    /// Peers cannot be dialed for now: this process, or the machine, has no descriptor or no memory left for another
-    /// socket. The engine tries again. Told once, until [`DialResumed`](Event::DialResumed).
+    /// Peers cannot be dialed for now: this process or the machine has no descriptor or no memory left for another
+    /// socket. The engine tries again. Reported once, until [`DialResumed`](Event::DialResumed).
     DialFailed {
         /// The kernel's error, and what helps against it.
         error: String,
     },
-    /// No peer waits for a socket any more.
+    /// Peers can be dialed again: none waits for a socket any more.
     DialResumed,
     /// Events were dropped, because nobody read them and more than 1,024 came.
     ///
-    /// Of what was dropped the newest of each kind comes next: the state of each peer whose newest
-    /// [`Up`](Event::Up) or [`Down`](Event::Down) was among them, what it was refused for, and the sums of its
-    /// [`Dropped`](Event::Dropped). Then comes what has happened since.
+    /// The newest dropped event of each kind comes next: the state of each peer whose newest [`Up`](Event::Up) or
+    /// [`Down`](Event::Down) was dropped, its last refusal, and the sums of its [`Dropped`](Event::Dropped). Then come
+    /// the events since.
     Missed {
-        /// How many since the last such event.
+        /// Number of dropped events since the last `Missed`.
         count: u64,
     },
-    /// The event loop of this server has failed, and the server has stopped with it. What had arrived can still be
-    /// read; `stop` says what was not delivered.
+    /// The event loop of this server has failed, and the server has stopped with it. Received envelopes can still be
+    /// read; `stop` returns what was not delivered.
     EngineFailed {
-        /// What has happened.
+        /// Description of the failure.
         message: String,
     },
-    /// Code of the application that the engine has called panicked. The panic was caught and the server goes on; a
-    /// future whose waker it was may not have been woken.
+    /// Code of the application panicked when the engine called it. The panic was caught, and the server goes on. If the
+    /// code was a waker, its future may not have been woken.
     CallbackPanicked {
-        /// The code.
+        /// The code that panicked.
         callback: Callback,
         /// Number of panics since the last such event.
         count: u64,
@@ -107,31 +108,31 @@ pub enum Event {
     },
 }
 
-/// The state of the link to a peer.
+/// State of the link to a peer, and its duration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerState {
-    /// Where the link stands.
+    /// State of the link.
     pub link: LinkState,
-    /// How long it has stood there.
+    /// Time since the link entered this state.
     pub elapsed: Duration,
 }
 
-/// Where the link to a peer stands.
+/// State of the link to a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkState {
     /// There was no connection yet, and nothing to send that would have needed one.
     Idle,
-    /// It has not been up yet. The peer is dialed, and dialed again after a while.
+    /// The link has not been up yet. The peer is dialed, and dialed again after a while.
     Connecting,
-    /// It is up: see [`Event::Up`].
+    /// The link is up: see [`Event::Up`].
     Up {
         /// The peer's incarnation.
         incarnation: WireIncarnation,
     },
-    /// It was up, and is down: see [`Event::Down`]. The peer is dialed again, unless it has left and nothing waits for
-    /// it.
+    /// The link was up, and is down: see [`Event::Down`]. The peer is dialed again, unless it has left and nothing
+    /// waits for it.
     Down {
         /// Why.
         reason: DownReason,

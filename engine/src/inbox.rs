@@ -17,7 +17,7 @@ use crate::payload::Payload;
 use crate::shard::{Command, LinkKey, Mailbox, Ready};
 use crate::wire::{FRAME_HEADER_BYTES, FrameHeader, Frames, frame_bytes};
 
-/// Arrivals in the queue between shard and application. More overflow; credit bounds them.
+/// Capacity of the queue between shard and application, in arrivals. Further ones overflow; credit bounds them.
 pub(crate) const ARRIVALS: usize = 1024;
 
 /// A payload shorter than this is copied out of its chunk, so that keeping it does not keep the chunk.
@@ -51,14 +51,14 @@ struct Shared {
 
 /// Arrivals for which the queue had no room.
 ///
-/// They belong to both ends: what is here is acknowledged, and can be read when the shard is gone.
+/// Both ends own them: they are acknowledged, and can be read when the shard is gone.
 ///
 /// While there are any, the shard adds to them and puts nothing into the queue, so all of the queue came before them.
 /// The application takes them all when it finds the queue empty, so the queue's next arrival came after them.
 #[derive(Default)]
 struct Overflow {
     arrivals: Mutex<VecDeque<Arrived>>,
-    /// There are some. Set by the shard, cleared by the application, both with the lock.
+    /// There are arrivals here. Set by the shard, cleared by the application, both with the lock.
     exists: AtomicBool,
 }
 
@@ -83,7 +83,7 @@ impl Overflow {
     }
 }
 
-/// Makes an inbox of a server on the shard behind `mailbox`, with a queue of so many arrivals.
+/// Makes an inbox of a server on the shard behind `mailbox`. Its queue holds `arrivals`.
 pub(crate) fn inbox(mailbox: Arc<Mailbox>, arrivals: usize, callbacks: Callbacks) -> (InboxSender, Receiver) {
     let (producer, consumer) = RingBuffer::new(arrivals);
     let shared = Arc::new(Shared { callbacks, ..Shared::default() });
@@ -111,7 +111,7 @@ impl Shared {
 }
 
 impl InboxSender {
-    /// Hands over an arrival. Never fails: what has no room in the queue overflows.
+    /// Hands over an arrival. Never fails: an arrival without room in the queue overflows.
     pub(crate) fn push(&mut self, arrived: Arrived) {
         self.touched = true;
         if self.shared.overflow.exists() {
@@ -162,7 +162,7 @@ pub struct Message {
 /// The application's end of an inbox.
 pub struct Receiver {
     arrivals: Consumer<Arrived>,
-    /// What was taken of the overflow. It came before what is in the queue.
+    /// Arrivals that were taken from the overflow. They came before those in the queue.
     overflowed: VecDeque<Arrived>,
     shared: Arc<Shared>,
     mailbox: Arc<Mailbox>,
@@ -172,7 +172,7 @@ pub struct Receiver {
 
 struct Current {
     arrived: Arrived,
-    /// How far its frames were walked.
+    /// Position up to which its frames were walked.
     offset: usize,
     messages: u64,
     bytes: u64,
@@ -183,7 +183,7 @@ impl Current {
         Current { arrived, offset: 0, messages: 0, bytes: 0 }
     }
 
-    /// Whether all of its envelopes were handed out.
+    /// Returns whether all of its envelopes were handed out.
     fn is_over(&self) -> bool {
         match &self.arrived.body {
             Body::Frames(slice) => self.offset == slice.len(),
@@ -272,8 +272,8 @@ impl Receiver {
 
     /// Hands every envelope that has arrived to `each`, borrowed, and returns how many there were.
     ///
-    /// At most `limit` arrivals (segments) are taken, so that a caller that has other work gets to it. When `each`
-    /// panics, the envelope that it was handed is taken, and all others stay.
+    /// At most `limit` arrivals (segments) are taken, so that a caller that has other work gets to it. If `each`
+    /// panics, the envelope that it was given counts as taken. All others stay.
     pub fn drain(&mut self, limit: usize, mut each: impl FnMut(Received<'_>)) -> usize {
         let mut messages = 0;
         for _ in 0..limit {
@@ -321,7 +321,7 @@ impl Receiver {
 
     #[cold]
     fn next_overflowed(&mut self) -> Option<Arrived> {
-        // The queue may have been filled since it was found empty. From now on nothing is put into it.
+        // The queue may have been filled since it was found empty. Nothing is put into it from now on.
         if let Ok(arrived) = self.arrivals.pop() {
             return Some(arrived);
         }
@@ -329,7 +329,7 @@ impl Receiver {
         self.overflowed.pop_front()
     }
 
-    /// Keeps an arrival of which a panic has left something, or nothing.
+    /// Takes an arrival back after a panic, and finishes it if all of its envelopes were handed out.
     #[cold]
     fn put_back(&mut self, current: Current) {
         let is_over = current.is_over();
@@ -353,19 +353,19 @@ impl Receiver {
     }
 }
 
-/// An arrival that is handed out, borrowed. What a panic leaves of it goes back to its receiver.
+/// An arrival whose envelopes a closure borrows. After a panic, the rest of it goes back to its receiver.
 struct Drained<'a> {
     receiver: &'a mut Receiver,
     current: Option<Current>,
 }
 
 impl Drained<'_> {
-    /// Returns how many envelopes there were.
+    /// Hands out the envelopes. Returns their number.
     #[inline]
     fn hand_out(mut self, each: &mut impl FnMut(Received<'_>)) -> usize {
         let Some(Current { arrived, offset, messages, bytes }) = &mut self.current else { return 0 };
         let (pid, mut broken) = (arrived.pid, false);
-        // On the stack, and on its way back to `current` only when there is a panic.
+        // The progress stays on the stack, and goes back to `current` only after a panic.
         let mut progress = Progress { count: 0, payload_bytes: 0 };
         match &arrived.body {
             Body::Whole { id, payload } => {
@@ -417,7 +417,8 @@ struct Progress {
     payload_bytes: u64,
 }
 
-/// An envelope that is being handed out. When that panics, it counts as handed out: it does not come again.
+/// An envelope that is being handed out. If the closure panics, the envelope counts as handed out and does not come
+/// again.
 struct Undone<'a> {
     offset: &'a mut usize,
     messages: &'a mut u64,
@@ -435,7 +436,7 @@ impl Drop for Undone<'_> {
     }
 }
 
-/// A segment did not hold whole frames. The connection ends on which it came.
+/// Reports a segment that did not hold whole frames. Its connection ends.
 #[cold]
 fn violated(mailbox: &Mailbox, arrived: &Arrived) {
     let (link, session) = (arrived.link, arrived.session);

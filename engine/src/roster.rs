@@ -38,7 +38,7 @@ struct Members {
     generations: Vec<u32>,
     /// Places whose last link the loop has let go of.
     free: Vec<u32>,
-    /// Payload bytes that peers accept, of those known to accept less than this server sends.
+    /// Limits of the peers that are known to accept less than this server sends, in payload bytes.
     limits: HashMap<LinkId, u64>,
     /// The least limit that any peer has had.
     least_limit: u64,
@@ -53,7 +53,7 @@ pub(crate) enum Change {
     Added(Pid, LinkId),
     /// A peer was removed, with this link.
     Removed(Pid, LinkId),
-    /// The peer with this link has another limit of payload bytes.
+    /// The peer with this link has another limit.
     Limited(LinkId),
 }
 
@@ -157,7 +157,7 @@ impl Roster {
         Some(link)
     }
 
-    /// Takes note of the payload bytes that the peer with this link accepts; `None`: as many as this server sends.
+    /// Sets the payload bytes that the peer with this link accepts. `None` if it accepts as many as this server sends.
     pub(crate) fn set_limit(&self, link: LinkId, limit: Option<u64>) {
         let mut members = self.lock();
         if members.generations.get(link.index as usize) != Some(&link.generation) {

@@ -249,7 +249,7 @@ impl StatsTable {
         });
     }
 
-    /// What may be neither acknowledged nor dropped, by peer: all that is not known to be.
+    /// Upper bound of what is neither acknowledged nor dropped, by peer: everything that is not known to be either.
     pub(crate) fn undelivered_at_most(&self) -> Vec<Undelivered> {
         let rows = self.read().into_iter();
         let rest = rows.map(|row| Undelivered {

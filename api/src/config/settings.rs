@@ -57,8 +57,8 @@ pub struct Config {
     pub checksum: Checksum,
     /// How servers on the same engine reach each other. Default: through memory.
     pub neighbours: Neighbours,
-    /// Whether a start raises this process's soft limit of open files to the hard one. Default: it does, for a server
-    /// needs a descriptor for each peer, and the usual soft limit of 1,024 is there for programs that use `select`.
+    /// Raises this process's soft limit of open files to the hard limit when a server starts. Default: `true`. A server
+    /// needs a descriptor for each peer, and the usual soft limit of 1,024 exists for programs that use `select`.
     ///
     /// The limit applies to the whole process. Turn this off where somebody has lowered the limit on purpose. A server
     /// that lacks descriptors reports it ([`Event::DialFailed`](crate::Event), [`Event::AcceptFailed`](crate::Event)),

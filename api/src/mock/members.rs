@@ -152,7 +152,7 @@ impl Members {
         }
     }
 
-    /// A server has a peer again that it had removed: whom it reaches it has a link to.
+    /// Links a server to a peer that it had removed and has added again, if it can reach the peer.
     pub(super) fn meets_again(&mut self, pid: Pid, peer: Pid, now: Duration, harness: &mut Harness, cuts: &Cuts) {
         if harness.is_running(peer) && !cuts.apart(pid, peer) {
             self.tell_up(pid, peer, now, harness);
@@ -175,7 +175,7 @@ impl Members {
     }
 }
 
-/// The moment as the engine counts it.
+/// The moment on the engine's clock.
 pub(super) fn at(now: Duration) -> Time {
     Time::from_nanos(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
 }

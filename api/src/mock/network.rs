@@ -130,7 +130,7 @@ impl Network {
         worked
     }
 
-    /// The present moment as the engine counts it.
+    /// The present moment on the engine's clock.
     pub(super) fn time(&self) -> cluster_engine::Time {
         at(self.now)
     }
@@ -209,7 +209,7 @@ impl Network {
         ends
     }
 
-    /// A server has a peer again that it had removed.
+    /// Adds a peer again that the server had removed.
     pub(super) fn add_peer(&mut self, pid: Pid, peer: Pid) {
         self.harness.tell(pid, Event::Added { pid: peer }, self.time());
         self.members.meets_again(pid, peer, self.now, &mut self.harness, &self.cuts);

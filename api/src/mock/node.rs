@@ -157,7 +157,8 @@ impl Server for Node {
         self.keeper.works.with(|network| network.harness.stats(self.pid, peers))
     }
 
-    /// As on the real server. The mock connects whom it can at once, as with [`Connect::Eager`](crate::Connect).
+    /// Behaves as on the real server. The mock connects all peers that can reach each other at once, as with
+    /// [`Connect::Eager`](crate::Connect).
     fn peer_state(&self, pid: Pid) -> Option<PeerState> {
         if !self.peers().contains(&pid) {
             return None;

@@ -1,4 +1,4 @@
-//! What a send or a flush has failed of.
+//! Errors of sends and flushes.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use cluster_engine::Pid;
 
 use crate::{Draft, Recipients};
 
-/// Not everything that was sent is acknowledged: see [`Outbox::flush`](crate::Outbox::flush).
+/// Some of what was sent is not acknowledged: see [`Outbox::flush`](crate::Outbox::flush).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FlushError {
@@ -35,21 +35,21 @@ impl fmt::Display for FlushError {
 
 impl std::error::Error for FlushError {}
 
-/// An envelope was not sent, at least not to everyone; it comes back, addressed to those who did not get it.
+/// An envelope was not sent to all of its recipients. It comes back, addressed to those who did not get it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The recipients that the envelope is now addressed to had no room; all others get it.
+    /// Some recipients had no room. The envelope comes back addressed to them; all others get it.
     Full {
         /// The envelope.
         envelope: Box<Draft<'static>>,
     },
-    /// A recipient is no peer: nobody gets the envelope. Or it was removed while the envelope waited for it: then the
-    /// envelope is addressed to it alone.
+    /// A recipient is no peer, and nobody gets the envelope. If the peer was removed while the envelope waited for it,
+    /// the envelope comes back addressed to that peer alone.
     UnknownPid {
         /// The envelope.
         envelope: Box<Draft<'static>>,
-        /// Who is not known.
+        /// The unknown pid.
         pid: Pid,
         /// The server that was to send it.
         this: Pid,
@@ -61,7 +61,7 @@ pub enum SendError {
         envelope: Box<Draft<'static>>,
         /// The limit, in bytes.
         limit: u64,
-        /// The recipient whose limit it is; `None`: it is this server's own.
+        /// The recipient whose limit this is; `None` for this server's own limit.
         pid: Option<Pid>,
     },
     /// The server has stopped.
@@ -75,7 +75,7 @@ pub enum SendError {
         /// The envelope.
         envelope: Box<Draft<'static>>,
     },
-    /// There is no memory for the queue of `outbox_bytes` that the first envelope to a peer takes.
+    /// There is no memory for the queue of `outbox_bytes` that the first envelope to a peer needs.
     NoMemory {
         /// The envelope.
         envelope: Box<Draft<'static>>,
@@ -97,7 +97,7 @@ impl SendError {
         }
     }
 
-    /// Who does not get it.
+    /// The recipients that do not get the envelope.
     pub fn recipients(&self) -> &Recipients {
         match self {
             SendError::Full { envelope }

@@ -282,7 +282,7 @@ fn a_stopped_server_says_so<F: Factory>() {
     assert!(matches!(one.outbox().claim(2, 5), Err(SendError::Stopped { .. })));
 }
 
-/// Envelopes in as many segments: more than the queue between a loop and its inbox has room for.
+/// Number of envelopes, each in its own segment: more than the queue between a loop and its inbox has room for.
 const UNREAD: i64 = 1500;
 
 /// Sends [`UNREAD`] envelopes to server 2, and sees each acknowledged.
@@ -325,7 +325,7 @@ fn a_removed_peer_leaves_what_it_was_told_is_acknowledged<F: Factory>() {
     assert!(two.inbox().iter().map(|envelope| envelope.msg_id).eq(0..UNREAD));
 }
 
-/// Several times what an inbox holds, read by a closure that panics at every third envelope.
+/// Reads several times what an inbox holds, with a closure that panics at every third envelope.
 fn a_panic_in_drain_keeps_the_rest<F: Factory>() {
     let (_factory, [mut one, mut two]) = running::<F, 2>(|config| config.with_inbox_bytes(Config::MIN_INBOX_BYTES));
     let (mut sent, mut expected, mut found) = (0, 0, None);

@@ -12,7 +12,7 @@ use cluster::{
 use crate::no_memory::in_child;
 use crate::support::{Cluster, PATIENCE, assert_alive, await_event, receive, send};
 
-/// From now on the kernel refuses a system call of every thread with this error.
+/// Makes the kernel refuse a system call of every thread with this error, from now on.
 fn forbid(call: libc::c_long, error: libc::c_int) {
     let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
     let mut filter = [
@@ -47,7 +47,8 @@ fn await_failure(server: &mut impl Server, text: &str) {
     });
 }
 
-/// The server is over: nothing is taken, nothing comes, and its stop says so and counts what was not delivered.
+/// Asserts that the server has ended: it takes nothing, receives nothing, and its stop returns the failure with the
+/// number of undelivered envelopes.
 fn assert_over(server: &mut impl Server, text: &str, undelivered: &[(u64, u64)]) {
     let peer = server.peers()[0];
     let error = server.outbox().send(Envelope::to(peer).body("too late")).unwrap_err();

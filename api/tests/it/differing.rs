@@ -12,14 +12,14 @@ fn starts(cluster: &Cluster, pid: u64, change: impl FnOnce(Config) -> Config) ->
     cluster::start(pid, &change(cluster.config.clone())).unwrap()
 }
 
-/// What waited for a peer that did not accept it broke the connection as often as it was made, and everything behind it
-/// waited for ever.
+/// Regression: an envelope that its recipient did not accept broke each new connection, and everything behind it waited
+/// for ever.
 #[test]
 fn what_the_peer_turns_out_not_to_accept_is_dropped_and_the_rest_arrives() {
     for long in [SHORT as usize + 1, 3_000_000] {
         let cluster = Cluster::fixed([1, 2, 3]);
         let mut one = starts(&cluster, 1, |config| config);
-        // Nothing is known of them yet.
+        // The limits of both peers are not known yet.
         send(one.outbox(), Envelope::to(2).body("before"));
         send(one.outbox(), Envelope::to([2, 3]).body(vec![7; long]));
         send(one.outbox(), Envelope::to(2).body("behind"));
@@ -53,7 +53,7 @@ fn what_the_peer_is_known_not_to_accept_comes_back_and_is_taken_once_it_accepts_
         assert!(error.to_string().contains(&format!("limit of {limit} of 2")), "{error}");
         let claimed = one.outbox().claim(2, limit as usize + 1).map(drop);
         assert!(matches!(claimed, Err(SendError::TooLarge { pid: Some(2), .. })), "{claimed:?}");
-        // A clone, whose streams are new, knows it as well; and nobody gets what one of the recipients does not accept.
+        // A clone has new streams, and knows the limit as well. Nobody gets what one of the recipients does not accept.
         let error = one.outbox().clone().send(Envelope::to(BROADCAST).body(vec![7; limit as usize + 1])).unwrap_err();
         assert!(matches!(error, SendError::TooLarge { pid: Some(2), .. }), "{error:?}");
         send(one.outbox(), Envelope::to(3).body(vec![3; limit as usize + 1]));
@@ -71,7 +71,7 @@ fn what_the_peer_is_known_not_to_accept_comes_back_and_is_taken_once_it_accepts_
     assert_eq!(receive(two.inbox()).msg.len(), 2 * SHORT as usize);
 }
 
-/// A heartbeat every 5 s, for a peer that waits 0.3 s: the link went down and came up for ever.
+/// Regression: with a heartbeat every 5 s, and a peer that waits 0.3 s, the link went down and up for ever.
 #[test]
 fn a_peer_that_waits_less_long_is_sent_heartbeats_more_often() {
     let cluster = Cluster::fixed([1, 2]);

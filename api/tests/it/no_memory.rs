@@ -12,7 +12,7 @@ use crate::support::{Cluster, PATIENCE, assert_alive, await_event, message, rece
 /// Set in the process that is to be limited.
 const CHILD: &str = "CLUSTER_TEST_CHILD";
 
-/// Runs the test of this name again, in a process of its own. `false`: this is that process.
+/// Runs the test of this name again, in a process of its own. Returns `false` in that process.
 pub fn in_child(test: &str) -> bool {
     if env::var_os(CHILD).is_some() {
         return false;
@@ -83,7 +83,7 @@ fn a_stream_without_memory_is_an_error_of_the_send() {
     assert_eq!((envelope.msg_id, &envelope.msg[..]), (7, &b"no room for this"[..]));
 }
 
-/// Less than a receive buffer, and enough for what else is allocated.
+/// Less than a receive buffer, and enough for all other allocations.
 const LITTLE: u64 = 200 * 1024;
 
 #[test]
@@ -114,7 +114,7 @@ fn a_connection_without_memory_is_made_again() {
         if envelope.msg_id == -1 {
             break;
         }
-        // Those that had no room in time were not taken.
+        // Envelopes that had no room in time were not taken.
         assert!(envelope.msg_id >= next, "{} after {next}", envelope.msg_id);
         assert_eq!(envelope.msg, message(envelope.msg_id as u64, 900));
         next = envelope.msg_id + 1;

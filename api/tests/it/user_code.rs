@@ -13,7 +13,7 @@ use cluster::{Callback, Config, Envelope, Event, Events, Inbox, Server, Threadin
 
 use crate::support::{Cluster, PATIENCE, await_event, eventually, receive, send};
 
-/// A waker that panics, and says how often.
+/// A waker that panics, and counts how often.
 #[derive(Default)]
 struct Bomb(AtomicUsize);
 
@@ -59,7 +59,7 @@ fn await_with(inbox: &mut Inbox, waker: &Arc<Bomb>) {
     assert!(matches!(future.poll(&mut context), Poll::Pending));
 }
 
-/// Waits until a panic is told; returns how many there were.
+/// Waits for an event of panics. Returns their number.
 fn await_panic(events: &mut Events, wanted: Callback, text: &str) -> usize {
     let mut panics = 0;
     await_event(events, "panic", |event| {
@@ -72,7 +72,7 @@ fn await_panic(events: &mut Events, wanted: Callback, text: &str) -> usize {
     panics
 }
 
-/// Both servers go on: they exchange envelopes, and a flush is answered.
+/// Checks that both servers go on: they exchange envelopes, and a flush succeeds.
 fn go_on(one: &mut impl Server, two: &mut impl Server) {
     for round in 0..10 {
         send(one.outbox(), Envelope::to(two.pid()).id(round).body("ping"));

@@ -145,7 +145,7 @@ pub fn probe() -> FeatureReport {
     }
 }
 
-/// Each feature, found or not; an error if a call that is needed to look, and to run, is forbidden.
+/// Each feature, found or not. An error if a system call is forbidden that the check and the engine need.
 fn list(ring: &IoUring) -> Result<Vec<Feature>, Unavailable> {
     let mut probe = Probe::new();
     let probed = ring.submitter().register_probe(&mut probe);
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(results, [0, 0], "{}", io::Error::last_os_error());
     }
 
-    /// It was reported as an operation that the kernel lacks, with the advice to upgrade it.
+    /// Regression: a forbidden call was reported as an operation that the kernel lacks, with the advice to upgrade it.
     #[test]
     fn a_call_that_seccomp_forbids_is_named_with_the_cure() {
         for (call, name) in

@@ -1,4 +1,4 @@
-//! What the operating system allows this process, and what it says when that is used up.
+//! Limits that the operating system sets for this process, and the errors of the kernel when they are reached.
 
 use std::io;
 
@@ -15,7 +15,7 @@ pub fn raise_descriptor_limit() {
     }
 }
 
-/// Whether a socket could not be had because something is used up that may be free again later.
+/// Returns whether a socket failed for lack of descriptors or memory, which may be free again later.
 pub(crate) fn is_shortage(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS))
         || error.kind() == io::ErrorKind::OutOfMemory

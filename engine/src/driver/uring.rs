@@ -54,7 +54,7 @@ pub struct Uring {
     ring: IoUring,
     /// `None` until the thread that will drive the ring has entered it once.
     handle: Option<RingHandle>,
-    /// That thread.
+    /// The thread that drives the ring, once it has entered it.
     thread: Option<ThreadId>,
     bell: Arc<Bell>,
     doors: Doors,
@@ -63,7 +63,7 @@ pub struct Uring {
     sockets: Sockets<SocketState>,
     /// Sockets that closed without anything under way.
     closed: Vec<SocketId>,
-    /// Those on which something is.
+    /// Sockets that are closing, with operations under way.
     closing: Closing,
     broken: Option<io::Error>,
     clock: Clock,
@@ -92,9 +92,9 @@ struct SocketState {
     send: Option<Box<SendOperation>>,
     /// Cancellations of the above that are under way.
     cancelling: u8,
-    /// How often they were cancelled.
+    /// Number of times that the operations above were cancelled.
     attempts: u32,
-    /// They do not end. Whoever closed the socket was told that it is closed.
+    /// The operations do not end. The shard was told that the socket is closed.
     given_up: bool,
 }
 

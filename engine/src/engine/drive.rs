@@ -59,7 +59,7 @@ fn turn(shared: &Shared, idle: Idle) -> io::Result<Turn> {
     })
 }
 
-/// Another thread had the shard and panicked, so nobody knows what state it is in.
+/// Error of a shard in an unknown state: another thread panicked while it used the shard.
 #[cold]
 fn poisoned<T>(_: PoisonError<T>) -> io::Error {
     io::Error::other("an application's thread panicked while it used the loop")
@@ -78,11 +78,11 @@ struct Inline {
 }
 
 thread_local! {
-    /// The number of this thread; 0: it has none yet.
+    /// Number of this thread; 0 until it has one.
     static NUMBER: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The number of this thread, which no other thread of the process ever has: an address would come again.
+/// Number of this thread. No other thread of the process ever has the same; an address would be reused.
 #[inline]
 fn here() -> u64 {
     match NUMBER.get() {
@@ -148,7 +148,7 @@ impl Drive {
         Ok((drive, thread))
     }
 
-    /// The life of a loop that has a thread.
+    /// Runs a loop on its own thread, until it finishes or fails.
     fn run(&self) {
         let mut wait = super::Wait::new(self.idle);
         loop {
@@ -161,13 +161,13 @@ impl Drive {
                 None => return,
             }
         }
-        // Dropped here: its ring belongs to this thread.
+        // The shard is dropped here, because its ring belongs to this thread.
         let shard = lock(&self.shard).take();
         let _ = caught(|| drop(shard));
         self.mailbox.close();
     }
 
-    /// A turn; `None`: the loop has failed.
+    /// Takes a turn. `None` if the loop has failed.
     #[inline]
     fn try_turn(&self, idle: Idle) -> Option<Turn> {
         match caught(|| turn(&self.shard, idle)) {
@@ -192,7 +192,7 @@ impl Drive {
         let mut shard = lock(&self.shard).take();
         let undelivered = caught(|| shard.as_mut().map(|shard| shard.fail(message, self.time_in(Duration::ZERO))));
         self.failure.account(undelivered.ok().flatten().unwrap_or_default());
-        // Its streams and inboxes end with it, and whoever waits at them is woken.
+        // The streams and inboxes end with the shard, and whoever waits for them is woken.
         let _ = caught(|| drop(shard));
         self.mailbox.close();
     }
@@ -213,7 +213,7 @@ impl Drive {
         lock(&self.shard).as_mut().map(look)
     }
 
-    /// As [`with_shard`](Drive::with_shard), for a loop that may hang: waits no longer than that for its turn to end.
+    /// Like [`with_shard`](Drive::with_shard), for a loop that may hang: waits at most `patience` for its turn to end.
     pub(super) fn with_shard_within<T>(&self, patience: Duration, look: impl FnOnce(&mut Loop) -> T) -> Option<T> {
         let deadline = Instant::now() + patience;
         loop {
@@ -282,7 +282,7 @@ impl Drive {
         self.idle
     }
 
-    /// Whether the loop has failed.
+    /// Returns whether the loop has failed.
     pub fn is_stopped(&self) -> bool {
         self.failure.is_set()
     }
@@ -292,7 +292,7 @@ impl Drive {
         self.failure.get()
     }
 
-    /// What a server had not delivered when the loop failed; `None`: nobody could count it.
+    /// Undelivered envelopes of a server at the failure of its loop. `None` if nobody could count them.
     pub(super) fn undelivered_at_failure(&self, node: u32, patience: Duration) -> Option<Vec<Undelivered>> {
         self.failure.undelivered(node, patience)
     }

@@ -1,4 +1,4 @@
-//! The failure of an event loop: a panic of the engine, or an error of the kernel's that leaves it without its ring.
+//! The failure of an event loop: a panic of the engine, or a kernel error that leaves the loop without its ring.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,12 +19,12 @@ pub(super) struct Failure {
 #[derive(Debug, Default)]
 struct State {
     message: String,
-    /// What each server has not delivered; `None` before that is counted.
+    /// Undelivered envelopes of each server; `None` until they are counted.
     undelivered: Option<BTreeMap<u32, Vec<Undelivered>>>,
 }
 
 impl Failure {
-    /// The loop takes no further turn. `false`: it had failed before.
+    /// Records the failure; the loop takes no further turn. Returns `false` if it had failed before.
     pub(super) fn set(&self, message: &str) -> bool {
         let mut state = self.lock();
         if self.is_set() {
@@ -35,7 +35,7 @@ impl Failure {
         true
     }
 
-    /// Its servers are accounted for.
+    /// Stores the undelivered envelopes of the loop's servers.
     pub(super) fn account(&self, undelivered: BTreeMap<u32, Vec<Undelivered>>) {
         self.lock().undelivered = Some(undelivered);
         self.accounted.notify_all();
@@ -51,7 +51,7 @@ impl Failure {
         self.is_set().then(|| LoopFailed { message: self.lock().message.clone() })
     }
 
-    /// What a server has not delivered, once that is counted. `None`: nobody has counted it in time.
+    /// Undelivered envelopes of a server, once they are counted. `None` if nobody counted them in time.
     pub(super) fn undelivered(&self, node: u32, patience: Duration) -> Option<Vec<Undelivered>> {
         let deadline = Instant::now() + patience;
         let mut state = self.lock();
@@ -72,7 +72,7 @@ impl Failure {
 /// The event loop of a server has failed, and the server with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoopFailed {
-    /// What has happened.
+    /// Description of the failure.
     pub message: String,
 }
 

@@ -148,7 +148,7 @@ impl Engine {
         self.loops.iter().map(|each| each.pool.bytes_in_use()).sum()
     }
 
-    /// Whether a loop has failed. The others go on.
+    /// Returns whether any loop has failed. The others go on.
     pub fn has_failed(&self) -> bool {
         self.loops.iter().any(|each| each.drive.is_stopped())
     }

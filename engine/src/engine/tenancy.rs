@@ -33,7 +33,7 @@ impl Events {
         self.queue.waker().register(waker);
     }
 
-    /// How many events were dropped because nobody read them, in all.
+    /// Total number of events that were dropped because nobody read them.
     pub fn missed(&self) -> u64 {
         self.queue.missed()
     }
@@ -48,12 +48,12 @@ impl Events {
     }
 }
 
-/// How a stop has ended.
+/// Outcome of a stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stopped {
-    /// What was not acknowledged, by peer.
+    /// Envelopes that were not acknowledged, by peer.
     pub undelivered: Vec<Undelivered>,
-    /// What the loop has failed of, or did not do in time: then `undelivered` may count more than was not acknowledged.
+    /// Reason why the loop failed, or did not answer in time. `undelivered` may then count acknowledged envelopes too.
     pub failure: Option<String>,
 }
 
@@ -97,13 +97,13 @@ impl Tenancy {
         rows
     }
 
-    /// The state of the link to a peer; `None`: it is no peer, or the server has stopped.
+    /// State of the link to a peer. `None` if it is no peer, or the server has stopped.
     pub fn peer_state(&self, pid: Pid) -> Option<PeerState> {
         if self.outboxes.is_stopped() {
             return None;
         }
         self.outboxes.roster.link_of(pid)?;
-        // A peer of which the loop has not heard yet has no connection.
+        // A peer that the loop does not know yet has no connection.
         let unheard = PeerState { link: LinkState::Idle, elapsed: Duration::ZERO };
         Some(self.events.peer_state(pid, self.drive.time_in(Duration::ZERO)).unwrap_or(unheard))
     }
@@ -116,7 +116,7 @@ impl Tenancy {
         self.ask(|report| Command::Account { node: self.node, report }).unwrap_or_default()
     }
 
-    /// Has a command obeyed by the loop, and waits for what it reports.
+    /// Sends a command to the loop, and waits for its report.
     fn ask<T>(&self, command: impl FnOnce(mpsc::Sender<T>) -> Command) -> Result<T, Unanswered> {
         let (report, reported) = mpsc::channel();
         self.drive.mailbox().command(command(report));
@@ -174,8 +174,8 @@ impl Tenancy {
         }
     }
 
-    /// Delivers what was sent, until everything is acknowledged by the peers that are there, or `patience` is over;
-    /// then says goodbye and closes. The second call does nothing but to say once more that the loop has failed.
+    /// Delivers what was sent until all present peers have acknowledged everything or `patience` is over, then says
+    /// goodbye and closes. A second call does nothing; if the loop has failed, it returns the failure again.
     pub fn stop(&mut self, patience: Duration) -> Stopped {
         if let Some(before) = &self.stopped {
             return if before.failure.is_some() { before.clone() } else { Stopped::default() };
@@ -220,7 +220,7 @@ impl Tenancy {
         }
     }
 
-    /// The loop hangs, or has more to do than it can.
+    /// Outcome of a stop that the loop did not answer, because it hangs or is overloaded.
     #[cold]
     fn stopped_without_answer(&self, waited: Duration) -> Stopped {
         let undelivered = self.drive.with_shard_within(LATE / 4, |shard| shard.undelivered(self.node)).flatten();
@@ -231,12 +231,12 @@ impl Tenancy {
     }
 }
 
-/// How much longer than its patience a stop waits for the loop.
+/// Time that a stop waits for the loop beyond its patience.
 const LATE: Duration = Duration::from_secs(2);
 
-/// A loop has not answered.
+/// Reason why a loop did not answer.
 enum Unanswered {
-    /// It knows no such server, or link.
+    /// The loop knows no such server or link.
     Nobody,
     Failed(LoopFailed),
 }

@@ -12,7 +12,7 @@ use crate::link::{DropReason, Pid};
 use crate::time::Time;
 use crate::wire::RefusalReason;
 
-/// Events that an application has not read. When there are more, the oldest give way: see [`Backlog`].
+/// Number of unread events that are kept. When more come, the oldest give way: see [`Backlog`].
 const KEPT: usize = 1024;
 
 /// Events of a server, and the state of each of its peers.
@@ -22,7 +22,7 @@ const KEPT: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct EventQueue {
     backlog: Mutex<Backlog>,
-    /// Whether there is anything to read, for those who look without the lock.
+    /// There is something to read. Checked without the lock.
     is_unread: AtomicBool,
     waker: AtomicWaker,
 }
@@ -36,13 +36,14 @@ pub(crate) struct EventQueue {
 struct Backlog {
     entries: VecDeque<Entry>,
     most: usize,
-    /// Entries that have left `entries`, read or not: the number of the first one in there.
+    /// Number of entries that have left `entries`, read or not. Entries are numbered: this is the number of the first
+    /// one.
     gone: u64,
-    /// Of the events that had to give way, the newest of each kind. All of them are older than `entries`.
+    /// The newest event of each kind among those that had to give way. All of them are older than `entries`.
     newest: BTreeMap<Topic, Entry>,
-    /// Peers, and no others: those that come and go leave nothing behind.
+    /// The present peers alone: a peer that was removed leaves nothing behind.
     peers: BTreeMap<Pid, Peer>,
-    /// Events that had to give way to newer ones, and of how many of them the reader knows.
+    /// Number of events that had to give way to newer ones. `missed_told` is the part of it that the reader knows of.
     missed: u64,
     missed_told: u64,
 }
@@ -61,7 +62,7 @@ enum Entry {
     Dropped(Arc<Drops>),
 }
 
-/// The thing that an event is news of: a newer one of the same topic takes its place. Those of no peer come first.
+/// Topic of an event: a newer event of the same topic takes its place. Topics without a peer come first.
 type Topic = (Option<Pid>, Kind);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,21 +76,21 @@ enum Kind {
     Drops(DropReason),
 }
 
-/// Envelopes to one peer that were given up for one reason, and of which the application was not told.
+/// Envelopes to one peer that were given up for one reason, not yet reported to the application.
 #[derive(Debug)]
 struct Drops {
     pid: Pid,
     reason: DropReason,
-    /// While it is not zero, an entry of the queue stands for it.
+    /// While this is not zero, the queue has an entry for it.
     count: AtomicU64,
 }
 
-/// The counters of what was dropped on one link since it was last up or down, by reason. Cloned into the queue.
+/// Counters of the drops on one link since it last went up or down, by reason. The queue holds clones of them.
 #[derive(Debug, Default)]
 pub(crate) struct UntoldDrops(Vec<Arc<Drops>>);
 
 impl UntoldDrops {
-    /// What is dropped from now on is told in an event of its own: something else has happened to the peer.
+    /// Counts later drops in new events, because something else has happened to the peer.
     pub(crate) fn begin_anew(&mut self) {
         self.0.clear();
     }
@@ -102,7 +103,7 @@ impl Drops {
 }
 
 impl EventQueue {
-    /// A queue of a server with these peers.
+    /// Makes the queue of a server with these peers.
     pub(crate) fn new(peers: impl IntoIterator<Item = Pid>, now: Time) -> Arc<EventQueue> {
         let peers = peers.into_iter().map(|pid| (pid, Peer::new(now))).collect();
         Arc::new(EventQueue {
@@ -112,7 +113,7 @@ impl EventQueue {
         })
     }
 
-    /// Tells of an event, which is also what `peer_state` says from now on.
+    /// Adds an event, and updates the state that `peer_state` returns.
     pub(crate) fn push(&self, event: Event, now: Time) {
         let mut backlog = self.lock();
         if backlog.look_at(&event, now) {
@@ -120,9 +121,10 @@ impl EventQueue {
         }
     }
 
-    /// Tells that envelopes to a peer were given up: one event for all until it is read, or something else happens.
+    /// Reports that envelopes to a peer were given up: in one event, until it is read or something else happens to the
+    /// peer.
     ///
-    /// Takes no lock, except for the first of them.
+    /// Takes the lock only for the first of them.
     pub(crate) fn dropped(&self, untold: &mut UntoldDrops, pid: Pid, count: u64, reason: DropReason) {
         let index = untold.0.iter().position(|drops| drops.reason == reason).unwrap_or_else(|| {
             untold.0.push(Arc::new(Drops { pid, reason, count: AtomicU64::new(0) }));
@@ -145,7 +147,7 @@ impl EventQueue {
         }
     }
 
-    /// Tells that code of the application that the engine has called panicked: one event for all until it is read.
+    /// Reports a panic of application code that the engine has called: in one event, until it is read.
     #[cold]
     pub(crate) fn panicked(&self, callback: Callback, message: String) {
         let mut backlog = self.lock();
@@ -157,7 +159,7 @@ impl EventQueue {
 
     /// The next event, if there is one.
     pub(crate) fn pop(&self) -> Option<Event> {
-        // Whoever waits registers the waker, and looks once more: the flag is set before the waker is woken.
+        // A reader registers its waker, and then looks once more: the flag is set before the waker is woken.
         if !self.is_unread.load(Ordering::Acquire) {
             return None;
         }
@@ -176,24 +178,24 @@ impl EventQueue {
         &self.waker
     }
 
-    /// There is a peer, of which nothing is to be told.
+    /// Adds a peer, without an event.
     pub(crate) fn meet(&self, pid: Pid, now: Time) {
         self.lock().peers.entry(pid).or_insert_with(|| Peer::new(now));
     }
 
-    /// There is a peer no more, of which nothing is to be told.
+    /// Removes a peer, without an event.
     pub(crate) fn part(&self, pid: Pid) {
         self.lock().forget(pid);
     }
 
-    /// The peer is dialed for the first time.
+    /// Notes that the peer is dialed for the first time.
     pub(crate) fn connects(&self, pid: Pid, now: Time) {
         if let Some(peer) = self.lock().peers.get_mut(&pid).filter(|peer| peer.link == LinkState::Idle) {
             (peer.link, peer.since) = (LinkState::Connecting, now);
         }
     }
 
-    /// The state of the link to a peer; `None`: nobody has said that it is one.
+    /// State of the link to a peer. `None` if the queue does not know the peer.
     pub(crate) fn peer_state(&self, pid: Pid, now: Time) -> Option<PeerState> {
         let backlog = self.lock();
         let peer = backlog.peers.get(&pid)?;
@@ -204,13 +206,13 @@ impl EventQueue {
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets so many events wait at most.
+    /// Sets the number of events that are kept.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn limit(&self, most: usize) {
         self.lock().most = most;
     }
 
-    /// Entries, those that gave way and are kept, and peers.
+    /// Numbers of entries, of entries that gave way and are kept, and of peers.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn sizes(&self) -> (usize, usize, usize) {
         let backlog = self.lock();
@@ -219,7 +221,7 @@ impl EventQueue {
 }
 
 impl Backlog {
-    /// Takes over what the event says of a peer. `false`: it says what the reader is going to be told already.
+    /// Updates the state of a peer from an event. Returns `false` if an unread event already says the same.
     fn look_at(&mut self, event: &Event, now: Time) -> bool {
         let next = self.gone + self.entries.len() as u64;
         let (pid, link) = match event {
@@ -249,7 +251,7 @@ impl Backlog {
         true
     }
 
-    /// The peer is none any more.
+    /// Removes a peer, and the events of it that were kept.
     fn forget(&mut self, pid: Pid) {
         self.peers.remove(&pid);
         let topics: Vec<Topic> = self
@@ -264,7 +266,7 @@ impl Backlog {
         }
     }
 
-    /// The count of the event that tells of these panics and was not read.
+    /// Count of the unread event that reports these panics.
     fn panics(&mut self, wanted: Callback) -> Option<&mut u64> {
         self.newest.values_mut().chain(&mut self.entries).find_map(|entry| match entry {
             Entry::Event(Event::CallbackPanicked { callback, count, .. }) if *callback == wanted => Some(count),
@@ -336,7 +338,7 @@ impl Peer {
 }
 
 impl Entry {
-    /// `None`: no other event can take its place.
+    /// Topic of an entry. `None` if no other event can take its place.
     fn topic(&self) -> Option<Topic> {
         Some(match self {
             Entry::Dropped(drops) => (Some(drops.pid), Kind::Drops(drops.reason)),

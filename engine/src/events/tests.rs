@@ -1,4 +1,4 @@
-//! What a reader that fell behind is told, and that what waits for it is bounded.
+//! Events for a reader that fell behind, and the bound on what waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,7 @@ fn drops_of_one_peer_and_reason_are_one_event_until_it_is_read() {
     let told = [dropped(1, 500_500, DropReason::Expired), dropped(2, 1000, DropReason::Expired)];
     assert_eq!(read_all(&queue), [&told[..], &[dropped(1, 2000, DropReason::BestEffort)]].concat());
     queue.dropped(&mut untold[0], 1, 5, DropReason::Expired);
-    // What is dropped after something else has happened is told after it.
+    // Drops that follow another event are reported after it.
     untold[0].begin_anew();
     queue.push(down(1), at(1));
     queue.dropped(&mut untold[0], 1, 6, DropReason::Expired);
@@ -94,7 +94,7 @@ fn a_reader_that_fell_behind_is_told_the_newest_state_of_each_peer() {
     queue.dropped(&mut untold, 2, 8, DropReason::Expired);
     let told = read_all(&queue);
     let Event::Missed { count } = told[0] else { panic!("{:?}", told[0]) };
-    // Of peer 4 those that are older than the 1,024 newest, but one; of peer 2 that it was up.
+    // Missed: the first `Up` of peer 2, and all events of peer 4 that are older than the 1,024 newest, except one.
     assert_eq!((count, queue.missed()), (count, 1 + 2 * 598 + 1 - 1024 - 1));
     let expected = [
         Event::DialFailed { error: "few".to_owned() },
@@ -114,7 +114,7 @@ fn a_reader_that_fell_behind_is_told_the_newest_state_of_each_peer() {
     assert_eq!(read_all(&queue), [up(2, 2)], "it is told once");
 }
 
-/// A newer state says more than a refusal that it has overcome.
+/// A newer state replaces the refusal that came before it.
 #[test]
 fn an_old_refusal_is_not_told_behind_a_newer_state() {
     let queue = EventQueue::new([1, 2], at(0));
@@ -188,7 +188,7 @@ fn panics_of_one_kind_are_one_event_until_it_is_read() {
         queue.panicked(callback, text.to_owned());
     }
     assert_eq!(read_all(&queue), [panicked(Callback::Waker, 2, "first"), panicked(Callback::BodyDrop, 1, "body")]);
-    // However many events come between: it is kept, and counts on.
+    // The event is kept and goes on counting, however many events come in between.
     queue.panicked(Callback::Waker, "third".to_owned());
     for _ in 0..1024 {
         queue.push(up(1, 1), at(1));
@@ -216,7 +216,7 @@ fn a_panic_of_whoever_waits_for_events_is_an_event_too() {
     assert_eq!(read_all(&queue), [up(1, 1), panicked]);
 }
 
-/// Whoever waits looks at a flag alone.
+/// A reader that waits looks at a flag alone.
 #[test]
 fn an_event_wakes_whoever_waits() {
     struct Woken(std::sync::atomic::AtomicBool);

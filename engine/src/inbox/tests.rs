@@ -1,4 +1,4 @@
-//! The inbox by itself: the order of what overflows, what is left when its loop is gone, and closures that panic.
+//! The inbox by itself: the order of the overflow, the rest after the loop is gone, and closures that panic.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;

@@ -7,8 +7,8 @@ use crate::wire::WireIncarnation;
 
 /// The facts that the next link to the same peer needs of one that is gone.
 ///
-/// Without it, greetings that were said before the removal and come late are believed, and what had arrived on the
-/// peer's streams, and the peer was not told to have arrived, would come a second time.
+/// Without them, a late greeting from before the removal would be believed, and what had arrived on the peer's streams
+/// without an acknowledgement would come a second time.
 pub struct EarlierLink {
     peer: Pid,
     greetings: u32,
@@ -53,8 +53,8 @@ impl Link {
         }
     }
 
-    /// Goes on where an earlier link of this server to the same peer has stopped: counts greetings from there, knows
-    /// which ones of the peer's are old news, what came and was not read, and where the peer's streams go on.
+    /// Continues an earlier link of this server to the same peer. Takes over its count of greetings, the outdated
+    /// greetings of the peer, what came and was not read, and the positions of the peer's streams.
     pub fn greet_after(&mut self, earlier: EarlierLink) {
         debug_assert_eq!(self.peer, earlier.peer);
         self.greetings = earlier.greetings;

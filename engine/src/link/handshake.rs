@@ -126,7 +126,7 @@ impl Link {
         }
     }
 
-    /// Whether the greeting makes sense, and the positions that the peer states can be true.
+    /// Returns whether the greeting makes sense, and the positions that it states are possible.
     fn agrees(&self, hello: &Hello) -> bool {
         let known = self.incarnation == Some(hello.incarnation);
         hello.incarnation != WireIncarnation::default()
@@ -198,7 +198,7 @@ impl Link {
     }
 }
 
-/// Whether no stream stands twice in a list.
+/// Returns whether no stream is listed twice.
 fn are_different(streams: impl Iterator<Item = u32>) -> bool {
     let mut streams: Vec<u32> = streams.collect();
     streams.sort_unstable();

@@ -6,7 +6,7 @@ use super::{Batch, Link, State};
 use crate::time::Time;
 use crate::wire::{Kind, SegmentHeader};
 
-/// A peer that announces a shorter timeout than three of these gets no more heartbeats for it.
+/// Shortest interval that a peer's timeout can ask for. A timeout below three of these brings no more heartbeats.
 const LEAST_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The times that decide when heartbeats are due: see [`Link::draw_heartbeat`].
@@ -21,14 +21,14 @@ pub(super) struct HeartbeatTimes {
 }
 
 impl HeartbeatTimes {
-    /// Heartbeats at this interval.
+    /// Times of heartbeats at this interval.
     pub(super) fn new(interval: Duration) -> HeartbeatTimes {
         let interval = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).clamp(1, u64::MAX / 4);
         HeartbeatTimes { interval, pause: interval, grid: (interval / 16).next_power_of_two() - 1 }
     }
 
-    /// Heartbeats at this interval, or more often if the peer takes us to be gone after a silence of `peer_timeout`:
-    /// then three fall into it, so that one may be late.
+    /// Times of heartbeats at this interval, or more often if the `peer_timeout` of the peer asks for it: three fall
+    /// into each timeout, so that one may be late.
     pub(super) fn for_peer(interval: Duration, peer_timeout: Duration) -> HeartbeatTimes {
         HeartbeatTimes::new(interval.min((peer_timeout / 3).max(LEAST_INTERVAL)))
     }

@@ -93,7 +93,7 @@ pub struct InStream {
     skipped_bytes: u64,
     /// The last acknowledgement may not have arrived.
     unsure: bool,
-    /// It came on an earlier link, and the peer has not listed it on this one: it has no room in the inbox yet.
+    /// The stream came on an earlier link, and the peer has not listed it on this one. It has no room in the inbox yet.
     resumed: bool,
 }
 
@@ -171,13 +171,13 @@ impl InStream {
         }
     }
 
-    /// A stream that came on an earlier link up to `position`, and whose room in the inbox is to be
-    /// [looked at](super::Link::has_room_for) as that of a new one.
+    /// A stream that came on an earlier link, up to `position`. Its room in the inbox is to be
+    /// [checked](super::Link::has_room_for) like that of a new one.
     pub(super) fn resumed(id: u32, position: u64, window: u64) -> InStream {
         InStream { resumed: true, ..InStream::new(id, position, window) }
     }
 
-    /// Whether it came on an earlier link, and has no room in the inbox yet.
+    /// Returns whether the stream came on an earlier link, and has no room in the inbox yet.
     pub(super) fn is_resumed(&self) -> bool {
         self.resumed
     }
@@ -400,10 +400,10 @@ impl InStream {
     }
 }
 
-/// What helps where a peer does what no server of this release does.
+/// Advice for a violation that no server of this release commits.
 pub(super) const SAME_RELEASE: &str = "; run the same release on both sides, and report it if they do";
 
-/// How a peer broke the protocol. Its connection ends, and nothing else. Its text says what to do about it.
+/// Violation of the protocol by a peer. Its connection ends, and nothing else. The text says what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {

@@ -92,7 +92,7 @@ pub struct Link {
     former: Option<Former>,
     /// What a new stream may send before the peer says more.
     peer_window: u64,
-    /// Payload bytes of an envelope that the peer accepts.
+    /// Longest payload that the peer accepts, in bytes.
     peer_limit: u64,
     /// When the peer was last heard.
     heard: Time,
@@ -216,12 +216,12 @@ impl Link {
         self.outgoing.push(stream);
     }
 
-    /// Payload bytes of an envelope that the peer accepts, if that is less than this server sends.
+    /// Longest payload that the peer accepts, in bytes, if that is less than this server sends.
     pub fn peer_limit(&self) -> Option<u64> {
         Some(self.peer_limit).filter(|limit| *limit < self.local.max_envelope_bytes)
     }
 
-    /// The peer is known to be there, and so what it accepts.
+    /// Applies the peer's limit to the streams, once the peer has shown that it is there.
     fn limit_streams(&mut self) {
         let limit = self.peer_limit();
         self.outgoing.iter_mut().for_each(|stream| stream.set_limit(limit));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Arrival, Inbound};
 use crate::wire::{RefusalReason, WireIncarnation};
 
-/// Why a link went down. Its text says what to look at.
+/// Reason why a link went down. Its text says what to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DownReason {
@@ -18,7 +18,8 @@ pub enum DownReason {
     Stopped,
     /// The peer has removed this server from its cluster, and said so. It has to be added there again, or removed here.
     Removed,
-    /// The peer broke the protocol; this says how, and what to do. Its connection was closed, and it is dialed again.
+    /// The peer broke the protocol; the text says how, and what to do. Its connection was closed, and it is dialed
+    /// again.
     Violation(String),
     /// This server has no memory to receive what the peer sends. It connects again, and what was not received is sent
     /// again.
@@ -52,7 +53,7 @@ pub enum DropReason {
     BestEffort,
     /// The peer was removed before it had acknowledged them. They may have arrived.
     PeerRemoved,
-    /// The peer's `max_envelope_bytes` is less than they have, and was not known when they were sent.
+    /// They are longer than the peer's `max_envelope_bytes`, which was not known when they were sent.
     TooLarge,
 }
 

@@ -39,7 +39,7 @@ impl Link {
         }
     }
 
-    /// A segment that carries no envelopes. Apart, so that those that do are received in few instructions.
+    /// Receives a segment that carries no envelopes. Not inlined, so that those that do take few instructions.
     #[inline(never)]
     fn receive_control(
         &mut self,
@@ -131,7 +131,7 @@ impl Link {
         self.add_incoming(InStream::new(id, position, self.local.window_bytes));
     }
 
-    /// Goes on with a stream that came on an earlier link, up to `position`.
+    /// Continues a stream that came on an earlier link, up to `position`.
     pub(super) fn resume_incoming(&mut self, id: u32, position: u64) {
         self.add_incoming(InStream::resumed(id, position, self.local.window_bytes));
     }

@@ -398,27 +398,27 @@ impl Harness {
         server.events.push(event, now);
     }
 
-    /// A server that runs has a new peer.
+    /// Adds a peer to a server that runs.
     pub fn meet(&mut self, pid: Pid, peer: Pid, now: Time) {
         if let Some(server) = self.server(pid) {
             server.events.meet(peer, now);
         }
     }
 
-    /// A server that runs has a peer no longer.
+    /// Removes a peer from a server that runs.
     pub fn part(&mut self, pid: Pid, peer: Pid) {
         if let Some(server) = self.server(pid) {
             server.events.part(peer);
         }
     }
 
-    /// How a server stands to one of its peers; `None`: it does not run.
+    /// State of the link from a server to one of its peers. `None` if the server does not run.
     pub fn peer_state(&mut self, pid: Pid, peer: Pid, now: Time) -> Option<PeerState> {
         let events = &self.server(pid)?.events;
         events.meet(peer, now);
         let mut state = events.peer_state(peer, now)?;
         if state.link == LinkState::Idle {
-            // Whom it can reach it has reached: see `Event::Up`.
+            // An idle peer is one that cannot be reached: the mock links all others at once, see `Event::Up`.
             state.link = LinkState::Connecting;
         }
         Some(state)

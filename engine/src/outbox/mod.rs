@@ -33,9 +33,9 @@ pub enum PushError {
     Full,
     /// It is no peer, or not any more.
     UnknownPid,
-    /// Longer than this server sends, or the recipient is known to accept.
+    /// The envelope is longer than this server sends, or than the recipient is known to accept.
     TooLarge {
-        /// Payload bytes that may be sent.
+        /// Longest payload that may be sent, in bytes.
         limit: u64,
     },
     /// The server has stopped.
@@ -232,7 +232,7 @@ impl Sender {
     /// Checks that this server and the peer at `index` accept an envelope of `length` payload bytes.
     ///
     /// # Errors
-    /// `TooLarge` with the limit. Of a peer that was not met yet no limit is known.
+    /// `TooLarge` with the limit. The limit of a peer is not known before the first link to it.
     pub fn check_length(&self, index: usize, length: usize) -> Result<(), PushError> {
         self.outgoing.check_length(index, length)
     }
@@ -277,8 +277,8 @@ impl Sender {
         shared.take_spares().into_iter().for_each(|streams| outgoing::end(streams, shared, drive));
     }
 
-    /// Bytes of the ring that hold what this outbox wrote on the link, and that are given back: what was there is
-    /// acknowledged, or given up.
+    /// Bytes of the ring that this outbox has written on the link, and that were released: their envelopes are
+    /// acknowledged or given up.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn acknowledged(&mut self, link: LinkId, lane: Lane) -> Option<u64> {
         let (index, streams) = (link.index as usize, &mut self.outgoing.streams);

@@ -28,9 +28,9 @@ pub(super) struct Outgoing {
     /// While the roster is still at this, what was found is so, and the server takes what is written. [`NEVER`]: look
     /// closer.
     pub(super) settled: u64,
-    /// Payload bytes that this server and every peer accept, as far as is known.
+    /// Longest payload that this server and every peer accept, as far as is known, in bytes.
     pub(super) least_limit: u64,
-    /// What is no longer than this stands in a ring, whoever it is for.
+    /// Longest payload that stands in a ring whatever its recipient, in bytes.
     pub(super) short: usize,
 }
 

@@ -80,7 +80,7 @@ impl Connection {
     }
 
     /// Room for the next receive: behind what is there if a whole segment fits, else in a new chunk, to which the
-    /// beginning of an unfinished segment moves. An error: there is no memory for one.
+    /// beginning of an unfinished segment moves. Fails if there is no memory for a new chunk.
     pub(super) fn make_room(&mut self, mut buffer: ReceiveBuffer, pool: &Arc<ChunkPool>) -> io::Result<ReceiveBuffer> {
         let rest = buffer.filled() - self.parsed;
         if rest == 0 && buffer.reset() {

@@ -15,12 +15,13 @@ impl<D: Driver> Shard<D> {
     /// an event. Returns what they have not delivered. The caller then drops the shard, which ends their streams and
     /// inboxes.
     ///
-    /// The loop may have failed in the middle of anything, so each server is looked at by itself.
+    /// The loop may have failed in the middle of anything, so a panic in one server does not keep the others from
+    /// ending.
     pub(crate) fn fail(&mut self, message: &str, now: Time) -> BTreeMap<u32, Vec<Undelivered>> {
         for node in self.nodes.values() {
             let _ = caught(|| node.outboxes.close());
         }
-        // What was taken by then stands in streams that are known here, or on their way.
+        // Everything taken before stands in streams that are known here, or that are announced by a waiting command.
         while let Some(command) = self.mailbox.next_command() {
             // Whoever waits for an answer learns that there is none.
             let _ = caught(|| self.obey_at_end(command, now));
@@ -54,7 +55,7 @@ impl<D: Driver> Shard<D> {
 }
 
 impl Node {
-    /// What is neither acknowledged nor dropped, by peer. What was dropped is told.
+    /// Counts what is neither acknowledged nor dropped, by peer. Reports what was dropped.
     fn count_at_end(&mut self, now: Time) -> Vec<Undelivered> {
         for link in self.links.ids() {
             self.tell(link, now);

@@ -79,7 +79,7 @@ pub(crate) enum Ready {
     Hurry(LinkKey),
     /// An inbox has been emptied, and a peer may be given credit.
     Consumed(LinkKey),
-    /// Nothing: whoever waits is to look around.
+    /// Nothing is ready: only wakes whoever waits.
     Nothing,
 }
 
@@ -115,13 +115,14 @@ impl Mailbox {
     pub(crate) fn command(&self, command: Command) {
         self.commands.push(command);
         self.bell.ring();
-        // The bell has a fence: either this sees that the mailbox is closed, or whoever closes it sees the command.
+        // The bell has a fence: either this thread sees that the mailbox is closed, or the one that closes it sees the
+        // command.
         if self.closed.load(Ordering::Relaxed) {
             self.discard();
         }
     }
 
-    /// Nobody reads from now on. Whoever waits for an answer learns that there is none.
+    /// Closes the mailbox: nobody reads it from now on. Whoever waits for an answer learns that there is none.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);

@@ -37,7 +37,7 @@ pub(super) struct Node {
     pub(super) accepting: Accepting,
     /// The listener's entry among the shard's timers.
     pub(super) listener_timer: Option<Time>,
-    /// Links whose last dial had no socket, for want of descriptors or memory.
+    /// Number of links whose last dial got no socket, for lack of descriptors or memory.
     pub(super) starved: usize,
     /// The stop's.
     pub(super) stop_timer: Option<Time>,
@@ -64,7 +64,7 @@ pub(super) struct LinkSlot {
     pub(super) postponed: bool,
     /// Its peer was dialed before.
     pub(super) dialed: bool,
-    /// Its last dial had no socket, for want of descriptors or memory.
+    /// Its last dial got no socket, for lack of descriptors or memory.
     pub(super) starved: bool,
     drops: UntoldDrops,
     /// Nothing crosses: what is sent is lost, and what comes is not heard.
@@ -174,7 +174,7 @@ impl Node {
         }
     }
 
-    /// What may not be acknowledged, by peer, where nobody can tell.
+    /// Upper bound of what is not acknowledged, by peer, for when nobody can count it.
     pub(super) fn undelivered_at_most(&self) -> Vec<Undelivered> {
         self.stats.undelivered_at_most()
     }

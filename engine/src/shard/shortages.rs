@@ -1,4 +1,4 @@
-//! What a server does, and tells, when the kernel has no descriptor or no memory for another connection.
+//! Shortages: the kernel has no descriptor or no memory for another connection. A server reports them, and tries again.
 
 use std::io;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use crate::events::Event;
 use crate::roster::LinkId;
 use crate::time::Time;
 
-/// The pause after a connection could not be accepted.
+/// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The time without a failure after which connections count as accepted again. While descriptors are few, every second
+/// Time without a failure after which connections count as accepted again. While descriptors are few, every second
 /// accept may fail, and that is one shortage.
 const ACCEPT_TRIAL: Duration = Duration::from_secs(1);
 
-/// Whether connections are accepted.
+/// State of accepting connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Accepting {
     Always,
@@ -28,7 +28,7 @@ pub(super) enum Accepting {
 }
 
 impl<D: Driver> Shard<D> {
-    /// A connection cannot be accepted. Told once, until they can be.
+    /// Pauses the listener after a failed accept. Reported once, until accepts succeed again.
     pub(super) fn accept_failed(&mut self, id: u32, error: &io::Error, now: Time) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         if std::mem::replace(&mut node.accepting, Accepting::Paused) == Accepting::Always {
@@ -37,7 +37,7 @@ impl<D: Driver> Shard<D> {
         self.timers.set(Timer::Listener(id), &mut node.listener_timer, now + ACCEPT_PAUSE);
     }
 
-    /// Accepts again after a pause; or no accept has failed for a while since.
+    /// Accepts again after a pause, or ends the shortage if no accept has failed for a while since.
     pub(super) fn listen_again(&mut self, id: u32, now: Time) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.listener_timer = None;
@@ -46,7 +46,7 @@ impl<D: Driver> Shard<D> {
             node.accepting = Accepting::Always;
             return node.events.push(Event::AcceptResumed, now);
         }
-        // Whoever waits there is accepted next, if there is a descriptor for it.
+        // A connection that waits is accepted next, if there is a descriptor for it.
         self.driver.resume_accept(listener);
         node.accepting = Accepting::Trying;
         self.timers.set(Timer::Listener(id), &mut node.listener_timer, now + ACCEPT_TRIAL);

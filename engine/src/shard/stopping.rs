@@ -46,7 +46,7 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// What a server has not delivered so far; `None`: it is gone.
+    /// Envelopes that a server has not delivered so far, by peer. `None` if it is gone.
     pub(crate) fn undelivered(&mut self, id: u32) -> Option<Vec<Undelivered>> {
         self.nodes.get_mut(&id).map(Node::undelivered)
     }

@@ -153,7 +153,7 @@ impl<D: Driver> Shard<D> {
         if result.is_err() {
             return self.disconnected(socket, now);
         }
-        // Without memory to receive an answer in it is a dial that failed, and there is another one later.
+        // Without memory to receive the answer, the dial has failed. Another one follows later.
         let Ok(buffer) = self.pool.take() else { return self.disconnected(socket, now) };
         let Some(slot) = self.slot(key) else { return self.driver.close(socket) };
         let hello = slot.link.connected(now);
@@ -432,7 +432,7 @@ impl<D: Driver> Shard<D> {
         self.lose(socket, DownReason::Closed, now);
     }
 
-    /// The connection is over, for this reason.
+    /// Ends a connection for this reason.
     fn lose(&mut self, socket: SocketId, reason: DownReason, now: Time) {
         let Some(role) = self.set_role(socket, Role::Ending) else { return };
         self.driver.close(socket);

@@ -34,7 +34,7 @@ pub(super) struct Stream {
     envelopes: Vec<Envelope>,
 }
 
-/// By what a stream is known: who writes, to whom, with which outbox, on which lane, over which link.
+/// Key of a stream: its writer, recipient, outbox, lane and link.
 pub(super) type Key = (Life, usize, u32, Lane, LinkId);
 
 impl Stream {
@@ -50,12 +50,12 @@ struct Envelope {
 }
 
 impl Envelope {
-    /// Whether it need not arrive, where a life of its recipient accepts `limit` payload bytes.
+    /// Returns whether the envelope need not arrive, if a life of its recipient accepts `limit` payload bytes.
     fn may_be_dropped(&self, limit: u64) -> bool {
         self.perishable || u64::from(self.length) > limit
     }
 
-    /// The bytes that it takes in the ring of its outbox.
+    /// Bytes that the envelope takes in the ring of its outbox.
     fn ring_bytes(&self) -> u64 {
         match self.length as usize {
             length if length > MAX_RING_PAYLOAD => FRAME_HEADER_BYTES as u64,
@@ -175,18 +175,18 @@ impl History {
         envelopes.filter(|envelope| !envelope.got && (perishable || !envelope.may_be_dropped(limit))).count() as u64
     }
 
-    /// A life begins that accepts so many payload bytes.
+    /// Records that a life accepts at most `limit` payload bytes.
     pub(super) fn accepts(&mut self, life: Life, limit: u64) {
         self.limits.insert(life, limit);
     }
 
-    /// An outbox has refused an envelope, for it is longer than `limit`.
+    /// Checks that an outbox was right to refuse an envelope as longer than `limit`.
     pub(super) fn refused(&self, life: Life, peer: usize, length: usize, limit: u64) {
         let known = self.limits.iter().any(|(of, known)| (*of == life || of.0 == peer) && *known == limit);
         assert!(known && length as u64 > limit, "{life:?} refused {length} bytes for {peer} with a limit of {limit}");
     }
 
-    /// Asserts that of a stream everything has arrived in front of `acknowledged`, which counts bytes of its ring.
+    /// Asserts that everything before `acknowledged`, which counts bytes of the stream's ring, has arrived.
     pub(super) fn check_acknowledged(&self, key: Key, acknowledged: u64) {
         let Some(stream) = self.streams.iter().find(|stream| stream.key() == key) else { return };
         let limit = least_limit(&self.limits, stream.to);
@@ -215,7 +215,7 @@ impl History {
     }
 }
 
-/// The least that any life of a server accepts.
+/// The least limit of any life of a server.
 fn least_limit(limits: &BTreeMap<Life, u64>, server: usize) -> u64 {
     limits.iter().filter(|(life, _)| life.0 == server).map(|(_, limit)| *limit).min().unwrap_or(u64::MAX)
 }

@@ -41,9 +41,9 @@ pub(super) struct Plan {
     pub(super) differ: bool,
     /// The arrivals in the queue of an inbox.
     pub(super) arrivals: usize,
-    /// One call of `drain` in so many panics; 0: none.
+    /// One in this many calls of `drain` panics; 0: none.
     pub(super) panics: u64,
-    /// So many events at most wait for an application. Where they are few it reads them late, and misses some.
+    /// Largest number of events that wait for an application. If they are few, it reads them late and misses some.
     pub(super) events_kept: usize,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Configuration {
 }
 
 impl Plan {
-    /// Whether applications miss events.
+    /// Returns whether applications miss events.
     pub(super) fn misses_events(&self) -> bool {
         self.events_kept < EVENTS
     }
@@ -110,7 +110,7 @@ impl Plan {
         }
     }
 
-    /// Decides how inboxes are read. `random` is not that of all else, which stays as it was for a seed.
+    /// Draws how inboxes are read. `random` is used for nothing else, so that all else stays as it was for a seed.
     pub(super) fn with_reading(self, random: &mut Random) -> Plan {
         if random.one_in(2) {
             return self;
@@ -119,7 +119,7 @@ impl Plan {
     }
 }
 
-/// As many events as the queue of a server holds.
+/// Number of events that the queue of a server holds.
 const EVENTS: usize = 1024;
 
 fn pick<T: Copy, const N: usize>(random: &mut Random, from: [T; N]) -> T {

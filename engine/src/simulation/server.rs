@@ -28,7 +28,7 @@ use crate::testing::Random;
 /// The panic of an application.
 struct Panic;
 
-/// A waker that remembers, and may panic.
+/// A waker that remembers its call, and may panic.
 struct Flag {
     set: AtomicBool,
     panics: bool,
@@ -48,7 +48,7 @@ impl Wake for Flag {
     fn wake(self: Arc<Self>) {
         self.set.store(true, Ordering::SeqCst);
         if self.panics {
-            // As a panic, without a word on the terminal.
+            // This panics without a message on the terminal.
             resume_unwind(Box::new("a waker"));
         }
     }
@@ -74,7 +74,7 @@ impl Drop for Memory {
     }
 }
 
-/// One waker, and one long body, of so many panics.
+/// One in this many wakers and long bodies panics.
 const PANICS: u32 = 8;
 
 /// One life of a server.
@@ -98,7 +98,7 @@ pub(super) struct Server {
     next_outbox: u32,
     /// Something has arrived since the inbox was last found empty.
     arrived: Arc<Flag>,
-    /// Wakers and bodies that were given to the engine.
+    /// Number of wakers and bodies that were given to the engine.
     callbacks: u32,
     network: Rc<RefCell<Network>>,
 }
@@ -271,7 +271,7 @@ impl Server {
                 let panics = Arc::new(AtomicBool::new(false));
                 let body = Bytes::from_owner(Memory { bytes: payload, panics: panics.clone() });
                 let pushed = outbox.sender.push(index, lane, id, &Body::Owned(body.clone()), alone);
-                // Only where the engine is the last that has it: a short one was copied.
+                // The body panics only if the engine drops it last. A short one was copied.
                 let is_kept = pushed.is_ok() && length > MAX_RING_PAYLOAD;
                 panics.store(is_kept && self.callbacks.is_multiple_of(PANICS), Ordering::SeqCst);
                 pushed
@@ -346,7 +346,7 @@ impl Server {
             })
         }));
         match drained {
-            // A promise that was not kept.
+            // Another panic: a check of the simulation has failed.
             Err(panic) if !panic.is::<Panic>() => resume_unwind(panic),
             _ => {}
         }
@@ -361,7 +361,7 @@ impl Server {
             drop(network);
             self.watch.told(self.me, &event, incarnations, history);
         }
-        // However many were missed: what it was told last is so.
+        // However many events were missed, the last ones told the present state.
         let (queue, now) = (self.events.queue(), self.network.borrow().now());
         let (_, peers) = self.outboxes.roster.read();
         for (pid, _) in &peers {
@@ -385,13 +385,13 @@ impl Server {
         while self.take(usize::MAX, history) > 0 {}
     }
 
-    /// Asserts that whoever reads to the end, after a stop, is told that it is the end.
+    /// Asserts that a reader that has read everything after a stop is told that this is the end.
     pub(super) fn check_end(&self) {
         assert!(self.receiver.is_closed() && self.receiver.is_empty(), "{:?} has stopped, and reads on", self.me);
     }
 
-    /// Asserts that a peer, which has stopped and read to the end, has read all that this server was told it
-    /// acknowledged.
+    /// Asserts that a peer that has stopped and read to the end has read everything that it acknowledged to this
+    /// server.
     pub(super) fn check_acknowledged(&mut self, peer: usize, history: &History) {
         let Some(link) = self.outboxes.roster.link_of(pid_of(peer)) else { return };
         for outbox in &mut self.senders {

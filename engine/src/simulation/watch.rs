@@ -11,12 +11,12 @@ use crate::wire::WireIncarnation;
 #[derive(Default)]
 pub(super) struct Watch {
     peers: BTreeMap<usize, Peer>,
-    /// Connections cannot be accepted, peers cannot be dialed: so it was told last.
+    /// The last event said that connections cannot be accepted, or (`dial_failed`) that peers cannot be dialed.
     accept_failed: bool,
     dial_failed: bool,
-    /// Events were missed, and what stands between them with them.
+    /// Events were missed since all of them were last read.
     missed: bool,
-    /// Events were missed at any time: a life of a peer may have come and gone untold.
+    /// Events were missed at some time: a life of a peer may have come and gone without an event.
     has_missed: bool,
     /// How often a peer came or went.
     pub(super) changes: u32,
@@ -104,12 +104,12 @@ impl Watch {
         }
     }
 
-    /// Everything that it was told is known.
+    /// All events were read.
     pub(super) fn has_read_all(&mut self) {
         self.missed = false;
     }
 
-    /// Whether nothing stands in the way of accepts and dials, as far as it was told.
+    /// Returns whether accepts and dials succeed, as far as events say.
     pub(super) fn is_well(&self) -> bool {
         !self.accept_failed && !self.dial_failed
     }

@@ -193,7 +193,7 @@ impl World {
     pub(super) fn remove_peer(&mut self, server: usize, peer: usize) {
         let place = self.loop_of(server);
         let (Some(running), Some(event_loop)) = (&mut self.servers[server], &self.loops[place]) else { return };
-        // What is given up with a peer is told once: an account that misses events cannot be checked.
+        // Envelopes given up with a removed peer are reported once. An account that misses events cannot be checked.
         if self.plan.misses_events() {
             return;
         }

@@ -32,7 +32,7 @@ pub struct Dropped {
     pub expired: u64,
     /// They were best effort, and the connection was lost before they were acknowledged.
     pub best_effort: u64,
-    /// The peer accepts none so long.
+    /// They are longer than the peer accepts.
     pub too_large: u64,
 }
 
@@ -43,15 +43,14 @@ impl Dropped {
     }
 }
 
-/// The envelopes of a stream that may be dropped, or are longer than the peer accepts, and are not acknowledged, in
-/// order.
+/// Unacknowledged envelopes of a stream that may be dropped, or are longer than the peer accepts, in order.
 #[derive(Debug)]
 pub(super) struct Perishables {
     queue: VecDeque<Perishable>,
     /// Counts connections.
     connection: u32,
     dropped: Dropped,
-    /// Payload bytes that the peer accepts.
+    /// Longest payload that the peer accepts, in bytes.
     limit: u64,
 }
 
@@ -81,12 +80,12 @@ impl Perishables {
         self.queue.push_back(Perishable::new(begin, payload_bytes, perish));
     }
 
-    /// The peer accepts so many payload bytes from now on.
+    /// Sets the longest payload that the peer accepts from now on, in bytes.
     pub(super) fn set_limit(&mut self, limit: u64) {
         self.limit = limit;
     }
 
-    /// An envelope that is longer than the peer accepts stands at `begin`.
+    /// Adds the envelope at `begin`, which is longer than the peer accepts.
     #[cold]
     pub(super) fn refuse(&mut self, begin: u64, payload_bytes: u64) {
         let place = self.queue.partition_point(|perishable| perishable.begin < begin);
@@ -219,7 +218,8 @@ impl Perishable {
         Perishable { begin, end, payload_bytes, perish, sent_on: None, dropped: false, given_up: false }
     }
 
-    /// Whether it is not to be sent, where `sent` is next, to a peer that accepts `limit` payload bytes.
+    /// Returns whether the envelope is not to be sent to a peer that accepts `limit` payload bytes. `sent` is the next
+    /// position to send.
     fn is_over(&self, sent: u64, connection: u32, limit: u64, now: Time) -> bool {
         let sent_here = self.sent_on == Some(connection);
         // What has begun to travel on this connection is sent to its end.

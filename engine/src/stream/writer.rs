@@ -176,7 +176,7 @@ impl StreamWriter {
         self.ring.released() == self.ring.written() && self.shared.referenced_bytes.load(Ordering::Acquire) == 0
     }
 
-    /// Bytes of the ring that its writer has written and was given back.
+    /// Bytes of the ring that this writer has written, and that were released since.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn acknowledged(&mut self) -> u64 {
         self.ring.released().saturating_sub(self.inherited)

@@ -199,7 +199,7 @@ impl fmt::Display for HelloError {
 
 impl std::error::Error for HelloError {}
 
-/// Why a server declines a connection. Its text says what to do about it.
+/// Reason why a server declines a connection. Its text says what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusalReason {
@@ -211,8 +211,8 @@ pub enum RefusalReason {
     UnknownPeer,
     /// The two speak different protocol versions.
     Version,
-    /// A link to that pid is up and alive. Two processes use one pid: one of them has to be stopped, or given another
-    /// pid. Where the other one has just died without a word, this passes when its silence is noticed.
+    /// A link to that pid is up and alive. Two processes use one pid: stop one of them, or give it another pid. If the
+    /// other process has just died silently, this passes when its silence is noticed.
     AlreadyConnected,
     /// The server that listens here is dialing the dialer, and has the lower pid, so its connection is kept. Nothing is
     /// to be done.

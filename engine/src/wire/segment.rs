@@ -255,7 +255,7 @@ impl fmt::Display for SegmentError {
 impl std::error::Error for SegmentError {}
 
 impl SegmentError {
-    /// The thing to do about it.
+    /// Advice on what to do about the error.
     pub fn cure(&self) -> &'static str {
         match self {
             SegmentError::Magic(_) => "let nothing but servers of the cluster use their addresses",

@@ -1,4 +1,4 @@
-//! What a server tells of its peers, also to a program that does not look for long.
+//! Events and states of peers, also for a program that reads its events late.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use cluster::{Config, Connect, DownReason, DropReason, Envelope, Event, LinkStat
 use super::{Factory, running, same};
 use crate::support::{await_event, eventually, receive, send};
 
-/// Lets time go by, and the loop turn, on whatever kind of server. Nothing is in its inbox.
+/// Lets time pass and the loop turn, on any kind of server. Its inbox has to be empty.
 fn pass(server: &mut impl Server) {
     assert!(server.inbox().recv_timeout(Duration::from_millis(2)).is_err());
 }
@@ -49,7 +49,7 @@ pub(super) fn the_state_of_a_peer_can_be_asked_for<F: Factory>() {
     assert_eq!(one.peer_state(2), None, "this one has stopped");
 }
 
-/// A program that sends what may be dropped to a peer that is slow was told of each lot by itself.
+/// Regression: a program whose envelopes to a slow peer expired got an event for each batch of them.
 pub(super) fn drops_are_told_together<F: Factory>() {
     let (_factory, [mut one, mut two]) =
         running::<F, 2>(|config| config.with_inbox_bytes(Config::MIN_INBOX_BYTES).with_connect(Connect::Eager));
@@ -83,12 +83,12 @@ pub(super) fn drops_are_told_together<F: Factory>() {
         }
         (sum == dropped(&one)).then_some(())
     });
-    // Another one for what is dropped while they are read.
+    // The second event is for drops that happen while the first one is read.
     assert!(events <= 2, "{events} events of {sum} drops");
     assert_eq!(one.events().missed(), 0);
 }
 
-/// Whoever does not read for long is told so, and then how it is now.
+/// A program that reads late learns that it missed events, and then the present state.
 pub(super) fn who_misses_events_is_told_the_newest<F: Factory>() {
     let (_factory, [mut one, mut two, _three]) = running::<F, 3>(same);
     send(one.outbox(), Envelope::to(2).body("a link"));

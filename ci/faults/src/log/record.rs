@@ -32,7 +32,7 @@ pub enum Kind {
     Restarted,
     /// The peer refuses us.
     Refused,
-    /// Connections cannot be accepted, or peers not dialed, for now; or they can again.
+    /// Accepts or dials fail for now, or succeed again.
     Shortage,
     /// `first` events were lost because nobody read them.
     Missed,

@@ -59,7 +59,7 @@ fn record(event: &Event, time: u64) -> Record {
         Event::Added { pid } => Record::about(Kind::AddedEvent, *pid, time),
         Event::Removed { pid } => Record::about(Kind::RemovedEvent, *pid, time),
         Event::Missed { count } => Record::at(Kind::Missed, time).with(*count, 0),
-        // Accepts or dials that fail, or go well again.
+        // Accepts or dials that fail, or succeed again.
         _ => Record::at(Kind::Shortage, time),
     }
 }

@@ -99,7 +99,7 @@ impl End {
         if self.broken || self.peer.is_none() {
             return Err(io::Error::from(io::ErrorKind::BrokenPipe));
         }
-        // Without memory for the rest of a batch of which a part was sent, nothing more can follow.
+        // A part of the batch was sent. Without memory for the rest of it, nothing more can follow.
         let mut take = || pool.take().inspect_err(|_| self.broken = true);
         let (before, received) = (self.outgoing.sent.bytes, self.received);
         let is_control = batch.bytes() <= CONTROL_BYTES && batch.is_control();

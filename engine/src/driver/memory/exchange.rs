@@ -30,7 +30,7 @@ const HANGS: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 struct Port {
     letters: SegQueue<Letter>,
-    /// Nobody reads them any more.
+    /// Nobody reads the letters any more.
     closed: AtomicBool,
     bell: Arc<Bell>,
     /// The time until which the loop has sent everything that was due, and the time of that report, in nanoseconds.
@@ -157,7 +157,7 @@ impl Exchange {
         }
     }
 
-    /// A shard is gone: nobody is to be reached there, and letters to it are discarded.
+    /// Closes the port of a shard that is gone: its servers cannot be reached there, and letters to it are discarded.
     pub(super) fn close(&self, port: u32) {
         let mut listeners = self.listeners.write().unwrap_or_else(PoisonError::into_inner);
         listeners.retain(|_, berth| berth.port != port);

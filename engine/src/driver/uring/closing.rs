@@ -1,4 +1,4 @@
-//! The end of a socket, and of a ring: what is under way ends first, and there is a bound on how long that may take.
+//! The end of a socket and of a ring. Operations under way end first, within a bounded time.
 //!
 //! Operations are cancelled behind everything that was requested before: a refusal that waits to be handed over is
 //! still sent. The kernel may look for an operation that is between two states, and not find it. So a socket whose
@@ -10,18 +10,18 @@ use std::{mem, thread};
 
 use super::*;
 
-/// The time between two cancellations.
+/// Time between two cancellations.
 const REPEAT: Duration = Duration::from_millis(50);
-/// So many cancellations are tried: two seconds in all.
+/// Number of cancellations before a socket is given up: two seconds in all.
 const ATTEMPTS: u32 = 40;
-/// How long the end of a ring waits for that, and a little more.
+/// Time that the end of a ring waits for its sockets: all cancellations, and a little more.
 const PATIENCE: Duration = Duration::from_millis(2500);
 
-/// Sockets that are closing, in the order of their next look: all wait equally long.
+/// Sockets that are closing, in the order of their next check: all wait equally long.
 pub(super) type Closing = VecDeque<(SocketId, Time)>;
 
 impl Uring {
-    /// Takes note that the socket is to be closed. Returns whether something is under way on it.
+    /// Marks a socket as closing. Returns whether its operations have to end first.
     pub(super) fn begin_to_close(&mut self, socket: SocketId) -> bool {
         let Some(entry) = self.sockets.get_mut(socket).filter(|entry| !entry.closing) else { return false };
         entry.closing = true;
@@ -29,7 +29,7 @@ impl Uring {
             entry.receive = None;
         }
         if entry.listens {
-            // It may have been duplicated, and live on: so it is not shut down either.
+            // A listener may have been duplicated and live on, so it is not shut down.
             self.doors.remove(entry.descriptor.as_raw_fd(), socket);
         }
         if !entry.is_busy() {
@@ -44,7 +44,7 @@ impl Uring {
     pub(super) fn cancel(&mut self, socket: SocketId) {
         let Some(entry) = self.sockets.get_mut(socket) else { return };
         entry.attempts += 1;
-        // A cancellation by descriptor would look at everything that is under way on the ring.
+        // A cancellation by descriptor would search everything that is under way on the ring.
         let under_way = [(entry.waiting, CONNECT), (entry.receive.is_some(), RECEIVE), (entry.send.is_some(), SEND)];
         for (_, operation) in under_way.iter().filter(|(is_under_way, _)| *is_under_way) {
             if let Some(entry) = self.sockets.get_mut(socket) {
@@ -55,7 +55,7 @@ impl Uring {
         }
     }
 
-    /// The time of the next look at what is closing.
+    /// Time of the next check of the closing sockets.
     pub(super) fn next_look_at_closing(&mut self) -> Option<Time> {
         while let Some((socket, at)) = self.closing.front().copied() {
             if self.is_ending(socket) {
@@ -66,7 +66,7 @@ impl Uring {
         None
     }
 
-    /// Cancels once more, or gives up, what has not ended in time.
+    /// Checks the closing sockets that are due. Cancels their operations once more, or gives the sockets up.
     pub(super) fn look_at_closing(&mut self, now: Time, completions: &mut VecDeque<Completion>) {
         while let Some((socket, _)) = self.closing.front().copied().filter(|(_, at)| *at <= now) {
             self.closing.pop_front();
@@ -75,7 +75,7 @@ impl Uring {
             }
             let Some(entry) = self.sockets.get_mut(socket) else { continue };
             if entry.attempts < ATTEMPTS {
-                // It fails where there is no connection yet, or any more.
+                // This fails where there is no connection.
                 let _ = SockRef::from(&entry.descriptor).shutdown(Shutdown::Both);
                 self.cancel(socket);
                 self.closing.push_back((socket, now + REPEAT));
@@ -86,7 +86,7 @@ impl Uring {
         }
     }
 
-    /// Whether the socket waits for the end of what is under way on it.
+    /// Returns whether the socket is closing and waits for its operations to end.
     fn is_ending(&self, socket: SocketId) -> bool {
         self.sockets.get(socket).is_some_and(|entry| entry.closing && !entry.given_up && entry.is_busy())
     }
@@ -99,10 +99,11 @@ impl Uring {
         self.sockets.remove(socket);
     }
 
-    /// Waits until nothing is under way. `false`: that has not come, or cannot come on this thread.
+    /// Waits until nothing is under way. Returns `false` if something still is, and cannot end in time or on this
+    /// thread.
     fn end_all(&mut self) -> bool {
         if self.thread.is_some_and(|thread| thread != thread::current().id()) {
-            // Only that thread may enter the ring; and the number by which it is registered may name another ring here.
+            // Only that thread may enter the ring. On this one, the ring's registered number may name another ring.
             return self.sockets.is_empty();
         }
         for socket in self.sockets.ids() {
@@ -205,7 +206,7 @@ mod tests {
     #[test]
     fn a_cancellation_that_is_lost_is_repeated() {
         let mut turns = Turns::new();
-        // What cannot be shut down.
+        // A pipe cannot be shut down.
         let (reader, _writer) = pipe();
         let poll = opcode::PollAdd::new(Fd(reader.as_raw_fd()), libc::POLLIN as u32).build();
         let socket = turns.insert(reader);

@@ -139,7 +139,7 @@ fn a_late_greeting_is_refused_when_the_peer_was_removed_and_added_again() {
     assert_eq!(refusal(again.greeted(&dial_at(&mut dialer, at(9)), at(9))), None);
 }
 
-/// What came before the removal, and the sender was not told to have arrived, came a second time.
+/// Regression: what had arrived before the removal without an acknowledgement came a second time.
 #[test]
 fn a_peer_that_was_removed_and_added_again_goes_on_where_its_streams_have_come() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
@@ -153,7 +153,7 @@ fn a_peer_that_was_removed_and_added_again_goes_on_where_its_streams_have_come()
         let mut again = link(200, 100);
         again.greet_after(receiver.into_earlier());
         receiver = again;
-        // Also if it is removed once more before they have met, and whoever dials.
+        // The same holds if the peer is removed once more before they have met, and whichever side dials.
         if removal == 3 {
             let greeting = receiver.connected(at(3));
             assert_eq!((received(&greeting), greeting.known_incarnation), (vec![(4, 16)], [100; 16]));
@@ -277,7 +277,7 @@ fn a_greeting_that_contradicts_itself_is_refused() {
     assert_eq!(refusal(link(200, 100).greeted(&hello, Time::default())), None);
 }
 
-/// Nor does one that is removed and added again and again: its streams go on, but not before there is room.
+/// The streams of a peer that is removed and added again and again continue, but not before there is room.
 #[test]
 fn a_peer_that_is_removed_again_and_again_does_not_fill_an_inbox_that_nobody_reads() {
     const WINDOW: u64 = 128 * 1024;

@@ -98,7 +98,7 @@ fn who_has_dialed_has_five_seconds_for_its_first_word() {
     assert_eq!(link.state(), State::Waiting);
 }
 
-/// A server that sends a heartbeat every 5 s was down for a peer that waits 1.25 s, and up again, for ever.
+/// Regression: for a peer that waits 1.25 s, a server that sends a heartbeat every 5 s went down and up for ever.
 #[test]
 fn heartbeats_are_sent_as_often_as_the_peer_timeout_asks() {
     let patient = Local { heartbeat_interval: 5000 * MS, peer_timeout: 15_000 * MS, ..local(1000) };

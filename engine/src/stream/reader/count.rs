@@ -39,8 +39,8 @@ impl StreamReader {
         longer.into_iter().for_each(|(position, length)| self.perishables.refuse(position, length));
     }
 
-    /// Tells `each` the position and the payload bytes of the envelopes between two positions, of which the first is a
-    /// frame's. Returns where the walk ended.
+    /// Calls `each` with the position and the payload bytes of each envelope between two positions; the first position
+    /// has to be a frame's. Returns the position where the walk ended.
     fn walk(&self, from: u64, to: u64, mut each: impl FnMut(u64, u64)) -> u64 {
         let mut position = from;
         let mut index = self.references.partition_point(|reference| reference.frame_at() < from);

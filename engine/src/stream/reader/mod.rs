@@ -56,9 +56,9 @@ pub struct StreamReader {
     acknowledged: u64,
     /// The last look found bytes that the credit does not cover, or not to a frame boundary.
     starved: bool,
-    /// Payload bytes that the peer accepts, if that is less than is written.
+    /// Longest payload that the peer accepts, in bytes, if longer ones may be written.
     limit: Option<u64>,
-    /// The lengths of envelopes before this were compared with `limit`.
+    /// Position up to which the lengths of envelopes were compared with `limit`.
     examined: u64,
 }
 
@@ -271,7 +271,7 @@ impl StreamReader {
         Some(extent)
     }
 
-    /// How many envelopes by reference end at `position` or before.
+    /// Number of envelopes by reference that end at `position` or before.
     #[inline]
     fn references_before(&self, position: u64) -> usize {
         // Mostly there are none.
@@ -392,8 +392,8 @@ impl StreamReader {
         self.highest_sent = self.sent;
     }
 
-    /// Payload bytes that the peer accepts from this connection on; `None`: as many as are written. What is longer is
-    /// dropped when its turn comes.
+    /// Sets the longest payload that the peer accepts from this connection on, in bytes. `None` if it accepts all that
+    /// is written. A longer envelope is dropped when its turn comes.
     pub fn set_limit(&mut self, limit: Option<u64>) {
         if self.limit != limit {
             self.limit = limit;
