@@ -109,7 +109,7 @@ impl ReceiveBuffer {
     /// When the range reaches beyond what was received.
     pub fn share(&self, range: Range<usize>) -> Slice {
         assert!(range.start <= range.end && range.end <= self.filled);
-        Slice { chunk: self.chunk.clone(), range }
+        Slice { chunk: self.chunk.clone(), start: range.start, len: range.end - range.start }
     }
 
     /// Appends a copy of `bytes`: the beginning of something whose rest is still to be received.
@@ -157,7 +157,8 @@ impl ReceiveBuffer {
 #[derive(Clone, Debug)]
 pub struct Slice {
     chunk: Arc<Chunk>,
-    range: Range<usize>,
+    start: usize,
+    len: usize,
 }
 
 impl Slice {
@@ -166,8 +167,8 @@ impl Slice {
     /// # Panics
     /// When the range reaches beyond them.
     pub fn part(&self, range: Range<usize>) -> Slice {
-        assert!(range.start <= range.end && range.end <= self.range.len());
-        Slice { chunk: self.chunk.clone(), range: self.range.start + range.start..self.range.start + range.end }
+        assert!(range.start <= range.end && range.end <= self.len);
+        Slice { chunk: self.chunk.clone(), start: self.start + range.start, len: range.end - range.start }
     }
 }
 
@@ -176,9 +177,9 @@ impl Deref for Slice {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        // SAFETY: the range was received when the slice was made (`share`), and nobody writes to it while the slice
+        // SAFETY: the bytes were received when the slice was made (`share`), and nobody writes to it while the slice
         // keeps the chunk from being reset.
-        unsafe { slice::from_raw_parts(self.chunk.start().add(self.range.start), self.range.len()) }
+        unsafe { slice::from_raw_parts(self.chunk.start().add(self.start), self.len) }
     }
 }
 
