@@ -87,9 +87,11 @@ impl<'a> Builder<'a> {
         };
         let mut incarnation = [0; 16];
         getrandom::fill(&mut incarnation).map_err(|error| StartError::Random(error.to_string()))?;
+        let secret = getrandom::u64().map_err(|error| StartError::Random(error.to_string()))?;
         let local = Local {
             pid,
             incarnation,
+            secret,
             cluster: config.cluster.clone(),
             window_bytes: config.inbox_bytes & !7,
             max_envelope_bytes: config.max_envelope_bytes,

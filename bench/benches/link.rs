@@ -76,7 +76,7 @@ fn hand_over(batch: &Batch, to: &mut Link, stand_in: &[u8]) {
         };
         if let Some(delivery) = to.receive(header, payload, NOW).expect("it is in order") {
             let messages = (payload.len() / frame_bytes(BYTES)) as u64;
-            black_box(delivery.stream.consume(delivery.end, messages, messages * BYTES as u64));
+            black_box(delivery.stream.consume(delivery.room, messages, messages * BYTES as u64));
         }
     }
 }
@@ -85,6 +85,7 @@ fn link(pid: Pid, peer: Pid) -> Link {
     let local = Local {
         pid,
         incarnation: [pid as u8; 16],
+        secret: 7,
         cluster: "bench".to_owned(),
         window_bytes: 64 << 20,
         max_envelope_bytes: 64 << 20,

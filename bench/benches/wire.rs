@@ -2,11 +2,14 @@
 
 use std::hint::black_box;
 
-use cluster_engine::stream::{self, Taken};
+use cluster_engine::stream::{self, Room, Taken};
 use cluster_engine::wire::{CHECKSUMMED, Frames, Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
 use cluster_engine::{Body, Time};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use zerocopy::IntoBytes;
+
+/// More than is ever written here.
+const ROOM: Room = Room { bytes: 1 << 40, fragments: true };
 
 /// Envelopes into a stream, until 64 KiB of payload stand there.
 fn encode(criterion: &mut Criterion) {
@@ -16,14 +19,14 @@ fn encode(criterion: &mut Criterion) {
         group.throughput(Throughput::ElementsAndBytes { elements: messages as u64, bytes: (messages * size) as u64 });
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
             let (mut writer, mut reader) = stream::stream(0, 1 << 20, 1 << 20).unwrap();
-            reader.restart(u64::MAX / 2);
+            reader.restart();
             bencher.iter(|| {
                 for id in 0..messages {
                     black_box(writer.push(id as i64, &Body::from(black_box(&payload[..]))).expect("room"));
                 }
                 let written = reader.written();
-                while let Some(Taken::Data(extent)) = reader.take(written, Time::default()) {
-                    reader.acknowledge(extent.to, 0).expect("it was sent");
+                while let Some(Taken::Data(extent)) = reader.take(written, Time::default(), ROOM) {
+                    reader.acknowledge(extent.to).expect("it was sent");
                 }
             });
         });
@@ -81,10 +84,10 @@ fn frames(count: usize, length: usize) -> Vec<u8> {
     for id in 0..count {
         writer.push_with(id as i64, length, |payload| payload.fill(id as u8)).expect("room");
     }
-    reader.restart(u64::MAX / 2);
+    reader.restart();
     let mut bytes = Vec::new();
     let written = reader.written();
-    while let Some(Taken::Data(extent)) = reader.take(written, Time::default()) {
+    while let Some(Taken::Data(extent)) = reader.take(written, Time::default(), ROOM) {
         bytes.extend(reader.slices(&extent).concat());
     }
     bytes

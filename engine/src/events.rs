@@ -37,6 +37,14 @@ pub enum Event {
         /// Its new incarnation.
         incarnation: WireIncarnation,
     },
+    /// What the peer and this server knew of each other's streams was contradictory, and both have begun anew from what
+    /// is acknowledged. Some envelopes may have been lost, or come twice; nobody knows how many.
+    ///
+    /// It takes a machine that was restored from a snapshot, or somebody who speaks for the peer.
+    Reset {
+        /// The peer.
+        pid: Pid,
+    },
     /// The peer refuses the connection. The engine keeps trying, and reports a further refusal once this event was
     /// read.
     Refused {

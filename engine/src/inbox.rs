@@ -30,8 +30,8 @@ pub(crate) struct Arrived {
     /// The link's session in which it arrived.
     pub(crate) session: u32,
     pub(crate) stream: Arc<Inbound>,
-    /// The stream position behind it.
-    pub(crate) end: u64,
+    /// Bytes that it takes up in the window of its lane.
+    pub(crate) room: u64,
     pub(crate) body: Body,
 }
 
@@ -237,10 +237,10 @@ impl Receiver {
             match &mut current.arrived.body {
                 Body::Whole { id, payload } => {
                     let message = Message { pid, id: *id, payload: own(mem::take(payload)) };
-                    let (link, stream, end) =
-                        (current.arrived.link, current.arrived.stream.clone(), current.arrived.end);
+                    let (link, stream, room) =
+                        (current.arrived.link, current.arrived.stream.clone(), current.arrived.room);
                     self.current = None;
-                    self.consumed(link, &stream, end, 1, message.payload.len() as u64);
+                    self.consumed(link, &stream, room, 1, message.payload.len() as u64);
                     return Some(message);
                 }
                 Body::Frames(slice) => match Frames::new(&slice[current.offset..]).next() {
@@ -341,13 +341,13 @@ impl Receiver {
 
     fn finish(&mut self) {
         if let Some(Current { arrived, messages, bytes, .. }) = self.current.take() {
-            self.consumed(arrived.link, &arrived.stream, arrived.end, messages, bytes);
+            self.consumed(arrived.link, &arrived.stream, arrived.room, messages, bytes);
         }
     }
 
     #[inline]
-    fn consumed(&self, link: LinkKey, stream: &Inbound, end: u64, messages: u64, bytes: u64) {
-        if stream.consume(end, messages, bytes) {
+    fn consumed(&self, link: LinkKey, stream: &Inbound, room: u64, messages: u64, bytes: u64) {
+        if stream.consume(room, messages, bytes) {
             self.mailbox.ready(Ready::Consumed(link));
         }
     }
@@ -396,7 +396,7 @@ impl Drained<'_> {
         if broken {
             violated(&self.receiver.mailbox, arrived);
         }
-        self.receiver.consumed(arrived.link, &arrived.stream, arrived.end, messages, bytes);
+        self.receiver.consumed(arrived.link, &arrived.stream, arrived.room, messages, bytes);
         drop(self.current.take());
         progress.count as usize
     }

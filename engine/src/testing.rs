@@ -37,6 +37,7 @@ pub(crate) fn local(pid: Pid) -> Local {
     Local {
         pid,
         incarnation: [pid as u8; 16],
+        secret: 7,
         cluster: "test".to_owned(),
         window_bytes: 128 * 1024,
         max_envelope_bytes: 1 << 20,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cluster::{Config, Envelope, Event, Inbox, SendError, Server};
 
-use crate::support::{Cluster, PATIENCE, Rng, assert_same, message, receive, send};
+use crate::support::{Cluster, PATIENCE, Rng, assert_same, eventually, message, receive, send};
 
 fn tiny() -> Cluster {
     Cluster::new([1, 2])
@@ -82,6 +82,48 @@ fn a_clone_for_each_envelope_to_a_reader_that_does_not_read() {
     }
     while let Some(event) = one.events().try_next() {
         assert!(!matches!(event, Event::Down { .. }), "a slow reader is no reason to disconnect: {event:?}");
+    }
+}
+
+/// Regression: each stream had a window of its own. So many clones filled an inbox that nobody read, and then a correct
+/// peer was accused and refused.
+#[test]
+fn many_clones_that_come_and_go_to_a_reader_that_does_not_read() {
+    let [mut one, mut two] = tiny().start_each([1, 2]);
+    let mut sent = [0i64; 24];
+    for round in 0..3 {
+        // More than are kept for the next ones: these end, and others begin.
+        let mut clones: Vec<_> = (0..24).map(|_| one.outbox().clone()).collect();
+        for (number, clone) in clones.iter_mut().enumerate() {
+            for _ in 0..200 {
+                let id = 1000 * number as i64 + sent[number];
+                match clone.try_send(Envelope::to(2).id(id).body(vec![7; 500])) {
+                    Ok(()) => sent[number] += 1,
+                    Err(SendError::Full { .. }) => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+        // All that is acknowledged waits to be read.
+        eventually("as much as there is room for", || {
+            let rows = two.stats();
+            let unread = rows.iter().find(|row| row.pid == 1).unwrap().bytes_unread;
+            assert!(unread <= Config::MIN_INBOX_BYTES, "{unread} bytes wait to be read, round {round}");
+            (unread >= Config::MIN_INBOX_BYTES / 2).then_some(())
+        });
+    }
+    let total: i64 = sent.iter().sum();
+    let mut got: Vec<i64> = (0..total).map(|_| receive(two.inbox()).msg_id).collect();
+    assert!(two.inbox().try_recv().is_err());
+    got.sort_unstable();
+    let expected: Vec<i64> =
+        (0..24).flat_map(|number| (0..sent[number as usize]).map(move |id| 1000 * number + id)).collect();
+    assert_eq!(got, expected);
+    for events in [one.events(), two.events()] {
+        while let Some(event) = events.try_next() {
+            let told = matches!(event, Event::Up { .. });
+            assert!(told, "a slow reader is no reason to disconnect: {event:?}");
+        }
     }
 }
 

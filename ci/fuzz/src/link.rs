@@ -9,7 +9,7 @@ use cluster_engine::link::{Arrival, Batch, Delivery, DownReason, Inbound, Link, 
 use cluster_engine::stream::{StreamWriter, stream};
 use cluster_engine::wire::{
     FrameHeader, GoodbyeReason, Grant, Hello, Kind, MAX_SEGMENT_PAYLOAD, NO_STREAM, Receiving, Refusal, RefusalReason,
-    SEGMENT_HEADER_BYTES, SegmentHeader, Sending, WireIncarnation, encode_grants, padded,
+    SEGMENT_HEADER_BYTES, SegmentHeader, Sending, WireIncarnation, encode_challenge, encode_grants, lane_of, padded,
 };
 use cluster_engine::{Body, Time};
 use zerocopy::IntoBytes;
@@ -60,7 +60,9 @@ struct Scene<'a> {
 /// What was delivered on one stream and not yet read.
 struct Unread {
     stream: Arc<Inbound>,
-    end: u64,
+    /// What it takes up.
+    room: u64,
+    /// Of these, bytes of whole frames.
     bytes: u64,
 }
 
@@ -71,6 +73,7 @@ impl<'a> Scene<'a> {
         let local = Local {
             pid,
             incarnation: [1; 16],
+            secret: 7,
             cluster: "fuzz".to_owned(),
             window_bytes: WINDOW,
             max_envelope_bytes: MAX_ENVELOPE,
@@ -153,8 +156,13 @@ impl<'a> Scene<'a> {
 
     fn greeted(&mut self) {
         let hello = self.hello();
-        if let Verdict::Welcome(_) = self.link.greeted(&hello, self.now) {
+        if let Verdict::Welcome(welcome) = self.link.greeted(&hello, self.now) {
             self.met(&hello);
+            if self.input.below(16) != 15 {
+                let confirm = SegmentHeader::new(Kind::Confirm);
+                let taken = self.link.receive(&confirm, &encode_challenge(welcome.challenge), self.now);
+                assert!(matches!(taken, Ok(None)));
+            }
         }
     }
 
@@ -198,7 +206,7 @@ impl<'a> Scene<'a> {
             let stream = input.below(4);
             let (acked, sent) = streams.get(stream).copied().unwrap_or_default();
             let near = if input.chance() { acked } else { sent };
-            Receiving::new(stream as u32, input.number(near), input.number(near + WINDOW))
+            Receiving::new(stream as u32, input.number(near))
         });
         let receiving = receiving.collect();
         Hello {
@@ -207,7 +215,8 @@ impl<'a> Scene<'a> {
             incarnation: [2 + input.below(3) as u8; 16],
             known_incarnation: [[1; 16], [0; 16], [9; 16]][input.below(3)],
             max_envelope_bytes: input.number(MAX_ENVELOPE),
-            window_bytes: input.number(WINDOW),
+            credit: [input.number(WINDOW), WINDOW],
+            challenge: 0,
             peer_timeout_ms: 1250,
             features: 0,
             greeting: u32::from(input.byte()),
@@ -219,7 +228,7 @@ impl<'a> Scene<'a> {
 
     /// A segment comes. Whoever breaks the protocol loses the connection.
     fn hear(&mut self) {
-        const KINDS: [Kind; 9] = [
+        const KINDS: [Kind; 10] = [
             Kind::Data,
             Kind::Skip,
             Kind::Ack,
@@ -229,9 +238,10 @@ impl<'a> Scene<'a> {
             Kind::Hello,
             Kind::Welcome,
             Kind::Refuse,
+            Kind::Confirm,
         ];
         let choice = self.input.below(16);
-        let kind = KINDS[if choice < 9 { choice } else { 0 }];
+        let kind = KINDS[if choice < 10 { choice } else { 0 }];
         let stream = STREAMS[self.input.below(5)];
         let next = self.next.get(&stream).copied().unwrap_or(0);
         let mut header = SegmentHeader::new(kind);
@@ -274,22 +284,16 @@ impl<'a> Scene<'a> {
     fn delivered(&mut self, delivery: Delivery, length: u64) {
         let bytes = match &delivery.arrival {
             Arrival::Frames => length,
-            // It has its room as soon as it has begun, whatever the window.
+            // Only its beginning needs credit, whatever the window.
             Arrival::Whole { payload, .. } => {
                 assert!(payload.len() as u64 <= MAX_ENVELOPE);
                 0
             }
             Arrival::Part => return,
         };
-        let index = self.inbox.iter().position(|unread| Arc::ptr_eq(&unread.stream, &delivery.stream));
-        let index = index.unwrap_or_else(|| {
-            self.inbox.push(Unread { stream: delivery.stream, end: 0, bytes: 0 });
-            self.inbox.len() - 1
-        });
-        let unread = &mut self.inbox[index];
-        assert!(delivery.end > unread.end, "delivered up to {} again", delivery.end);
-        (unread.end, unread.bytes) = (delivery.end, unread.bytes + bytes);
-        assert!(unread.bytes <= WINDOW, "{} unread bytes came on one stream, {WINDOW} had credit", unread.bytes);
+        self.inbox.push(Unread { stream: delivery.stream, room: delivery.room, bytes });
+        let unread: u64 = self.inbox.iter().map(|unread| unread.bytes).sum();
+        assert!(unread <= WINDOW, "{unread} unread bytes came, {WINDOW} had credit");
     }
 
     /// The payload of a segment of this kind, or of none.
@@ -318,7 +322,7 @@ impl<'a> Scene<'a> {
                 let grants: Vec<Grant> = (0..self.input.below(4))
                     .map(|_| {
                         let (stream, position, credit) = self.grant();
-                        Grant::new(stream, position, credit)
+                        Grant::new(stream, lane_of(stream), position, credit)
                     })
                     .collect();
                 encode_grants(&grants)
@@ -358,8 +362,8 @@ impl<'a> Scene<'a> {
         if self.inbox.is_empty() {
             return;
         }
-        let Unread { stream, end, bytes } = self.inbox.remove(0);
-        if stream.consume(end, 1, bytes) {
+        let Unread { stream, room, bytes } = self.inbox.remove(0);
+        if stream.consume(room, 1, bytes) {
             self.link.consumed();
         }
     }

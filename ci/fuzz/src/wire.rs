@@ -27,7 +27,7 @@ pub fn segments(bytes: &[u8]) {
         match header.kind() {
             Kind::Hello | Kind::Welcome => greetings(payload),
             Kind::Data => frames(payload),
-            Kind::Refuse | Kind::Ack | Kind::Goodbye | Kind::Skip => control(payload),
+            Kind::Refuse | Kind::Ack | Kind::Goodbye | Kind::Skip | Kind::Confirm => control(payload),
             Kind::Heartbeat | Kind::End => {}
         }
         rest = &rest[length..];

@@ -124,10 +124,15 @@ impl ReceiveBuffer {
         self.filled += bytes.len();
     }
 
+    /// The chunk, for whoever wants to know how long it is shared after this buffer is dropped.
+    pub fn pinned(&self) -> PinnedChunk {
+        PinnedChunk(Arc::downgrade(&self.chunk))
+    }
+
     /// Empties the buffer if nobody shares its bytes any more; so a quiet connection stays on the same few pages.
     pub fn reset(&mut self) -> bool {
-        // There are no weak references, and slices are made from this buffer or from other slices alone: a count of one
-        // stays one. (`Arc::get_mut` would lock the weak count, at the price of a full barrier for each receive.)
+        // Weak references are never upgraded, and slices are made from this buffer or from other slices alone: a count of
+        // one stays one. (`Arc::get_mut` would lock the weak count, at the price of a full barrier for each receive.)
         let alone = Arc::strong_count(&self.chunk) == 1;
         if alone {
             // Synchronizes with the drop of the last slice.
@@ -150,6 +155,17 @@ impl ReceiveBuffer {
     pub(super) unsafe fn advance(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.free());
         self.filled += bytes.min(self.free());
+    }
+}
+
+/// A chunk whose buffer is not filled any more, and which slices may keep.
+#[derive(Debug)]
+pub struct PinnedChunk(Weak<Chunk>);
+
+impl PinnedChunk {
+    /// Whether any of its slices is still there.
+    pub fn is_pinned(&self) -> bool {
+        self.0.strong_count() > 0
     }
 }
 

@@ -29,7 +29,7 @@ pub use bell::Bell;
 pub use budget::Budget;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use budget::take_spent;
-pub use chunk::{ChunkPool, ReceiveBuffer, Slice};
+pub use chunk::{ChunkPool, PinnedChunk, ReceiveBuffer, Slice};
 pub use features::{Feature, FeatureReport, Unavailable, probe};
 pub use limits::raise_descriptor_limit;
 pub(crate) use limits::{is_shortage, with_cure};

@@ -72,6 +72,7 @@ enum Kind {
     Panics(Callback),
     Engine,
     State,
+    Reset,
     Refusal,
     Drops(DropReason),
 }
@@ -349,6 +350,7 @@ impl Entry {
                 | Event::Restarted { pid, .. }
                 | Event::Removed { pid } => (Some(*pid), Kind::State),
                 Event::Refused { pid, .. } => (Some(*pid), Kind::Refusal),
+                Event::Reset { pid } => (Some(*pid), Kind::Reset),
                 Event::AcceptFailed { .. } | Event::AcceptResumed => (None, Kind::Accepting),
                 Event::DialFailed { .. } | Event::DialResumed => (None, Kind::Dialing),
                 Event::EngineFailed { .. } => (None, Kind::Engine),

@@ -118,7 +118,7 @@ fn a_reader_that_fell_behind_is_told_the_newest_state_of_each_peer() {
 #[test]
 fn an_old_refusal_is_not_told_behind_a_newer_state() {
     let queue = EventQueue::new([1, 2], at(0));
-    queue.push(Event::Refused { pid: 1, reason: RefusalReason::Unread }, at(0));
+    queue.push(Event::Refused { pid: 1, reason: RefusalReason::UnknownPeer }, at(0));
     queue.push(up(1, 1), at(1));
     for _ in 0..512 {
         queue.push(up(2, 1), at(1));
@@ -131,10 +131,12 @@ fn an_old_refusal_is_not_told_behind_a_newer_state() {
 fn a_refusal_is_repeated_when_it_was_read() {
     let queue = EventQueue::new([1], at(0));
     let refused = |reason| Event::Refused { pid: 1, reason };
-    for reason in [RefusalReason::Unread, RefusalReason::Unread, RefusalReason::Version, RefusalReason::Version] {
+    for reason in
+        [RefusalReason::UnknownPeer, RefusalReason::UnknownPeer, RefusalReason::Version, RefusalReason::Version]
+    {
         queue.push(refused(reason), at(1));
     }
-    assert_eq!(read_all(&queue), [refused(RefusalReason::Unread), refused(RefusalReason::Version)]);
+    assert_eq!(read_all(&queue), [refused(RefusalReason::UnknownPeer), refused(RefusalReason::Version)]);
     queue.push(refused(RefusalReason::Version), at(1));
     queue.push(up(1, 1), at(1));
     queue.push(down(1), at(1));

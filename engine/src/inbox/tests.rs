@@ -7,41 +7,52 @@ use zerocopy::IntoBytes;
 
 use super::*;
 use crate::driver::{Bell, ChunkPool};
-use crate::link::InStream;
+use crate::link::RecvWindow;
 use crate::roster::LinkId;
 
 const WINDOW: u64 = 1 << 20;
 const LINK: LinkKey = LinkKey { node: 0, link: LinkId { index: 0, generation: 0 } };
 
-/// An inbox whose queue holds so many arrivals, and a stream on which they come.
-fn start(arrivals: usize) -> (InboxSender, Receiver, InStream) {
-    let mailbox = Arc::new(Mailbox::new(Arc::new(Bell::for_thread())));
-    let (sender, receiver) = inbox(mailbox, arrivals, Callbacks::default());
-    (sender, receiver, InStream::new(0, 0, WINDOW))
+/// More than anything that comes here.
+const MUCH: u64 = 1 << 40;
+
+/// A stream, and the window that it takes its room of.
+struct Stream {
+    inbound: Arc<Inbound>,
+    window: RecvWindow,
 }
 
-fn arrived(stream: &InStream, end: u64, body: Body) -> Arrived {
-    Arrived { pid: 7, link: LINK, session: 1, stream: stream.shared().clone(), end, body }
+/// An inbox whose queue holds so many arrivals, and a stream on which they come.
+fn start(arrivals: usize) -> (InboxSender, Receiver, Stream) {
+    let mailbox = Arc::new(Mailbox::new(Arc::new(Bell::for_thread())));
+    let (sender, receiver) = inbox(mailbox, arrivals, Callbacks::default());
+    let mut window = RecvWindow::new(WINDOW);
+    window.take(MUCH);
+    (sender, receiver, Stream { inbound: Inbound::new(window.consumption().clone()), window })
+}
+
+fn arrived(stream: &Stream, room: u64, body: Body) -> Arrived {
+    Arrived { pid: 7, link: LINK, session: 1, stream: stream.inbound.clone(), room, body }
 }
 
 /// An envelope in a segment of its own.
-fn whole(stream: &InStream, id: i64) -> Arrived {
-    arrived(stream, 24 * (id as u64 + 1), Body::Whole { id, payload: Bytes::from_static(b"payload!") })
+fn whole(stream: &Stream, id: i64) -> Arrived {
+    arrived(stream, 24, Body::Whole { id, payload: Bytes::from_static(b"payload!") })
 }
 
 /// A segment of envelopes with these ids and 8 bytes of payload.
-fn segment(stream: &InStream, end: u64, ids: std::ops::Range<i64>) -> Arrived {
+fn segment(stream: &Stream, room: u64, ids: std::ops::Range<i64>) -> Arrived {
     let mut buffer = ChunkPool::new(64 * 1024, 1).take().unwrap();
     for id in ids {
         buffer.append(FrameHeader::new(8, id).as_bytes());
         buffer.append(b"payload!");
     }
-    arrived(stream, end, Body::Frames(buffer.share(0..buffer.filled())))
+    arrived(stream, room, Body::Frames(buffer.share(0..buffer.filled())))
 }
 
-/// The position up to which the application has taken envelopes.
-fn consumed(stream: &mut InStream) -> u64 {
-    stream.grant().1 - WINDOW
+/// Bytes of the window that the application has taken.
+fn consumed(stream: &Stream) -> u64 {
+    MUCH - stream.window.unread()
 }
 
 /// The ids of all that is there, taken in turn in both ways.
@@ -72,7 +83,7 @@ fn drain_and_panic(receiver: &mut Receiver, last: usize) -> Vec<i64> {
 #[test]
 fn what_overflows_is_read_in_order_when_the_loop_is_gone() {
     for (arrivals, taken_first) in [(1, 0), (1, 3), (4, 0), (4, 2), (4, 7), (64, 0)] {
-        let (mut sender, mut receiver, mut stream) = start(arrivals);
+        let (mut sender, mut receiver, stream) = start(arrivals);
         for id in 0..10 {
             sender.push(whole(&stream, id));
         }
@@ -86,7 +97,7 @@ fn what_overflows_is_read_in_order_when_the_loop_is_gone() {
         assert!(receiver.is_closed() && !receiver.is_empty());
         assert_eq!(rest(&mut receiver), (taken_first..30).collect::<Vec<_>>(), "{arrivals} {taken_first}");
         assert!(receiver.pop().is_none());
-        assert_eq!(consumed(&mut stream), 30 * 24);
+        assert_eq!(consumed(&stream), 30 * 24);
     }
 }
 
@@ -118,26 +129,26 @@ fn what_overflows_while_it_is_read_keeps_its_order() {
 
 #[test]
 fn a_closure_that_panics_takes_one_envelope_and_leaves_the_others() {
-    let (mut sender, mut receiver, mut stream) = start(8);
+    let (mut sender, mut receiver, stream) = start(8);
     sender.push(segment(&stream, 100, 0..5));
-    sender.push(segment(&stream, 200, 5..8));
-    sender.push(arrived(&stream, 300, Body::Whole { id: 8, payload: Bytes::from_static(b"long") }));
+    sender.push(segment(&stream, 100, 5..8));
+    sender.push(arrived(&stream, 100, Body::Whole { id: 8, payload: Bytes::from_static(b"long") }));
     assert_eq!(drain_and_panic(&mut receiver, 3), [0, 1, 2]);
-    assert_eq!(consumed(&mut stream), 0, "the rest of the segment takes room");
+    assert_eq!(consumed(&stream), 0, "the rest of the segment takes room");
     assert_eq!(receiver.pop().unwrap().id, 3);
     assert_eq!(drain_and_panic(&mut receiver, 1), [4], "the last of the segment that was begun");
-    assert_eq!(consumed(&mut stream), 100, "nothing of it is left");
+    assert_eq!(consumed(&stream), 100, "nothing of it is left");
     assert_eq!(drain_and_panic(&mut receiver, 4), [5, 6, 7, 8]);
-    assert_eq!(consumed(&mut stream), 300);
+    assert_eq!(consumed(&stream), 300);
     assert!(receiver.is_empty());
-    assert_eq!((stream.shared().counters().messages(), stream.shared().counters().bytes()), (9, 8 * 8 + 4));
+    assert_eq!((stream.inbound.counters().messages(), stream.inbound.counters().bytes()), (9, 8 * 8 + 4));
 }
 
 #[test]
 fn closures_that_panic_each_time_are_handed_everything_once() {
-    let (mut sender, mut receiver, mut stream) = start(2);
+    let (mut sender, mut receiver, stream) = start(2);
     for index in 0..100 {
-        sender.push(segment(&stream, 1000 * (index as u64 + 1), index * 7..(index + 1) * 7));
+        sender.push(segment(&stream, 1000, index * 7..(index + 1) * 7));
     }
     let mut ids = Vec::new();
     for turn in 0.. {
@@ -148,20 +159,20 @@ fn closures_that_panic_each_time_are_handed_everything_once() {
         ids.extend(drain_and_panic(&mut receiver, left.min(1 + turn % 20)));
     }
     assert_eq!(ids, (0..700).collect::<Vec<_>>());
-    assert_eq!(consumed(&mut stream), 100_000);
+    assert_eq!(consumed(&stream), 100_000);
 }
 
 #[test]
 fn a_segment_that_does_not_hold_frames_is_finished() {
-    let (mut sender, mut receiver, mut stream) = start(2);
+    let (mut sender, mut receiver, stream) = start(2);
     let mut buffer = ChunkPool::new(4096, 1).take().unwrap();
     buffer.append(FrameHeader::new(8, 1).as_bytes());
     buffer.append(b"payload!");
     buffer.append(b"no frame");
     sender.push(arrived(&stream, 32, Body::Frames(buffer.share(0..32))));
-    sender.push(segment(&stream, 80, 2..4));
+    sender.push(segment(&stream, 48, 2..4));
     let mut ids = Vec::new();
     assert_eq!(receiver.drain(usize::MAX, |received| ids.push(received.id)), 3);
-    assert_eq!((ids, consumed(&mut stream)), (vec![1, 2, 3], 80));
+    assert_eq!((ids, consumed(&stream)), (vec![1, 2, 3], 80));
     assert!(matches!(receiver.mailbox.next_command(), Some(Command::Violation { link: LINK, session: 1, .. })));
 }

@@ -1,8 +1,9 @@
 //! The memory of a link to a peer that was removed, for the link that it gets when it is added again.
 
-use super::leftovers::Leftovers;
+use super::window::RecvWindow;
 use super::{Link, Pid};
 use crate::stats::LinkAccount;
+use crate::stream::Lane;
 use crate::wire::WireIncarnation;
 
 /// The facts that the next link to the same peer needs of one that is gone.
@@ -14,11 +15,11 @@ pub struct EarlierLink {
     greetings: u32,
     incarnation: Option<WireIncarnation>,
     heard_greeting: u32,
-    replaced: Vec<WireIncarnation>,
     told: Option<WireIncarnation>,
     /// The streams of `incarnation`, each with the position up to which it is in the inbox.
     delivered: Vec<(u32, u64)>,
-    leftovers: Leftovers,
+    /// What came and was not read.
+    recv_windows: [RecvWindow; Lane::COUNT],
     acknowledged: u64,
     sends: u64,
     segments: u64,
@@ -28,25 +29,16 @@ impl Link {
     /// Gives up the streams to this peer, whose writers find them closed, and keeps what is to outlive the link.
     pub fn into_earlier(mut self) -> EarlierLink {
         let acknowledged = self.acknowledged_messages();
-        // A newcomer that has not shown that it is there has replaced nobody.
-        let former = self.former.take();
-        let (incarnation, heard_greeting) = match &former {
-            Some(former) => (Some(former.incarnation), former.heard_greeting),
-            None => (self.incarnation, self.heard_greeting),
-        };
-        let streams = former.as_ref().map_or(&self.incoming, |former| &former.incoming);
-        let delivered = streams.iter().map(|stream| (stream.id(), stream.delivered())).collect();
-        let set_aside = former.iter().flat_map(|former| &former.incoming);
-        self.incoming.iter().chain(set_aside).for_each(|stream| self.leftovers.keep(stream));
+        let delivered = self.incoming.iter().map(|stream| (stream.id(), stream.delivered())).collect();
+        self.forget_incoming(|_| true);
         EarlierLink {
             peer: self.peer,
             greetings: self.greetings,
-            incarnation,
-            heard_greeting,
-            replaced: self.replaced,
+            incarnation: self.incarnation,
+            heard_greeting: self.heard_greeting,
             told: self.told,
             delivered,
-            leftovers: self.leftovers,
+            recv_windows: self.recv_windows,
             acknowledged,
             sends: self.sends,
             segments: self.segments,
@@ -58,14 +50,14 @@ impl Link {
     pub fn greet_after(&mut self, earlier: EarlierLink) {
         debug_assert_eq!(self.peer, earlier.peer);
         self.greetings = earlier.greetings;
+        self.recv_windows = earlier.recv_windows;
         if earlier.incarnation.is_some() {
             (self.incarnation, self.heard_greeting) = (earlier.incarnation, earlier.heard_greeting);
-            (self.replaced, self.told) = (earlier.replaced, earlier.told);
+            self.told = earlier.told;
             for (id, position) in earlier.delivered {
-                self.resume_incoming(id, position);
+                self.open_incoming(id, position);
             }
         }
-        self.leftovers = earlier.leftovers;
         self.acknowledged_before = earlier.acknowledged;
         (self.sends, self.segments) = (earlier.sends, earlier.segments);
     }
@@ -93,7 +85,7 @@ impl EarlierLink {
             pid: self.peer,
             acknowledged: self.acknowledged,
             bytes_held: 0,
-            bytes_unread: self.leftovers.unread(),
+            bytes_unread: self.recv_windows.iter().map(RecvWindow::unread).sum(),
             sends: self.sends,
             segments: self.segments,
         }

@@ -1,15 +1,25 @@
 //! The handshake: what to say, whether to believe what is said, and where each stream goes on.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use super::heartbeat::HeartbeatTimes;
 use super::incoming::InStream;
+use super::window::RecvWindow;
 use super::{DownReason, Event, HANDSHAKE_TIMEOUT, Link, Notice, State};
+use crate::stream::{StreamReader, lane_of};
 use crate::time::Time;
-use crate::wire::{
-    Hello, LARGEST_POSITION, MAX_SEGMENT_PAYLOAD, NO_STREAM, Receiving, Refusal, RefusalReason, Sending,
-    WireIncarnation,
-};
+use crate::wire::{Hello, LARGEST_POSITION, NO_STREAM, Receiving, Refusal, RefusalReason, Sending, WireIncarnation};
+
+/// Late greetings in a row that are refused.
+const MOST_LATE: u32 = 3;
+
+/// A greeting whose dialer has not shown yet that it is there. Nothing of it is believed before: it may come from a
+/// process that is dead, and whose successor is met already, or somebody plays again what was recorded.
+pub(super) struct Pending {
+    pub(super) hello: Hello,
+    challenge: u64,
+}
 
 /// The answer to a peer that has dialed us.
 #[derive(Debug)]
@@ -42,18 +52,11 @@ impl Link {
         if hello.from != self.peer {
             return refuse(RefusalReason::UnknownPeer);
         }
-        if self.replaced.contains(&hello.incarnation) {
-            return refuse(RefusalReason::AlreadyConnected);
+        if !makes_sense(hello) {
+            return refuse(RefusalReason::Malformed);
         }
-        // Said before what we have heard since: the other half of a tie that is decided, or left over on a connection
-        // that was accepted late. What it says of the streams is not true any more.
-        if self.is_old_news(hello) {
+        if self.is_late(hello, now) {
             return refuse(RefusalReason::Tie);
-        }
-        if self.former.is_some() && self.incarnation != Some(hello.incarnation) {
-            // Of two that cannot both be the latest, the one that has not shown that it is there gives way.
-            self.hangup = true;
-            self.lost(DownReason::Closed, now);
         }
         let same = self.incarnation == Some(hello.incarnation);
         match self.state {
@@ -61,39 +64,57 @@ impl Link {
             // Both dial at once: the connection that the lower pid dialed is kept, if it came to be.
             State::Greeting if self.local.pid < self.peer => return refuse(RefusalReason::Tie),
             // Another process claims the pid of a peer that is alive.
-            State::Up if !same && now.since(self.heard) < self.local.heartbeat_interval * 2 => {
-                return refuse(RefusalReason::AlreadyConnected);
-            }
+            State::Up if !same && self.is_alive(now) => return refuse(RefusalReason::AlreadyConnected),
             _ => {}
         }
-        if !self.agrees(hello) {
-            return refuse(RefusalReason::Malformed);
-        }
-        if !self.has_room_for(hello) {
-            return refuse(RefusalReason::Unread);
-        }
-        if self.state == State::Up && self.announced {
+        if self.state == State::Up {
             self.announce_end(DownReason::Closed);
         }
         self.hangup = false;
         self.step(Event::Accepted);
-        self.settle(hello, now);
-        Verdict::Welcome(self.hello())
+        self.begin_session(hello, now);
+        let mut pending = hello.clone();
+        let mut welcome = self.hello();
+        if self.forgets || self.contradicts(hello) {
+            // This side knows nothing of it, and the dialer is to forget what it knows of us.
+            pending.known_incarnation = WireIncarnation::default();
+            (welcome.known_incarnation, welcome.receiving) = Default::default();
+        } else {
+            let is_known = same && self.knows_us(hello);
+            welcome.known_incarnation = hello.incarnation;
+            welcome.receiving = hello.sending.iter().map(|entry| self.expected(entry, is_known)).collect();
+        }
+        welcome.challenge = self.new_challenge();
+        self.pending = Some(Pending { hello: pending, challenge: welcome.challenge });
+        Verdict::Welcome(welcome)
+    }
+
+    /// The dialer of this session has repeated the challenge: what it said in its Hello is true now.
+    pub(super) fn confirm(&mut self, challenge: Option<u64>) -> bool {
+        let is_right = |pending: &mut Pending| challenge == Some(pending.challenge);
+        let Some(pending) = self.pending.take_if(is_right) else { return false };
+        self.settle(&pending.hello);
+        self.announce();
+        true
     }
 
     /// The peer has answered our `Hello`. `false`: the answer makes no sense, and the connection is to be closed.
     pub fn welcomed(&mut self, welcome: &Hello, now: Time) -> bool {
         let expected =
             welcome.cluster == self.local.cluster && welcome.from == self.peer && welcome.to == self.local.pid;
-        if self.state != State::Greeting || !expected || !self.agrees(welcome) || !self.has_room_for(welcome) {
+        // If it contradicts what we know, the next greeting says that we know nothing.
+        let contradicts = expected && makes_sense(welcome) && self.contradicts(welcome);
+        self.forgets |= contradicts;
+        if self.state != State::Greeting || !expected || !makes_sense(welcome) || contradicts {
             self.dial_failed(now);
             return false;
         }
         self.step(Event::Welcomed);
-        self.settle(welcome, now);
+        self.begin_session(welcome, now);
+        self.settle(welcome);
         // It has answered, so it is there.
         self.announce();
-        self.confirms = true;
+        self.confirms = Some(welcome.challenge);
         true
     }
 
@@ -110,71 +131,132 @@ impl Link {
 
     fn hello(&mut self) -> Hello {
         self.greetings = self.greetings.saturating_add(1);
+        let known = self.incarnation.filter(|_| !self.forgets);
+        let incoming = if self.forgets { &[][..] } else { &self.incoming };
         Hello {
             from: self.local.pid,
             to: self.peer,
             incarnation: self.local.incarnation,
-            known_incarnation: self.incarnation.unwrap_or_default(),
+            known_incarnation: known.unwrap_or_default(),
             max_envelope_bytes: self.local.max_envelope_bytes,
-            window_bytes: self.local.window_bytes,
+            credit: self.recv_windows.each_mut().map(RecvWindow::begin),
             peer_timeout_ms: u32::try_from(self.local.peer_timeout.as_millis()).unwrap_or(u32::MAX),
+            challenge: 0,
             features: 0,
             greeting: self.greetings,
             cluster: self.local.cluster.clone(),
             sending: self.outgoing.iter().map(|stream| Sending::new(stream.id(), stream.acked())).collect(),
-            receiving: self.incoming.iter().map(InStream::entry).collect(),
+            receiving: incoming.iter().map(InStream::entry).collect(),
         }
     }
 
-    /// Returns whether the greeting makes sense, and the positions that it states are possible.
-    fn agrees(&self, hello: &Hello) -> bool {
+    /// A number that nobody outside can guess, another one for each greeting.
+    fn new_challenge(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.local.secret, self.local.incarnation, self.peer, self.greetings).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Whether the session's peer has been heard lately.
+    fn is_alive(&self, now: Time) -> bool {
+        self.state == State::Up && now.since(self.heard) < self.local.heartbeat_interval * 2
+    }
+
+    /// Whether a greeting was said before what we have heard since: the other half of a tie that is decided, or left over
+    /// on a connection that was accepted late.
+    ///
+    /// A peer that has lost count (a machine that was restored from a snapshot) is believed after a few of them.
+    fn is_late(&mut self, hello: &Hello, now: Time) -> bool {
+        let pending = self.pending.as_ref().filter(|pending| pending.hello.incarnation == hello.incarnation);
+        let heard = match pending {
+            Some(pending) => pending.hello.greeting,
+            None if self.incarnation == Some(hello.incarnation) => self.heard_greeting,
+            None => return false,
+        };
+        if hello.greeting > heard {
+            return false;
+        }
+        self.late += 1;
+        self.late <= MOST_LATE || self.is_alive(now)
+    }
+
+    /// Whether the speaker speaks of this incarnation of ours where it says what it has received.
+    fn knows_us(&self, hello: &Hello) -> bool {
+        hello.known_incarnation == self.local.incarnation
+    }
+
+    /// Whether positions in the greeting cannot be true, from what we know: it comes from a state of the peer that is not
+    /// its last one, or somebody else has spoken for it.
+    fn contradicts(&self, hello: &Hello) -> bool {
         let known = self.incarnation == Some(hello.incarnation);
-        hello.incarnation != WireIncarnation::default()
-            && (MAX_SEGMENT_PAYLOAD as u64..=LARGEST_POSITION).contains(&hello.window_bytes)
-            && are_different(hello.sending.iter().map(|entry| entry.stream.get()))
-            && are_different(hello.receiving.iter().map(|entry| entry.stream.get()))
-            && hello.sending.iter().all(|entry| {
-                // What has such a number could not be acknowledged: it stands for none there.
-                if entry.stream.get() == NO_STREAM || !entry.position.get().is_multiple_of(8) {
-                    return false;
-                }
-                let ours = self.incoming.iter().find(|stream| known && stream.id() == entry.stream.get());
-                let ours = ours.filter(|stream| !stream.is_untouched());
-                entry.position.get() <= ours.map_or(LARGEST_POSITION, InStream::received)
-            })
-            && hello.receiving.iter().all(|entry| {
-                let ours = self.outgoing.iter().find(|stream| stream.id() == entry.stream.get());
-                let position = entry.position.get();
-                hello.known_incarnation != self.local.incarnation
-                    || ours.is_none_or(|stream| {
-                        // A receiver that has not received anything may have learned the position from an old greeting.
-                        position <= stream.acked() || known && stream.can_resume(position)
-                    })
-            })
+        let lies_ahead = |entry: &Sending| {
+            let ours = self.incoming.iter().find(|stream| stream.id() == entry.stream.get());
+            let ours = ours.filter(|stream| !stream.is_untouched());
+            ours.is_some_and(|stream| entry.position.get() > stream.received())
+        };
+        let cannot_be = |entry: &Receiving| {
+            let ours = self.outgoing.iter().find(|stream| stream.id() == entry.stream.get());
+            let position = entry.position.get();
+            // A receiver that has not received anything may have learned the position from an old greeting.
+            ours.is_some_and(|stream| position > stream.acked() && !(known && stream.can_resume(position)))
+        };
+        self.knows_us(hello)
+            && !self.forgets
+            && (known && hello.sending.iter().any(lies_ahead) || hello.receiving.iter().any(cannot_be))
+    }
+
+    /// The position that is expected next on a stream that the peer lists, where what was received of it stays known.
+    fn expected(&self, entry: &Sending, known: bool) -> Receiving {
+        let ours = self.incoming.iter().find(|stream| known && stream.id() == entry.stream.get());
+        let ours = ours.filter(|stream| entry.position.get() <= stream.received());
+        Receiving::new(entry.stream.get(), ours.map_or(entry.position.get(), InStream::received))
+    }
+
+    /// A new connection carries the link.
+    fn begin_session(&mut self, hello: &Hello, now: Time) {
+        self.session = self.session.wrapping_add(1);
+        let peer_timeout = Duration::from_millis(hello.peer_timeout_ms.into());
+        self.heartbeats = HeartbeatTimes::for_peer(self.local.heartbeat_interval, peer_timeout);
+        self.heard = now;
+        self.draw_heartbeat(now);
+        (self.ack_due, self.ack_now) = (None, false);
+        (self.failures, self.absent) = (0, false);
+        (self.confirms, self.pending) = (None, None);
     }
 
     /// Takes over what the peer said: each stream goes on where the receiving side stands.
-    fn settle(&mut self, hello: &Hello, now: Time) {
-        if self.incarnation != Some(hello.incarnation) {
-            self.set_aside(hello.incarnation);
+    fn settle(&mut self, hello: &Hello) {
+        let same = self.incarnation == Some(hello.incarnation);
+        let knows_us = self.knows_us(hello);
+        if !same || !knows_us || self.forgets {
+            let resets = same && self.incoming.iter().any(|stream| !stream.is_untouched());
+            if std::mem::take(&mut self.forgets) || resets {
+                self.notices.push(Notice::Reset);
+            }
+            self.forget_incoming(|_| true);
         }
+        self.incarnation = Some(hello.incarnation);
         self.heard_greeting = hello.greeting;
-        self.session = self.session.wrapping_add(1);
-        self.peer_window = hello.window_bytes;
+        self.late = 0;
         self.peer_limit = hello.max_envelope_bytes;
-        let peer_timeout = Duration::from_millis(hello.peer_timeout_ms.into());
-        self.heartbeats = HeartbeatTimes::for_peer(self.local.heartbeat_interval, peer_timeout);
         for stream in &mut self.outgoing {
             let entry = hello.receiving.iter().find(|entry| entry.stream.get() == stream.id());
-            let entry = entry.filter(|_| hello.known_incarnation == self.local.incarnation);
+            let entry = entry.filter(|_| knows_us);
             match entry.filter(|entry| stream.can_resume(entry.position.get())) {
-                Some(entry) => stream.resume(entry.position.get(), entry.credit.get()),
-                None => stream.restart(hello.window_bytes),
+                Some(entry) => stream.resume(entry.position.get()),
+                None => stream.restart(),
             }
         }
-        if self.is_proven() {
-            self.limit_streams();
+        for (window, credit) in self.send_windows.iter_mut().zip(hello.credit) {
+            window.begin(credit);
         }
+        for stream in self.outgoing.iter().filter(|stream| stream.is_inside_frame()) {
+            self.send_windows[lane_of(stream.id()).index()].open = Some(stream.id());
+        }
+        if !same {
+            self.outgoing.iter_mut().for_each(StreamReader::forget_sent);
+        }
+        self.limit_streams();
         // What the peer does not list has ended; what it lists further on than we have begun it, begins there.
         self.forget_incoming(|stream| {
             let listed = hello.sending.iter().find(|entry| entry.stream.get() == stream.id());
@@ -188,14 +270,22 @@ impl Link {
         for stream in &mut self.incoming {
             stream.reopen();
         }
-        self.heard = now;
-        self.draw_heartbeat(now);
-        self.ack_due = None;
         self.ack_now = true;
-        self.failures = 0;
-        self.absent = false;
-        self.confirms = false;
     }
+}
+
+/// Whether a greeting can be a server's.
+fn makes_sense(hello: &Hello) -> bool {
+    // What has such a number could not be acknowledged: it stands for none there.
+    let can_be = |entry: &Sending| {
+        let position = entry.position.get();
+        entry.stream.get() != NO_STREAM && position.is_multiple_of(8) && position <= LARGEST_POSITION
+    };
+    hello.incarnation != WireIncarnation::default()
+        && hello.credit.iter().all(|credit| *credit <= LARGEST_POSITION)
+        && are_different(hello.sending.iter().map(|entry| entry.stream.get()))
+        && are_different(hello.receiving.iter().map(|entry| entry.stream.get()))
+        && hello.sending.iter().all(can_be)
 }
 
 /// Returns whether no stream is listed twice.
@@ -207,6 +297,6 @@ fn are_different(streams: impl Iterator<Item = u32>) -> bool {
 
 impl InStream {
     fn entry(&self) -> Receiving {
-        Receiving::new(self.id(), self.received(), self.granted())
+        Receiving::new(self.id(), self.received())
     }
 }

@@ -47,7 +47,7 @@ impl Link {
     /// one acknowledgement less.
     pub fn transmit_heartbeat(&mut self, now: Time, answers: bool, batch: &mut Batch) -> bool {
         let is_idle = self.state == State::Up
-            && !(self.hangup || self.hurried || self.confirms || self.ack_now)
+            && !(self.hangup || self.hurried || self.confirms.is_some() || self.ack_now)
             && self.ack_due.is_none()
             && self.is_proven()
             && self.notices.is_empty();

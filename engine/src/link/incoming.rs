@@ -1,13 +1,12 @@
 //! A stream as its receiver sees it.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use zerocopy::FromBytes;
 
+use super::window::{Consumption, RecvWindow};
 use crate::stream::{Buffer, Buffers, Counters};
 use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, FrameHeader, LAST, SegmentHeader, frame_bytes};
 
@@ -20,41 +19,23 @@ const FIRST_ROOM: usize = 1024 * 1024;
 /// What the link and the inbox share of an incoming stream.
 #[derive(Debug, Default)]
 pub struct Inbound {
-    /// The position up to which the application has taken envelopes out of its inbox.
-    consumed: AtomicU64,
-    /// The value of `consumed` for the credit that the sender has: past this, more can be given.
-    granted: AtomicU64,
-    /// The inbox has asked the link to give credit, and the link has not yet looked.
-    asked: AtomicBool,
-    window: u64,
+    consumption: Arc<Consumption>,
     counters: Counters,
 }
 
 impl Inbound {
-    fn new(position: u64, window: u64) -> Arc<Inbound> {
-        Arc::new(Inbound {
-            consumed: AtomicU64::new(position),
-            granted: AtomicU64::new(position),
-            asked: AtomicBool::new(false),
-            window,
-            counters: Counters::default(),
-        })
+    /// A stream whose bytes count in the consumption of its lane.
+    pub(crate) fn new(consumption: Arc<Consumption>) -> Arc<Inbound> {
+        Arc::new(Inbound { consumption, counters: Counters::default() })
     }
 
-    /// The application has taken `messages` envelopes with `bytes` of payload, and everything before `position`.
+    /// Counts `messages` envelopes that the application has taken, with `bytes` of payload, which took up `room` bytes.
     ///
-    /// `true`: the sender may be out of credit and the link is to look.
-    pub fn consume(&self, position: u64, messages: u64, bytes: u64) -> bool {
+    /// Returns `true` if the link is to look: the sender may be out of credit.
+    #[inline]
+    pub fn consume(&self, room: u64, messages: u64, bytes: u64) -> bool {
         self.counters.count(messages, bytes);
-        self.consumed.store(position, Ordering::SeqCst);
-        // Signed: for a frame that was put together more was granted than has been taken.
-        let beyond = position.wrapping_sub(self.granted.load(Ordering::SeqCst)) as i64;
-        beyond >= (self.window / 4) as i64 && !self.asked.swap(true, Ordering::SeqCst)
-    }
-
-    /// Bytes before `end` that the application has not taken.
-    pub(super) fn unread_before(&self, end: u64) -> u64 {
-        end.saturating_sub(self.consumed.load(Ordering::Relaxed))
+        self.consumption.add(room)
     }
 
     /// Messages and bytes that the application has taken.
@@ -71,30 +52,21 @@ impl AsRef<Counters> for Inbound {
 
 /// A stream as its receiver sees it.
 ///
-/// Invariant: `consumed <= delivered <= received`, and what stands between `consumed` and `received` is within the
-/// window.
+/// Invariant: `acked <= delivered <= received`.
 pub struct InStream {
     id: u32,
     /// Where it began for this receiver.
     begin: u64,
     /// The next expected position.
     received: u64,
-    /// Everything before this is in the inbox.
+    /// Everything before this is in the inbox. What came behind it is in `assembly`.
     delivered: u64,
     /// The position last acknowledged.
     acked: u64,
-    /// The credit last granted.
-    credit: u64,
     shared: Arc<Inbound>,
     assembly: Option<Assembly>,
-    /// Stretches where nothing stands, and behind which the application has not come: where each ends, and its bytes.
-    skipped: VecDeque<(u64, u64)>,
-    /// The bytes of all of `skipped`: there may be very many, each with a short frame behind it.
-    skipped_bytes: u64,
     /// The last acknowledgement may not have arrived.
     unsure: bool,
-    /// The stream came on an earlier link, and the peer has not listed it on this one. It has no room in the inbox yet.
-    resumed: bool,
 }
 
 /// A frame longer than a segment, as far as it has come.
@@ -124,62 +96,29 @@ pub enum Arrival {
 #[cfg(any(test, feature = "simulation"))]
 impl fmt::Display for InStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let InStream { id, received, delivered, acked, credit, skipped_bytes, .. } = self;
-        let (consumed, granted) = (&self.shared.consumed, &self.shared.granted);
-        write!(f, "{id}: received {received} delivered {delivered} acked {acked} credit {credit}")?;
-        write!(f, " skipped {skipped_bytes} consumed {consumed:?} granted {granted:?} asked {:?}", self.shared.asked)
+        let InStream { id, received, delivered, acked, .. } = self;
+        write!(f, "{id}: received {received} delivered {delivered} acked {acked}")
     }
 }
 
 impl InStream {
-    /// Bytes that were received and that the application has not taken.
-    pub(super) fn unread(&self) -> u64 {
-        self.shared.unread_before(self.received) - self.skipped_behind(self.shared.consumed.load(Ordering::Relaxed))
-    }
-
-    /// The position behind the last envelope in the inbox: what came behind that goes with the stream.
-    pub(super) fn end_of_envelopes(&self) -> u64 {
-        let gap = self.skipped.back().filter(|(end, _)| *end == self.delivered);
-        self.delivered - gap.map_or(0, |(_, bytes)| *bytes)
-    }
-
-    /// Bytes that would wait in the inbox if the stream were gone.
-    pub(super) fn leaves_unread(&self) -> u64 {
-        self.shared.unread_before(self.end_of_envelopes())
-    }
-
-    /// Whether nothing has ever come on it.
-    pub(super) fn is_untouched(&self) -> bool {
-        self.received == self.begin
-    }
-
-    /// A stream whose next byte is at `position`.
-    pub fn new(id: u32, position: u64, window: u64) -> InStream {
+    /// A stream whose next byte is at `position`, in the lane whose consumption is counted there.
+    pub fn new(id: u32, position: u64, consumption: Arc<Consumption>) -> InStream {
         InStream {
             id,
             begin: position,
             received: position,
             delivered: position,
             acked: position,
-            credit: position + window,
-            shared: Inbound::new(position, window),
+            shared: Inbound::new(consumption),
             assembly: None,
-            skipped: VecDeque::new(),
-            skipped_bytes: 0,
             unsure: false,
-            resumed: false,
         }
     }
 
-    /// A stream that came on an earlier link, up to `position`. Its room in the inbox is to be
-    /// [checked](super::Link::has_room_for) like that of a new one.
-    pub(super) fn resumed(id: u32, position: u64, window: u64) -> InStream {
-        InStream { resumed: true, ..InStream::new(id, position, window) }
-    }
-
-    /// Returns whether the stream came on an earlier link, and has no room in the inbox yet.
-    pub(super) fn is_resumed(&self) -> bool {
-        self.resumed
+    /// Whether nothing has ever come on it.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.received == self.begin
     }
 
     /// The stream's number.
@@ -197,15 +136,9 @@ impl InStream {
         self.delivered
     }
 
-    /// The credit last granted.
-    pub fn granted(&self) -> u64 {
-        self.credit
-    }
-
     /// A new connection: what is owed is acknowledged anew, because the last acknowledgement may be lost.
     pub fn reopen(&mut self) {
         self.unsure = true;
-        self.resumed = false;
     }
 
     /// What the inbox shares.
@@ -213,48 +146,55 @@ impl InStream {
         &self.shared
     }
 
-    /// Takes the payload of the next data segment. A frame longer than a segment is put together in one of `buffers`.
+    /// Takes the payload of the next data segment, for which `window` has to have room. A frame longer than a segment is
+    /// put together in one of `buffers`.
     #[inline]
     pub(super) fn accept(
         &mut self,
         header: &SegmentHeader,
         payload: &[u8],
         max_envelope_bytes: u64,
+        window: &mut RecvWindow,
         buffers: &Arc<Buffers>,
     ) -> Result<Arrival, Violation> {
         let (position, length) = (header.position.get(), payload.len() as u64);
         if position != self.received {
             return Err(Violation::Position { stream: self.id, expected: self.received, found: position });
         }
-        if length == 0 || length > self.credit.saturating_sub(self.received) {
-            return Err(Violation::Credit {
-                stream: self.id,
-                credit: self.credit,
-                end: position.saturating_add(length),
-            });
-        }
         if header.has(FRAGMENT) {
-            return self.accept_fragment(header, payload, max_envelope_bytes, buffers);
+            return self.accept_fragment(header, payload, max_envelope_bytes, window, buffers);
+        }
+        if length == 0 || !window.admits(length) {
+            return Err(self.beyond_credit(length, window));
         }
         if self.assembly.is_some() {
             return Err(Violation::Fragment { stream: self.id });
         }
+        window.take(length);
         self.received += length;
         self.delivered = self.received;
         Ok(Arrival::Frames)
     }
 
-    /// Takes a fragment of a frame that is longer than a segment. Not inlined, so that whole frames take few
-    /// instructions.
+    #[cold]
+    fn beyond_credit(&self, bytes: u64, window: &RecvWindow) -> Violation {
+        Violation::Credit { stream: self.id, bytes, credit: window.credit().saturating_sub(window.received()) }
+    }
+
+    /// Takes a part of a frame that is longer than a segment. Apart, so that whole frames are taken in few instructions.
     #[inline(never)]
     fn accept_fragment(
         &mut self,
         header: &SegmentHeader,
         payload: &[u8],
         max_envelope_bytes: u64,
+        window: &mut RecvWindow,
         buffers: &Arc<Buffers>,
     ) -> Result<Arrival, Violation> {
         let (position, length) = (header.position.get(), payload.len() as u64);
+        if length == 0 || header.has(FIRST) && !window.admits(length) {
+            return Err(self.beyond_credit(length, window));
+        }
         if header.has(FIRST) != self.assembly.is_none() {
             return Err(Violation::Fragment { stream: self.id });
         }
@@ -267,6 +207,9 @@ impl InStream {
             }
             if bytes as u64 > max_envelope_bytes {
                 return Err(Violation::TooLarge { bytes: bytes as u64, limit: max_envelope_bytes });
+            }
+            if !window.open(self.id) {
+                return Err(Violation::Fragment { stream: self.id });
             }
             self.assembly = Some(Assembly {
                 id: frame.id.get(),
@@ -281,7 +224,6 @@ impl InStream {
         };
         let Some(assembly) = &mut self.assembly else { return Err(Violation::Fragment { stream: self.id }) };
         if position + length > assembly.end || header.has(LAST) != (position + length == assembly.end) {
-            self.assembly = None;
             return Err(Violation::Fragment { stream: self.id });
         }
         let rest = assembly.length - assembly.payload.len();
@@ -290,9 +232,11 @@ impl InStream {
         let room = rest.min(assembly.payload.len().max(FIRST_ROOM));
         assembly.payload.append(body, room);
         self.received += length;
+        window.take(length);
         if !header.has(LAST) {
             return Ok(Arrival::Part);
         }
+        window.close();
         self.delivered = self.received;
         match self.assembly.take() {
             Some(whole) => Ok(Arrival::Whole { id: whole.id, payload: whole.payload.into() }),
@@ -300,37 +244,30 @@ impl InStream {
         }
     }
 
-    /// Nothing stands between `from`, which has to be the next position, and `to`.
-    ///
-    /// It takes no room, so it needs no credit. A frame that has begun to arrive is given up.
-    pub fn skip(&mut self, from: u64, to: u64) -> Result<(), Violation> {
+    /// Goes on behind a gap between `from`, which has to be the next position, and `to`. It takes no room, so it needs no
+    /// credit. A frame that has begun to arrive is given up.
+    pub(super) fn skip(&mut self, from: u64, to: u64, window: &mut RecvWindow) -> Result<(), Violation> {
         if from != self.received || to <= from {
             return Err(Violation::Position { stream: self.id, expected: self.received, found: from });
         }
-        self.forget_skipped(self.shared.consumed.load(Ordering::Relaxed));
-        self.skipped_bytes += to - self.delivered;
-        match self.skipped.back_mut() {
-            // One entry, however many segments: between two entries stand frames, which the credit limits.
-            Some((end, bytes)) if *end == self.delivered => (*end, *bytes) = (to, *bytes + to - self.delivered),
-            _ => self.skipped.push_back((to, to - self.delivered)),
-        }
-        self.assembly = None;
+        self.give_up(window);
         self.received = to;
         self.delivered = to;
         Ok(())
     }
 
-    /// Whether an acknowledgement or credit is worth a segment of its own, now.
+    /// Gives up a frame that has begun to arrive: its beginning is expected again.
+    pub(super) fn give_up(&mut self, window: &mut RecvWindow) {
+        if self.assembly.take().is_some() {
+            window.give_up(self.received - self.delivered);
+            self.received = self.delivered;
+        }
+    }
+
+    /// Whether so much has come that an acknowledgement is worth a segment of its own.
+    #[inline]
     pub fn is_due(&self) -> bool {
-        self.delivered - self.acked >= ACK_BYTES || self.has_more_room() || self.is_assembling_without_credit()
-    }
-
-    fn is_assembling_without_credit(&self) -> bool {
-        self.assembly.as_ref().is_some_and(|assembly| assembly.end > self.credit)
-    }
-
-    fn has_more_room(&self) -> bool {
-        self.room(self.shared.consumed.load(Ordering::SeqCst)) - self.credit >= self.shared.window / 4
+        self.delivered - self.acked >= ACK_BYTES
     }
 
     /// Whether anything is not acknowledged yet.
@@ -338,65 +275,11 @@ impl InStream {
         self.delivered > self.acked || self.unsure
     }
 
-    /// Position and credit to tell the sender; they count as told.
-    pub fn grant(&mut self) -> (u64, u64) {
-        self.shared.asked.store(false, Ordering::SeqCst);
-        loop {
-            let consumed = self.shared.consumed.load(Ordering::SeqCst);
-            self.forget_skipped(consumed);
-            self.credit = self.room(consumed);
-            self.shared.granted.store(self.consumption_granted(consumed), Ordering::SeqCst);
-            // Who took something meanwhile has compared it with what was granted before. There is an end to what can be
-            // taken.
-            if self.shared.consumed.load(Ordering::SeqCst) == consumed {
-                break;
-            }
-        }
+    /// Position to tell the sender; it counts as told.
+    pub fn acknowledge(&mut self) -> u64 {
         self.acked = self.delivered;
         self.unsure = false;
-        (self.delivered, self.credit)
-    }
-
-    /// Looks at what the application has taken, after it [has said](Inbound::consume) that credit may be due. Returns
-    /// whether it is.
-    pub(super) fn look_at_consumption(&mut self) -> bool {
-        if self.is_due() {
-            return true;
-        }
-        // A frame that was put together had its credit before: the application is to say so once more.
-        self.shared.asked.store(false, Ordering::SeqCst);
-        let consumed = self.shared.consumed.load(Ordering::SeqCst);
-        self.forget_skipped(consumed);
-        self.shared.granted.store(self.consumption_granted(consumed), Ordering::SeqCst);
-        self.is_due()
-    }
-
-    /// The value of `consumed` that the present credit stands for.
-    fn consumption_granted(&self, consumed: u64) -> u64 {
-        self.credit.saturating_sub(self.shared.window + self.skipped_behind(consumed))
-    }
-
-    /// The application has come past these.
-    fn forget_skipped(&mut self, consumed: u64) {
-        while let Some((_, bytes)) = self.skipped.front().filter(|(end, _)| *end <= consumed) {
-            self.skipped_bytes -= bytes;
-            self.skipped.pop_front();
-        }
-    }
-
-    /// The position up to which there is room. A frame that has begun to arrive has its room already.
-    fn room(&self, consumed: u64) -> u64 {
-        let assembled = self.assembly.as_ref().map_or(0, |assembly| assembly.end);
-        (consumed + self.skipped_behind(consumed) + self.shared.window).max(assembled).max(self.credit)
-    }
-
-    /// The bytes of the stretches behind `consumed` where nothing stands.
-    fn skipped_behind(&self, consumed: u64) -> u64 {
-        if self.skipped.is_empty() {
-            return self.skipped_bytes;
-        }
-        let before: u64 = self.skipped.iter().take_while(|(end, _)| *end <= consumed).map(|(_, bytes)| bytes).sum();
-        self.skipped_bytes - before
+        self.delivered
     }
 }
 
@@ -420,10 +303,10 @@ pub enum Violation {
     Credit {
         /// The stream.
         stream: u32,
-        /// The credit.
+        /// Bytes of the segment.
+        bytes: u64,
+        /// Bytes that could have been sent.
         credit: u64,
-        /// Where the bytes end.
-        end: u64,
     },
     /// A fragment out of place.
     Fragment {
@@ -451,11 +334,8 @@ pub enum Violation {
         /// The stream.
         stream: u32,
     },
-    /// A new stream, while too much that came on others, which have ended, waits in the inbox.
-    Unread {
-        /// The stream.
-        stream: u32,
-    },
+    /// The dialer's first segment does not repeat the challenge: it was recorded, or meant for another session.
+    Challenge,
     /// A segment that has no place here, or whose payload is not what its kind says.
     Unexpected,
     /// A data segment whose payload is not whole frames.
@@ -471,24 +351,18 @@ impl fmt::Display for Violation {
                     "an envelope of {bytes} bytes, this side accepts {limit}: raise max_envelope_bytes here"
                 );
             }
-            Violation::Unread { stream } => {
-                return write!(
-                    f,
-                    "stream {stream} is new, and the inbox is full of what came on streams that have ended: read it, \
-                     or keep outboxes"
-                );
-            }
             Violation::Position { stream, expected, found } => {
                 write!(f, "stream {stream}: expected position {expected}, received {found}")
             }
-            Violation::Credit { stream, credit, end } => {
-                write!(f, "stream {stream}: sent up to {end} with credit up to {credit}")
+            Violation::Credit { stream, bytes, credit } => {
+                write!(f, "stream {stream}: sent {bytes} bytes with credit for {credit}")
             }
             Violation::Fragment { stream } => write!(f, "stream {stream}: a fragment out of place"),
             Violation::Acknowledgement { stream, position, sent } => {
                 write!(f, "stream {stream}: acknowledged {position}, sent was {sent}")
             }
             Violation::Stream { stream } => write!(f, "stream {stream} is not known here"),
+            Violation::Challenge => write!(f, "its first segment does not repeat our challenge"),
             Violation::Unexpected => write!(f, "a segment that has no place here"),
             Violation::Frames => write!(f, "a data segment that does not hold whole frames"),
         }?;

@@ -17,9 +17,11 @@ pub struct Local {
     pub pid: Pid,
     /// Drawn anew each time it starts.
     pub incarnation: WireIncarnation,
+    /// Random, never sent: what challenges are made of.
+    pub secret: u64,
     /// The cluster's name.
     pub cluster: String,
-    /// What a peer may send on one stream before the application has read it, in bytes.
+    /// What a peer may send before the application has read it, in bytes, on all streams.
     pub window_bytes: u64,
     /// The longest envelope, in bytes.
     pub max_envelope_bytes: u64,

@@ -11,15 +11,14 @@ mod earlier;
 mod handshake;
 mod heartbeat;
 mod incoming;
-mod leftovers;
 mod local;
-mod newcomer;
 mod notice;
 mod receive;
 mod state;
 #[cfg(test)]
 mod tests;
 mod transmit;
+mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,13 +30,14 @@ pub use incoming::{Arrival, InStream, Inbound, Violation};
 pub use local::{BROADCAST, Local, Pid};
 pub use notice::{Delivery, DownReason, DropReason, Notice, Want};
 pub use state::{Event, State, TRANSITIONS};
+pub use window::{Consumption, RecvWindow};
 
+use handshake::Pending;
 use heartbeat::HeartbeatTimes;
-use leftovers::Leftovers;
-use newcomer::Former;
+use window::SendWindow;
 
 use crate::stats::LinkAccount;
-use crate::stream::{Buffers, StreamReader};
+use crate::stream::{Buffers, Lane, StreamReader};
 use crate::time::Time;
 use crate::wire::{GoodbyeReason, MAX_STREAMS, WireIncarnation};
 
@@ -61,15 +61,19 @@ pub struct Link {
     state: State,
     /// The peer's incarnation, once met.
     incarnation: Option<WireIncarnation>,
-    /// Its earlier incarnations, the latest last: a greeting of theirs that comes late is not another restart.
-    replaced: Vec<WireIncarnation>,
     /// The application has been told that the link is up. Not before the peer has shown that it is there: who dialed us
     /// may have gone away long before we accepted.
     announced: bool,
     /// The incarnation that the application was told of last.
     told: Option<WireIncarnation>,
-    /// A dialer owes a segment as soon as it is welcome, to show that it is there.
-    confirms: bool,
+    /// The challenge that a dialer has to repeat as soon as it is welcome, to show that it is there.
+    confirms: Option<u64>,
+    /// The greeting of this session's dialer, until that has shown that it is there. Nothing else is taken from it before.
+    pending: Option<Pending>,
+    /// Late greetings in a row.
+    late: u32,
+    /// What the peer said contradicts what is known of it: our next greeting says that we know nothing of it.
+    forgets: bool,
     /// The number of the last session with the peer.
     session: u32,
     /// How often we have greeted the peer, in a Hello or a Welcome.
@@ -87,11 +91,11 @@ pub struct Link {
     buffers: Arc<Buffers>,
     /// When memory of long envelopes that is not used is to be given back.
     wither_at: Time,
-    leftovers: Leftovers,
-    /// What is kept of the peer's last incarnation until the one that has dialed us shows that it is there.
-    former: Option<Former>,
-    /// What a new stream may send before the peer says more.
-    peer_window: u64,
+    /// Flow control of what comes in, and of what goes out, by lane.
+    recv_windows: [RecvWindow; Lane::COUNT],
+    send_windows: [SendWindow; Lane::COUNT],
+    /// The index of the stream that sends first, so that each has its turn.
+    first: usize,
     /// Longest payload that the peer accepts, in bytes.
     peer_limit: u64,
     /// When the peer was last heard.
@@ -123,6 +127,7 @@ impl Link {
     /// A link to `peer` that is not connected.
     pub fn new(local: Arc<Local>, peer: Pid) -> Link {
         let seed = u64::from_le_bytes(*local.incarnation.first_chunk().unwrap_or(&[1; 8]));
+        let window_bytes = local.window_bytes;
         Link {
             heartbeat_at: Time::default(),
             heartbeats: HeartbeatTimes::new(local.heartbeat_interval),
@@ -130,10 +135,12 @@ impl Link {
             peer,
             state: State::Idle,
             incarnation: None,
-            replaced: Vec::new(),
             announced: false,
             told: None,
-            confirms: false,
+            confirms: None,
+            pending: None,
+            late: 0,
+            forgets: false,
             session: 0,
             greetings: 0,
             heard_greeting: 0,
@@ -144,9 +151,9 @@ impl Link {
             incoming: Vec::new(),
             buffers: Buffers::new(),
             wither_at: Time::default(),
-            leftovers: Leftovers::default(),
-            former: None,
-            peer_window: 0,
+            recv_windows: Lane::ALL.map(|lane| RecvWindow::of_lane(window_bytes, lane)),
+            send_windows: Default::default(),
+            first: 0,
             peer_limit: u64::MAX,
             heard: Time::default(),
             ack_due: None,
@@ -201,12 +208,18 @@ impl Link {
         std::mem::take(&mut self.needs_look) || self.ack_due.is_some() || self.ack_now
     }
 
+    /// Whether this session may carry streams: the other end has shown that it is there.
+    #[inline]
+    pub fn is_proven(&self) -> bool {
+        self.pending.is_none()
+    }
+
     /// Takes over a stream that an outbox has opened to this peer.
     pub fn open(&mut self, mut stream: StreamReader) {
         // Whoever opens streams counts them: what is written to one that is refused here would be lost.
         debug_assert!(self.outgoing.len() < MAX_STREAMS, "more streams than a greeting can name");
         if self.state == State::Up {
-            stream.restart(self.peer_window);
+            stream.restart();
             if self.is_proven() {
                 stream.set_limit(self.peer_limit());
             }
@@ -214,6 +227,11 @@ impl Link {
             self.hurried |= stream.take_hurry();
         }
         self.outgoing.push(stream);
+    }
+
+    /// Bytes that the peer may send before the application has read them.
+    pub fn inbox_bytes(&self) -> u64 {
+        self.local.window_bytes
     }
 
     /// Longest payload that the peer accepts, in bytes, if that is less than this server sends.
@@ -235,8 +253,7 @@ impl Link {
     /// Streams in both directions.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn streams(&self) -> usize {
-        let former = self.former.as_ref().map_or(0, |former| former.incoming.len());
-        self.outgoing.len() + self.incoming.len() + former
+        self.outgoing.len() + self.incoming.len()
     }
 
     /// Whether everything that was written to this peer is acknowledged.
@@ -359,7 +376,10 @@ impl Link {
         let timeout = self.local.peer_timeout;
         // Who has dialed us may be busy with hundreds of other dials: it takes itself to be connected when it comes to
         // our answer.
-        let unheard = !self.announced && self.is_proven();
+        let unheard = self.pending.as_ref().is_some_and(|pending| {
+            // A newcomer is given no more time than the peer that it is to replace.
+            self.incarnation.is_none_or(|known| known == pending.hello.incarnation)
+        });
         self.heard + if unheard { timeout.max(FIRST_WORD_TIMEOUT) } else { timeout }
     }
 
@@ -417,8 +437,7 @@ impl Link {
 
     /// Bytes in the inbox that the application has not taken.
     fn unread(&self) -> u64 {
-        let former = self.former.iter().flat_map(|former| &former.incoming);
-        self.leftovers.unread() + self.incoming.iter().chain(former).map(InStream::unread).sum::<u64>()
+        self.recv_windows.iter().map(RecvWindow::unread).sum()
     }
 
     /// Somebody waits for what was sent to be acknowledged: asks the peer for it.
@@ -432,8 +451,8 @@ impl Link {
     /// The inbox has taken envelopes, and the peer may be out of credit.
     pub fn consumed(&mut self) {
         if self.state == State::Up {
-            for stream in &mut self.incoming {
-                self.ack_now |= stream.look_at_consumption();
+            for window in &self.recv_windows {
+                self.ack_now |= window.look();
             }
         }
     }
@@ -456,7 +475,6 @@ impl Link {
 
     #[cold]
     fn announce_now(&mut self) {
-        self.prove();
         let Some(incarnation) = self.incarnation else { return };
         if self.told.replace(incarnation).is_some_and(|told| told != incarnation) {
             self.notices.push(Notice::Restarted { incarnation });
@@ -466,7 +484,7 @@ impl Link {
 
     /// The session is over: tells so if its beginning was told.
     fn announce_end(&mut self, reason: DownReason) {
-        self.disprove();
+        self.pending = None;
         if std::mem::take(&mut self.announced) {
             self.notices.push(Notice::Down { reason });
         }
@@ -503,12 +521,11 @@ impl std::fmt::Display for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "to {} {:?} until {:?}, proven: {}", self.peer, self.state, self.until, self.is_proven())?;
         for stream in &self.outgoing {
-            let (id, sent, acked, credit) = (stream.id(), stream.sent(), stream.acked(), stream.credit());
-            write!(f, ", {id}: sent {sent} acked {acked} credit {credit}")?;
+            write!(f, ", {}: sent {} acked {}", stream.id(), stream.sent(), stream.acked())?;
         }
         for stream in &self.incoming {
             write!(f, ", from it {stream}")?;
         }
-        Ok(())
+        write!(f, ", {:?} {:?}", self.send_windows, self.recv_windows)
     }
 }

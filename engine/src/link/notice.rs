@@ -94,6 +94,8 @@ pub enum Notice {
         /// Why.
         reason: DropReason,
     },
+    /// What the two knew of each other's streams was contradictory, and both have begun anew.
+    Reset,
     /// A dial was refused.
     Refused {
         /// Why.
@@ -116,8 +118,8 @@ pub enum Want {
 pub struct Delivery {
     /// The stream, as the inbox shares it.
     pub stream: Arc<Inbound>,
-    /// The stream position behind it.
-    pub end: u64,
+    /// Bytes that it takes up in the window of its lane.
+    pub room: u64,
     /// What arrived.
     pub arrival: Arrival,
 }

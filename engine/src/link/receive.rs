@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Delivery, DownReason, InStream, Link, State, Violation};
+use crate::stream::lane_of;
 use crate::time::Time;
 use crate::wire::{
-    ACK_NOW, GoodbyeReason, Kind, MAX_STREAMS, NO_STREAM, SegmentHeader, decode_goodbye, decode_grants, decode_skip,
+    ACK_NOW, GoodbyeReason, Kind, MAX_STREAMS, NO_STREAM, SegmentHeader, decode_challenge, decode_goodbye,
+    decode_grants, decode_skip,
 };
 
 /// An acknowledgement waits this long for a segment to travel on, unless the sender asks for it ([`ACK_NOW`]).
@@ -27,11 +29,16 @@ impl Link {
         if self.state != State::Up {
             return Err(Violation::Unexpected);
         }
+        if !self.is_proven() {
+            return self.confirmed(header, payload);
+        }
         self.announce();
         self.ack_now |= header.has(ACK_NOW);
-        if header.ack_stream.get() != NO_STREAM {
+        let acknowledged = header.ack_stream.get();
+        if acknowledged != NO_STREAM {
             self.needs_look = true;
-            self.acknowledged(header.ack_stream.get(), header.ack_position.get(), header.ack_credit.get())?;
+            self.send_windows[lane_of(acknowledged).index()].grant(header.ack_credit.get());
+            self.acknowledged(acknowledged, header.ack_position.get())?;
         }
         match header.kind() {
             Kind::Data => self.arrived(header, payload, now),
@@ -52,15 +59,19 @@ impl Link {
             Kind::Ack => {
                 self.needs_look = true;
                 for grant in decode_grants(payload).ok_or(Violation::Unexpected)? {
-                    self.acknowledged(grant.stream.get(), grant.position.get(), grant.credit.get())?;
+                    let window = self.send_windows.get_mut(usize::from(grant.lane.get()));
+                    window.ok_or(Violation::Unexpected)?.grant(grant.credit.get());
+                    self.acknowledged(grant.stream.get(), grant.position.get())?;
                 }
             }
             Kind::Heartbeat => self.needs_look |= self.has_notices(),
             Kind::Skip => {
                 let to = decode_skip(payload).ok_or(Violation::Unexpected)?;
                 let index = self.incoming_index(header)?;
-                self.incoming[index].skip(header.position.get(), to)?;
-                self.owe(index, now);
+                let window = &mut self.recv_windows[lane_of(header.stream.get()).index()];
+                self.incoming[index].skip(header.position.get(), to, window)?;
+                self.ack_now |= self.incoming[index].is_due() || window.is_due();
+                self.ack_due.get_or_insert(now + ACK_DELAY);
             }
             Kind::End => {
                 self.needs_look = true;
@@ -85,18 +96,35 @@ impl Link {
                 self.hangup = true;
                 self.lost(reason, now);
             }
-            Kind::Data | Kind::Hello | Kind::Welcome | Kind::Refuse => return Err(Violation::Unexpected),
+            Kind::Data | Kind::Hello | Kind::Welcome | Kind::Refuse | Kind::Confirm => {
+                return Err(Violation::Unexpected);
+            }
         }
+        Ok(None)
+    }
+
+    /// The first segment of a dialer: it has to repeat the challenge of the answer that it got. A connection that was
+    /// recorded and is played again cannot.
+    #[cold]
+    fn confirmed(&mut self, header: &SegmentHeader, payload: &[u8]) -> Result<Option<Delivery>, Violation> {
+        let challenge = decode_challenge(payload).filter(|_| header.kind() == Kind::Confirm);
+        if !self.confirm(challenge) {
+            return Err(Violation::Challenge);
+        }
+        self.needs_look = true;
         Ok(None)
     }
 
     fn arrived(&mut self, header: &SegmentHeader, payload: &[u8], now: Time) -> Result<Option<Delivery>, Violation> {
         let index = self.incoming_index(header)?;
         let limit = self.local.max_envelope_bytes;
-        let arrival = self.incoming[index].accept(header, payload, limit, &self.buffers)?;
-        self.owe(index, now);
-        let incoming = &self.incoming[index];
-        Ok(Some(Delivery { stream: incoming.shared().clone(), end: incoming.delivered(), arrival }))
+        let window = &mut self.recv_windows[lane_of(header.stream.get()).index()];
+        let incoming = &mut self.incoming[index];
+        let before = incoming.delivered();
+        let arrival = incoming.accept(header, payload, limit, window, &self.buffers)?;
+        self.ack_now |= incoming.is_due() || window.is_due();
+        self.ack_due.get_or_insert(now + ACK_DELAY);
+        Ok(Some(Delivery { stream: incoming.shared().clone(), room: incoming.delivered() - before, arrival }))
     }
 
     /// The stream that a segment belongs to; a new one begins at position 0.
@@ -114,29 +142,13 @@ impl Link {
         if header.position.get() != 0 || self.incoming.len() >= MAX_STREAMS || id == NO_STREAM {
             return Err(Violation::Stream { stream: id });
         }
-        if !self.leftovers.leave_room(0, self.local.window_bytes) {
-            return Err(Violation::Unread { stream: id });
-        }
         self.open_incoming(id, 0);
         Ok(self.incoming.len() - 1)
     }
 
-    /// Something came on a stream, and is to be acknowledged.
-    fn owe(&mut self, index: usize, now: Time) {
-        self.ack_now |= self.incoming[index].is_due();
-        self.ack_due.get_or_insert(now + ACK_DELAY);
-    }
-
     pub(super) fn open_incoming(&mut self, id: u32, position: u64) {
-        self.add_incoming(InStream::new(id, position, self.local.window_bytes));
-    }
-
-    /// Continues a stream that came on an earlier link, up to `position`.
-    pub(super) fn resume_incoming(&mut self, id: u32, position: u64) {
-        self.add_incoming(InStream::resumed(id, position, self.local.window_bytes));
-    }
-
-    fn add_incoming(&mut self, stream: InStream) {
+        let consumption = self.recv_windows[lane_of(id).index()].consumption();
+        let stream = InStream::new(id, position, consumption.clone());
         // Nothing has come on those that are gone already; a peer may open and end as many as it likes.
         if self.opened.len() >= 2 * MAX_STREAMS {
             self.opened.retain(|opened| Arc::strong_count(opened) > 1);
@@ -147,18 +159,20 @@ impl Link {
 
     /// Forgets the streams of the peer that `are_gone`. What came on them stays in the inbox.
     pub(super) fn forget_incoming(&mut self, are_gone: impl Fn(&InStream) -> bool) {
-        self.incoming.retain(|stream| {
-            if are_gone(stream) {
-                self.leftovers.keep(stream);
+        let windows = &mut self.recv_windows;
+        self.incoming.retain_mut(|stream| {
+            let is_gone = are_gone(stream);
+            if is_gone {
+                stream.give_up(&mut windows[lane_of(stream.id()).index()]);
             }
-            !are_gone(stream)
+            !is_gone
         });
     }
 
-    fn acknowledged(&mut self, stream: u32, position: u64, credit: u64) -> Result<(), Violation> {
+    fn acknowledged(&mut self, stream: u32, position: u64) -> Result<(), Violation> {
         // A stream that has ended may still be acknowledged by a segment that was under way.
         let Some(outgoing) = self.outgoing.iter_mut().find(|outgoing| outgoing.id() == stream) else { return Ok(()) };
-        outgoing.acknowledge(position, credit).map_err(|error| Violation::Acknowledgement {
+        outgoing.acknowledge(position).map_err(|error| Violation::Acknowledgement {
             stream,
             position: error.position,
             sent: error.sent,

@@ -1,11 +1,11 @@
 //! What a link sends next.
 
-use super::{Batch, DropReason, InStream, Link, Notice, State};
-use crate::stream::{Dropped, Extent, Lane, StreamReader, Taken, lane_of};
+use super::{Batch, DropReason, InStream, Link, Notice, RecvWindow, State};
+use crate::stream::{Dropped, Extent, Lane, Room, StreamReader, Taken, lane_of};
 use crate::time::Time;
 use crate::wire::{
-    ACK_NOW, CHECKSUMMED, GoodbyeReason, Grant, Kind, NO_STREAM, SegmentHeader, encode_goodbye, encode_grants,
-    encode_skip,
+    ACK_NOW, CHECKSUMMED, FRAGMENT, GoodbyeReason, Grant, Kind, LAST, NO_STREAM, SegmentHeader, encode_challenge,
+    encode_goodbye, encode_grants, encode_skip,
 };
 
 impl Link {
@@ -17,16 +17,18 @@ impl Link {
         if self.state != State::Up {
             return;
         }
-        if self.is_proven() {
-            for lane in [Lane::Urgent, Lane::Normal] {
-                for index in 0..self.outgoing.len() {
-                    if lane_of(self.outgoing[index].id()) == lane {
-                        self.transmit_stream(index, now, batch);
-                    }
-                }
+        if !self.is_proven() {
+            if now >= self.heartbeat_at {
+                batch.push_owned(SegmentHeader::new(Kind::Heartbeat), Vec::new());
+                self.has_sent(batch, now);
             }
-            self.end_streams(batch);
+            return;
         }
+        self.transmit_confirmation(batch);
+        for lane in [Lane::Urgent, Lane::Normal] {
+            self.transmit_lane(lane, now, batch);
+        }
+        self.end_streams(batch);
         self.transmit_acknowledgements(now, batch);
         // After the data, so that it asks for the acknowledgement of all of it.
         if std::mem::take(&mut self.hurried) {
@@ -34,8 +36,7 @@ impl Link {
             header.flags = ACK_NOW.into();
             batch.push_owned(header, Vec::new());
         }
-        let confirms = std::mem::take(&mut self.confirms);
-        if batch.is_empty() && (confirms || now >= self.heartbeat_at) {
+        if batch.is_empty() && now >= self.heartbeat_at {
             let mut header = self.header(Kind::Heartbeat);
             if self.outgoing.iter().any(StreamReader::is_starved) {
                 // The peer has been silent for as long: should its credit have been lost, it is asked for.
@@ -44,7 +45,15 @@ impl Link {
             batch.push_owned(header, Vec::new());
         }
         if !batch.is_empty() {
+            self.first += 1;
             self.has_sent(batch, now);
+        }
+    }
+
+    /// Shows an acceptor that this side is there. Comes before anything else.
+    fn transmit_confirmation(&mut self, batch: &mut Batch) {
+        if let Some(challenge) = self.confirms.take() {
+            batch.push_owned(SegmentHeader::new(Kind::Confirm), encode_challenge(challenge).to_vec());
         }
     }
 
@@ -56,9 +65,12 @@ impl Link {
 
     /// The last segment of the connection; acknowledgements that are owed come before it.
     pub(super) fn transmit_goodbye(&mut self, reason: GoodbyeReason, batch: &mut Batch) {
-        self.ack_now = true;
-        self.transmit_acknowledgements(Time::default(), batch);
-        let header = self.header(Kind::Goodbye);
+        self.transmit_confirmation(batch);
+        if self.is_proven() {
+            self.ack_now = true;
+            self.transmit_acknowledgements(Time::default(), batch);
+        }
+        let header = SegmentHeader::new(Kind::Goodbye);
         batch.push_owned(header, encode_goodbye(reason).to_vec());
     }
 
@@ -68,6 +80,32 @@ impl Link {
             let before = self.outgoing[index].dropped();
             self.outgoing[index].give_up_stale(now);
             self.tell_dropped(before, self.outgoing[index].dropped());
+        }
+    }
+
+    /// Sends on each stream of a lane. One that has sent a frame in part comes first, for others wait for its end.
+    fn transmit_lane(&mut self, lane: Lane, now: Time, batch: &mut Batch) {
+        let count = self.outgoing.len();
+        if self.first >= count {
+            self.first = 0;
+        }
+        loop {
+            let window = &mut self.send_windows[lane.index()];
+            window.waits = false;
+            if let Some(open) = window.open
+                && let Some(index) = self.outgoing.iter().position(|stream| stream.id() == open)
+            {
+                self.transmit_stream(index, now, batch);
+            }
+            for index in (self.first..count).chain(0..self.first) {
+                if lane_of(self.outgoing[index].id()) == lane {
+                    self.transmit_stream(index, now, batch);
+                }
+            }
+            let window = &self.send_windows[lane.index()];
+            if !window.waits || window.open.is_some() || !batch.has_room() {
+                break;
+            }
         }
     }
 
@@ -98,12 +136,22 @@ impl Link {
     }
 
     fn fill(&mut self, index: usize, now: Time, batch: &mut Batch) {
-        let written = self.outgoing[index].written();
+        let stream = &mut self.outgoing[index];
+        let (id, written) = (stream.id(), stream.written());
+        let lane = lane_of(id).index();
         while batch.has_room() {
-            let extent = match self.outgoing[index].take(written, now) {
-                None => return,
+            let window = &mut self.send_windows[lane];
+            let fragments = window.open.is_none();
+            let extent = match self.outgoing[index].take(written, now, Room { bytes: window.room(), fragments }) {
+                None => {
+                    window.waits |= !fragments && self.outgoing[index].is_starved();
+                    return;
+                }
                 Some(Taken::Data(extent)) => extent,
                 Some(Taken::Skip { from, to }) => {
+                    if window.open == Some(id) {
+                        window.open = None;
+                    }
                     let mut header = self.header(Kind::Skip);
                     header.stream = self.outgoing[index].id().into();
                     header.position = from.into();
@@ -111,6 +159,10 @@ impl Link {
                     continue;
                 }
             };
+            window.sent += extent.to - extent.from;
+            if extent.flags & FRAGMENT != 0 {
+                window.open = (extent.flags & LAST == 0).then_some(id);
+            }
             let mut header = self.header(Kind::Data);
             header.flags = self.flags(index, &extent).into();
             let stream = &self.outgoing[index];
@@ -147,8 +199,9 @@ impl Link {
 
     fn transmit_acknowledgements(&mut self, now: Time, batch: &mut Batch) {
         let due = self.ack_now || self.ack_due.is_some_and(|due| now >= due);
-        let owed = self.incoming.iter().filter(|stream| stream.is_owed() || stream.is_due()).count();
-        if owed == 0 {
+        let windows = &self.recv_windows;
+        let owed = self.incoming.iter().filter(|stream| is_owed(stream, windows)).count();
+        if owed == 0 && !windows.iter().any(RecvWindow::is_due) {
             self.ack_due = None;
             self.ack_now = false;
             return;
@@ -159,14 +212,22 @@ impl Link {
         if owed == 1 {
             let header = self.header(Kind::Heartbeat);
             batch.push_owned(header, Vec::new());
-        } else {
-            let owed = self.incoming.iter_mut().filter(|stream| stream.is_owed() || stream.is_due());
-            let grants: Vec<Grant> = owed
-                .map(|stream| {
-                    let (position, credit) = stream.grant();
-                    Grant::new(stream.id(), position, credit)
-                })
-                .collect();
+        }
+        let mut grants = Vec::new();
+        for stream in &mut self.incoming {
+            if is_owed(stream, &self.recv_windows) {
+                let lane = lane_of(stream.id());
+                let credit = self.recv_windows[lane.index()].grant();
+                grants.push(Grant::new(stream.id(), lane, stream.acknowledge(), credit));
+            }
+        }
+        // Of lanes whose streams have ended.
+        for (lane, window) in Lane::ALL.into_iter().zip(&mut self.recv_windows) {
+            if window.is_due() {
+                grants.push(Grant::new(NO_STREAM, lane, 0, window.grant()));
+            }
+        }
+        if !grants.is_empty() {
             batch.push_owned(SegmentHeader::new(Kind::Ack), encode_grants(&grants));
         }
         self.ack_due = None;
@@ -176,14 +237,19 @@ impl Link {
     /// A header that carries the acknowledgement of the stream that is owed one, if any is.
     fn header(&mut self, kind: Kind) -> SegmentHeader {
         let mut header = SegmentHeader::new(kind);
-        let owed = self.incoming.iter_mut().find(|stream| stream.is_owed() || stream.is_due());
-        if let Some(stream) = owed {
-            let (position, credit) = InStream::grant(stream);
+        let windows = &mut self.recv_windows;
+        if let Some(stream) = self.incoming.iter_mut().find(|stream| is_owed(stream, windows)) {
             header.ack_stream = stream.id().into();
-            header.ack_position = position.into();
-            header.ack_credit = credit.into();
+            header.ack_position = stream.acknowledge().into();
+            header.ack_credit = windows[lane_of(stream.id()).index()].grant().into();
         }
         debug_assert!(header.ack_stream.get() != NO_STREAM || header.ack_position.get() == 0);
         header
     }
+}
+
+/// Whether an acknowledgement of the stream is owed, or credit of its lane.
+#[inline]
+fn is_owed(stream: &InStream, windows: &[RecvWindow; Lane::COUNT]) -> bool {
+    stream.is_owed() || windows[lane_of(stream.id()).index()].is_due()
 }

@@ -340,17 +340,24 @@ impl Harness {
         };
         let (stream, length) = (&mut self.streams[letter.stream], letter.payload.len());
         stream.end(length);
-        let end = stream.arrive(length);
+        let is_first = stream.arrive(length);
         let shared = stream.shared().clone();
         if let Some(server) = &mut self.servers[place as usize] {
             let receiving = &mut server.counts.entry(letter.from).or_default().receiving;
-            if end == crate::wire::frame_bytes(length) as u64 {
+            if is_first {
                 receiving.push(shared.clone());
             }
             // The key comes back when the application has read: see `collect`.
             let link = LinkKey { node: 0, link: LinkId::first(letter.stream as u32) };
             let body = Body::Whole { id: letter.id, payload: letter.payload };
-            server.inbox.push(Arrived { pid: letter.from, link, session: 0, stream: shared, end, body });
+            server.inbox.push(Arrived {
+                pid: letter.from,
+                link,
+                session: 0,
+                stream: shared,
+                room: crate::wire::frame_bytes(length) as u64,
+                body,
+            });
             if self.touched.last() != Some(&place) {
                 self.touched.push(place);
             }

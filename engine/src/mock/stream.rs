@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::link::{InStream, Inbound, Pid};
-use crate::stream::{Lane, StreamReader, Taken, lane_of};
+use crate::link::{Inbound, Pid, RecvWindow};
+use crate::stream::{Lane, Room, StreamReader, Taken, lane_of};
 use crate::time::Time;
 use crate::wire::{FRAGMENT, Frames, LAST, frame_bytes};
 
-/// More credit than anybody writes: the window is minded here.
-const UNBOUNDED: u64 = 1 << 62;
+/// More room than anybody fills: the window is minded here.
+const UNBOUNDED: Room = Room { bytes: 1 << 62, fragments: true };
 
 /// What one outbox sends to one peer on one lane.
 pub(super) struct Stream {
@@ -20,11 +20,13 @@ pub(super) struct Stream {
     pub(super) lane: Lane,
     /// `None` once the outbox is gone and everything was taken, or the server has stopped.
     reader: Option<StreamReader>,
-    /// How the recipient's present incarnation sees the stream; positions count what has arrived there.
-    incoming: InStream,
+    /// What the inbox of the recipient's present incarnation shares.
+    inbound: Arc<Inbound>,
+    /// Room in that inbox.
+    recv_window: RecvWindow,
     window: u64,
-    /// Bytes that have arrived at the present incarnation.
-    arrived: u64,
+    /// Nothing has arrived at the present incarnation yet.
+    is_new: bool,
     /// Letters, their payload and the frames they came in: taken out of the ring, neither delivered nor lost.
     pub(super) letters: u64,
     pub(super) letter_bytes: u64,
@@ -40,16 +42,18 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn new(from: u32, to: Pid, window: u64, mut reader: StreamReader) -> Stream {
-        reader.restart(UNBOUNDED);
+        reader.restart();
         let lane = lane_of(reader.id());
+        let recv_window = RecvWindow::new(window);
         Stream {
             from,
             to,
             lane,
-            incoming: InStream::new(reader.id(), 0, window),
+            inbound: Inbound::new(recv_window.consumption().clone()),
+            recv_window,
+            is_new: true,
             reader: Some(reader),
             window,
-            arrived: 0,
             letters: 0,
             letter_bytes: 0,
             frame_bytes: 0,
@@ -62,13 +66,14 @@ impl Stream {
 
     /// What the recipient's inbox shares.
     pub(super) fn shared(&self) -> &Arc<Inbound> {
-        self.incoming.shared()
+        &self.inbound
     }
 
     /// The recipient's next incarnation knows nothing of what was before.
     pub(super) fn begin_anew(&mut self) {
-        self.incoming = InStream::new(self.incoming.id(), 0, self.window);
-        self.arrived = 0;
+        self.recv_window = RecvWindow::new(self.window);
+        self.inbound = Inbound::new(self.recv_window.consumption().clone());
+        self.is_new = true;
     }
 
     /// Takes what was written and the window allows. At the end it waits to be signalled, or is blocked. Returns how many
@@ -91,7 +96,7 @@ impl Stream {
             }
             let Some(reader) = &mut self.reader else { return };
             let written = reader.written();
-            let taken = reader.take(written, now);
+            let taken = reader.take(written, now, UNBOUNDED);
             self.dropped = reader.dropped().total();
             let Some(taken) = taken else {
                 let asleep = reader.wait();
@@ -107,7 +112,7 @@ impl Stream {
             let extent = match taken {
                 Taken::Data(extent) => extent,
                 Taken::Skip { to, .. } => {
-                    let acknowledged = reader.acknowledge(to, 0);
+                    let acknowledged = reader.acknowledge(to);
                     debug_assert!(acknowledged.is_ok(), "a gap ends where a frame does");
                     continue;
                 }
@@ -122,7 +127,7 @@ impl Stream {
                 continue;
             }
             let sent = reader.sent();
-            let acknowledged = reader.acknowledge(sent, 0);
+            let acknowledged = reader.acknowledge(sent);
             debug_assert!(acknowledged.is_ok(), "a segment's end, or the last fragment's, is a frame boundary");
             let bytes = Bytes::from(bytes);
             for frame in Frames::new(&bytes) {
@@ -147,10 +152,10 @@ impl Stream {
         self.frame_bytes -= frame_bytes(length) as u64;
     }
 
-    /// A letter has arrived. Returns the position behind it.
-    pub(super) fn arrive(&mut self, length: usize) -> u64 {
-        self.arrived += frame_bytes(length) as u64;
-        self.arrived
+    /// A letter has arrived. Returns whether it is the first one at the present incarnation.
+    pub(super) fn arrive(&mut self, length: usize) -> bool {
+        self.recv_window.take(frame_bytes(length) as u64);
+        std::mem::take(&mut self.is_new)
     }
 
     /// What was written and not delivered: letters under way, and what still stands in the ring.
@@ -171,7 +176,7 @@ impl Stream {
 
     /// Bytes that have arrived and that the application has not taken.
     pub(super) fn unread(&mut self) -> u64 {
-        let (_, credit) = self.incoming.grant();
-        self.arrived - (credit - self.window)
+        self.recv_window.look();
+        self.recv_window.unread()
     }
 }

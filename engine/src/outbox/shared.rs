@@ -29,9 +29,7 @@ pub(crate) struct OutboxShared {
     pub(crate) grace: Arc<Grace>,
     /// The streams of outboxes that were dropped.
     ///
-    /// A program that clones an outbox for each request would otherwise open and end streams all the time, and each new
-    /// one has a window of its own at the peer: a peer that reads nothing would have to refuse them, instead of their
-    /// being full.
+    /// A program that clones an outbox for each request would otherwise open and end streams all the time.
     pub(crate) spares: Mutex<Vec<Streams>>,
     pub(crate) callbacks: Callbacks,
 }

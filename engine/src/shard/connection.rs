@@ -4,8 +4,7 @@ use std::io;
 use std::ops::Range;
 
 use super::LinkKey;
-use crate::driver::ChunkPool;
-use crate::driver::ReceiveBuffer;
+use crate::driver::{ChunkPool, PinnedChunk, ReceiveBuffer};
 use crate::link::Batch;
 use crate::time::Time;
 use crate::wire::{SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader};
@@ -76,27 +75,32 @@ impl Connection {
     /// Room for the next receive; what is here is not looked at.
     pub(super) fn discard(&mut self, buffer: ReceiveBuffer, pool: &Arc<ChunkPool>) -> io::Result<ReceiveBuffer> {
         self.parsed = buffer.filled();
-        self.make_room(buffer, pool)
+        self.make_room(buffer, pool).map(|(buffer, _)| buffer)
     }
 
     /// Room for the next receive: behind what is there if a whole segment fits, else in a new chunk, to which the
-    /// beginning of an unfinished segment moves. Fails if there is no memory for a new chunk.
-    pub(super) fn make_room(&mut self, mut buffer: ReceiveBuffer, pool: &Arc<ChunkPool>) -> io::Result<ReceiveBuffer> {
+    /// beginning of an unfinished segment moves. Then it returns the old chunk, too, which may be pinned by what arrived in
+    /// it. Fails if there is no memory for a new chunk.
+    pub(super) fn make_room(
+        &mut self,
+        mut buffer: ReceiveBuffer,
+        pool: &Arc<ChunkPool>,
+    ) -> io::Result<(ReceiveBuffer, Option<PinnedChunk>)> {
         let rest = buffer.filled() - self.parsed;
         if rest == 0 && buffer.reset() {
             self.parsed = 0;
-            return Ok(buffer);
+            return Ok((buffer, None));
         }
         let unfinished = &buffer.bytes()[self.parsed..];
         // A header that cannot be right was refused by `next_segment` already.
         let segment =
             SegmentHeader::parse(unfinished).ok().flatten().map_or(SEGMENT_HEADER_BYTES, SegmentHeader::segment_bytes);
         if buffer.free() >= (segment - rest.min(segment)).max(LEAST_ROOM) {
-            return Ok(buffer);
+            return Ok((buffer, None));
         }
         let mut fresh = pool.take()?;
         fresh.append(unfinished);
         self.parsed = 0;
-        Ok(fresh)
+        Ok((fresh, Some(buffer.pinned())))
     }
 }

@@ -14,6 +14,7 @@ mod links;
 mod mail;
 mod membership;
 mod node;
+mod pinned;
 mod shortages;
 mod stopping;
 mod timers;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::LinkKey;
 use super::links::Links;
 use super::mail::{Seed, Undelivered};
+use super::pinned::Pinned;
 use super::shortages::Accepting;
-use crate::driver::Slice;
-use crate::driver::{SocketId, Way};
+use super::{CHUNK_BYTES, LinkKey};
+use crate::driver::{ChunkPool, Slice, SocketId, Way};
 use crate::events::{Event, EventQueue, UntoldDrops};
 use crate::inbox::{Arrived, Body, InboxSender};
 use crate::link::{Arrival, Delivery, DropReason, Link, Local, Notice, Pid};
@@ -67,6 +67,7 @@ pub(super) struct LinkSlot {
     /// Its last dial got no socket, for lack of descriptors or memory.
     pub(super) starved: bool,
     drops: UntoldDrops,
+    pub(super) pinned: Pinned,
     /// Nothing crosses: what is sent is lost, and what comes is not heard.
     pub(super) blocked: bool,
 }
@@ -103,19 +104,29 @@ impl Node {
         }
     }
 
-    /// Puts what a segment brought into the inbox. `frames` is the segment's payload where it holds whole frames.
-    pub(super) fn deliver(&mut self, key: LinkKey, delivery: Delivery, frames: impl FnOnce() -> Slice) {
+    /// Puts what a segment brought into the inbox: its payload, which `share` makes the inbox's, where it holds whole frames.
+    pub(super) fn deliver(
+        &mut self,
+        key: LinkKey,
+        delivery: Delivery,
+        (payload, share): (&[u8], impl FnOnce() -> Slice),
+        pool: &Arc<ChunkPool>,
+    ) {
+        let Some(slot) = self.links.get_mut(key.link) else { return };
         let body = match delivery.arrival {
-            Arrival::Frames => Body::Frames(frames()),
+            Arrival::Frames if slot.pinned.is_copying() => {
+                let copy = slot.pinned.copy(payload, pinned_limit(&slot.link), pool);
+                Body::Frames(copy.unwrap_or_else(share))
+            }
+            Arrival::Frames => Body::Frames(share()),
             Arrival::Whole { id, payload } => Body::Whole { id, payload },
             Arrival::Part => return,
         };
-        let Some(slot) = self.links.get_mut(key.link) else { return };
         for opened in slot.link.take_opened() {
             self.stats.receives(slot.link.peer(), opened);
         }
         let (pid, session) = (slot.link.peer(), slot.link.session());
-        self.inbox.push(Arrived { pid, link: key, session, stream: delivery.stream, end: delivery.end, body });
+        self.inbox.push(Arrived { pid, link: key, session, stream: delivery.stream, room: delivery.room, body });
     }
 
     /// Tells the application what the link has to say.
@@ -140,6 +151,7 @@ impl Node {
                 }
                 Notice::Down { reason } => Event::Down { pid, reason },
                 Notice::Restarted { incarnation } => Event::Restarted { pid, incarnation },
+                Notice::Reset => Event::Reset { pid },
             };
             is_up |= matches!(event, Event::Up { .. });
             if !matches!(event, Event::Refused { .. }) {
@@ -203,6 +215,7 @@ impl LinkSlot {
             dialed: false,
             starved: false,
             drops: UntoldDrops::default(),
+            pinned: Pinned::default(),
             blocked: false,
         }
     }
@@ -233,4 +246,9 @@ impl LinkSlot {
         self.next_address += 1;
         Some(address)
     }
+}
+
+/// Bytes of chunks that a link's arrivals may pin: its inbox, and what is not quite full.
+pub(super) fn pinned_limit(link: &Link) -> usize {
+    usize::try_from(link.inbox_bytes()).unwrap_or(usize::MAX).saturating_add(2 * CHUNK_BYTES)
 }

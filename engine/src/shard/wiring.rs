@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::connection::{Connection, Role};
 use super::deadlines::OVERDUE;
-use super::node::Node;
+use super::node::{Node, pinned_limit};
 use super::timers::Timer;
 use super::{LinkKey, Shard};
-use crate::driver::{Budget, Completion, Driver, ReceiveBuffer, Slice, SocketId, is_shortage};
+use crate::driver::{Budget, Completion, Driver, PinnedChunk, ReceiveBuffer, Slice, SocketId, is_shortage};
 use crate::link::{Batch, DownReason, Verdict, Want};
 use crate::time::Time;
 use crate::wire::{Hello, Kind, Refusal, RefusalReason, SegmentError, SegmentHeader};
@@ -182,11 +182,26 @@ impl<D: Driver> Shard<D> {
         let buffer = connection.make_room(buffer, &self.pool);
         let needs_look = self.has_heard(socket, now);
         match buffer {
-            Ok(buffer) if self.connection(socket).is_some() => self.driver.receive(socket, buffer),
+            Ok((buffer, pinned)) if self.connection(socket).is_some() => {
+                self.driver.receive(socket, buffer);
+                if let Some(pinned) = pinned {
+                    self.pinned(socket, pinned);
+                }
+            }
             Ok(_) => {}
             Err(_) => self.lose(socket, DownReason::NoMemory, now),
         }
         needs_look
+    }
+
+    /// A connection has exchanged its buffer for another.
+    #[cold]
+    fn pinned(&mut self, socket: SocketId, chunk: PinnedChunk) {
+        let Some(Role::Link(key)) = self.connection(socket).map(|connection| connection.role) else { return };
+        let pool = self.pool.clone();
+        if let Some(slot) = self.slot(key) {
+            slot.pinned.add(chunk, pinned_limit(&slot.link), &pool);
+        }
     }
 
     /// Segments of a peer on the same engine have come, which stand where it has put them. `false`: mere heartbeats.
@@ -250,7 +265,7 @@ impl<D: Driver> Shard<D> {
         slot.shift_times(self.slept);
         match slot.link.receive(header, payload, now) {
             Ok(Some(delivery)) => {
-                node.deliver(key, delivery, share);
+                node.deliver(key, delivery, (payload, share), &self.pool);
                 if self.touched.last() != Some(&key.node) {
                     self.touched.push(key.node);
                 }

@@ -69,6 +69,7 @@ impl Mesh {
         let local = Local {
             pid: pid_of(server),
             incarnation,
+            secret: 7,
             cluster: "mesh".to_owned(),
             window_bytes: 4 << 20,
             max_envelope_bytes: 1 << 20,

@@ -74,7 +74,7 @@ impl Plan {
                 calm: false,
             },
             chaos: Duration::from_millis(100 + random.below(5000)),
-            window_bytes: (68 * 1024) << random.below(4),
+            window_bytes: (128 * 1024) << random.below(3),
             ring_bytes: 1 << (16 + random.below(3)),
             checksum_payload: random.one_in(4),
             eager: random.one_in(2),

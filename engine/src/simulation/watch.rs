@@ -76,6 +76,7 @@ impl Watch {
                 assert!(is_later, "{me:?}: {pid} was restarted as {life}");
                 peer.announced = Some(life);
             }
+            Event::Reset { pid } => panic!("{me:?}: contradicts {pid}, and both are honest"),
             Event::Dropped { pid, count, .. } => {
                 assert!(*count > 0, "{me:?}: nothing was dropped");
                 history.gave_up(me, server_of(*pid), *count);

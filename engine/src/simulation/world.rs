@@ -127,6 +127,7 @@ impl World {
         let local = Local {
             pid: pid_of(server),
             incarnation,
+            secret: 7,
             cluster: "simulated".to_owned(),
             window_bytes: self.plan.window_bytes,
             max_envelope_bytes,

@@ -25,9 +25,10 @@ use crate::callback::{Callbacks, OwnedBytes};
 use crate::ring;
 use crate::wire::FRAME_HEADER_BYTES;
 
+pub use crate::wire::{Lane, lane_of, stream_id};
 pub(crate) use buffers::{Buffer, Buffers};
 pub use perishable::{Dropped, Perish};
-pub use reader::{AckError, Extent, Part, StreamReader, Taken};
+pub use reader::{AckError, Extent, Part, Room, StreamReader, Taken};
 pub use writer::{Full, StreamWriter};
 
 /// The longest payload that is copied into the ring; a longer one travels by reference.
@@ -35,26 +36,6 @@ pub const MAX_RING_PAYLOAD: usize = ring::MAX_RECORD - FRAME_HEADER_BYTES;
 
 /// A stream holds at least this much payload by reference, however small its ring.
 pub const LEAST_REFERENCE_BYTES: u64 = 4 * 1024 * 1024;
-
-/// A lane: streams to one peer that do not wait for each other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Lane {
-    /// Everything that is not urgent.
-    #[default]
-    Normal,
-    /// Votes, heartbeats: what must not wait behind a bulk transfer.
-    Urgent,
-}
-
-/// The number of the stream of outbox `outbox` on `lane`, as the wire names it.
-pub fn stream_id(outbox: u32, lane: Lane) -> u32 {
-    outbox * 2 + u32::from(lane == Lane::Urgent)
-}
-
-/// The lane of a stream.
-pub fn lane_of(stream: u32) -> Lane {
-    if stream % 2 == 1 { Lane::Urgent } else { Lane::Normal }
-}
 
 /// Makes a stream whose ring has `ring_bytes` and which holds up to `reference_bytes` of payload by reference, or one
 /// envelope, whichever is more.

@@ -185,6 +185,12 @@ impl Perishables {
         }
     }
 
+    /// Whether one of them begins before this position, and ends behind it.
+    pub(super) fn is_inside(&self, position: u64) -> bool {
+        let first = self.queue.partition_point(|perishable| perishable.end <= position);
+        self.queue.get(first).is_some_and(|perishable| perishable.begin < position)
+    }
+
     /// When what stands at `sent` expires, if it does.
     pub(super) fn next_expiry(&self, sent: u64) -> Option<Time> {
         let first = self.queue.partition_point(|perishable| perishable.end <= sent);

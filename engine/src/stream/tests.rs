@@ -4,7 +4,7 @@ mod model;
 
 use crate::payload::Body;
 
-use super::{AckError, Dropped, Perish, StreamReader, Taken, stream};
+use super::{AckError, Dropped, Perish, Room, StreamReader, Taken, stream};
 use crate::testing::{Random, part_bytes};
 use crate::time::Time;
 use crate::wire::{FIRST, FRAGMENT, LAST, frame_bytes};
@@ -12,9 +12,16 @@ use crate::wire::{FIRST, FRAGMENT, LAST, frame_bytes};
 /// Stands for the flags of what is skipped.
 const SKIP: u16 = u16::MAX;
 
+const ROOM: Room = Room { bytes: 1 << 20, fragments: true };
+const NO_ROOM: Room = Room { bytes: 0, fragments: true };
+
 fn taken(reader: &mut StreamReader) -> Vec<(u64, u64, u16)> {
+    taken_into(reader, ROOM)
+}
+
+fn taken_into(reader: &mut StreamReader, room: Room) -> Vec<(u64, u64, u16)> {
     let written = reader.written();
-    let taken = std::iter::from_fn(|| reader.take(written, Time::default()));
+    let taken = std::iter::from_fn(|| reader.take(written, Time::default(), room));
     let described = taken.map(|taken| match taken {
         Taken::Data(extent) => (extent.from, extent.to, extent.flags),
         Taken::Skip { from, to } => (from, to, SKIP),
@@ -27,7 +34,7 @@ fn taken(reader: &mut StreamReader) -> Vec<(u64, u64, u16)> {
 #[test]
 fn a_short_frame_in_front_of_one_by_reference_is_sent() {
     let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
-    reader.restart(1 << 20);
+    reader.restart();
     writer.push(1, &Body::from(b"short")).expect("room");
     writer.push(2, &Body::from(vec![7; 20_000])).expect("room");
     writer.push(3, &Body::from(b"behind")).expect("room");
@@ -38,7 +45,7 @@ fn a_short_frame_in_front_of_one_by_reference_is_sent() {
 #[test]
 fn what_is_stale_is_skipped_and_what_was_lost_is_not_sent_again() {
     let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
-    reader.restart(1 << 20);
+    reader.restart();
     let stale = Perish { expires: Some(Time::default()), best_effort: false };
     let heartbeat = Perish { expires: None, best_effort: true };
     let body = Body::from(&[7; 8]);
@@ -56,13 +63,13 @@ fn what_is_stale_is_skipped_and_what_was_lost_is_not_sent_again() {
     assert_eq!(reader.unacknowledged(), (4, 8 + 8 + 100_000 + 8));
 
     // The connection is lost in the middle of the large one: what was best effort is over, the rest is sent again.
-    reader.resume(cut, 1 << 20);
+    reader.resume(cut);
     assert_eq!(taken(&mut reader), [(cut, large, SKIP), (large, end, 0)]);
     assert_eq!(reader.dropped(), Dropped { expired: 2, best_effort: 1, too_large: 0 });
-    reader.resume(24, 1 << 20);
+    reader.resume(24);
     assert_eq!(taken(&mut reader), [(24, large, SKIP), (large, end, 0)]);
     assert_eq!(reader.dropped(), Dropped { expired: 2, best_effort: 2, too_large: 0 }, "none is counted twice");
-    assert_eq!(reader.acknowledge(end, 0), Ok(()));
+    assert_eq!(reader.acknowledge(end), Ok(()));
     assert!(reader.is_drained());
     assert_eq!(reader.unacknowledged(), (0, 0));
 }
@@ -71,47 +78,73 @@ fn what_is_stale_is_skipped_and_what_was_lost_is_not_sent_again() {
 #[test]
 fn what_waits_for_credit_is_dropped_when_it_expires() {
     let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
-    reader.restart(24);
+    reader.restart();
     let expires = Time::default() + std::time::Duration::from_secs(1);
     let body = Body::from(&[7; 8]);
     writer.push(1, &body).expect("room");
     assert_eq!(taken(&mut reader), [(0, 24, 0)]);
     writer.push_perishable(2, &body, Perish { expires: Some(expires), best_effort: false }).expect("room");
-    assert_eq!(taken(&mut reader), []);
+    assert_eq!(taken_into(&mut reader, NO_ROOM), []);
     assert!(reader.is_starved());
     assert_eq!(reader.next_expiry(), Some(expires));
     let written = reader.written();
-    assert_eq!(reader.take(written, expires), Some(Taken::Skip { from: 24, to: 48 }));
-    assert_eq!((reader.take(written, expires), reader.is_starved(), reader.next_expiry()), (None, false, None));
+    assert_eq!(reader.take(written, expires, NO_ROOM), Some(Taken::Skip { from: 24, to: 48 }));
+    assert_eq!(
+        (reader.take(written, expires, NO_ROOM), reader.is_starved(), reader.next_expiry()),
+        (None, false, None)
+    );
 }
 
 #[test]
 fn an_envelope_longer_than_a_segment_is_sent_in_fragments() {
     let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
-    reader.restart(1 << 20);
+    reader.restart();
     writer.push(1, &Body::from(vec![7; 150_000])).expect("room");
     let (first, end) = (66_560, frame_bytes(150_000) as u64);
     let fragments = [(0, first, FRAGMENT | FIRST), (first, 2 * first, FRAGMENT), (2 * first, end, FRAGMENT | LAST)];
     assert_eq!(taken(&mut reader), fragments);
 }
 
+/// Only the first part of a frame needs room, and that no other stream has sent one in part.
+#[test]
+fn a_frame_that_was_sent_in_part_goes_on_without_room() {
+    let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
+    reader.restart();
+    writer.push(1, &Body::from(vec![7; 150_000])).expect("room");
+    writer.push(2, &Body::from(b"behind")).expect("room");
+    let written = reader.written();
+    let mut take = |bytes, fragments| reader.take(written, Time::default(), Room { bytes, fragments });
+    assert_eq!((take(1 << 20, false), take(4088, true)), (None, None));
+    let extent = |taken| match taken {
+        Some(Taken::Data(extent)) => (extent.from, extent.to, extent.flags),
+        other => panic!("{other:?}"),
+    };
+    let end = frame_bytes(150_000) as u64;
+    assert_eq!(extent(take(4100, true)), (0, 4096, FRAGMENT | FIRST));
+    assert_eq!(extent(take(0, false)), (4096, 4096 + 66_560, FRAGMENT));
+    assert_eq!(extent(take(0, false)), (4096 + 66_560, 4096 + 2 * 66_560, FRAGMENT));
+    assert_eq!(extent(take(0, false)), (4096 + 2 * 66_560, end, FRAGMENT | LAST));
+    assert_eq!(take(0, true), None, "the next frame needs room");
+    assert_eq!(extent(take(24, false)), (end, end + 24, 0));
+}
+
 #[test]
 fn acknowledgements_that_cannot_be_right_change_nothing() {
     let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
-    reader.restart(1 << 20);
+    reader.restart();
     writer.push(1, &Body::from(b"short")).expect("room");
     writer.push(2, &Body::from(vec![7; 100_000])).expect("room");
     let end = 24 + frame_bytes(100_000) as u64;
-    assert_eq!(reader.acknowledge(24, 0), Err(AckError { position: 24, sent: 0 }), "nothing is sent yet");
+    assert_eq!(reader.acknowledge(24), Err(AckError { position: 24, sent: 0 }), "nothing is sent yet");
     taken(&mut reader);
     for position in [23, 25, 32, 40, 66_560, end - 8, end - 1, end + 8, u64::MAX - 7, u64::MAX] {
-        assert_eq!(reader.acknowledge(position, 0), Err(AckError { position, sent: end }));
+        assert_eq!(reader.acknowledge(position), Err(AckError { position, sent: end }));
         assert_eq!((reader.acked(), reader.unacknowledged()), (0, (2, 100_005)));
     }
-    assert_eq!(reader.acknowledge(24, 0), Ok(()));
-    assert_eq!(reader.acknowledge(0, 0), Ok(()), "an old one is no error");
+    assert_eq!(reader.acknowledge(24), Ok(()));
+    assert_eq!(reader.acknowledge(0), Ok(()), "an old one is no error");
     assert_eq!((reader.acked(), reader.unacknowledged()), (24, (1, 100_000)));
-    assert_eq!(reader.acknowledge(end, 0), Ok(()));
+    assert_eq!(reader.acknowledge(end), Ok(()));
     assert!(reader.is_drained());
     assert_eq!(reader.unacknowledged(), (0, 0));
 }

@@ -1,29 +1,37 @@
 //! Payloads of the small control segments: acknowledgements of several streams, and the goodbye.
 
-use zerocopy::byteorder::little_endian::{U32, U64};
+use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::LARGEST_POSITION;
+use super::{LARGEST_POSITION, Lane};
 
-/// Acknowledgement and credit of one stream, in the payload of an `Ack` segment.
+/// Acknowledgement of one stream and credit of its lane, in the payload of an `Ack` segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Grant {
-    /// The stream, as its sender numbers it.
+    /// The stream, as its sender numbers it; [`NO_STREAM`](super::NO_STREAM) for credit alone.
     pub stream: U32,
-    reserved: U32,
+    /// The lane that the credit is for: that of the stream, if there is one.
+    pub lane: U16,
+    reserved: U16,
     /// Every byte before this position is in the receiver's inbox.
     pub position: U64,
-    /// The position up to which the receiver has room.
+    /// Bytes that may be sent on the lane in this session, from its beginning.
     pub credit: U64,
 }
 
 const _: () = assert!(size_of::<Grant>() == 24);
 
 impl Grant {
-    /// A grant for `stream`.
-    pub fn new(stream: u32, position: u64, credit: u64) -> Grant {
-        Grant { stream: stream.into(), reserved: 0.into(), position: position.into(), credit: credit.into() }
+    /// A grant for `stream`, and for `lane`.
+    pub fn new(stream: u32, lane: Lane, position: u64, credit: u64) -> Grant {
+        Grant {
+            stream: stream.into(),
+            lane: (lane as u16).into(),
+            reserved: 0.into(),
+            position: position.into(),
+            credit: credit.into(),
+        }
     }
 }
 
@@ -46,6 +54,16 @@ pub fn encode_skip(to: u64) -> [u8; 8] {
 pub fn decode_skip(payload: &[u8]) -> Option<u64> {
     let to = u64::from_le_bytes(payload.try_into().ok()?);
     (to.is_multiple_of(8) && to <= LARGEST_POSITION).then_some(to)
+}
+
+/// The payload of a `Confirm` segment: the challenge.
+pub fn encode_challenge(challenge: u64) -> [u8; 8] {
+    challenge.to_le_bytes()
+}
+
+/// The challenge in the payload of a `Confirm` segment; `None` when it is none.
+pub fn decode_challenge(payload: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(payload.try_into().ok()?))
 }
 
 /// Why a server leaves.

@@ -6,6 +6,7 @@ use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::frame::padded;
+use super::lane::Lane;
 
 /// Positions and windows above this are nonsense; so no sum of two of them overflows.
 pub const LARGEST_POSITION: u64 = 1 << 62;
@@ -28,7 +29,8 @@ struct HelloHeader {
     incarnation: WireIncarnation,
     known_incarnation: WireIncarnation,
     max_envelope_bytes: U64,
-    window_bytes: U64,
+    credit: [U64; Lane::COUNT],
+    challenge: U64,
     peer_timeout_ms: U32,
     name_bytes: U16,
     sending: U16,
@@ -37,7 +39,7 @@ struct HelloHeader {
     greeting: U32,
 }
 
-const _: () = assert!(size_of::<HelloHeader>() == 80);
+const _: () = assert!(size_of::<HelloHeader>() == 96);
 
 /// A stream that the speaker sends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -59,11 +61,9 @@ pub struct Receiving {
     reserved: U32,
     /// The position that the speaker expects next: where the listener goes on.
     pub position: U64,
-    /// The position up to which the speaker has room.
-    pub credit: U64,
 }
 
-const _: () = assert!(size_of::<Sending>() == 16 && size_of::<Receiving>() == 24);
+const _: () = assert!(size_of::<Sending>() == 16 && size_of::<Receiving>() == 16);
 
 impl Sending {
     /// An entry for `stream`.
@@ -74,8 +74,8 @@ impl Sending {
 
 impl Receiving {
     /// An entry for `stream`.
-    pub fn new(stream: u32, position: u64, credit: u64) -> Receiving {
-        Receiving { stream: stream.into(), reserved: 0.into(), position: position.into(), credit: credit.into() }
+    pub fn new(stream: u32, position: u64) -> Receiving {
+        Receiving { stream: stream.into(), reserved: 0.into(), position: position.into() }
     }
 }
 
@@ -92,8 +92,10 @@ pub struct Hello {
     pub known_incarnation: WireIncarnation,
     /// The longest envelope that the speaker accepts, in bytes.
     pub max_envelope_bytes: u64,
-    /// The credit that a stream begins with, in bytes.
-    pub window_bytes: u64,
+    /// Bytes that the listener may send on each lane before it is told of more room.
+    pub credit: [u64; Lane::COUNT],
+    /// In an answer: a random number that the dialer has to repeat in its first segment.
+    pub challenge: u64,
     /// After this much silence the speaker takes the listener to be gone, in milliseconds.
     pub peer_timeout_ms: u32,
     /// What the speaker can do beyond version 1, one bit each; what both can do may be used. Version 1 defines none.
@@ -123,7 +125,8 @@ impl Hello {
             incarnation: self.incarnation,
             known_incarnation: self.known_incarnation,
             max_envelope_bytes: self.max_envelope_bytes.into(),
-            window_bytes: self.window_bytes.into(),
+            credit: self.credit.map(U64::new),
+            challenge: self.challenge.into(),
             peer_timeout_ms: self.peer_timeout_ms.into(),
             name_bytes: (self.cluster.len() as u16).into(),
             sending: (self.sending.len() as u16).into(),
@@ -164,7 +167,8 @@ impl Hello {
             incarnation: header.incarnation,
             known_incarnation: header.known_incarnation,
             max_envelope_bytes: header.max_envelope_bytes.get(),
-            window_bytes: header.window_bytes.get(),
+            credit: header.credit.map(U64::get),
+            challenge: header.challenge.get(),
             peer_timeout_ms: header.peer_timeout_ms.get(),
             features: header.features.get(),
             greeting: header.greeting.get(),
@@ -223,12 +227,9 @@ pub enum RefusalReason {
     Malformed,
     /// The server that listens here is stopping. It is reached again when it is started.
     Stopping,
-    /// The inbox there is full of what came on streams that are gone: those of earlier incarnations, for example. The
-    /// program there has to read it.
-    Unread,
 }
 
-const REASONS: [RefusalReason; 9] = [
+const REASONS: [RefusalReason; 8] = [
     RefusalReason::WrongCluster,
     RefusalReason::WrongPid,
     RefusalReason::UnknownPeer,
@@ -237,7 +238,6 @@ const REASONS: [RefusalReason; 9] = [
     RefusalReason::Tie,
     RefusalReason::Malformed,
     RefusalReason::Stopping,
-    RefusalReason::Unread,
 ];
 
 impl fmt::Display for RefusalReason {
@@ -262,9 +262,6 @@ impl fmt::Display for RefusalReason {
                  two begin anew"
             }
             RefusalReason::Stopping => "it is stopping: start it again",
-            RefusalReason::Unread => {
-                "its inbox is full of what earlier incarnations of this server have sent: its program has to read it first"
-            }
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The wire format, version 1: segments, frames, the handshake.
+//! The wire format, version 2: segments, frames, the handshake.
 //!
 //! Pure code: it turns values into bytes and bytes into values, and knows no socket, no thread and no clock.
 //! `WIRE.md` beside the crate describes every byte; the sizes and offsets it states are asserted here at compile time.
@@ -9,18 +9,21 @@
 mod control;
 mod frame;
 mod handshake;
+mod lane;
 mod segment;
 #[cfg(test)]
 mod tests;
 
 pub use control::{
-    GoodbyeReason, Grant, decode_goodbye, decode_grants, decode_skip, encode_goodbye, encode_grants, encode_skip,
+    GoodbyeReason, Grant, decode_challenge, decode_goodbye, decode_grants, decode_skip, encode_challenge,
+    encode_goodbye, encode_grants, encode_skip,
 };
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, Frames, frame_bytes, padded};
 pub use handshake::{
     Hello, HelloError, INCARNATION_BYTES, LARGEST_POSITION, MAX_CLUSTER_NAME_BYTES, MAX_STREAMS, Receiving, Refusal,
     RefusalReason, Sending, WireIncarnation,
 };
+pub use lane::{Lane, lane_of, stream_id};
 pub use segment::{
     ACK_NOW, CHECKSUMMED, FIRST, FRAGMENT, Kind, LAST, MAGIC, MAX_SEGMENT_PAYLOAD, NO_STREAM, SEGMENT_HEADER_BYTES,
     SegmentError, SegmentHeader, VERSION,

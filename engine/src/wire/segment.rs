@@ -12,7 +12,7 @@ pub const MAGIC: u16 = 0x4C43;
 
 /// The protocol version that this crate speaks. Magic, version and kind keep their places in every future version, so
 /// that a peer of another version can always be refused with a reason.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// The bytes of a segment header.
 pub const SEGMENT_HEADER_BYTES: usize = size_of::<SegmentHeader>();
@@ -60,6 +60,8 @@ pub enum Kind {
     /// Nothing stands in the stream between the position in the header and the one in the payload: what stood there was
     /// dropped by its sender.
     Skip = 9,
+    /// The dialing side repeats the challenge of the answer that it got, to show that it is there. Its first segment.
+    Confirm = 10,
 }
 
 impl Kind {
@@ -74,6 +76,7 @@ impl Kind {
             7 => Kind::Goodbye,
             8 => Kind::End,
             9 => Kind::Skip,
+            10 => Kind::Confirm,
             _ => return None,
         })
     }
@@ -95,7 +98,7 @@ pub struct SegmentHeader {
     pub position: U64,
     /// For the stream `ack_stream` of the other direction: every byte before this position is in the receiver's inbox.
     pub ack_position: U64,
-    /// For the same stream: the position up to which the receiver has room.
+    /// For the lane of the same stream: the bytes that may be sent on it in this session, from its beginning.
     pub ack_credit: U64,
     /// The stream of the other direction that is acknowledged, or [`NO_STREAM`].
     pub ack_stream: U32,

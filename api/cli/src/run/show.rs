@@ -17,6 +17,9 @@ pub fn event(event: &Event) -> Option<String> {
         Event::Restarted { pid, .. } => {
             format!("peer {pid} has been restarted: what it had not acknowledged is sent to it again")
         }
+        Event::Reset { pid } => format!(
+            "peer {pid} and this server contradicted each other, and have begun anew: something may be lost or come twice"
+        ),
         Event::Refused { pid, reason } => format!("peer {pid} refuses us: {reason}"),
         Event::AcceptFailed { error } => format!("peers cannot connect for now: {error}; trying again"),
         Event::AcceptResumed => "peers can connect again".to_owned(),

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use cluster::{Engine, Envelope, Idle, Server};
-use cluster_engine::wire::{Grant, Hello, Kind, Receiving, SegmentHeader, encode_grants};
+use cluster_engine::wire::{Grant, Hello, Kind, Lane, Receiving, SegmentHeader, encode_grants};
 
 use super::speech::{await_segment, dial, hear, hello, impersonate, say_hello, segment};
 use crate::support::{Cluster, receive, send};
@@ -57,7 +57,11 @@ fn an_acknowledgement_of_what_was_not_sent() {
     false_acknowledgements(|| acknowledge(1 << 40, 1 << 41));
     false_acknowledgements(|| acknowledge(u64::MAX, u64::MAX));
     false_acknowledgements(|| {
-        segment(Kind::Ack, |_| (), &encode_grants(&[Grant::new(0, 1 << 40, 0), Grant::new(77, 5, 5)]))
+        segment(
+            Kind::Ack,
+            |_| (),
+            &encode_grants(&[Grant::new(0, Lane::Normal, 1 << 40, 0), Grant::new(77, Lane::Urgent, 5, 5)]),
+        )
     });
 }
 
@@ -81,7 +85,7 @@ fn a_greeting_that_goes_on_in_the_middle_of_an_envelope() {
     await_segment(&mut stream, &[Kind::Data]);
     drop(stream);
     for position in [1, 8, 20, 40, 64, 8] {
-        let receiving = vec![Receiving::new(0, position, 1 << 20)];
+        let receiving = vec![Receiving::new(0, position)];
         let known_incarnation = welcome.incarnation;
         let greeting = Hello { receiving, known_incarnation, ..hello(&cluster.config) };
         let mut stream = dial(cluster.config.address_of(1).unwrap());

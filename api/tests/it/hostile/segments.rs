@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use cluster::{Config, DownReason, Envelope, Event, Server};
+use cluster::{Config, DownReason, Engine, Envelope, Event, Idle, Server};
 use cluster_engine::wire::{
     CHECKSUMMED, FIRST, FRAGMENT, Hello, Kind, LAST, MAX_SEGMENT_PAYLOAD, NO_STREAM, Refusal, RefusalReason,
     SEGMENT_HEADER_BYTES, SegmentHeader,
@@ -10,7 +10,7 @@ use cluster_engine::wire::{
 
 use super::speech::{await_end, await_segment, data, frame, hello, impersonate, say_hello, segment};
 use super::{after_a_valid_handshake, under_attack};
-use crate::support::{Cluster, Rng, await_event, receive, send};
+use crate::support::{Cluster, Rng, await_event, eventually, receive, send};
 
 #[test]
 fn garbage_after_the_handshake() {
@@ -139,6 +139,34 @@ fn a_violation_that_is_found_late_ends_no_other_connection() {
     assert_eq!(one.events().try_next(), None);
 }
 
+/// Regression: a short envelope kept the receive buffer that it came in, so a peer that sent one for each buffer, and
+/// heartbeats behind it, pinned thousands of times what it had credit for.
+#[test]
+fn short_envelopes_far_apart_pin_little_memory() {
+    const INBOX: u64 = 1 << 20;
+    const ROUNDS: u64 = 100;
+    let mut cluster = Cluster::new([1, 3]).with(|config| config.with_inbox_bytes(INBOX));
+    let engine = Engine::dedicated(1, Idle::default()).unwrap();
+    let mut one = cluster.start_on(1, &engine);
+    let (mut stream, _) = impersonate(&cluster.config, &hello(&cluster.config));
+    // More than a receive buffer holds.
+    let heartbeats = segment(Kind::Heartbeat, |_| (), &[]).repeat(6000);
+    for round in 0..ROUNDS {
+        stream.write_all(&data(24 * round, 0, &frame(8, 8))).unwrap();
+        stream.write_all(&heartbeats).unwrap();
+    }
+    eventually("all of it", || (one.stats()[0].bytes_unread == 24 * ROUNDS).then_some(()));
+    let pinned = engine.receive_bytes() as u64;
+    assert!(pinned < 3 * INBOX, "{pinned} bytes are kept for {} that came", 24 * ROUNDS);
+    for _ in 0..ROUNDS {
+        assert_eq!(receive(one.inbox()).msg_id, 666);
+    }
+    // And it is let go of.
+    stream.write_all(&data(24 * ROUNDS, 0, &frame(8, 8))).unwrap();
+    assert_eq!(receive(one.inbox()).msg_id, 666);
+    assert!((engine.receive_bytes() as u64) < INBOX);
+}
+
 /// The inbox is not read, so that the attacker is given no more credit; and there is traffic to server 2 meanwhile.
 #[test]
 fn data_beyond_the_credit() {
@@ -146,7 +174,7 @@ fn data_beyond_the_credit() {
     let [mut one, mut two] = cluster.start_each([1, 2]);
     let (mut stream, welcome) = impersonate(&cluster.config, &hello(&cluster.config));
     let bytes = MAX_SEGMENT_PAYLOAD as u64;
-    for number in 0..welcome.window_bytes / bytes + 1 {
+    for number in 0..welcome.credit[0] / bytes + 1 {
         let _ = stream.write_all(&data(number * bytes, 0, &frame(bytes as u32 - 16, bytes as usize - 16)));
         send(one.outbox(), Envelope::to(2).id(number as i64));
         assert_eq!(receive(two.inbox()).msg_id, number as i64);
@@ -155,7 +183,7 @@ fn data_beyond_the_credit() {
     let down = |event: &Event| matches!(event, Event::Down { pid: 3, reason: DownReason::Violation(_) });
     await_event(one.events(), "violation", down);
     // What was within it is there, and nothing more.
-    for _ in 0..welcome.window_bytes / bytes {
+    for _ in 0..welcome.credit[0] / bytes {
         let envelope = receive(one.inbox());
         assert_eq!((envelope.pid, envelope.msg_id, envelope.msg.len()), (3, 666, bytes as usize - 16));
     }

@@ -7,7 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cluster::Config;
-use cluster_engine::wire::{CHECKSUMMED, FrameHeader, Hello, Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
+use cluster_engine::wire::{
+    CHECKSUMMED, FrameHeader, Hello, Kind, SEGMENT_HEADER_BYTES, SegmentHeader, encode_challenge,
+};
 use zerocopy::IntoBytes;
 
 use crate::support::PATIENCE;
@@ -46,7 +48,8 @@ pub(super) fn hello(config: &Config) -> Hello {
         incarnation: [7; 16],
         known_incarnation: [0; 16],
         max_envelope_bytes: 1 << 27,
-        window_bytes: 1 << 22,
+        credit: [1 << 22; 2],
+        challenge: 0,
         peer_timeout_ms: 60_000,
         features: 0,
         // Each is news.
@@ -114,9 +117,10 @@ pub(super) fn impersonate(config: &Config, hello: &Hello) -> (TcpStream, Hello) 
         stream.write_all(&say_hello(hello)).unwrap();
         match hear(&mut stream) {
             Some((Kind::Welcome, payload)) => {
+                let welcome = Hello::decode(&payload).unwrap();
                 // Until then the server says of nobody that it is there.
-                stream.write_all(&segment(Kind::Heartbeat, |_| (), &[])).unwrap();
-                return (stream, Hello::decode(&payload).unwrap());
+                stream.write_all(&segment(Kind::Confirm, |_| (), &encode_challenge(welcome.challenge))).unwrap();
+                return (stream, welcome);
             }
             // The last connection of this pid may not be forgotten yet.
             Some((Kind::Refuse, _)) | None => thread::sleep(Duration::from_millis(10)),

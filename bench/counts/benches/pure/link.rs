@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cluster_engine::link::{Batch, Link, Verdict, Want};
 use cluster_engine::stream::StreamWriter;
-use cluster_engine::wire::{Kind, SegmentHeader};
+use cluster_engine::wire::{Kind, SegmentHeader, encode_challenge};
 use cluster_engine::{Lane, Local, Pid, Time};
 use gungraun::{library_benchmark, library_benchmark_group};
 
@@ -30,6 +30,7 @@ fn link_of(pid: Pid, peer: Pid) -> Link {
         Arc::new(Local {
             pid,
             incarnation: [pid as u8; 16],
+            secret: 7,
             cluster: "counts".to_owned(),
             window_bytes: 64 << 20,
             max_envelope_bytes: 64 << 20,
@@ -52,6 +53,8 @@ fn connected() -> (Link, Link) {
     let hello = dialer.connected(NOW);
     let Verdict::Welcome(welcome) = acceptor.greeted(&hello, NOW) else { panic!("refused") };
     assert!(dialer.welcomed(&welcome, NOW));
+    let confirmed = acceptor.receive(&SegmentHeader::new(Kind::Confirm), &encode_challenge(welcome.challenge), NOW);
+    assert!(matches!(confirmed, Ok(None)));
     (dialer, acceptor)
 }
 
@@ -100,7 +103,7 @@ fn receiver(segments: u64, messages: usize) -> Receiver {
     // The first one finds the stream: once before it counts.
     let (header, payload) = receiver.segments.remove(0);
     let delivery = receiver.link.receive(&header, &payload, NOW).expect("in order").expect("frames");
-    delivery.stream.consume(delivery.end, messages as u64, 64 * messages as u64);
+    delivery.stream.consume(delivery.room, messages as u64, 64 * messages as u64);
     receiver
 }
 
@@ -133,7 +136,7 @@ fn exchange(mut sender: Sender) -> Sender {
 fn receive(mut receiver: Receiver) -> Receiver {
     for (header, payload) in &receiver.segments {
         let delivery = receiver.link.receive(header, payload, NOW).expect("in order").expect("frames");
-        black_box(delivery.stream.consume(delivery.end, 10, 640));
+        black_box(delivery.stream.consume(delivery.room, 10, 640));
     }
     receiver
 }

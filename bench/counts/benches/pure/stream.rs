@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use cluster_engine::stream::{StreamReader, StreamWriter, Taken};
+use cluster_engine::stream::{Room, StreamReader, StreamWriter, Taken};
 use cluster_engine::{Body, Time};
 use gungraun::{library_benchmark, library_benchmark_group};
 
@@ -11,7 +11,7 @@ pub type Ends = (StreamWriter, StreamReader);
 /// A stream with nothing in it, whose peer has room for all that fits.
 fn empty() -> Ends {
     let (writer, mut reader) = cluster_engine::stream::stream(0, 1 << 20, 4 << 20).unwrap();
-    reader.restart(1 << 40);
+    reader.restart();
     (writer, reader)
 }
 
@@ -55,10 +55,10 @@ fn by_reference((mut writer, mut reader): Ends, payloads: Vec<bytes::Bytes>) -> 
         black_box(writer.push_reference(id as i64, payload).expect("room"));
     }
     let written = reader.written();
-    while let Some(Taken::Data(extent)) = reader.take(written, Time::default()) {
+    while let Some(Taken::Data(extent)) = reader.take(written, Time::default(), ROOM) {
         black_box(reader.slices(&extent));
     }
-    reader.acknowledge(reader.sent(), 1 << 40).expect("it was sent");
+    reader.acknowledge(reader.sent()).expect("it was sent");
     (writer, reader)
 }
 
@@ -66,9 +66,9 @@ fn by_reference((mut writer, mut reader): Ends, payloads: Vec<bytes::Bytes>) -> 
 #[bench::messages_500_of_64(filled())]
 fn take_and_acknowledge((writer, mut reader): Ends) -> Ends {
     let written = reader.written();
-    while let Some(Taken::Data(extent)) = reader.take(written, Time::default()) {
+    while let Some(Taken::Data(extent)) = reader.take(written, Time::default(), ROOM) {
         black_box(reader.slices(&extent));
-        reader.acknowledge(extent.to, 1 << 40).expect("it was sent");
+        reader.acknowledge(extent.to).expect("it was sent");
     }
     (writer, reader)
 }
@@ -76,3 +76,6 @@ fn take_and_acknowledge((writer, mut reader): Ends) -> Ends {
 library_benchmark_group!(name = envelopes, benchmarks = [encode, encode_in_place, by_reference, take_and_acknowledge]);
 
 const MESSAGES: i64 = 500;
+
+/// More than is ever written here.
+const ROOM: Room = Room { bytes: 1 << 40, fragments: true };

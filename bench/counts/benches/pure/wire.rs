@@ -3,9 +3,9 @@
 use std::hint::black_box;
 
 use cluster_engine::Time;
-use cluster_engine::stream::Taken;
+use cluster_engine::stream::{Room, Taken};
 use cluster_engine::wire::{
-    CHECKSUMMED, Frames, Grant, Kind, SEGMENT_HEADER_BYTES, SegmentHeader, decode_grants, encode_grants,
+    CHECKSUMMED, Frames, Grant, Kind, SEGMENT_HEADER_BYTES, SegmentHeader, decode_grants, encode_grants, lane_of,
 };
 use gungraun::{library_benchmark, library_benchmark_group};
 use zerocopy::IntoBytes;
@@ -34,8 +34,8 @@ pub fn frames(count: usize, length: usize) -> Vec<u8> {
         writer.push_with(id as i64, length, |payload| payload.fill(id as u8)).expect("room");
     }
     let written = reader.written();
-    reader.restart(written);
-    let extents = std::iter::from_fn(|| match reader.take(written, Time::default()) {
+    reader.restart();
+    let extents = std::iter::from_fn(|| match reader.take(written, Time::default(), ROOM) {
         Some(Taken::Data(extent)) => Some(extent),
         _ => None,
     });
@@ -44,7 +44,7 @@ pub fn frames(count: usize, length: usize) -> Vec<u8> {
 }
 
 fn grants() -> Vec<Grant> {
-    (0..16).map(|stream| Grant::new(stream, 1 << 20, 1 << 21)).collect()
+    (0..16).map(|stream| Grant::new(stream, lane_of(stream), 1 << 20, 1 << 21)).collect()
 }
 
 #[library_benchmark]
@@ -87,3 +87,6 @@ fn acknowledgements(grants: Vec<Grant>) -> (Vec<u8>, Vec<Grant>) {
 }
 
 library_benchmark_group!(name = segments, benchmarks = [seal, parse_and_verify, decode, acknowledgements]);
+
+/// More than is ever written here.
+const ROOM: Room = Room { bytes: 1 << 40, fragments: true };

@@ -12,7 +12,7 @@ use super::super::{Arrival, Delivery, Inbound};
 use super::Random;
 use crate::stream::{Lane, Perish, StreamReader, StreamWriter, stream, stream_id};
 use crate::time::Time;
-use crate::wire::{FIRST, FRAGMENT, Frames, SegmentHeader, frame_bytes};
+use crate::wire::{FIRST, FRAGMENT, Frames, SegmentHeader, frame_bytes, lane_of};
 
 const LONGEST: usize = 200 * 1024;
 
@@ -116,6 +116,7 @@ impl Incoming {
 struct Unread {
     key: StreamKey,
     stream: Arc<Inbound>,
+    room: u64,
     end: u64,
     messages: u64,
     bytes: u64,
@@ -223,10 +224,7 @@ impl Application {
         if header.has(FRAGMENT) && !header.has(FIRST) {
             incoming.begun = record.ends[incoming.next];
         }
-        let skipped = incoming.skipped.iter().filter(|(end, _)| *end > incoming.consumed);
-        let skipped: u64 = skipped.map(|(_, bytes)| bytes).sum();
-        let room = (incoming.consumed + skipped + self.window).max(incoming.begun);
-        assert!(position + payload.len() as u64 <= room, "{key:?} goes past its credit, {room}: {header:?}");
+        let first = incoming.next;
         let (mut messages, mut bytes) = (0, 0);
         let mut take = |id: i64, payload: &[u8]| {
             assert_eq!(id, incoming.next as i64, "{key:?} is out of order");
@@ -245,13 +243,20 @@ impl Application {
             }
             Arrival::Whole { id, payload } => take(*id, payload),
             Arrival::Part => {
-                assert_eq!(delivery.end, record.begin(incoming.next), "a part is no delivery");
+                assert_eq!(delivery.room, 0, "a part is no delivery");
                 return;
             }
         }
-        assert_eq!(delivery.end, record.begin(incoming.next), "{key:?} has another end");
+        let (end, room) = (record.begin(incoming.next), delivery.room);
+        assert_eq!(room, end - record.begin(first), "{key:?} takes up another room");
         record.delivered = record.delivered.max(incoming.next);
-        self.inbox.push_back(Unread { key, stream: delivery.stream.clone(), end: delivery.end, messages, bytes });
+        self.inbox.push_back(Unread { key, stream: delivery.stream.clone(), room, end, messages, bytes });
+        // All streams of a lane together, those that have ended and those of former lives too.
+        let lane = lane_of(key.2);
+        let unread: u64 =
+            self.inbox.iter().filter(|unread| lane_of(unread.key.2) == lane).map(|unread| unread.room).sum();
+        let most = self.window + frame_bytes(self.largest) as u64;
+        assert!(unread <= most, "{unread} bytes wait to be read on {lane:?}, {most} are allowed");
     }
 
     /// The sender says that nothing stands between `from` and `to`.
@@ -280,7 +285,7 @@ impl Application {
             let Some(unread) = self.inbox.pop_front() else { break };
             let incoming = self.incoming.get_mut(&unread.key).expect("it has arrived");
             incoming.consumed = unread.end;
-            look |= unread.stream.consume(unread.end, unread.messages, unread.bytes);
+            look |= unread.stream.consume(unread.room, unread.messages, unread.bytes);
         }
         look
     }

@@ -1,48 +1,47 @@
 //! Credit: that the sender is told of room, whatever was granted before.
 
-use zerocopy::IntoBytes;
-
-use super::super::InStream;
-use crate::stream::Buffers;
-use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, FrameHeader, Kind, LAST, SegmentHeader};
+use super::super::RecvWindow;
 
 const WINDOW: u64 = 64 * 1024;
 
-fn data(position: u64, flags: u16) -> SegmentHeader {
-    let mut header = SegmentHeader::new(Kind::Data);
-    (header.position, header.flags) = (position.into(), flags.into());
-    header
-}
-
-/// Found by simulator seed 2311, once idle links no longer granted credit with every heartbeat: a frame longer than the
-/// window is granted its own length. What the application took before that frame then was no reason to grant more, and
-/// it never asked again.
+/// Found by simulator seed 2311, once idle links no longer granted credit with every heartbeat: what the application
+/// took before a frame longer than the window was no reason to grant more, and it never asked again.
 #[test]
 fn the_application_asks_again_when_credit_was_not_due() {
-    let (mut stream, buffers) = (InStream::new(0, 0, WINDOW), Buffers::new());
-    // Envelopes of half a window, then the beginning of one of two windows.
-    let short = WINDOW / 2 - FRAME_HEADER_BYTES as u64;
-    let mut frames = FrameHeader::new(short as u32, 1).as_bytes().to_vec();
-    frames.resize(WINDOW as usize / 2, 7);
-    stream.accept(&data(0, 0), &frames, 1 << 20, &buffers).expect("whole frames");
-    let long = 2 * WINDOW - FRAME_HEADER_BYTES as u64;
-    let mut frame = FrameHeader::new(long as u32, 2).as_bytes().to_vec();
-    frame.resize(2 * WINDOW as usize, 7);
-    let (first, rest) = frame.split_at(WINDOW as usize / 2);
-    stream.accept(&data(WINDOW / 2, FRAGMENT | FIRST), first, 1 << 20, &buffers).expect("a fragment");
-    let end = WINDOW / 2 + 2 * WINDOW;
-    assert_eq!(stream.grant().1, end, "credit for the frame that has begun");
+    let mut window = RecvWindow::new(WINDOW);
+    assert_eq!(window.begin(), WINDOW);
+    let consumption = window.consumption().clone();
+    // Envelopes of half a window, then one of two windows: only its beginning needs credit.
+    window.take(WINDOW / 2);
+    assert!(window.admits(WINDOW / 2) && !window.admits(WINDOW / 2 + 8) && window.open(4));
+    window.take(2 * WINDOW);
+    window.close();
+    assert!(!window.is_due(), "there is no room");
+    assert_eq!(window.unread(), 2 * WINDOW + WINDOW / 2);
+    assert!(!window.admits(8));
+    assert!(consumption.add(WINDOW / 2), "the application asks");
+    assert!(!window.look(), "but there is no room yet");
+    assert!(!consumption.add(WINDOW / 4 - 8));
+    assert!(consumption.add(8), "it asks again");
+    assert!(!window.look());
+    assert!(consumption.add(WINDOW / 4 * 3 + WINDOW / 4));
+    assert!(window.look(), "a quarter of the window is free");
+    assert_eq!(window.grant(), 2 * WINDOW + WINDOW / 2 + WINDOW / 4);
+    assert!(window.admits(WINDOW / 4) && !window.admits(WINDOW / 4 + 8));
+}
 
-    let inbound = stream.shared().clone();
-    let asks = inbound.consume(WINDOW / 2, 1, short);
-    assert!(!asks || !stream.look_at_consumption(), "there is credit for more than that already");
-    let mut position = WINDOW;
-    for part in rest.chunks(WINDOW as usize / 2) {
-        let flags = if position + part.len() as u64 == end { FRAGMENT | LAST } else { FRAGMENT };
-        stream.accept(&data(position, flags), part, 1 << 20, &buffers).expect("a fragment");
-        position += part.len() as u64;
-    }
-    assert!(inbound.consume(end, 1, long), "the application asks");
-    assert!(stream.look_at_consumption());
-    assert_eq!(stream.grant(), (end, end + WINDOW));
+#[test]
+fn a_session_begins_with_what_is_free() {
+    let mut window = RecvWindow::new(WINDOW);
+    assert_eq!(window.begin(), WINDOW);
+    window.take(WINDOW - 8);
+    assert_eq!(window.begin(), 8);
+    assert!(window.open(4));
+    window.take(8);
+    assert!(!window.open(6), "one at a time");
+    window.give_up(8);
+    assert!(window.open(6));
+    assert_eq!(window.begin(), 8);
+    window.consumption().add(WINDOW - 8);
+    assert_eq!(window.begin(), WINDOW);
 }

@@ -5,13 +5,26 @@ use std::time::Duration;
 
 use zerocopy::IntoBytes;
 
-use super::super::{Batch, DownReason, Link, Notice, State, Verdict, Want};
+use super::super::{Batch, Delivery, DownReason, Link, Notice, State, Verdict, Violation, Want};
 use crate::testing::local;
 use crate::time::Time;
-use crate::wire::{FrameHeader, Hello, Kind, NO_STREAM, RefusalReason, SegmentHeader, Sending};
+use crate::wire::{FrameHeader, Hello, Kind, NO_STREAM, RefusalReason, SegmentHeader, Sending, encode_challenge};
 
 pub(super) fn link(pid: u64, peer: u64) -> Link {
     Link::new(Arc::new(local(pid)), peer)
+}
+
+/// The dialer repeats the challenge of its welcome.
+pub(super) fn confirm(link: &mut Link, welcome: &Hello, now: Time) {
+    let taken = link.receive(&SegmentHeader::new(Kind::Confirm), &encode_challenge(welcome.challenge), now);
+    assert!(matches!(taken, Ok(None)));
+}
+
+/// The dialer greets, is welcome, and confirms. Returns the welcome.
+pub(super) fn meet(link: &mut Link, hello: &Hello, now: Time) -> Hello {
+    let Verdict::Welcome(welcome) = link.greeted(hello, now) else { panic!("refused") };
+    confirm(link, &welcome, now);
+    welcome
 }
 
 pub(super) fn dial(link: &mut Link) -> Hello {
@@ -51,14 +64,22 @@ fn of_two_dials_that_of_the_lower_pid_is_kept() {
 /// silent for a moment. It was taken for another restart, the successor's streams were forgotten, and no greeting
 /// agreed with the other side's any more.
 #[test]
-fn a_late_greeting_of_an_incarnation_that_was_replaced_is_refused() {
+fn a_late_greeting_of_an_incarnation_that_was_replaced_changes_nothing() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
     let mut acceptor = link(100, 200);
     let first = dial(&mut link(200, 100));
-    let second = Hello { incarnation: [7; 16], ..first.clone() };
-    assert_eq!(refusal(acceptor.greeted(&first, at(1))), None);
-    assert_eq!(refusal(acceptor.greeted(&second, at(3))), None);
-    assert!(refusal(acceptor.greeted(&first, at(6))).is_some());
+    let second = Hello { incarnation: [7; 16], sending: vec![Sending::new(4, 80)], ..first.clone() };
+    meet(&mut acceptor, &first, at(1));
+    meet(&mut acceptor, &second, at(3));
+    let mut data = SegmentHeader::new(Kind::Data);
+    (data.stream, data.position) = (4.into(), 80.into());
+    assert!(acceptor.receive(&data, FrameHeader::new(0, 5).as_bytes(), at(3)).is_ok());
+    // Nobody is there to read the answer.
+    assert_eq!(refusal(acceptor.greeted(&first, at(6))), None);
+    assert!(acceptor.receive(&SegmentHeader::new(Kind::Heartbeat), &[], at(6)).is_err());
+    acceptor.lost(DownReason::Closed, at(6));
+    let again = Hello { greeting: second.greeting + 1, known_incarnation: [100; 16], ..second };
+    assert_eq!(received(&meet(&mut acceptor, &again, at(6))), [(4, 96)]);
 }
 
 /// Found by seed 617 of the simulation: a Hello that had waited on a connection long dead was taken for news. It knew
@@ -70,7 +91,7 @@ fn a_late_greeting_of_the_same_incarnation_is_refused() {
     let late = dial(&mut dialer);
     dialer.dial_failed(at(2));
     let second = dial_at(&mut dialer, at(4));
-    assert_eq!(refusal(acceptor.greeted(&second, at(4))), None);
+    meet(&mut acceptor, &second, at(4));
     acceptor.lost(DownReason::Closed, at(5));
     assert_eq!(refusal(acceptor.greeted(&late, at(6))), Some(RefusalReason::Tie));
     assert_eq!(refusal(acceptor.greeted(&second, at(6))), Some(RefusalReason::Tie));
@@ -99,25 +120,25 @@ fn an_accepted_link_is_up_for_the_application_when_the_dialer_has_shown_that_it_
             continue;
         }
         assert!(dialer.welcomed(&welcome, at(6)));
+        assert_eq!(dialer.take_notices(), [Notice::Up { incarnation: [200; 16] }]);
+        let mut batch = Batch::default();
+        dialer.transmit(at(6), &mut batch);
+        assert!(!batch.is_empty(), "the dialer shows that it is there, at once");
+        confirm(&mut acceptor, &welcome, at(6));
     }
-    assert_eq!(dialer.take_notices(), [Notice::Up { incarnation: [200; 16] }]);
-    let mut batch = Batch::default();
-    dialer.transmit(at(6), &mut batch);
-    assert!(!batch.is_empty(), "the dialer shows that it is there, at once");
-    acceptor.receive(&SegmentHeader::new(Kind::Heartbeat), &[], at(6)).unwrap();
     assert_eq!(acceptor.take_notices(), [Notice::Up { incarnation: [100; 16] }]);
     acceptor.lost(DownReason::Closed, at(7));
     assert_eq!(acceptor.take_notices(), [Notice::Down { reason: DownReason::Closed }]);
     // A restart is told with the first proof of it, be it that an earlier connection had spoken of it.
     for (greeting, seconds) in [(1, 8), (2, 9)] {
         let hello = Hello { incarnation: [7; 16], greeting, ..late.clone() };
-        assert_eq!(refusal(acceptor.greeted(&hello, at(seconds))), None);
+        let Verdict::Welcome(welcome) = acceptor.greeted(&hello, at(seconds)) else { panic!("refused") };
         assert_eq!(acceptor.take_notices(), []);
-        if greeting == 1 {
-            acceptor.lost(DownReason::Closed, at(seconds));
+        match greeting {
+            1 => acceptor.lost(DownReason::Closed, at(seconds)),
+            _ => confirm(&mut acceptor, &welcome, at(seconds)),
         }
     }
-    acceptor.receive(&SegmentHeader::new(Kind::Heartbeat), &[], at(9)).unwrap();
     let incarnation = [7; 16];
     assert_eq!(acceptor.take_notices(), [Notice::Restarted { incarnation }, Notice::Up { incarnation }]);
 }
@@ -131,7 +152,7 @@ fn a_late_greeting_is_refused_when_the_peer_was_removed_and_added_again() {
     let late = dial(&mut dialer);
     dialer.dial_failed(at(2));
     let second = dial_at(&mut dialer, at(4));
-    assert_eq!(refusal(before.greeted(&second, at(4))), None);
+    meet(&mut before, &second, at(4));
     let mut again = link(200, 100);
     again.greet_after(before.into_earlier());
     assert_eq!(refusal(again.greeted(&late, at(6))), Some(RefusalReason::Tie));
@@ -145,7 +166,7 @@ fn a_peer_that_was_removed_and_added_again_goes_on_where_its_streams_have_come()
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
     let hello = Hello { sending: vec![Sending::new(4, 0)], ..dial(&mut link(100, 200)) };
     let mut receiver = link(200, 100);
-    assert_eq!(refusal(receiver.greeted(&hello, at(1))), None);
+    meet(&mut receiver, &hello, at(1));
     let mut data = SegmentHeader::new(Kind::Data);
     data.stream = 4.into();
     let delivery = receiver.receive(&data, FrameHeader::new(0, 5).as_bytes(), at(1)).unwrap().unwrap();
@@ -160,11 +181,11 @@ fn a_peer_that_was_removed_and_added_again_goes_on_where_its_streams_have_come()
             receiver.dial_failed(at(3));
         }
     }
-    let next = Hello { greeting: 2, ..hello };
+    let next = Hello { greeting: 2, known_incarnation: [200; 16], ..hello };
     let Verdict::Welcome(welcome) = receiver.greeted(&next, at(4)) else { panic!("refused") };
     assert_eq!(received(&welcome), [(4, 16)]);
     assert_eq!(receiver.account().bytes_unread, 16);
-    delivery.stream.consume(delivery.end, 1, 0);
+    delivery.stream.consume(delivery.room, 1, 0);
     assert_eq!(receiver.account().bytes_unread, 0);
 }
 
@@ -194,14 +215,77 @@ fn a_greeting_that_was_meant_for_a_predecessor_is_left_behind() {
     assert_eq!(received(&welcome), [(4, 80)]);
     acceptor.lost(DownReason::Closed, at(1));
     let next = Hello { greeting: 2, sending: vec![Sending::new(4, 160)], ..dialer.clone() };
-    let Verdict::Welcome(welcome) = acceptor.greeted(&next, at(2)) else { panic!("refused") };
-    assert_eq!(received(&welcome), [(4, 160)]);
-    // Once something has come, its sender cannot say that more has.
+    assert_eq!(received(&meet(&mut acceptor, &next, at(2))), [(4, 160)]);
+    // Once something has come, its sender cannot say that more has: then both begin anew.
     let mut data = SegmentHeader::new(Kind::Data);
     (data.stream, data.position) = (4.into(), 160.into());
     assert!(acceptor.receive(&data, FrameHeader::new(0, 5).as_bytes(), at(2)).is_ok());
-    let lie = Hello { greeting: 3, sending: vec![Sending::new(4, 240)], ..dialer };
-    assert_eq!(refusal(acceptor.greeted(&lie, at(3))), Some(RefusalReason::Malformed));
+    acceptor.take_notices();
+    let ahead = Hello { greeting: 3, sending: vec![Sending::new(4, 240)], known_incarnation: [200; 16], ..dialer };
+    let welcome = meet(&mut acceptor, &ahead, at(3));
+    assert_eq!((received(&welcome), welcome.known_incarnation), (vec![], [0; 16]));
+    let notices = acceptor.take_notices();
+    assert_eq!(notices.iter().filter(|notice| **notice == Notice::Reset).count(), 1, "{notices:?}");
+    data.position = 240.into();
+    assert!(acceptor.receive(&data, FrameHeader::new(0, 5).as_bytes(), at(3)).is_ok());
+}
+
+/// Regression: when positions contradicted each other, both sides refused for ever.
+#[test]
+fn an_answer_that_cannot_be_true_makes_both_begin_anew() {
+    let at = |seconds| Time::default() + Duration::from_secs(seconds);
+    let (mut dialer, mut acceptor) = (link(100, 200), link(200, 100));
+    let (mut writer, reader) = crate::stream::stream(4, 1 << 16, 0).unwrap();
+    dialer.open(reader);
+    writer.push(1, &crate::payload::Body::from(&b"a message"[..])).expect("there is room");
+    let Verdict::Welcome(welcome) = acceptor.greeted(&dial(&mut dialer), at(1)) else { panic!("refused") };
+    // Somebody has spoken for this side.
+    let receiving = vec![crate::wire::Receiving::new(4, 1 << 20)];
+    let lie = Hello { receiving, known_incarnation: [100; 16], ..welcome };
+    assert!(!dialer.welcomed(&lie, at(1)));
+    let hello = dial_at(&mut dialer, at(3));
+    assert_eq!((hello.known_incarnation, received(&hello)), ([0; 16], vec![]));
+    let Verdict::Welcome(welcome) = acceptor.greeted(&hello, at(3)) else { panic!("refused") };
+    assert!(dialer.welcomed(&welcome, at(3)));
+    assert_eq!(dialer.take_notices(), [Notice::Reset, Notice::Up { incarnation: [200; 16] }]);
+    let hello = dialer.connected(at(4));
+    assert_eq!(hello.known_incarnation, [200; 16], "once is enough");
+}
+
+/// A machine that is restored from a snapshot counts its greetings from an earlier number on.
+#[test]
+fn a_peer_that_has_lost_count_is_refused_a_few_times_alone() {
+    let at = |seconds| Time::default() + Duration::from_secs(seconds);
+    let (mut acceptor, first) = (link(200, 100), dial(&mut link(100, 200)));
+    meet(&mut acceptor, &Hello { greeting: 50, ..first.clone() }, at(1));
+    for greeting in 1..10 {
+        let verdict = acceptor.greeted(&Hello { greeting, ..first.clone() }, at(1));
+        assert_eq!(refusal(verdict), Some(RefusalReason::Tie), "the session is alive");
+    }
+    acceptor.lost(DownReason::Closed, at(2));
+    meet(&mut acceptor, &Hello { greeting: 60, ..first.clone() }, at(3));
+    acceptor.lost(DownReason::Closed, at(3));
+    let verdicts = (4..9).map(|second| {
+        let hello = Hello { greeting: second as u32, ..first.clone() };
+        refusal(acceptor.greeted(&hello, at(second)))
+    });
+    let tie = Some(RefusalReason::Tie);
+    assert_eq!(verdicts.take(4).collect::<Vec<_>>(), [tie, tie, tie, None]);
+}
+
+/// Regression: an incarnation that another one had replaced was refused for ever, also when it was the true one.
+#[test]
+fn an_incarnation_that_was_replaced_comes_back_when_it_shows_that_it_lives() {
+    let at = |seconds| Time::default() + Duration::from_secs(seconds);
+    let (mut acceptor, first) = (link(200, 100), dial(&mut link(100, 200)));
+    for (number, life) in [1, 2, 1, 2].into_iter().enumerate() {
+        let hello = Hello { incarnation: [life; 16], greeting: number as u32 + 1, ..first.clone() };
+        let now = at(10 * (number as u64 + 1));
+        meet(&mut acceptor, &hello, now);
+        assert!(acceptor.take_notices().contains(&Notice::Up { incarnation: [life; 16] }));
+        let other = Hello { incarnation: [3; 16], ..hello };
+        assert_eq!(refusal(acceptor.greeted(&other, now)), Some(RefusalReason::AlreadyConnected), "while it is heard");
+    }
 }
 
 /// The greeting of a process that has died before it was met comes when its successor is silent for a moment. It was
@@ -211,7 +295,7 @@ fn an_incarnation_that_does_not_show_that_it_is_there_replaces_nobody() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
     let mut acceptor = link(200, 100);
     let alive = Hello { sending: vec![Sending::new(4, 0)], ..dial(&mut link(100, 200)) };
-    assert_eq!(refusal(acceptor.greeted(&alive, at(1))), None);
+    meet(&mut acceptor, &alive, at(1));
     let mut data = SegmentHeader::new(Kind::Data);
     data.stream = 4.into();
     assert!(acceptor.receive(&data, FrameHeader::new(0, 5).as_bytes(), at(1)).is_ok());
@@ -220,54 +304,88 @@ fn an_incarnation_that_does_not_show_that_it_is_there_replaces_nobody() {
     assert_eq!(refusal(acceptor.greeted(&dead, at(3))), None);
     // It comes back while the connection of the other one is not known to be dead.
     let again = Hello { greeting: alive.greeting + 1, known_incarnation: [200; 16], ..alive };
-    let Verdict::Welcome(welcome) = acceptor.greeted(&again, at(3)) else { panic!("refused") };
+    let welcome = meet(&mut acceptor, &again, at(3));
     assert_eq!((received(&welcome), welcome.known_incarnation), (vec![(4, 16)], [100; 16]));
-    assert!(acceptor.receive(&SegmentHeader::new(Kind::Heartbeat), &[], at(3)).is_ok());
     let up = Notice::Up { incarnation: [100; 16] };
     assert_eq!(acceptor.take_notices(), [Notice::Down { reason: DownReason::Closed }, up]);
 }
 
-/// What nobody reads is not more than a window, and what one incarnation may send.
+/// What nobody reads is at most a window, whatever a peer does; it is never refused for it, and sends when there is room.
 #[test]
 fn a_peer_that_is_restarted_again_and_again_does_not_fill_an_inbox_that_nobody_reads() {
-    const WINDOW: u64 = 128 * 1024;
     let mut acceptor = link(200, 100);
     let first = dial(&mut link(100, 200));
-    let frame = |bytes: usize| [FrameHeader::new(bytes as u32, 0).as_bytes(), &vec![0; bytes]].concat();
     let mut inbox = Vec::new();
-    let mut refused = None;
     for life in 1..10u8 {
         let now = Time::default() + Duration::from_secs(3 * u64::from(life));
         let hello = Hello { incarnation: [life; 16], ..first.clone() };
-        refused = refusal(acceptor.greeted(&hello, now));
-        if refused.is_some() {
-            break;
-        }
-        for position in (0..WINDOW).step_by(64 * 1024) {
-            let mut data = SegmentHeader::new(Kind::Data);
-            (data.stream, data.position) = (0.into(), position.into());
-            inbox.extend(acceptor.receive(&data, &frame(64 * 1024 - 16), now).unwrap());
-        }
+        let welcome = meet(&mut acceptor, &hello, now);
+        assert_eq!(welcome.credit[0], WINDOW / 4 * 3 - acceptor.account().bytes_unread);
+        fill(&mut acceptor, (4, 0), &mut inbox, now);
     }
-    assert_eq!((refused, inbox.len()), (Some(RefusalReason::Unread), 4));
-    assert_eq!(acceptor.account().bytes_unread, 2 * WINDOW);
-    // It is read; then there is room again.
+    assert_eq!(acceptor.account().bytes_unread, WINDOW / 4 * 3);
     for delivery in &inbox {
-        delivery.stream.consume(delivery.end, 1, 0);
+        delivery.stream.consume(delivery.room, 1, 0);
     }
     let hello = Hello { incarnation: [20; 16], ..first };
-    assert_eq!(refusal(acceptor.greeted(&hello, Time::default() + Duration::from_secs(100))), None);
+    let welcome = meet(&mut acceptor, &hello, Time::default() + Duration::from_secs(100));
+    assert_eq!(welcome.credit, [WINDOW / 4 * 3, WINDOW / 4]);
+}
+
+const WINDOW: u64 = 128 * 1024;
+const FRAME: u64 = 16 * 1024;
+
+/// Sends 64 KiB on a stream from a position on, or as much as there is credit for. Returns the position behind it.
+fn fill(link: &mut Link, (stream, mut position): (u32, u64), inbox: &mut Vec<Delivery>, now: Time) -> u64 {
+    let frame = [FrameHeader::new(FRAME as u32 - 16, 0).as_bytes(), &[0; FRAME as usize - 16]].concat();
+    for _ in 0..4 {
+        let mut data = SegmentHeader::new(Kind::Data);
+        (data.stream, data.position) = (stream.into(), position.into());
+        match link.receive(&data, &frame, now) {
+            Ok(delivery) => inbox.extend(delivery),
+            Err(violation) => {
+                assert_eq!(violation, Violation::Credit { stream, bytes: FRAME, credit: 0 });
+                break;
+            }
+        }
+        position += FRAME;
+    }
+    position
+}
+
+/// Regression: a recorded connection that was played again to a restarted server delivered everything once more.
+#[test]
+fn a_recorded_connection_that_is_played_again_delivers_nothing() {
+    let at = |seconds| Time::default() + Duration::from_secs(seconds);
+    let hello = Hello { sending: vec![Sending::new(4, 0)], ..dial(&mut link(100, 200)) };
+    let mut data = SegmentHeader::new(Kind::Data);
+    data.stream = 4.into();
+    let frame = FrameHeader::new(0, 5);
+    let mut challenges = Vec::new();
+    for life in 1..4u64 {
+        let mut local = local(200);
+        (local.incarnation, local.secret) = ([life as u8; 16], life);
+        let mut acceptor = Link::new(Arc::new(local), 100);
+        let Verdict::Welcome(welcome) = acceptor.greeted(&hello, at(1)) else { panic!("refused") };
+        let played = challenges.first().copied().unwrap_or(welcome.challenge);
+        let confirmed = acceptor.receive(&SegmentHeader::new(Kind::Confirm), &encode_challenge(played), at(1));
+        assert_eq!(confirmed.map(|_| ()), if life == 1 { Ok(()) } else { Err(Violation::Challenge) });
+        assert_eq!(acceptor.receive(&data, frame.as_bytes(), at(1)).is_ok(), life == 1);
+        assert_eq!(acceptor.take_notices().is_empty(), life != 1);
+        challenges.push(welcome.challenge);
+    }
+    challenges.dedup();
+    assert_eq!(challenges.len(), 3);
 }
 
 #[test]
 fn a_greeting_that_contradicts_itself_is_refused() {
     let hello = dial(&mut link(100, 200));
     let twice = Sending::new(4, 0);
-    let receiving = crate::wire::Receiving::new(4, 0, 0);
+    let receiving = crate::wire::Receiving::new(4, 0);
     for malformed in [
         Hello { incarnation: [0; 16], ..hello.clone() },
-        Hello { window_bytes: 0, ..hello.clone() },
-        Hello { window_bytes: crate::wire::MAX_SEGMENT_PAYLOAD as u64 - 8, ..hello.clone() },
+        Hello { credit: [0, u64::MAX], ..hello.clone() },
         Hello { sending: vec![twice, Sending::new(6, 0), twice], ..hello.clone() },
         Hello { receiving: vec![receiving, receiving], ..hello.clone() },
     ] {
@@ -277,37 +395,27 @@ fn a_greeting_that_contradicts_itself_is_refused() {
     assert_eq!(refusal(link(200, 100).greeted(&hello, Time::default())), None);
 }
 
-/// The streams of a peer that is removed and added again and again continue, but not before there is room.
+/// The streams of a peer that is removed and added again and again continue, and fill no more than a window.
 #[test]
 fn a_peer_that_is_removed_again_and_again_does_not_fill_an_inbox_that_nobody_reads() {
-    const WINDOW: u64 = 128 * 1024;
-    let frame = [FrameHeader::new(64 * 1024 - 16, 0).as_bytes(), &[0; 64 * 1024 - 16]].concat();
     let mut receiver = link(200, 100);
     let first = dial(&mut link(100, 200));
-    let (mut inbox, mut refused, mut position) = (Vec::new(), None, 0);
+    let (mut inbox, mut position) = (Vec::new(), 0);
     for greeting in 1..10 {
         let now = Time::default() + Duration::from_secs(3 * u64::from(greeting));
         let sending = vec![Sending::new(4, position)];
         let hello = Hello { greeting, sending, known_incarnation: [200; 16], ..first.clone() };
-        refused = refusal(receiver.greeted(&hello, now));
-        if refused.is_some() {
-            break;
-        }
-        for _ in 0..2 {
-            let mut data = SegmentHeader::new(Kind::Data);
-            (data.stream, data.position) = (4.into(), position.into());
-            inbox.extend(receiver.receive(&data, &frame, now).unwrap());
-            position += 64 * 1024;
-        }
+        meet(&mut receiver, &hello, now);
+        position = fill(&mut receiver, (4, position), &mut inbox, now);
         let mut again = link(200, 100);
         again.greet_after(receiver.into_earlier());
         receiver = again;
     }
-    assert_eq!((refused, inbox.len()), (Some(RefusalReason::Unread), 4));
-    assert_eq!(receiver.account().bytes_unread, 2 * WINDOW);
+    assert_eq!((position, receiver.account().bytes_unread), (WINDOW / 4 * 3, WINDOW / 4 * 3));
     for delivery in &inbox {
-        delivery.stream.consume(delivery.end, 1, 0);
+        delivery.stream.consume(delivery.room, 1, 0);
     }
     let hello = Hello { greeting: 20, sending: vec![Sending::new(4, position)], ..first };
-    assert_eq!(refusal(receiver.greeted(&hello, Time::default() + Duration::from_secs(100))), None);
+    let welcome = meet(&mut receiver, &hello, Time::default() + Duration::from_secs(100));
+    assert_eq!((received(&welcome), welcome.credit), (vec![(4, position)], [WINDOW / 4 * 3, WINDOW / 4]));
 }

@@ -7,11 +7,12 @@ use crate::payload::Body;
 
 use super::super::{Batch, Link, Local, State, Verdict, Violation};
 use super::Random;
+use super::greeting::confirm;
 use crate::stream::{StreamWriter, stream};
 use crate::time::Time;
 use crate::wire::{
-    FRAME_HEADER_BYTES, FrameHeader, GoodbyeReason, Grant, Hello, Kind, MAX_STREAMS, NO_STREAM, SegmentHeader,
-    encode_goodbye, encode_grants, encode_skip,
+    FIRST, FRAGMENT, FRAME_HEADER_BYTES, FrameHeader, GoodbyeReason, Grant, Hello, Kind, Lane, MAX_STREAMS, NO_STREAM,
+    SegmentHeader, encode_goodbye, encode_grants, encode_skip,
 };
 use zerocopy::IntoBytes;
 
@@ -27,6 +28,7 @@ fn up_with_window(window_bytes: u64) -> (Link, StreamWriter) {
     let local = Arc::new(Local {
         pid: 100,
         incarnation: [1; 16],
+        secret: 7,
         cluster: "hostile".to_owned(),
         window_bytes,
         max_envelope_bytes: 1 << 20,
@@ -45,7 +47,8 @@ fn up_with_window(window_bytes: u64) -> (Link, StreamWriter) {
         incarnation: [2; 16],
         known_incarnation: [0; 16],
         max_envelope_bytes: 1 << 20,
-        window_bytes: WINDOW,
+        credit: [WINDOW; 2],
+        challenge: 0,
         peer_timeout_ms: 1500,
         features: 0,
         greeting: 0,
@@ -53,7 +56,8 @@ fn up_with_window(window_bytes: u64) -> (Link, StreamWriter) {
         sending: Vec::new(),
         receiving: Vec::new(),
     };
-    assert!(matches!(link.greeted(&hello, Time::default()), Verdict::Welcome(_)));
+    let Verdict::Welcome(welcome) = link.greeted(&hello, Time::default()) else { panic!("refused") };
+    confirm(&mut link, &welcome, Time::default());
     for length in [8, 100_000, 30] {
         assert!(writer.push(1, &Body::from(vec![7; length])).is_ok());
     }
@@ -81,7 +85,10 @@ fn payload(random: &mut Random, kind: Kind) -> Vec<u8> {
         (_, 0) => (0..8 * random.below(40)).map(|_| random.next() as u8).collect(),
         (Kind::Ack, _) => {
             let grants = (0..random.below(4))
-                .map(|_| Grant::new(random.below(3) as u32, number(random), number(random)))
+                .map(|_| {
+                    let lane = Lane::ALL[random.below(2) as usize];
+                    Grant::new(random.below(3) as u32, lane, number(random), number(random))
+                })
                 .collect::<Vec<_>>();
             encode_grants(&grants)
         }
@@ -108,7 +115,7 @@ fn whatever_a_peer_says_is_taken_or_a_violation() {
     let (mut link, mut writer) = up();
     let (mut taken, mut violations) = (0, 0);
     for case in 0..CASES {
-        const KINDS: [Kind; 9] = [
+        const KINDS: [Kind; 10] = [
             Kind::Hello,
             Kind::Welcome,
             Kind::Refuse,
@@ -118,8 +125,9 @@ fn whatever_a_peer_says_is_taken_or_a_violation() {
             Kind::Goodbye,
             Kind::End,
             Kind::Skip,
+            Kind::Confirm,
         ];
-        let kind = if random.one_in(2) { Kind::Data } else { KINDS[random.below(9) as usize] };
+        let kind = if random.one_in(2) { Kind::Data } else { KINDS[random.below(10) as usize] };
         let payload = payload(&mut random, kind);
         let mut header = SegmentHeader::new(kind);
         let stream = if random.one_in(8) { NO_STREAM } else { random.below(4) as u32 };
@@ -141,7 +149,7 @@ fn whatever_a_peer_says_is_taken_or_a_violation() {
         }
         match result {
             Ok(Some(delivery)) if random.one_in(2) => {
-                if delivery.stream.consume(delivery.end, 1, 8) {
+                if delivery.stream.consume(delivery.room, 1, 8) {
                     link.consumed();
                 }
                 taken += 1;
@@ -149,7 +157,7 @@ fn whatever_a_peer_says_is_taken_or_a_violation() {
             Ok(_) => taken += 1,
             Err(violation) => {
                 let text = violation.to_string();
-                let cures = ["run the same release", "raise max_envelope_bytes", "read it"];
+                let cures = ["run the same release", "raise max_envelope_bytes"];
                 assert!(cures.iter().any(|cure| text.contains(cure)), "{text}");
                 violations += 1;
             }
@@ -187,24 +195,44 @@ fn streams_that_come_and_go_take_no_room() {
     assert!(link.opened.len() <= 2 * MAX_STREAMS, "{} are remembered", link.opened.len());
 }
 
-/// The same, each with an envelope that nobody reads: a stream that has ended has had its window, and the next one a new one.
+/// The same, each with an envelope that nobody reads: credit is the link's, however many streams there are.
 #[test]
 fn streams_that_come_and_go_do_not_fill_an_inbox_that_nobody_reads() {
     let (mut link, _writer) = up();
-    let mut opened = 0u64;
+    let (mut opened, mut unread) = (0u32, 0);
     let violation = loop {
         let mut data = SegmentHeader::new(Kind::Data);
-        data.stream = (opened as u32).into();
+        data.stream = opened.into();
+        let frame = FrameHeader::new(1008, 5);
         let mut end = SegmentHeader::new(Kind::End);
-        (end.stream, end.position) = (data.stream, 16.into());
-        if let Err(violation) = link.receive(&data, FrameHeader::new(0, 5).as_bytes(), Time::default()) {
-            break violation;
+        (end.stream, end.position) = (data.stream, 1024.into());
+        match link.receive(&data, &[frame.as_bytes(), &[0; 1008]].concat(), Time::default()) {
+            Ok(delivery) => unread += delivery.expect("data").room,
+            Err(violation) => break violation,
         }
-        opened += 1;
+        opened += 2;
         assert!(link.receive(&end, &[], Time::default()).is_ok());
     };
-    assert_eq!(violation, Violation::Unread { stream: opened as u32 });
-    assert!(opened <= MAX_STREAMS as u64, "{opened}");
+    assert_eq!(violation, Violation::Credit { stream: opened, bytes: 1024, credit: 0 });
+    assert_eq!((unread, link.account().bytes_unread), (WINDOW / 4 * 3, WINDOW / 4 * 3));
+}
+
+/// Of a frame longer than a segment only the beginning needs credit; so only one at a time may be on its way on a lane.
+#[test]
+fn one_frame_in_fragments_comes_at_a_time() {
+    let (mut link, _writer) = up();
+    let first = |stream: u32| {
+        let mut data = SegmentHeader::new(Kind::Data);
+        (data.stream, data.flags) = (stream.into(), (FRAGMENT | FIRST).into());
+        (data, [FrameHeader::new(900_000, 5).as_bytes(), &[0; 8]].concat())
+    };
+    let mut say = |stream| {
+        let (header, payload) = first(stream);
+        link.receive(&header, &payload, Time::default()).map(|_| ())
+    };
+    assert_eq!(say(4), Ok(()));
+    assert_eq!(say(5), Ok(()), "another lane");
+    assert_eq!(say(6), Err(Violation::Fragment { stream: 6 }));
 }
 
 /// Takes minutes if each segment walks over all the gaps before it, which nobody has read past.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use zerocopy::IntoBytes;
 
-use super::super::{Arrival, Link, Verdict};
-use super::greeting::{dial, link};
+use super::super::{Arrival, Link};
+use super::greeting::{dial, link, meet};
 use crate::time::Time;
 use crate::wire::{FIRST, FRAGMENT, FrameHeader, Kind, LAST, SegmentHeader, Sending};
 
@@ -26,7 +26,7 @@ fn envelope_comes(link: &mut Link, position: u64, now: Time) -> *const u8 {
             Arrival::Whole { payload, .. } => {
                 assert_eq!(payload, [7; LENGTH].as_slice());
                 place = payload.as_ptr();
-                delivery.stream.consume(delivery.end, 1, LENGTH as u64);
+                delivery.stream.consume(delivery.room, 1, LENGTH as u64);
             }
             arrival => assert!(matches!(arrival, Arrival::Part) && to == PART),
         }
@@ -40,7 +40,7 @@ fn it_is_used_again_and_given_back_when_it_is_not() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
     let (mut acceptor, mut hello) = (link(200, 100), dial(&mut link(100, 200)));
     hello.sending = vec![Sending::new(0, 0)];
-    assert!(matches!(acceptor.greeted(&hello, at(1)), Verdict::Welcome(_)));
+    meet(&mut acceptor, &hello, at(1));
     acceptor.timeout(at(1), at(1));
     let first = envelope_comes(&mut acceptor, 0, at(1));
     let second = envelope_comes(&mut acceptor, 16 + LENGTH as u64, at(1));

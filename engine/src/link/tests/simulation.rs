@@ -120,7 +120,7 @@ impl Simulation {
             restarts,
             restarted: false,
         };
-        let window_bytes = (68 * 1024) << simulation.random.below(4);
+        let window_bytes = (128 * 1024) << simulation.random.below(3);
         let eager = simulation.random.one_in(2);
         let checksum_payload = simulation.random.one_in(8);
         for (side, pid) in PIDS.into_iter().enumerate() {
@@ -128,6 +128,7 @@ impl Simulation {
             let local = Arc::new(Local {
                 pid,
                 incarnation: simulation.incarnation(life),
+                secret: 7,
                 cluster: "simulated".to_owned(),
                 window_bytes,
                 max_envelope_bytes: 1 << 20,
@@ -246,8 +247,8 @@ impl Simulation {
             text += &format!("\npid {} is {:?} on {:?}:", side.local.pid, side.link.state(), side.socket);
             for stream in side.link.outgoing() {
                 let (id, written) = (stream.id(), stream.written());
-                let (sent, acked, credit) = (stream.sent(), stream.acked(), stream.credit());
-                text += &format!(" stream {id}: written {written} sent {sent} acked {acked} credit {credit};");
+                let (sent, acked) = (stream.sent(), stream.acked());
+                text += &format!(" stream {id}: written {written} sent {sent} acked {acked};");
             }
             for outbox in &side.application.outboxes {
                 text +=

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::{Batch, Link, Local, State, Verdict, Want};
-use super::greeting::dial;
+use super::greeting::{confirm, dial, meet};
 use crate::payload::Body;
 use crate::stream::stream;
 use crate::testing::local;
 use crate::time::Time;
-use crate::wire::{Kind, SegmentHeader};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -31,8 +30,7 @@ fn link_with_need(pid: u64, peer: u64, eager: bool) -> Link {
 fn accepted(pid: u64, peer: u64, now: Time) -> Link {
     let mut link = Link::new(Arc::new(local(pid)), peer);
     let mut dialer = Link::new(Arc::new(local(peer)), pid);
-    assert!(matches!(link.greeted(&dial(&mut dialer), now), Verdict::Welcome(_)));
-    link.receive(&SegmentHeader::new(Kind::Heartbeat), &[], now).expect("up");
+    meet(&mut link, &dial(&mut dialer), now);
     link.transmit(now, &mut Batch::default());
     link.take_notices();
     link
@@ -106,10 +104,10 @@ fn heartbeats_are_sent_as_often_as_the_peer_timeout_asks() {
         let mut link = Link::new(Arc::new(patient.clone()), 1);
         let hasty = Local { heartbeat_interval: peer_timeout / 3, peer_timeout, ..local(1) };
         let mut dialer = Link::new(Arc::new(hasty), 1000);
-        assert!(matches!(link.greeted(&dial(&mut dialer), at(1000)), Verdict::Welcome(_)));
+        let Verdict::Welcome(welcome) = link.greeted(&dial(&mut dialer), at(1000)) else { panic!("refused") };
         let pause = link.next_heartbeat().since(at(1000));
         assert!(pause <= most, "{pause:?} for a timeout of {peer_timeout:?}");
-        link.receive(&SegmentHeader::new(Kind::Heartbeat), &[], at(1001)).expect("up");
+        confirm(&mut link, &welcome, at(1001));
         link.transmit(at(1001), &mut Batch::default());
         let pause = link.next_heartbeat().since(at(1001));
         assert!(pause <= most, "{pause:?} for a timeout of {peer_timeout:?}");

@@ -24,8 +24,7 @@ const SMALLEST_FIRST_FRAGMENT: u64 = 4096;
 
 /// The link's end of a stream.
 ///
-/// Invariant, in stream positions: `acked <= sent <= highest_sent <= written`, `acked <= floor <= written`, and `sent
-/// <= credit`.
+/// Invariant, in stream positions: `acked <= sent <= highest_sent <= written`, and `acked <= floor <= written`.
 pub struct StreamReader {
     id: u32,
     ring: Consumer,
@@ -49,17 +48,25 @@ pub struct StreamReader {
     releasable_references: u64,
     sent: u64,
     highest_sent: u64,
-    credit: u64,
     /// The ring position from which on an acknowledgement is asked for again.
     asks_from: u64,
     /// Envelopes that are acknowledged, as of the last look.
     acknowledged: u64,
-    /// The last look found bytes that the credit does not cover, or not to a frame boundary.
+    /// The last look found bytes for which there was no room, or not to a frame boundary.
     starved: bool,
     /// Longest payload that the peer accepts, in bytes, if longer ones may be written.
     limit: Option<u64>,
     /// Position up to which the lengths of envelopes were compared with `limit`.
     examined: u64,
+}
+
+/// The bytes that may be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Bytes of whole frames, or of a frame's first part.
+    pub bytes: u64,
+    /// A frame may be sent in fragments: no other stream of the lane has sent one in part.
+    pub fragments: bool,
 }
 
 /// An envelope by reference, with its places in the stream.
@@ -104,7 +111,6 @@ impl StreamReader {
             releasable_references: 0,
             sent: 0,
             highest_sent: 0,
-            credit: 0,
             asks_from: 0,
             acknowledged: 0,
             starved: false,
@@ -126,11 +132,6 @@ impl StreamReader {
     /// The position behind the last byte that was handed to a connection.
     pub fn sent(&self) -> u64 {
         self.sent
-    }
-
-    /// The position up to which the peer has room.
-    pub fn credit(&self) -> u64 {
-        self.credit
     }
 
     /// Messages and bytes that were written.
@@ -193,6 +194,12 @@ impl StreamReader {
         self.written() > self.sent
     }
 
+    /// Returns whether a frame was sent in part. It may have been given up since: then a gap ends it.
+    pub fn is_inside_frame(&self) -> bool {
+        let reference = self.references.get(self.references_before(self.sent));
+        reference.is_some_and(|reference| reference.frame_at() < self.sent) || self.perishables.is_inside(self.sent)
+    }
+
     /// Whether what waits has to wait for credit.
     pub fn is_starved(&self) -> bool {
         self.starved
@@ -212,13 +219,14 @@ impl StreamReader {
         asks
     }
 
-    /// What is to be sent next, if there is anything before `written` and, for bytes, the credit covers them; it counts
-    /// as sent.
+    /// What is to be sent next, if there is anything before `written` and there is `room` for it; it counts as sent.
+    ///
+    /// The rest of a frame of which a part was sent needs no room, nor does a gap.
     ///
     /// Who takes several asks what is [`written`](StreamReader::written) once, before the first. Asking again for each
     /// would chase a writer that goes on: each segment would be what was written during the one before, shorter and
     /// shorter, and each look would take the writer's cache line away from it.
-    pub fn take(&mut self, written: u64, now: Time) -> Option<Taken> {
+    pub fn take(&mut self, written: u64, now: Time, room: Room) -> Option<Taken> {
         let from = self.sent;
         if self.limit.is_some() {
             self.examine(written);
@@ -227,7 +235,7 @@ impl StreamReader {
         let gap = if from < written { self.perishables.skip(from, now) } else { None };
         let taken = match gap {
             Some(to) => Some(Taken::Skip { from, to: to.min(written) }),
-            None => self.next_extent(written, now).map(Taken::Data),
+            None => self.next_extent(written, now, room).map(Taken::Data),
         };
         self.starved = taken.is_none() && written > self.sent;
         match &taken {
@@ -243,17 +251,21 @@ impl StreamReader {
         taken
     }
 
-    fn next_extent(&mut self, written: u64, now: Time) -> Option<Extent> {
-        // A peer's credit may be any number; frames and their parts are multiples of 8.
-        let limit = written.min(self.credit & !7).min(self.sent + MAX_SEGMENT_PAYLOAD as u64);
+    fn next_extent(&mut self, written: u64, now: Time, room: Room) -> Option<Extent> {
+        let most = written.min(self.sent + MAX_SEGMENT_PAYLOAD as u64);
+        let index = self.references_before(self.sent);
+        if self.references.get(index).is_some_and(|reference| reference.frame_at() < self.sent) {
+            return self.take_reference(index, most, room);
+        }
+        // Frames and their parts are multiples of 8.
+        let limit = most.min(self.sent.saturating_add(room.bytes & !7));
         if self.sent >= limit {
             return None;
         }
         let gap = self.perishables.next_gap(self.sent, limit, now);
         let limit = gap.unwrap_or(limit);
-        let index = self.references_before(self.sent);
         let extent = match self.references.get(index) {
-            Some(reference) if reference.frame_at() <= self.sent => self.take_reference(index, limit)?,
+            Some(reference) if reference.frame_at() == self.sent => self.take_reference(index, limit, room)?,
             next => {
                 let base = next.map_or_else(|| self.base_at_end(), InFlight::base_before);
                 let to = match next.map(InFlight::frame_at).into_iter().chain(gap).min() {
@@ -281,12 +293,13 @@ impl StreamReader {
         self.references.partition_point(|reference| reference.end <= position)
     }
 
-    fn take_reference(&self, index: usize, limit: u64) -> Option<Extent> {
+    fn take_reference(&self, index: usize, limit: u64, room: Room) -> Option<Extent> {
         let reference = &self.references[index];
         let (begin, end) = (reference.frame_at(), reference.end);
         let to = end.min(limit);
         let from = self.sent;
-        if from == begin && to < end.min(begin + SMALLEST_FIRST_FRAGMENT) {
+        let is_first_part = from == begin && to < end;
+        if is_first_part && (!room.fragments || to < begin + SMALLEST_FIRST_FRAGMENT) {
             return None;
         }
         let mut flags = 0;
@@ -298,13 +311,11 @@ impl StreamReader {
         Some(Extent { from, to, flags, reference: Some(index) })
     }
 
-    /// The peer has everything before `position` in its inbox, and room up to `credit`.
+    /// The peer has everything before `position` in its inbox.
     ///
     /// # Errors
     /// When the peer acknowledges what was never sent, or the middle of an envelope.
-    pub fn acknowledge(&mut self, position: u64, credit: u64) -> Result<(), AckError> {
-        // Credit only grows within a link: an older grant that arrives on another stream's segment changes nothing.
-        self.credit = self.credit.max(credit);
+    pub fn acknowledge(&mut self, position: u64) -> Result<(), AckError> {
         if position <= self.acked {
             return Ok(());
         }
@@ -367,20 +378,18 @@ impl StreamReader {
         (self.acked..=self.highest_sent).contains(&position) && position.is_multiple_of(8)
     }
 
-    /// A new connection: go on at `position`, where [`can_resume`](StreamReader::can_resume), with room up to `credit`.
-    pub fn resume(&mut self, position: u64, credit: u64) {
+    /// Goes on at `position` on a new connection, where that [can be](StreamReader::can_resume).
+    pub fn resume(&mut self, position: u64) {
         debug_assert!(self.can_resume(position));
         self.sent = position;
-        self.credit = credit;
         self.asks_from = 0;
         self.perishables.reconnect();
         self.release();
     }
 
     /// A new connection to a peer that does not know this stream: begin at what is not acknowledged.
-    pub fn restart(&mut self, window: u64) {
+    pub fn restart(&mut self) {
         self.sent = self.acked;
-        self.credit = self.acked + window;
         self.asks_from = 0;
         self.perishables.reconnect();
         self.release();

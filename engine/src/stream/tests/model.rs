@@ -8,7 +8,7 @@ use std::task::{Wake, Waker};
 use bytes::Bytes;
 use zerocopy::IntoBytes;
 
-use super::super::{Extent, MAX_RING_PAYLOAD, StreamReader, StreamWriter, Taken, stream};
+use super::super::{Extent, MAX_RING_PAYLOAD, Room, StreamReader, StreamWriter, Taken, stream};
 use super::{Random, part_bytes};
 use crate::payload::Body;
 use crate::time::Time;
@@ -47,6 +47,8 @@ struct Model {
     /// Ends of segments that were sent: where a receiver may stand.
     cuts: Vec<u64>,
     asleep: Option<(Arc<Flag>, usize)>,
+    /// Bytes for which the receiver has room.
+    room: u64,
 }
 
 #[test]
@@ -75,6 +77,7 @@ impl Model {
             highest_sent: 0,
             cuts: vec![0],
             asleep: None,
+            room: 0,
         }
     }
 
@@ -94,7 +97,8 @@ impl Model {
             assert_eq!(self.reader.written(), self.bytes.len() as u64);
         }
         // Everything can be sent, acknowledged, and written again.
-        self.reader.resume(self.reader.sent(), u64::MAX);
+        self.reader.resume(self.reader.sent());
+        self.room = u64::MAX;
         while self.send_one() {}
         assert_eq!(self.reader.sent(), self.bytes.len() as u64, "something is not sent");
         let end = self.reader.sent();
@@ -135,8 +139,7 @@ impl Model {
     }
 
     fn take(&mut self) {
-        let credit = self.reader.sent() + self.random.below(300_000);
-        assert_eq!(self.reader.acknowledge(self.reader.acked(), credit), Ok(()));
+        self.room = self.random.below(300_000);
         for _ in 0..=self.random.below(4) {
             self.send_one();
         }
@@ -144,16 +147,21 @@ impl Model {
 
     /// Takes and checks the next segment, if there is one.
     fn send_one(&mut self) -> bool {
-        let (sent, credit) = (self.reader.sent(), self.reader.credit());
+        let (sent, room) = (self.reader.sent(), Room { bytes: self.room, fragments: true });
         let written = self.reader.written();
-        let Some(taken) = self.reader.take(written, Time::default()) else {
-            let least = sent + 2 * 16 * 1024;
-            assert!(sent == self.bytes.len() as u64 || credit < least, "nothing to take at {sent} with {credit}");
+        let Some(taken) = self.reader.take(written, Time::default(), room) else {
+            assert!(
+                sent == self.bytes.len() as u64 || room.bytes < 2 * 16 * 1024,
+                "nothing to take at {sent}: {room:?}"
+            );
             return false;
         };
         let Taken::Data(extent) = taken else { panic!("nothing here may be dropped: {taken:?}") };
         assert_eq!(extent.from, sent);
-        assert!(extent.to <= credit && extent.to - extent.from <= MAX_SEGMENT_PAYLOAD as u64 && extent.to > sent);
+        let bytes = extent.to - extent.from;
+        let continues = extent.flags & FRAGMENT != 0 && extent.flags & FIRST == 0;
+        assert!(bytes > 0 && bytes <= MAX_SEGMENT_PAYLOAD as u64 && (continues || bytes <= room.bytes));
+        self.room -= if continues { 0 } else { bytes };
         self.check_flags(&extent);
         let expected = &self.bytes[extent.from as usize..extent.to as usize];
         assert!(self.reader.slices(&extent).concat() == expected, "slices of {extent:?}");
@@ -191,7 +199,7 @@ impl Model {
     }
 
     fn acknowledged(&mut self, position: u64) {
-        assert_eq!(self.reader.acknowledge(position, 0), Ok(()));
+        assert_eq!(self.reader.acknowledge(position), Ok(()));
         assert_eq!(self.reader.acked(), position);
         if let Some((flag, length)) = &self.asleep {
             let woken = flag.0.load(Ordering::SeqCst);
@@ -212,7 +220,7 @@ impl Model {
         let inside = self.frames.iter().filter(|frame| frame.by_reference && frame.end - frame.begin > 8);
         wrong.extend(inside.map(|frame| frame.end - 8).filter(|position| *position > acked));
         for position in wrong {
-            let error = self.reader.acknowledge(position, 0).expect_err("cannot be right");
+            let error = self.reader.acknowledge(position).expect_err("cannot be right");
             assert_eq!((error.position, error.sent), (position, sent));
         }
         assert_eq!(self.reader.acked(), acked);
@@ -228,17 +236,19 @@ impl Model {
         for wrong in [acked.wrapping_sub(8), position + 1, self.highest_sent + 8] {
             assert!(!self.reader.can_resume(wrong), "{wrong}");
         }
-        self.reader.resume(position, position + self.random.below(100_000));
+        self.reader.resume(position);
+        self.room = self.random.below(100_000);
         assert_eq!(self.reader.sent(), position);
     }
 
     /// A new connection to a new receiver.
     fn restart(&mut self) {
         let acked = self.reader.acked();
-        self.reader.restart(70_000);
+        self.reader.restart();
+        self.room = 70_000;
         assert!(self.reader.can_resume(self.highest_sent), "nobody has shown yet that there is a new receiver");
         self.reader.forget_sent();
-        assert_eq!((self.reader.sent(), self.reader.credit()), (acked, acked + 70_000));
+        assert_eq!(self.reader.sent(), acked);
         (self.highest_sent, self.cuts) = (acked, vec![acked]);
     }
 

@@ -30,7 +30,7 @@ fn every_vector_decodes_and_encodes_to_itself() {
         let bytes = hex(digits);
         let (header, payload) = next_segment(&bytes).expect(name).expect(name);
         assert_eq!(header.segment_bytes(), bytes.len(), "{name}");
-        assert_eq!(header.version(), 1, "{name}");
+        assert_eq!(header.version(), 2, "{name}");
         assert_eq!(segment(header, payload), bytes, "{name}");
     }
 }
@@ -58,13 +58,14 @@ fn hello() {
         incarnation: std::array::from_fn(|i| 0x10 + i as u8),
         known_incarnation: std::array::from_fn(|i| 0x20 + i as u8),
         max_envelope_bytes: 64 << 20,
-        window_bytes: 1 << 20,
+        credit: [3 << 18, 1 << 18],
+        challenge: 0,
         peer_timeout_ms: 1500,
         greeting: 5,
         features: 0,
         cluster: "alpha".to_owned(),
         sending: vec![Sending::new(0, 64), Sending::new(3, 0x1122_3344_5566_7788)],
-        receiving: vec![Receiving::new(2, 128, 128 + (1 << 20))],
+        receiving: vec![Receiving::new(2, 128)],
     };
     let bytes = segment(header(Kind::Hello, |_| ()), &expected.encode());
     assert_eq!(bytes, hex(HELLO));
@@ -79,16 +80,14 @@ fn welcome() {
         incarnation: std::array::from_fn(|i| 0x20 + i as u8),
         known_incarnation: std::array::from_fn(|i| 0x10 + i as u8),
         max_envelope_bytes: 1 << 20,
-        window_bytes: 64 << 10,
+        credit: [48 << 10, 16 << 10],
+        challenge: 0x0102_0304_0506_0708,
         peer_timeout_ms: 2000,
         greeting: 5,
         features: 0,
         cluster: "clusters".to_owned(),
         sending: vec![Sending::new(2, 96)],
-        receiving: vec![
-            Receiving::new(0, 64, 64 + (64 << 10)),
-            Receiving::new(3, 0x1122_3344_5566_7788, 0x1122_3344_5567_7788),
-        ],
+        receiving: vec![Receiving::new(0, 64), Receiving::new(3, 0x1122_3344_5566_7788)],
     };
     let bytes = segment(header(Kind::Welcome, |_| ()), &expected.encode());
     assert_eq!(bytes, hex(WELCOME));
@@ -197,7 +196,7 @@ fn fragments() {
 
 #[test]
 fn ack() {
-    let grants = [Grant::new(0, 0x48, 0x10048), Grant::new(3, 0x1000, 0x11000)];
+    let grants = [Grant::new(0, Lane::Normal, 0x48, 0x10048), Grant::new(3, Lane::Urgent, 0x1000, 0x11000)];
     let bytes = segment(header(Kind::Ack, |_| ()), &encode_grants(&grants));
     assert_eq!(bytes, hex(ACK));
     assert_eq!(decode_grants(&bytes[48..]), Some(&grants[..]));
@@ -249,12 +248,22 @@ fn skip() {
     }
 }
 
+#[test]
+fn confirm() {
+    let bytes = segment(header(Kind::Confirm, |_| ()), &encode_challenge(0x0102_0304_0506_0708));
+    assert_eq!(bytes, hex(CONFIRM));
+    assert_eq!(decode_challenge(&bytes[48..]), Some(0x0102_0304_0506_0708));
+    for length in [0, 7, 9, 16] {
+        assert_eq!(decode_challenge(&vec![1; length]), None, "{length} bytes");
+    }
+}
+
 /// What is reserved, and every padding byte, may be anything: it is written as zero and ignored.
 #[test]
 fn reserved_bytes_and_padding_are_ignored() {
     let clean = hex(HELLO);
     // The header's last two bytes, the name's padding, a word in each stream entry.
-    let ignored = [46, 47, 133, 134, 135, 140, 156, 172];
+    let ignored = [46, 47, 149, 150, 151, 156, 172, 188];
     for offset in ignored {
         let mut bytes = clean.clone();
         assert_eq!(bytes[offset], 0, "offset {offset}");
@@ -282,12 +291,12 @@ fn values(mut hello: Hello) -> Hello {
         *entry = Sending::new(entry.stream.get(), entry.position.get());
     }
     for entry in &mut hello.receiving {
-        *entry = Receiving::new(entry.stream.get(), entry.position.get(), entry.credit.get());
+        *entry = Receiving::new(entry.stream.get(), entry.position.get());
     }
     hello
 }
 
-const VECTORS: [(&str, &str); 13] = [
+const VECTORS: [(&str, &str); 14] = [
     ("hello", HELLO),
     ("welcome", WELCOME),
     ("refuse", REFUSE),
@@ -301,49 +310,51 @@ const VECTORS: [(&str, &str); 13] = [
     ("goodbye", GOODBYE),
     ("end", END),
     ("skip", SKIP),
+    ("confirm", CONFIRM),
 ];
 
 /// 100 greets 200 in the cluster `alpha`, sends on streams 0 and 3, receives stream 2.
 const HELLO: &str = "
-    43 4c 01 01 ff ff ff ff 90 00 00 00 95 4f 76 ba
+    43 4c 02 01 ff ff ff ff 98 00 00 00 80 8c 4d 44
     00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
     00 00 00 00 00 00 00 00 ff ff ff ff 01 00 00 00
     64 00 00 00 00 00 00 00 c8 00 00 00 00 00 00 00
     10 11 12 13 14 15 16 17 18 19 1a 1b 1c 1d 1e 1f
     20 21 22 23 24 25 26 27 28 29 2a 2b 2c 2d 2e 2f
-    00 00 00 04 00 00 00 00 00 00 10 00 00 00 00 00
+    00 00 00 04 00 00 00 00 00 00 0c 00 00 00 00 00
+    00 00 04 00 00 00 00 00 00 00 00 00 00 00 00 00
     dc 05 00 00 05 00 02 00 01 00 00 00 05 00 00 00
     61 6c 70 68 61 00 00 00 00 00 00 00 00 00 00 00
     40 00 00 00 00 00 00 00 03 00 00 00 00 00 00 00
     88 77 66 55 44 33 22 11 02 00 00 00 00 00 00 00
-    80 00 00 00 00 00 00 00 80 00 10 00 00 00 00 00
+    80 00 00 00 00 00 00 00
 ";
 /// 200 answers 100; a name of exactly eight bytes has no padding.
 const WELCOME: &str = "
-    43 4c 01 02 ff ff ff ff 98 00 00 00 36 4e 4b df
+    43 4c 02 02 ff ff ff ff 98 00 00 00 3e 1d 08 e0
     00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
     00 00 00 00 00 00 00 00 ff ff ff ff 01 00 00 00
     c8 00 00 00 00 00 00 00 64 00 00 00 00 00 00 00
     20 21 22 23 24 25 26 27 28 29 2a 2b 2c 2d 2e 2f
     10 11 12 13 14 15 16 17 18 19 1a 1b 1c 1d 1e 1f
-    00 00 10 00 00 00 00 00 00 00 01 00 00 00 00 00
+    00 00 10 00 00 00 00 00 00 c0 00 00 00 00 00 00
+    00 40 00 00 00 00 00 00 08 07 06 05 04 03 02 01
     d0 07 00 00 08 00 01 00 02 00 00 00 05 00 00 00
     63 6c 75 73 74 65 72 73 02 00 00 00 00 00 00 00
     60 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
-    40 00 00 00 00 00 00 00 40 00 01 00 00 00 00 00
-    03 00 00 00 00 00 00 00 88 77 66 55 44 33 22 11
-    88 77 67 55 44 33 22 11
+    40 00 00 00 00 00 00 00 03 00 00 00 00 00 00 00
+    88 77 66 55 44 33 22 11
 ";
 /// 200 refuses: Tie.
 const REFUSE: &str = "
-    43 4c 01 03 ff ff ff ff 10 00 00 00 bd d0 03 23
+    43 4c 02 03 ff ff ff ff 10 00 00 00 50 c5 71 f9
     00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
     00 00 00 00 00 00 00 00 ff ff ff ff 01 00 00 00
     06 00 00 00 00 00 00 00 c8 00 00 00 00 00 00 00
 ";
 /// Stream 2 from position 0x40: `hello` with id 7 and `12345678` with id -2. Acknowledges stream 1; asks for an answer.
 const DATA: &str = "
-    43 4c 01 04 02 00 00 00 30 00 00 00 24 e2 6a 3d
+    43 4c 02 04 02 00 00 00 30 00 00 00 eb 96 c6 94
     40 00 00 00 00 00 00 00 00 01 00 00 00 00 00 00
     00 01 01 00 00 00 00 00 01 00 00 00 11 00 00 00
     05 00 00 00 00 00 00 00 07 00 00 00 00 00 00 00
@@ -352,7 +363,7 @@ const DATA: &str = "
 ";
 /// The same frames with a checksum over the header alone.
 const DATA_HEADER_ONLY: &str = "
-    43 4c 01 04 02 00 00 00 30 00 00 00 ac 82 ed f0
+    43 4c 02 04 02 00 00 00 30 00 00 00 ed 7f 79 e1
     40 00 00 00 00 00 00 00 00 01 00 00 00 00 00 00
     00 01 01 00 00 00 00 00 01 00 00 00 00 00 00 00
     05 00 00 00 00 00 00 00 07 00 00 00 00 00 00 00
@@ -361,7 +372,7 @@ const DATA_HEADER_ONLY: &str = "
 ";
 /// The header and the first 8 bytes of a payload of 70,001.
 const FRAGMENT_FIRST: &str = "
-    43 4c 01 04 02 00 00 00 18 00 00 00 af e9 a4 16
+    43 4c 02 04 02 00 00 00 18 00 00 00 3c ee e3 bd
     80 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
     00 00 00 00 00 00 00 00 ff ff ff ff 07 00 00 00
     71 11 01 00 00 00 00 00 09 00 00 00 00 00 00 00
@@ -369,50 +380,57 @@ const FRAGMENT_FIRST: &str = "
 ";
 /// The next 8 bytes of it.
 const FRAGMENT_MIDDLE: &str = "
-    43 4c 01 04 02 00 00 00 08 00 00 00 4d 68 2a 35
+    43 4c 02 04 02 00 00 00 08 00 00 00 67 04 c3 12
     98 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
     00 00 00 00 00 00 00 00 ff ff ff ff 03 00 00 00
     6d 69 64 64 6c 65 2e 2e
 ";
 /// Its last byte and the padding.
 const FRAGMENT_LAST: &str = "
-    43 4c 01 04 02 00 00 00 08 00 00 00 3b 66 b0 bf
+    43 4c 02 04 02 00 00 00 08 00 00 00 11 0a 59 98
     00 12 01 00 00 00 00 00 00 00 00 00 00 00 00 00
     00 00 00 00 00 00 00 00 ff ff ff ff 0b 00 00 00
     7a 00 00 00 00 00 00 00
 ";
 /// Grants for streams 0 and 3.
 const ACK: &str = "
-    43 4c 01 05 ff ff ff ff 30 00 00 00 d6 3f 25 ac
+    43 4c 02 05 ff ff ff ff 30 00 00 00 a4 bc ca 32
     00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
     00 00 00 00 00 00 00 00 ff ff ff ff 01 00 00 00
     00 00 00 00 00 00 00 00 48 00 00 00 00 00 00 00
-    48 00 01 00 00 00 00 00 03 00 00 00 00 00 00 00
+    48 00 01 00 00 00 00 00 03 00 00 00 01 00 00 00
     00 10 00 00 00 00 00 00 00 10 01 00 00 00 00 00
 ";
 /// Acknowledges stream 5 in its header.
 const HEARTBEAT: &str = "
-    43 4c 01 06 ff ff ff ff 00 00 00 00 82 14 86 fc
+    43 4c 02 06 ff ff ff ff 00 00 00 00 c3 e9 12 ed
     00 00 00 00 00 00 00 00 88 00 00 00 00 00 00 00
     00 80 00 00 00 00 00 00 05 00 00 00 01 00 00 00
 ";
 /// Stopped.
 const SKIP: &str = "
-    43 4c 01 09 04 00 00 00 08 00 00 00 c3 f1 67 86
+    43 4c 02 09 04 00 00 00 08 00 00 00 e9 9d 8e a1
     00 20 00 00 00 00 00 00 00 00 00 00 00 00 00 00
     00 00 00 00 00 00 00 00 ff ff ff ff 01 00 00 00
     40 20 00 00 00 00 00 00
 ";
 
 const GOODBYE: &str = "
-    43 4c 01 07 ff ff ff ff 08 00 00 00 e1 2e 35 fd
+    43 4c 02 07 ff ff ff ff 08 00 00 00 cb 42 dc da
     00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
     00 00 00 00 00 00 00 00 ff ff ff ff 01 00 00 00
     01 00 00 00 00 00 00 00
 ";
 /// Stream 4 has ended at position 0x2000.
 const END: &str = "
-    43 4c 01 08 04 00 00 00 00 00 00 00 a3 69 75 8d
+    43 4c 02 08 04 00 00 00 00 00 00 00 e2 94 e1 9c
     00 20 00 00 00 00 00 00 00 00 00 00 00 00 00 00
     00 00 00 00 00 00 00 00 ff ff ff ff 01 00 00 00
+";
+/// 100 repeats the challenge of the Welcome above.
+const CONFIRM: &str = "
+    43 4c 02 0a ff ff ff ff 08 00 00 00 55 94 c5 ce
+    00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
+    00 00 00 00 00 00 00 00 ff ff ff ff 01 00 00 00
+    08 07 06 05 04 03 02 01
 ";

@@ -44,6 +44,7 @@ fn decode_payload((header, payload): &Segment) {
         Kind::Ack => drop(decode_grants(payload)),
         Kind::Goodbye => drop(decode_goodbye(payload)),
         Kind::Skip => drop(decode_skip(payload)),
+        Kind::Confirm => drop(decode_challenge(payload)),
         Kind::Heartbeat | Kind::End => {}
     }
 }
@@ -85,7 +86,7 @@ fn check_frames(bytes: &[u8]) {
 
 fn kind() -> impl Strategy<Value = Kind> {
     use Kind::*;
-    prop::sample::select(vec![Hello, Welcome, Refuse, Data, Ack, Heartbeat, Goodbye, End, Skip])
+    prop::sample::select(vec![Hello, Welcome, Refuse, Data, Ack, Heartbeat, Goodbye, End, Skip, Confirm])
 }
 
 /// Mostly small numbers, so that damage can turn one valid value into another.
@@ -95,16 +96,17 @@ fn number() -> impl Strategy<Value = u64> {
 
 fn hello() -> impl Strategy<Value = Hello> {
     let ids = (number(), number(), any::<WireIncarnation>(), any::<WireIncarnation>());
-    let limits = (number(), number(), any::<[u32; 2]>(), "[a-zé]{0,32}");
+    let limits = (number(), [number(), number(), number()], any::<[u32; 2]>(), "[a-zé]{0,32}");
     let sending = vec((any::<u32>(), number()).prop_map(|(stream, position)| Sending::new(stream, position)), 0..8);
-    let receiving = vec((any::<u32>(), number(), number()).prop_map(|(s, p, c)| Receiving::new(s, p, c)), 0..8);
+    let receiving = vec((any::<u32>(), number()).prop_map(|(stream, position)| Receiving::new(stream, position)), 0..8);
     (ids, limits, sending, receiving).prop_map(|(ids, limits, sending, receiving)| Hello {
         from: ids.0,
         to: ids.1,
         incarnation: ids.2,
         known_incarnation: ids.3,
         max_envelope_bytes: limits.0,
-        window_bytes: limits.1,
+        credit: [limits.1[0], limits.1[1]],
+        challenge: limits.1[2],
         peer_timeout_ms: limits.2[0],
         greeting: limits.2[1],
         features: 0,
@@ -132,7 +134,7 @@ fn encode_frames(envelopes: &[(i64, Vec<u8>)]) -> Vec<u8> {
 
 /// A payload of the right shape for its kind, or of none.
 fn payload(kind: Kind) -> BoxedStrategy<Vec<u8>> {
-    let grants = vec((any::<u32>(), number(), number()).prop_map(|(s, p, c)| Grant::new(s, p, c)), 0..5);
+    let grants = vec((any::<u32>(), number(), number()).prop_map(|(s, p, c)| Grant::new(s, lane_of(s), p, c)), 0..5);
     match kind {
         Kind::Hello | Kind::Welcome => hello().prop_map(|hello| hello.encode()).boxed(),
         Kind::Refuse => {
@@ -142,6 +144,7 @@ fn payload(kind: Kind) -> BoxedStrategy<Vec<u8>> {
         Kind::Ack => grants.prop_map(|grants| encode_grants(&grants)).boxed(),
         Kind::Goodbye => (1u64..=3).prop_map(|code| code.to_le_bytes().to_vec()).boxed(),
         Kind::Skip => number().prop_map(|to| encode_skip(to).to_vec()).boxed(),
+        Kind::Confirm => number().prop_map(|challenge| encode_challenge(challenge).to_vec()).boxed(),
         Kind::Heartbeat | Kind::End => Just(Vec::new()).boxed(),
     }
 }

@@ -177,6 +177,12 @@ impl Simulation {
     }
 
     pub(super) fn hears(&mut self, side: usize, header: &SegmentHeader, payload: &[u8]) {
+        if header.kind() == Kind::Confirm {
+            // Of a dialer, which is met with it.
+            let confirmed = self.sides[side].link.receive(header, payload, self.now);
+            assert!(matches!(confirmed, Ok(None)), "an honest dialer is not believed: {header:?}");
+            return;
+        }
         let peer = self.sides[side].link.incarnation.expect("a link that is up has met its peer");
         let life = u32::from_le_bytes(peer[8..12].try_into().expect("four bytes"));
         let received = self.sides[side].link.receive(header, payload, self.now);
@@ -233,10 +239,8 @@ impl Simulation {
         let welcomed = match header.kind() {
             Kind::Welcome => {
                 let welcome = Hello::decode(payload).expect("a greeting");
-                // What an earlier life of the peer sent, and nobody has read, may be in the way.
-                let room = link.has_room_for(&welcome);
                 let sense = link.welcomed(&welcome, self.now);
-                assert!(sense || !room, "an honest welcome makes no sense: {welcome:?} {}", self.describe());
+                assert!(sense, "an honest welcome makes no sense: {welcome:?} {}", self.describe());
                 sense
             }
             Kind::Refuse => {
@@ -244,10 +248,7 @@ impl Simulation {
                 link.refused(refusal, self.now);
                 let honest = matches!(
                     refusal.reason,
-                    RefusalReason::Tie
-                        | RefusalReason::AlreadyConnected
-                        | RefusalReason::Stopping
-                        | RefusalReason::Unread
+                    RefusalReason::Tie | RefusalReason::AlreadyConnected | RefusalReason::Stopping
                 );
                 assert!(honest, "an honest greeting is refused: {refusal:?}");
                 false
@@ -418,6 +419,7 @@ impl Simulation {
                     (state.up, state.changes) = (false, state.changes + 1);
                 }
                 Notice::Dropped { count, .. } => state.dropped += count,
+                Notice::Reset => panic!("honest peers contradict each other"),
                 Notice::Restarted { .. } | Notice::Refused { .. } => {}
             }
         }
