@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use cluster_engine::{BROADCAST, Body, Lane, Payload, Pid, Received};
 
+use crate::Incarnation;
+
 /// An envelope that has arrived.
 ///
 /// [`Envelope::to`] begins one that is to be sent.
@@ -16,6 +18,7 @@ pub struct Envelope {
     pub msg_id: i64,
     /// The message.
     pub msg: Payload,
+    incarnation: Incarnation,
 }
 
 impl Envelope {
@@ -33,9 +36,18 @@ impl Envelope {
         Draft::new(recipients.into(), Lane::Normal)
     }
 
+    /// Incarnation of the sender: which of its runs has sent this. It is drawn anew each time the sender starts, and the same
+    /// as in its [`Event::Up`](crate::Event::Up).
+    ///
+    /// An answer that is for this run alone is sent with [`only_incarnation`](Draft::only_incarnation).
+    #[inline]
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
     #[inline(always)]
-    pub(crate) fn new(pid: Pid, msg_id: i64, msg: Payload) -> Envelope {
-        Envelope { pid, msg_id, msg }
+    pub(crate) fn new(pid: Pid, incarnation: &Incarnation, msg_id: i64, msg: Payload) -> Envelope {
+        Envelope { pid, msg_id, msg, incarnation: *incarnation }
     }
 }
 
@@ -49,17 +61,25 @@ pub struct EnvelopeRef<'a> {
     pub msg_id: i64,
     /// The message, aligned to 8 bytes.
     pub msg: &'a [u8],
+    incarnation: &'a Incarnation,
 }
 
 impl<'a> EnvelopeRef<'a> {
     #[inline]
     pub(crate) fn from_received(received: Received<'a>) -> EnvelopeRef<'a> {
-        EnvelopeRef { pid: received.pid, msg_id: received.id, msg: received.payload }
+        let Received { pid, incarnation, id, payload } = received;
+        EnvelopeRef { pid, msg_id: id, msg: payload, incarnation }
+    }
+
+    /// Incarnation of the sender: see [`Envelope::incarnation`].
+    #[inline]
+    pub fn incarnation(&self) -> Incarnation {
+        *self.incarnation
     }
 
     /// An envelope of its own, with a copy of the message.
     pub fn to_owned(&self) -> Envelope {
-        Envelope { pid: self.pid, msg_id: self.msg_id, msg: Payload::copy_from_slice(self.msg) }
+        Envelope::new(self.pid, self.incarnation, self.msg_id, Payload::copy_from_slice(self.msg))
     }
 }
 
@@ -119,12 +139,13 @@ pub struct Draft<'a> {
     pub(crate) lane: Lane,
     pub(crate) ttl: Option<Duration>,
     pub(crate) best_effort: bool,
+    pub(crate) only: Option<Incarnation>,
 }
 
 impl Draft<'static> {
     #[inline]
     pub(crate) fn new(to: Recipients, lane: Lane) -> Draft<'static> {
-        Draft { to, id: None, body: Body::default(), lane, ttl: None, best_effort: false }
+        Draft { to, id: None, body: Body::default(), lane, ttl: None, best_effort: false, only: None }
     }
 }
 
@@ -133,8 +154,8 @@ impl<'a> Draft<'a> {
     /// a `String` or `Bytes` is handed over: if it is longer than 16 KiB, nothing copies it.
     #[inline]
     pub fn body<'b>(self, body: impl Into<Body<'b>>) -> Draft<'b> {
-        let Draft { to, id, lane, ttl, best_effort, .. } = self;
-        Draft { to, id, body: body.into(), lane, ttl, best_effort }
+        let Draft { to, id, lane, ttl, best_effort, only, .. } = self;
+        Draft { to, id, body: body.into(), lane, ttl, best_effort, only }
     }
 
     /// The message id. Without one the outbox gives the next free one.
@@ -168,6 +189,32 @@ impl<'a> Draft<'a> {
         self
     }
 
+    /// Only for this [incarnation](Envelope::incarnation) of the recipient, of which there must be exactly one.
+    ///
+    /// Servers wait for a peer that is away, so what one run of it was to get is otherwise given to its next run. For
+    /// answers that is wrong: the next run may have asked something else with the same message id, and would take this
+    /// for the answer.
+    ///
+    /// If the recipient is known to be another incarnation, the send returns
+    /// [`SendError::Restarted`](crate::SendError::Restarted). If it turns out to be one later, the envelope is dropped, and
+    /// counted: see [`DropReason::OtherIncarnation`](crate::DropReason::OtherIncarnation).
+    ///
+    /// ```
+    /// # use cluster::{Envelope, SendError, Server};
+    /// fn answer(server: &mut impl Server, question: &Envelope) -> Result<(), SendError> {
+    ///     let answer = Envelope::to(question.pid).id(question.msg_id).body("done");
+    ///     match server.outbox().send(answer.only_incarnation(question.incarnation())) {
+    ///         // Nobody waits for it any more.
+    ///         Err(SendError::Restarted { .. }) => Ok(()),
+    ///         sent => sent,
+    ///     }
+    /// }
+    /// ```
+    pub fn only_incarnation(mut self, incarnation: Incarnation) -> Draft<'a> {
+        self.only = Some(incarnation);
+        self
+    }
+
     /// The same envelope to others.
     pub fn readdressed(mut self, recipients: impl Into<Recipients>) -> Draft<'a> {
         self.to = recipients.into();
@@ -176,13 +223,21 @@ impl<'a> Draft<'a> {
 
     /// The same envelope with a message of its own: copied if it was borrowed.
     pub fn into_owned(self) -> Draft<'static> {
-        let Draft { to, id, body, lane, ttl, best_effort } = self;
-        Draft { to, id, body: body.into_owned(), lane, ttl, best_effort }
+        let Draft { to, id, body, lane, ttl, best_effort, only } = self;
+        Draft { to, id, body: body.into_owned(), lane, ttl, best_effort, only }
     }
 
     #[inline]
     pub(crate) fn is_perishable(&self) -> bool {
-        self.best_effort || self.ttl.is_some()
+        self.best_effort || self.ttl.is_some() || self.only.is_some()
+    }
+
+    /// Whether it is for one server, whatever the form of its recipients.
+    pub(crate) fn has_one_recipient(&self) -> bool {
+        match &self.to {
+            Recipients::One(pid) => *pid != BROADCAST,
+            Recipients::Several(pids) => pids.len() == 1,
+        }
     }
 
     /// Who it is for.

@@ -52,7 +52,7 @@ mod wait;
 
 pub use cluster_engine::{
     BROADCAST, Body, Callback, DownReason, DropReason, Event, Feature, FeatureReport, Lane, LinkState, Payload,
-    PeerState, PeerStats, Pid, RefusalReason, Unavailable, Undelivered, probe,
+    PeerState, PeerStats, Pid, RefusalReason, Unavailable, Undelivered, WireIncarnation as Incarnation, probe,
 };
 pub use config::{Catalog, Checksum, Config, ConfigError, Connect, Idle, Member, Neighbours, Threading};
 pub use engine::Engine;

@@ -27,7 +27,9 @@ const IDS: i64 = 1024;
 /// | [`claim`](Outbox::claim), [`try_claim`](Outbox::try_claim) | the same, and the message is encoded in place: the fast path |
 ///
 /// What an outbox has taken is delivered once, in order, as long as the recipient and this server live, across any
-/// number of disconnects; also to a recipient that is not there yet.
+/// number of disconnects; also to a recipient that is not there yet. If the recipient is restarted, its next run gets what
+/// the last one has not acknowledged: an answer to what that run had asked should be for it
+/// [alone](Draft::only_incarnation).
 ///
 /// A clone is an outbox of its own, for another thread. Order holds within an outbox, for each recipient and lane. A clone for
 /// each request is fine: an outbox that is dropped leaves its memory, and what is still to be sent from there, to the next
@@ -54,7 +56,7 @@ impl Outbox {
     ///
     /// # Errors
     /// `UnknownPid`, `TooLarge`: nothing was sent. `Stopped`: the server has stopped, and the envelope comes back addressed
-    /// to those who did not get it.
+    /// to those who did not get it. `Restarted`, `NotOneRecipient`: see [`only_incarnation`](Draft::only_incarnation).
     #[inline(always)]
     pub fn send(&mut self, draft: Draft<'_>) -> Result<(), SendError> {
         self.send_until(draft, None, true)
@@ -187,6 +189,9 @@ impl Outbox {
             Recipients::One(pid) => std::slice::from_ref(pid),
             Recipients::Several(pids) => pids,
         };
+        if draft.only.is_some() && !draft.has_one_recipient() {
+            return Err(SendError::NotOneRecipient { envelope: Box::new(draft.into_owned()) });
+        }
         // The check comes before any write: an envelope with an unknown recipient, or too long for one of them, goes to
         // nobody.
         let length = draft.body.len();
@@ -205,8 +210,8 @@ impl Outbox {
         if let Some((pid, error)) = refused {
             return Err(self.error(error, draft, vec![pid]));
         }
-        let perish =
-            Perish { expires: draft.ttl.map(|ttl| self.sender.drive().time_in(ttl)), best_effort: draft.best_effort };
+        let expires = draft.ttl.map(|ttl| self.sender.drive().time_in(ttl));
+        let perish = Perish { expires, best_effort: draft.best_effort, only: draft.only };
         let alone = recipients.len() == 1;
         let mut failed = Vec::new();
         let mut failure = PushError::Full;
@@ -306,6 +311,10 @@ impl Outbox {
             PushError::Stopped => SendError::Stopped { envelope: Box::new(draft.readdressed(pids).into_owned()) },
             PushError::TooManyOutboxes => {
                 SendError::TooManyOutboxes { envelope: Box::new(draft.readdressed(pids).into_owned()) }
+            }
+            PushError::Restarted => {
+                let pid = pids.first().copied().unwrap_or_default();
+                SendError::Restarted { envelope: Box::new(draft.into_owned()), pid }
             }
             PushError::NoMemory => {
                 let (envelope, bytes) = (Box::new(draft.readdressed(pids).into_owned()), self.sender.ring_bytes());

@@ -30,7 +30,8 @@ pub enum Event {
         /// Why.
         reason: DownReason,
     },
-    /// The peer has been restarted since the link was last up: what its predecessor had not acknowledged is sent to it.
+    /// The peer has been restarted since the link was last up: what its predecessor had not acknowledged is sent to it,
+    /// except for what was for the predecessor alone (`Draft::only_incarnation`).
     Restarted {
         /// The peer.
         pid: Pid,

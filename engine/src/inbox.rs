@@ -15,7 +15,7 @@ use crate::driver::Slice;
 use crate::link::{Inbound, Pid, Violation};
 use crate::payload::Payload;
 use crate::shard::{Command, LinkKey, Mailbox, Ready};
-use crate::wire::{FRAME_HEADER_BYTES, FrameHeader, Frames, frame_bytes};
+use crate::wire::{FRAME_HEADER_BYTES, FrameHeader, Frames, WireIncarnation, frame_bytes};
 
 /// Capacity of the queue between shard and application, in arrivals. Further ones overflow; credit bounds them.
 pub(crate) const ARRIVALS: usize = 1024;
@@ -29,6 +29,8 @@ pub(crate) struct Arrived {
     pub(crate) link: LinkKey,
     /// The link's session in which it arrived.
     pub(crate) session: u32,
+    /// Incarnation of the peer in that session.
+    pub(crate) incarnation: WireIncarnation,
     pub(crate) stream: Arc<Inbound>,
     /// Bytes that it takes up in the window of its lane.
     pub(crate) room: u64,
@@ -142,6 +144,8 @@ impl Drop for WakeLast {
 pub struct Received<'a> {
     /// The sender's pid.
     pub pid: Pid,
+    /// The sender's incarnation.
+    pub incarnation: &'a WireIncarnation,
     /// The message id.
     pub id: i64,
     /// The payload, aligned to 8 bytes.
@@ -153,6 +157,8 @@ pub struct Received<'a> {
 pub struct Message {
     /// The sender's pid.
     pub pid: Pid,
+    /// The sender's incarnation.
+    pub incarnation: WireIncarnation,
     /// The message id.
     pub id: i64,
     /// The payload: a copy when it is small, else a share of the chunk it arrived in.
@@ -196,13 +202,13 @@ impl Receiver {
     /// The next envelope, if one has arrived.
     #[inline]
     pub fn pop(&mut self) -> Option<Message> {
-        self.pop_as(|pid, id, payload| Message { pid, id, payload })
+        self.pop_as(|pid, incarnation, id, payload| Message { pid, incarnation: *incarnation, id, payload })
     }
 
-    /// The next envelope, if one has arrived, made by `make` of the sender's pid, the message id and the payload: where it is to be,
-    /// so that it is not moved.
+    /// The next envelope, if one has arrived, made by `make` of the sender's pid and incarnation, the message id and the
+    /// payload: where it is to be, so that it is not moved.
     #[inline(always)]
-    pub fn pop_as<T>(&mut self, make: impl FnOnce(Pid, i64, Payload) -> T) -> Option<T> {
+    pub fn pop_as<T>(&mut self, make: impl FnOnce(Pid, &WireIncarnation, i64, Payload) -> T) -> Option<T> {
         // The usual case, where the caller is: a short one, with others behind it in the segment.
         if let Some(current) = &mut self.current
             && let Body::Frames(slice) = &current.arrived.body
@@ -217,10 +223,10 @@ impl Receiver {
             current.offset += bytes;
             current.messages += 1;
             current.bytes += length as u64;
-            return Some(make(current.arrived.pid, id, payload));
+            return Some(make(current.arrived.pid, &current.arrived.incarnation, id, payload));
         }
-        let Message { pid, id, payload } = self.pop_any()?;
-        Some(make(pid, id, payload))
+        let Message { pid, incarnation, id, payload } = self.pop_any()?;
+        Some(make(pid, &incarnation, id, payload))
     }
 
     #[inline(never)]
@@ -233,10 +239,10 @@ impl Receiver {
                     self.current.insert(Current::new(arrived))
                 }
             };
-            let pid = current.arrived.pid;
+            let (pid, incarnation) = (current.arrived.pid, current.arrived.incarnation);
             match &mut current.arrived.body {
                 Body::Whole { id, payload } => {
-                    let message = Message { pid, id: *id, payload: own(mem::take(payload)) };
+                    let message = Message { pid, incarnation, id: *id, payload: own(mem::take(payload)) };
                     let (link, stream, room) =
                         (current.arrived.link, current.arrived.stream.clone(), current.arrived.room);
                     self.current = None;
@@ -258,7 +264,7 @@ impl Receiver {
                         if current.offset == slice.len() {
                             self.finish();
                         }
-                        return Some(Message { pid, id, payload });
+                        return Some(Message { pid, incarnation, id, payload });
                     }
                     Some(Err(_)) => {
                         violated(&self.mailbox, &current.arrived);
@@ -364,7 +370,7 @@ impl Drained<'_> {
     #[inline]
     fn hand_out(mut self, each: &mut impl FnMut(Received<'_>)) -> usize {
         let Some(Current { arrived, offset, messages, bytes }) = &mut self.current else { return 0 };
-        let (pid, mut broken) = (arrived.pid, false);
+        let (pid, incarnation, mut broken) = (arrived.pid, &arrived.incarnation, false);
         // The progress stays on the stack, and goes back to `current` only after a panic.
         let mut progress = Progress { count: 0, payload_bytes: 0 };
         match &arrived.body {
@@ -372,7 +378,7 @@ impl Drained<'_> {
                 progress.count = 1;
                 progress.payload_bytes = payload.len() as u64;
                 let undone = Undone { offset, messages, bytes, new_offset: 0, progress };
-                each(Received { pid, id: *id, payload });
+                each(Received { pid, incarnation, id: *id, payload });
                 mem::forget(undone);
             }
             Body::Frames(slice) => {
@@ -387,7 +393,7 @@ impl Drained<'_> {
                     progress.payload_bytes += frame.payload.len() as u64;
                     let new_offset = length - frames.remaining();
                     let undone = Undone { offset, messages, bytes, new_offset, progress };
-                    each(Received { pid, id: frame.id, payload: frame.payload });
+                    each(Received { pid, incarnation, id: frame.id, payload: frame.payload });
                     mem::forget(undone);
                 }
             }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::link::Pid;
+use crate::wire::WireIncarnation;
 
 /// A link of a server: its place in the server's tables, and which of the links that have had this place.
 ///
@@ -40,6 +41,8 @@ struct Members {
     free: Vec<u32>,
     /// Limits of the peers that are known to accept less than this server sends, in payload bytes.
     limits: HashMap<LinkId, u64>,
+    /// Incarnations of the peers whose links have been up.
+    incarnations: HashMap<LinkId, WireIncarnation>,
     /// The least limit that any peer has had.
     least_limit: u64,
     /// The latest changes. The last one has made the present version.
@@ -76,6 +79,7 @@ impl Roster {
             generations,
             free: Vec::new(),
             limits: HashMap::new(),
+            incarnations: HashMap::new(),
             least_limit: u64::MAX,
             changes: VecDeque::new(),
         };
@@ -153,6 +157,7 @@ impl Roster {
         let link = members.links.remove(&pid)?;
         members.generations[link.index as usize] = link.generation.wrapping_add(1);
         members.limits.remove(&link);
+        members.incarnations.remove(&link);
         self.changed(&mut members, Change::Removed(pid, link));
         Some(link)
     }
@@ -177,6 +182,19 @@ impl Roster {
     #[cold]
     pub(crate) fn limit_of(&self, link: LinkId) -> Option<u64> {
         self.lock().limits.get(&link).copied()
+    }
+
+    /// Sets the incarnation of the peer with this link. Outboxes need not follow: who asks, asks here.
+    pub(crate) fn set_incarnation(&self, link: LinkId, incarnation: WireIncarnation) {
+        let mut members = self.lock();
+        if members.generations.get(link.index as usize) == Some(&link.generation) {
+            members.incarnations.insert(link, incarnation);
+        }
+    }
+
+    /// Incarnation of the peer with this link when the link was last up.
+    pub(crate) fn incarnation_of(&self, link: LinkId) -> Option<WireIncarnation> {
+        self.lock().incarnations.get(&link).copied()
     }
 
     /// Payload bytes that every peer accepts, as far as is known.

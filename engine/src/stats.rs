@@ -36,6 +36,8 @@ pub struct PeerStats {
     pub dropped_removed: u64,
     /// And those that are longer than the peer accepts.
     pub dropped_too_large: u64,
+    /// And those that were for one incarnation of the peer, when another one was there.
+    pub dropped_other_incarnation: u64,
     /// And those that were not acknowledged when this server stopped.
     pub dropped_stopped: u64,
     /// Bytes of the outboxes' memory that keep what it has not acknowledged, frame headers included. At most
@@ -72,6 +74,7 @@ impl PeerStats {
             + self.dropped_best_effort
             + self.dropped_removed
             + self.dropped_too_large
+            + self.dropped_other_incarnation
             + self.dropped_stopped
     }
 
@@ -104,6 +107,7 @@ impl PeerStats {
         self.dropped_best_effort += other.dropped_best_effort;
         self.dropped_removed += other.dropped_removed;
         self.dropped_too_large += other.dropped_too_large;
+        self.dropped_other_incarnation += other.dropped_other_incarnation;
         self.dropped_stopped += other.dropped_stopped;
         self.sends_out += other.sends_out;
         self.segments_out += other.segments_out;
@@ -246,6 +250,7 @@ impl StatsTable {
             DropReason::BestEffort => row.ended.dropped_best_effort += count,
             DropReason::PeerRemoved => row.ended.dropped_removed += count,
             DropReason::TooLarge => row.ended.dropped_too_large += count,
+            DropReason::OtherIncarnation => row.ended.dropped_other_incarnation += count,
         });
     }
 

@@ -108,6 +108,8 @@ pub enum DropReason {
     NotRunning,
     /// Its sender ended while it was held.
     SenderGone,
+    /// It was for another incarnation of the recipient.
+    OtherIncarnation,
 }
 
 impl History {
@@ -243,6 +245,7 @@ impl fmt::Display for DropReason {
             DropReason::Cut => "cut off",
             DropReason::NotRunning => "not running",
             DropReason::SenderGone => "its sender ended",
+            DropReason::OtherIncarnation => "for another incarnation",
         })
     }
 }

@@ -8,7 +8,7 @@ use cluster_engine::{Event, Pid, Time};
 
 use super::cuts::Cuts;
 use super::rng::Rng;
-use crate::DownReason;
+use crate::{DownReason, Incarnation};
 
 /// The servers of a mock cluster, running or not.
 pub(super) struct Members {
@@ -25,7 +25,7 @@ pub(super) struct Members {
 struct Member {
     /// The number of its last start among all.
     start: u32,
-    incarnation: [u8; 16],
+    incarnation: Incarnation,
     /// The incarnation of each peer with which it had its last link.
     met: BTreeMap<Pid, u32>,
 }
@@ -74,15 +74,19 @@ impl Members {
         self.members.get(&pid).map_or(0, |member| member.start)
     }
 
+    /// Draws the incarnation of a server that starts.
+    pub(super) fn draw_incarnation(&mut self, pid: Pid, rng: &mut Rng) -> Incarnation {
+        let member = self.members.entry(pid).or_default();
+        self.starts += 1;
+        member.start = self.starts;
+        member.incarnation[..8].copy_from_slice(&rng.next().to_le_bytes());
+        member.incarnation[8..].copy_from_slice(&rng.next().to_le_bytes());
+        member.met.clear();
+        member.incarnation
+    }
+
     /// A server runs from now on; it has links to whom it reaches.
-    pub(super) fn started(&mut self, pid: Pid, now: Duration, rng: &mut Rng, harness: &mut Harness, cuts: &Cuts) {
-        if let Some(member) = self.members.get_mut(&pid) {
-            self.starts += 1;
-            member.start = self.starts;
-            member.incarnation[..8].copy_from_slice(&rng.next().to_le_bytes());
-            member.incarnation[8..].copy_from_slice(&rng.next().to_le_bytes());
-            member.met.clear();
-        }
+    pub(super) fn started(&mut self, pid: Pid, now: Duration, harness: &mut Harness, cuts: &Cuts) {
         for peer in harness.running().filter(|peer| *peer != pid).collect::<Vec<_>>() {
             if cuts.apart(pid, peer) {
                 self.apart.entry(pair(pid, peer)).or_insert(Apart { since: now, is_down: true });

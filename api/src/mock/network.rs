@@ -202,9 +202,10 @@ impl Network {
         for peer in self.harness.running().collect::<Vec<_>>() {
             self.harness.meet(peer, pid, now);
         }
-        let ends = self.harness.join(pid, self.members.peers_of(pid), drive, now);
+        let incarnation = self.members.draw_incarnation(pid, &mut self.rng);
+        let ends = self.harness.join(pid, incarnation, self.members.peers_of(pid), drive, now);
         self.recorder.write(Entry::Started { at: self.now, pid });
-        self.members.started(pid, self.now, &mut self.rng, &mut self.harness, &self.cuts);
+        self.members.started(pid, self.now, &mut self.harness, &self.cuts);
         self.release();
         ends
     }
@@ -336,6 +337,9 @@ impl Network {
     }
 
     fn deliver(&mut self, flight: Flight) {
+        if !self.harness.is_for_present(&flight.letter) {
+            return self.drop_letter(flight, DropReason::OtherIncarnation);
+        }
         if self.harness.deliver(flight.letter) {
             self.totals.delivered += 1;
             self.recorder.settle(flight.record, Fate::Delivered { at: self.now });
@@ -369,9 +373,13 @@ impl Network {
             DropReason::Cut => self.totals.cut += 1,
             DropReason::NotRunning => self.totals.not_running += 1,
             DropReason::SenderGone => self.totals.sender_gone += 1,
+            DropReason::OtherIncarnation => self.totals.other_incarnation += 1,
         }
         self.recorder.settle(record, Fate::Dropped { at: self.now, reason });
-        self.harness.lose(letter);
+        match reason {
+            DropReason::OtherIncarnation => self.harness.withhold(letter),
+            _ => self.harness.lose(letter),
+        }
     }
 
     /// Sends what was held and can go on.

@@ -19,6 +19,9 @@ pub struct Totals {
     pub not_running: u64,
     /// Dropped because the sender ended while they were held.
     pub sender_gone: u64,
+    /// Dropped because they were for another incarnation of the recipient: see
+    /// [`only_incarnation`](crate::Draft::only_incarnation).
+    pub other_incarnation: u64,
     /// Waiting now until their recipient can be reached.
     pub held: u64,
     /// Have waited, or still wait, until their recipient can be reached.
@@ -32,6 +35,6 @@ pub struct Totals {
 impl Totals {
     /// All that is gone.
     pub fn dropped(&self) -> u64 {
-        self.lost + self.cut + self.not_running + self.sender_gone
+        self.lost + self.cut + self.not_running + self.sender_gone + self.other_incarnation
     }
 }

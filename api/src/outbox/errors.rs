@@ -82,6 +82,19 @@ pub enum SendError {
         /// The bytes of a queue.
         bytes: usize,
     },
+    /// The recipient is another incarnation than the [only one](Draft::only_incarnation) that the envelope is for. As a rule
+    /// it has been restarted since, and nobody waits for the envelope.
+    Restarted {
+        /// The envelope.
+        envelope: Box<Draft<'static>>,
+        /// The recipient.
+        pid: Pid,
+    },
+    /// An envelope for [one incarnation](Draft::only_incarnation) has no recipient, or several. Nobody gets it.
+    NotOneRecipient {
+        /// The envelope.
+        envelope: Box<Draft<'static>>,
+    },
 }
 
 impl SendError {
@@ -93,7 +106,9 @@ impl SendError {
             | SendError::TooLarge { envelope, .. }
             | SendError::Stopped { envelope }
             | SendError::TooManyOutboxes { envelope }
-            | SendError::NoMemory { envelope, .. } => *envelope,
+            | SendError::NoMemory { envelope, .. }
+            | SendError::Restarted { envelope, .. }
+            | SendError::NotOneRecipient { envelope } => *envelope,
         }
     }
 
@@ -105,7 +120,9 @@ impl SendError {
             | SendError::TooLarge { envelope, .. }
             | SendError::Stopped { envelope }
             | SendError::TooManyOutboxes { envelope }
-            | SendError::NoMemory { envelope, .. } => &envelope.to,
+            | SendError::NoMemory { envelope, .. }
+            | SendError::Restarted { envelope, .. }
+            | SendError::NotOneRecipient { envelope } => &envelope.to,
         }
     }
 }
@@ -148,6 +165,13 @@ impl fmt::Display for SendError {
                 write!(f, "no memory for a queue of {bytes} bytes to ")?;
                 named(f, &envelope.to)?;
                 f.write_str(": give the process more (RLIMIT_AS, its cgroup), or lower outbox_bytes")
+            }
+            SendError::Restarted { pid, .. } => {
+                write!(f, "{pid} is another run than the one that the envelope is for; if this one is to get it too, send it \
+                     without only_incarnation")
+            }
+            SendError::NotOneRecipient { .. } => {
+                f.write_str("only_incarnation needs exactly one recipient; send to each with its own incarnation")
             }
             SendError::Stopped { .. } => f.write_str("the server has stopped; start it again to send"),
         }

@@ -4,6 +4,7 @@
 //! memory, and on the mock under real and under virtual time.
 
 mod peers;
+mod runs;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
@@ -16,6 +17,10 @@ use cluster::{
 use futures_util::{FutureExt, StreamExt};
 
 use crate::support::{Cluster, PATIENCE, await_event, message, receive, send};
+
+use runs::{
+    an_answer_is_for_the_run_that_asked, an_envelope_names_the_run_of_its_sender, one_incarnation_is_one_recipient,
+};
 
 use peers::{drops_are_told_together, the_state_of_a_peer_can_be_asked_for, who_misses_events_is_told_the_newest};
 
@@ -90,7 +95,10 @@ impl<const VIRTUAL: bool> Factory for Mock<VIRTUAL> {
     fn new(pids: &[u64], change: fn(Config) -> Config) -> Mock<VIRTUAL> {
         let config = change(Config::new(pids.iter().map(|pid| (*pid, format!("localhost:{pid}")))).unwrap());
         let time = if VIRTUAL { Time::Virtual } else { Time::Real };
-        Mock(mock::Cluster::from_config(1, time, &config).unwrap())
+        let cluster = mock::Cluster::from_config(1, time, &config).unwrap();
+        // As on the real node.
+        cluster.hold_while_partitioned(true);
+        Mock(cluster)
     }
 
     fn start(&mut self, pid: u64) -> Result<mock::Node, StartError> {
@@ -417,6 +425,9 @@ macro_rules! on {
             the_state_of_a_peer_can_be_asked_for
             drops_are_told_together
             who_misses_events_is_told_the_newest
+            an_envelope_names_the_run_of_its_sender
+            an_answer_is_for_the_run_that_asked
+            one_incarnation_is_one_recipient
         );
     };
     ($kind:ident, $factory:ty: $($test:ident)*) => {

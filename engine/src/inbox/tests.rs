@@ -11,6 +11,7 @@ use crate::link::RecvWindow;
 use crate::roster::LinkId;
 
 const WINDOW: u64 = 1 << 20;
+const RUN: WireIncarnation = [3; 16];
 const LINK: LinkKey = LinkKey { node: 0, link: LinkId { index: 0, generation: 0 } };
 
 /// More than anything that comes here.
@@ -32,7 +33,7 @@ fn start(arrivals: usize) -> (InboxSender, Receiver, Stream) {
 }
 
 fn arrived(stream: &Stream, room: u64, body: Body) -> Arrived {
-    Arrived { pid: 7, link: LINK, session: 1, stream: stream.inbound.clone(), room, body }
+    Arrived { pid: 7, link: LINK, session: 1, incarnation: RUN, stream: stream.inbound.clone(), room, body }
 }
 
 /// An envelope in a segment of its own.

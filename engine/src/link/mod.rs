@@ -186,6 +186,12 @@ impl Link {
         self.session
     }
 
+    /// Incarnation of the peer in the present session, or in the last one. All zero if there was none.
+    #[inline]
+    pub fn incarnation(&self) -> WireIncarnation {
+        self.incarnation.unwrap_or_default()
+    }
+
     /// What has to be told to the application since the last call.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
@@ -222,6 +228,7 @@ impl Link {
             stream.restart();
             if self.is_proven() {
                 stream.set_limit(self.peer_limit());
+                stream.set_incarnation(self.incarnation());
             }
             // Its writer may have asked before the loop came to know of it.
             self.hurried |= stream.take_hurry();
@@ -239,10 +246,13 @@ impl Link {
         Some(self.peer_limit).filter(|limit| *limit < self.local.max_envelope_bytes)
     }
 
-    /// Applies the peer's limit to the streams, once the peer has shown that it is there.
+    /// Applies the peer's limit and incarnation to the streams, once the peer has shown that it is there.
     fn limit_streams(&mut self) {
-        let limit = self.peer_limit();
-        self.outgoing.iter_mut().for_each(|stream| stream.set_limit(limit));
+        let (limit, incarnation) = (self.peer_limit(), self.incarnation());
+        for stream in &mut self.outgoing {
+            stream.set_limit(limit);
+            stream.set_incarnation(incarnation);
+        }
     }
 
     /// The streams to this peer.

@@ -55,6 +55,9 @@ pub enum DropReason {
     PeerRemoved,
     /// They are longer than the peer's `max_envelope_bytes`, which was not known when they were sent.
     TooLarge,
+    /// They were for one incarnation of the peer, and another one is there. They may have arrived at the one they were
+    /// for.
+    OtherIncarnation,
 }
 
 impl std::fmt::Display for DropReason {
@@ -64,6 +67,7 @@ impl std::fmt::Display for DropReason {
             DropReason::BestEffort => "they were best effort, and the connection was lost",
             DropReason::PeerRemoved => "the peer was removed",
             DropReason::TooLarge => "the peer's max_envelope_bytes is less than they have; raise it there",
+            DropReason::OtherIncarnation => "they were for a run of the peer that is over",
         })
     }
 }

@@ -128,6 +128,7 @@ impl Link {
             (DropReason::Expired, after.expired - before.expired),
             (DropReason::BestEffort, after.best_effort - before.best_effort),
             (DropReason::TooLarge, after.too_large - before.too_large),
+            (DropReason::OtherIncarnation, after.other_incarnation - before.other_incarnation),
         ] {
             if count > 0 {
                 self.notices.push(Notice::Dropped { count, reason });

@@ -22,6 +22,7 @@ use crate::shard::{Command, LinkKey, Mailbox, Ready, Undelivered};
 use crate::stats::{PeerStats, StatsTable};
 use crate::stream::{Counters, Lane};
 use crate::time::{Clock, Time};
+use crate::wire::WireIncarnation;
 
 /// What a server allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub struct Letter {
     pub id: i64,
     /// The payload.
     pub payload: Bytes,
+    /// The incarnation of the recipient that it is for, if it is for one alone.
+    pub only: Option<WireIncarnation>,
     stream: usize,
 }
 
@@ -82,6 +85,7 @@ pub struct Harness {
 
 struct Server {
     pid: Pid,
+    incarnation: WireIncarnation,
     inbox: InboxSender,
     events: Arc<EventQueue>,
     outboxes: Arc<OutboxShared>,
@@ -94,6 +98,7 @@ struct Server {
 struct Counts {
     expired: u64,
     removed: u64,
+    other_incarnation: u64,
     lost: u64,
     duplicated: u64,
     untold: UntoldDrops,
@@ -139,7 +144,7 @@ impl Harness {
     ///
     /// # Panics
     /// When a server with this pid runs.
-    pub fn join(&mut self, pid: Pid, peers: Vec<Pid>, drive: &Drive, now: Time) -> Ends {
+    pub fn join(&mut self, pid: Pid, incarnation: WireIncarnation, peers: Vec<Pid>, drive: &Drive, now: Time) -> Ends {
         assert!(!self.running.contains_key(&pid), "server {pid} runs already");
         let place = self.servers.len() as u32;
         let events = EventQueue::new(peers.iter().copied(), now);
@@ -160,6 +165,7 @@ impl Harness {
         });
         self.servers.push(Some(Server {
             pid,
+            incarnation,
             inbox,
             events: events.clone(),
             outboxes: outboxes.clone(),
@@ -292,8 +298,9 @@ impl Harness {
             stream.is_dirty = false;
             let Some(server) = &self.servers[stream.from as usize] else { continue };
             let (from, to, lane) = (server.pid, stream.to, stream.lane);
-            let dropped = stream
-                .take(now, &mut |id, payload| letters.push(Letter { from, to, lane, id, payload, stream: index }));
+            let dropped = stream.take(now, &mut |id, payload, only| {
+                letters.push(Letter { from, to, lane, id, payload, only, stream: index });
+            });
             if dropped > 0 {
                 let place = stream.from;
                 self.dropped(place, to, dropped);
@@ -327,9 +334,17 @@ impl Harness {
         let Some(Some(server)) = self.servers.get_mut(place as usize) else { return };
         let Some(&to) = server.links.get(&link.link) else { return };
         server.counts.entry(to).or_default().sending.push(reader.counters().clone());
-        let index = self.streams.insert(Stream::new(place, to, self.limits.window_bytes, reader));
+        let stream = Stream::new(place, server.incarnation, to, self.limits.window_bytes, reader);
+        let index = self.streams.insert(stream);
         self.links.entry((place, to)).or_default().push(index);
         self.mark(index);
+    }
+
+    /// Returns whether a letter may be given to the recipient that runs now: it is not for another incarnation alone.
+    pub fn is_for_present(&self, letter: &Letter) -> bool {
+        let place = self.running.get(&letter.to);
+        let server = place.and_then(|place| self.servers[*place as usize].as_ref());
+        letter.only.is_none_or(|only| server.is_none_or(|server| server.incarnation == only))
     }
 
     /// Puts a letter into the inbox that it is for. `false`: its server does not run, and the letter is lost.
@@ -341,11 +356,16 @@ impl Harness {
         let (stream, length) = (&mut self.streams[letter.stream], letter.payload.len());
         stream.end(length);
         let is_first = stream.arrive(length);
-        let shared = stream.shared().clone();
+        let (shared, incarnation) = (stream.shared().clone(), stream.incarnation);
+        let is_present = self.running.get(&letter.from) == Some(&stream.from);
         if let Some(server) = &mut self.servers[place as usize] {
             let receiving = &mut server.counts.entry(letter.from).or_default().receiving;
             if is_first {
                 receiving.push(shared.clone());
+                // The sender may be heard before a link with it is up: where one direction is cut.
+                if is_present && let Some(link) = server.outboxes.roster.link_of(letter.from) {
+                    server.outboxes.roster.set_incarnation(link, incarnation);
+                }
             }
             // The key comes back when the application has read: see `collect`.
             let link = LinkKey { node: 0, link: LinkId::first(letter.stream as u32) };
@@ -354,6 +374,7 @@ impl Harness {
                 pid: letter.from,
                 link,
                 session: 0,
+                incarnation,
                 stream: shared,
                 room: crate::wire::frame_bytes(length) as u64,
                 body,
@@ -368,23 +389,38 @@ impl Harness {
 
     /// A letter that arrives nowhere.
     pub fn lose(&mut self, letter: Letter) {
-        let stream = &mut self.streams[letter.stream];
-        stream.end(letter.payload.len());
-        let place = stream.from;
-        if let Some(server) = &mut self.servers[place as usize] {
+        if let Some(server) = self.end(&letter) {
             server.counts.entry(letter.to).or_default().lost += 1;
         }
         self.ended(letter.stream);
     }
 
+    /// A letter that is not given to its recipient, which is another incarnation: see
+    /// [`is_for_present`](Harness::is_for_present). Its sender is told.
+    pub fn withhold(&mut self, letter: Letter) {
+        if let Some(server) = self.end(&letter) {
+            let counts = server.counts.entry(letter.to).or_default();
+            counts.other_incarnation += 1;
+            server.events.dropped(&mut counts.untold, letter.to, 1, DropReason::OtherIncarnation);
+        }
+        self.ended(letter.stream);
+    }
+
+    /// Returns the sender of a letter that is not under way any more.
+    fn end(&mut self, letter: &Letter) -> Option<&mut Server> {
+        let stream = &mut self.streams[letter.stream];
+        stream.end(letter.payload.len());
+        self.servers[stream.from as usize].as_mut()
+    }
+
     /// A second letter of the same kind.
     pub fn duplicate(&mut self, letter: &Letter) -> Letter {
-        let Letter { from, to, lane, id, ref payload, stream } = *letter;
+        let Letter { from, to, lane, id, ref payload, only, stream } = *letter;
         self.streams[stream].begin(payload.len());
         if let Some(server) = &mut self.servers[self.streams[stream].from as usize] {
             server.counts.entry(to).or_default().duplicated += 1;
         }
-        Letter { from, to, lane, id, payload: payload.clone(), stream }
+        Letter { from, to, lane, id, payload: payload.clone(), only, stream }
     }
 
     /// Wakes the applications that were given something since the last call.
@@ -401,6 +437,11 @@ impl Harness {
         let Some(server) = self.server(pid) else { return };
         if let Event::Up { pid, .. } | Event::Down { pid, .. } | Event::Restarted { pid, .. } = &event {
             server.counts.entry(*pid).or_default().untold.begin_anew();
+        }
+        if let Event::Up { pid, incarnation } = &event
+            && let Some(link) = server.outboxes.roster.link_of(*pid)
+        {
+            server.outboxes.roster.set_incarnation(link, *incarnation);
         }
         server.events.push(event, now);
     }
@@ -454,7 +495,9 @@ impl Harness {
                 row.bytes_in += inbound.counters().bytes();
             }
             (row.dropped_expired, row.dropped_removed) = (counts.expired, counts.removed);
-            row.dropped_best_effort = counts.lost.saturating_sub(counts.duplicated);
+            let gone = (counts.lost + counts.other_incarnation).saturating_sub(counts.duplicated);
+            row.dropped_other_incarnation = counts.other_incarnation.min(gone);
+            row.dropped_best_effort = gone - row.dropped_other_incarnation;
             let (in_flight, bytes) =
                 undelivered.iter().find(|each| each.pid == pid).map_or((0, 0), |each| (each.messages, each.bytes));
             row.settle(Some(row.messages_out.saturating_sub(row.dropped() + in_flight)));

@@ -7,15 +7,20 @@ use bytes::Bytes;
 use crate::link::{Inbound, Pid, RecvWindow};
 use crate::stream::{Lane, Room, StreamReader, Taken, lane_of};
 use crate::time::Time;
-use crate::wire::{FRAGMENT, Frames, LAST, frame_bytes};
+use crate::wire::{FRAGMENT, Frames, LAST, WireIncarnation, frame_bytes};
 
 /// More room than anybody fills: the window is minded here.
 const UNBOUNDED: Room = Room { bytes: 1 << 62, fragments: true };
+
+/// Takes an envelope: its message id, its payload, and the incarnation that it is for alone.
+pub(super) type EachEnvelope<'a> = dyn FnMut(i64, Bytes, Option<WireIncarnation>) + 'a;
 
 /// What one outbox sends to one peer on one lane.
 pub(super) struct Stream {
     /// The place of the server that sends.
     pub(super) from: u32,
+    /// The incarnation of that server.
+    pub(super) incarnation: WireIncarnation,
     pub(super) to: Pid,
     pub(super) lane: Lane,
     /// `None` once the outbox is gone and everything was taken, or the server has stopped.
@@ -41,12 +46,19 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(from: u32, to: Pid, window: u64, mut reader: StreamReader) -> Stream {
+    pub(super) fn new(
+        from: u32,
+        incarnation: WireIncarnation,
+        to: Pid,
+        window: u64,
+        mut reader: StreamReader,
+    ) -> Stream {
         reader.restart();
         let lane = lane_of(reader.id());
         let recv_window = RecvWindow::new(window);
         Stream {
             from,
+            incarnation,
             to,
             lane,
             inbound: Inbound::new(recv_window.consumption().clone()),
@@ -77,8 +89,8 @@ impl Stream {
     }
 
     /// Takes what was written and the window allows. At the end it waits to be signalled, or is blocked. Returns how many
-    /// envelopes were dropped because they had expired.
-    pub(super) fn take(&mut self, now: Time, each: &mut dyn FnMut(i64, Bytes)) -> u64 {
+    /// envelopes were dropped because they had expired. With each other one comes the incarnation that it is for alone.
+    pub(super) fn take(&mut self, now: Time, each: &mut EachEnvelope<'_>) -> u64 {
         let before = self.dropped();
         self.take_all(now, each);
         self.dropped() - before
@@ -88,7 +100,7 @@ impl Stream {
         self.reader.as_ref().map_or(self.dropped, |reader| reader.dropped().total())
     }
 
-    fn take_all(&mut self, now: Time, each: &mut dyn FnMut(i64, Bytes)) {
+    fn take_all(&mut self, now: Time, each: &mut EachEnvelope<'_>) {
         loop {
             self.is_blocked = self.part.is_empty() && self.frame_bytes + self.unread() >= self.window;
             if self.is_blocked {
@@ -126,14 +138,19 @@ impl Stream {
                 self.part = bytes;
                 continue;
             }
-            let sent = reader.sent();
-            let acknowledged = reader.acknowledge(sent);
-            debug_assert!(acknowledged.is_ok(), "a segment's end, or the last fragment's, is a frame boundary");
-            let bytes = Bytes::from(bytes);
+            let (sent, bytes) = (reader.sent(), Bytes::from(bytes));
+            let mut position = sent - bytes.len() as u64;
+            let mut letters = Vec::new();
             for frame in Frames::new(&bytes) {
                 let Ok(frame) = frame else { break };
-                self.begin(frame.payload.len());
-                each(frame.id, bytes.slice_ref(frame.payload));
+                letters.push((frame.id, bytes.slice_ref(frame.payload), reader.only_for(position)));
+                position += frame_bytes(frame.payload.len()) as u64;
+            }
+            let acknowledged = reader.acknowledge(sent);
+            debug_assert!(acknowledged.is_ok(), "a segment's end, or the last fragment's, is a frame boundary");
+            for (id, payload, only) in letters {
+                self.begin(payload.len());
+                each(id, payload, only);
             }
         }
     }

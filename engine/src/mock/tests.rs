@@ -12,8 +12,8 @@ const LIMITS: Limits = Limits { ring_bytes: 64 * 1024, window_bytes: 128 * 1024,
 fn pair() -> (Harness, Ends, Ends) {
     let mut harness = Harness::new(LIMITS);
     let drive = harness.drive(None);
-    let one = harness.join(1, vec![2], &drive, Time::default());
-    let two = harness.join(2, vec![1], &drive, Time::default());
+    let one = harness.join(1, [1; 16], vec![2], &drive, Time::default());
+    let two = harness.join(2, [2; 16], vec![1], &drive, Time::default());
     (harness, one, two)
 }
 
@@ -96,7 +96,7 @@ fn what_a_server_leaves_behind() {
     assert!(collect(&mut harness).is_empty());
     // The next incarnation begins anew.
     let drive = harness.drive(None);
-    let mut one = harness.join(1, vec![2], &drive, Time::default());
+    let mut one = harness.join(1, [1; 16], vec![2], &drive, Time::default());
     push(&mut two, 5, 10).unwrap();
     collect(&mut harness).into_iter().for_each(|letter| assert!(harness.deliver(letter)));
     assert_eq!(one.receiver.pop().unwrap().id, 5);

@@ -44,6 +44,8 @@ pub enum PushError {
     TooManyOutboxes,
     /// There is no memory for its stream.
     NoMemory,
+    /// The envelope is for another incarnation of it than the one that is there.
+    Restarted,
 }
 
 impl From<Full> for PushError {
@@ -149,6 +151,9 @@ impl Sender {
         perish: Perish,
     ) -> Result<(), PushError> {
         self.outgoing.check_length(index, body.len())?;
+        if let Some(only) = perish.only {
+            self.outgoing.check_incarnation(index, only)?;
+        }
         let section = self.sections.begin();
         let signal = self.outgoing.writer(index, lane)?.push_perishable(id, body, perish)?;
         drop(section);

@@ -13,7 +13,7 @@ use crate::link::Pid;
 use crate::roster::{Change, LinkId};
 use crate::shard::{Command, LinkKey, Ready};
 use crate::stream::{self, Lane, MAX_RING_PAYLOAD, StreamWriter};
-use crate::wire::MAX_STREAMS;
+use crate::wire::{MAX_STREAMS, WireIncarnation};
 
 /// An outbox's streams.
 pub(super) struct Outgoing {
@@ -138,6 +138,14 @@ impl Outgoing {
         }
         match self.streams.link(index).and_then(|link| self.shared.roster.limit_of(link)) {
             Some(limit) if length > limit => Err(PushError::TooLarge { limit }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that the peer at `index` is this incarnation, as far as is known.
+    pub(super) fn check_incarnation(&self, index: usize, only: WireIncarnation) -> Result<(), PushError> {
+        match self.streams.link(index).and_then(|link| self.shared.roster.incarnation_of(link)) {
+            Some(incarnation) if incarnation != only => Err(PushError::Restarted),
             _ => Ok(()),
         }
     }

@@ -125,8 +125,16 @@ impl Node {
         for opened in slot.link.take_opened() {
             self.stats.receives(slot.link.peer(), opened);
         }
-        let (pid, session) = (slot.link.peer(), slot.link.session());
-        self.inbox.push(Arrived { pid, link: key, session, stream: delivery.stream, room: delivery.room, body });
+        let link = &slot.link;
+        self.inbox.push(Arrived {
+            pid: link.peer(),
+            link: key,
+            session: link.session(),
+            incarnation: link.incarnation(),
+            stream: delivery.stream,
+            room: delivery.room,
+            body,
+        });
     }
 
     /// Tells the application what the link has to say.
@@ -147,6 +155,7 @@ impl Node {
                 Notice::Refused { reason } => Event::Refused { pid, reason },
                 Notice::Up { incarnation } => {
                     self.roster.set_limit(link, slot.link.peer_limit());
+                    self.roster.set_incarnation(link, incarnation);
                     Event::Up { pid, incarnation }
                 }
                 Notice::Down { reason } => Event::Down { pid, reason },

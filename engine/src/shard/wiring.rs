@@ -263,7 +263,12 @@ impl<D: Driver> Shard<D> {
             return false;
         };
         slot.shift_times(self.slept);
-        match slot.link.receive(header, payload, now) {
+        let received = slot.link.receive(header, payload, now);
+        // Before the delivery: whoever reads that the peer is up, or reads the envelope, may answer this incarnation alone.
+        if slot.link.has_notices() {
+            node.tell(key.link, now);
+        }
+        match received {
             Ok(Some(delivery)) => {
                 node.deliver(key, delivery, (payload, share), &self.pool);
                 if self.touched.last() != Some(&key.node) {
@@ -276,7 +281,6 @@ impl<D: Driver> Shard<D> {
                 return false;
             }
         }
-        node.tell(key.link, now);
         if slot_left(node, key) {
             self.flush_link(key, false, now, &mut Budget::default());
             return false;

@@ -252,9 +252,9 @@ impl Server {
         let soon = now + Duration::from_micros(random.below(300_000));
         let perish = match random.below(3) {
             _ if plan.perishable == 0 || !random.one_in(plan.perishable + 1) => Perish::default(),
-            0 => Perish { expires: None, best_effort: true },
-            1 => Perish { expires: Some(soon), best_effort: false },
-            _ => Perish { expires: Some(soon), best_effort: true },
+            0 => Perish { best_effort: true, ..Perish::default() },
+            1 => Perish { expires: Some(soon), ..Perish::default() },
+            _ => Perish { expires: Some(soon), best_effort: true, only: None },
         };
         let (asleep, alone) = (event_loop.is_asleep(), random.one_in(2));
         let pushed = match random.below(3) {

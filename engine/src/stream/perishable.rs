@@ -1,4 +1,5 @@
-//! Envelopes that need not arrive: best effort, those with a time to live, and those that the peer does not accept.
+//! Envelopes that need not arrive: best effort, those with a time to live, those for one incarnation of the peer, and those
+//! that the peer does not accept.
 //!
 //! They stand in the ring like all others. Beside it, a queue says where they are; when their turn comes and they are not
 //! to be sent any more, the stream goes on behind them, and the receiver is told that nothing stands there.
@@ -6,7 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::time::Time;
-use crate::wire::frame_bytes;
+use crate::wire::{WireIncarnation, frame_bytes};
 
 /// What an envelope may be dropped for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,13 +16,15 @@ pub struct Perish {
     pub expires: Option<Time>,
     /// It is not sent a second time: if the connection is lost before it is acknowledged, it is dropped.
     pub best_effort: bool,
+    /// It is for this incarnation of the peer alone: if another one is there when its turn comes, it is dropped.
+    pub only: Option<WireIncarnation>,
 }
 
 impl Perish {
     /// Whether it may be dropped at all.
     #[inline]
     pub fn is_perishable(&self) -> bool {
-        self.best_effort || self.expires.is_some()
+        self.best_effort || self.expires.is_some() || self.only.is_some()
     }
 }
 
@@ -34,12 +37,14 @@ pub struct Dropped {
     pub best_effort: u64,
     /// They are longer than the peer accepts.
     pub too_large: u64,
+    /// They were for one incarnation of the peer, and another one was there.
+    pub other_incarnation: u64,
 }
 
 impl Dropped {
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.expired + self.best_effort + self.too_large
+        self.expired + self.best_effort + self.too_large + self.other_incarnation
     }
 }
 
@@ -47,11 +52,19 @@ impl Dropped {
 #[derive(Debug)]
 pub(super) struct Perishables {
     queue: VecDeque<Perishable>,
-    /// Counts connections.
-    connection: u32,
+    connection: Connection,
     dropped: Dropped,
+}
+
+/// The connection that envelopes are sent on, or the last one.
+#[derive(Debug)]
+struct Connection {
+    /// Counts connections.
+    number: u32,
     /// Longest payload that the peer accepts, in bytes.
     limit: u64,
+    /// Incarnation of the peer. `None`: there was no connection yet.
+    incarnation: Option<WireIncarnation>,
 }
 
 #[derive(Debug)]
@@ -70,7 +83,8 @@ struct Perishable {
 
 impl Default for Perishables {
     fn default() -> Perishables {
-        Perishables { queue: VecDeque::new(), connection: 0, dropped: Dropped::default(), limit: u64::MAX }
+        let connection = Connection { number: 0, limit: u64::MAX, incarnation: None };
+        Perishables { queue: VecDeque::new(), connection, dropped: Dropped::default() }
     }
 }
 
@@ -82,7 +96,18 @@ impl Perishables {
 
     /// Sets the longest payload that the peer accepts from now on, in bytes.
     pub(super) fn set_limit(&mut self, limit: u64) {
-        self.limit = limit;
+        self.connection.limit = limit;
+    }
+
+    /// Sets the incarnation of the peer from now on.
+    pub(super) fn set_incarnation(&mut self, incarnation: WireIncarnation) {
+        self.connection.incarnation = Some(incarnation);
+    }
+
+    /// Incarnation of the peer that the envelope at `begin` is for, if it is for one alone.
+    pub(super) fn only_for(&self, begin: u64) -> Option<WireIncarnation> {
+        let place = self.queue.partition_point(|perishable| perishable.begin < begin);
+        self.queue.get(place).filter(|perishable| perishable.begin == begin)?.perish.only
     }
 
     /// Adds the envelope at `begin`, which is longer than the peer accepts.
@@ -96,7 +121,7 @@ impl Perishables {
 
     /// A new connection.
     pub(super) fn reconnect(&mut self) {
-        self.connection = self.connection.wrapping_add(1);
+        self.connection.number = self.connection.number.wrapping_add(1);
     }
 
     /// The stretch of envelopes at `sent` that are not to be sent any more ends here; `None`: what stands at `sent` is to
@@ -111,16 +136,20 @@ impl Perishables {
         let mut end = sent;
         for perishable in self.queue.range_mut(first..) {
             let stands_here = perishable.begin <= end;
-            if !stands_here || !perishable.is_over(sent, self.connection, self.limit, now) {
+            if !stands_here || !perishable.is_over(sent, &self.connection, now) {
                 break;
             }
             if !std::mem::replace(&mut perishable.dropped, true) {
                 let lost = perishable.perish.best_effort && perishable.sent_on.is_some();
                 let expired = perishable.perish.expires.is_some_and(|expires| expires <= now);
-                let count = match (lost, expired) {
-                    (true, _) => &mut self.dropped.best_effort,
-                    (false, true) => &mut self.dropped.expired,
-                    (false, false) => &mut self.dropped.too_large,
+                let count = if lost {
+                    &mut self.dropped.best_effort
+                } else if expired {
+                    &mut self.dropped.expired
+                } else if perishable.is_for_another(&self.connection) {
+                    &mut self.dropped.other_incarnation
+                } else {
+                    &mut self.dropped.too_large
                 };
                 *count += 1;
             }
@@ -157,7 +186,7 @@ impl Perishables {
         }
         let first = self.queue.partition_point(|perishable| perishable.begin <= sent);
         let ahead = self.queue.range(first..).take_while(|perishable| perishable.begin < limit);
-        let over = ahead.filter(|perishable| perishable.is_over(sent, self.connection, self.limit, now));
+        let over = ahead.filter(|perishable| perishable.is_over(sent, &self.connection, now));
         over.map(|perishable| perishable.begin).next()
     }
 
@@ -175,7 +204,7 @@ impl Perishables {
             if perishable.begin >= to {
                 break;
             }
-            perishable.sent_on = Some(self.connection);
+            perishable.sent_on = Some(self.connection.number);
         }
     }
 
@@ -224,14 +253,19 @@ impl Perishable {
         Perishable { begin, end, payload_bytes, perish, sent_on: None, dropped: false, given_up: false }
     }
 
-    /// Returns whether the envelope is not to be sent to a peer that accepts `limit` payload bytes. `sent` is the next
-    /// position to send.
-    fn is_over(&self, sent: u64, connection: u32, limit: u64, now: Time) -> bool {
-        let sent_here = self.sent_on == Some(connection);
+    /// Returns whether the envelope is for another incarnation of the peer than the connection leads to.
+    fn is_for_another(&self, connection: &Connection) -> bool {
+        self.perish.only.is_some_and(|only| connection.incarnation.is_some_and(|incarnation| incarnation != only))
+    }
+
+    /// Returns whether the envelope is not to be sent on this connection. `sent` is the next position to send.
+    fn is_over(&self, sent: u64, connection: &Connection, now: Time) -> bool {
+        let sent_here = self.sent_on == Some(connection.number);
         // What has begun to travel on this connection is sent to its end.
         let begun = sent > self.begin && sent_here;
         let lost = self.perish.best_effort && self.sent_on.is_some() && !sent_here;
         let expired = self.perish.expires.is_some_and(|expires| expires <= now);
-        self.dropped || self.given_up || lost || !begun && (expired || self.payload_bytes > limit)
+        let unfit = self.payload_bytes > connection.limit || self.is_for_another(connection);
+        self.dropped || self.given_up || lost || !begun && (expired || unfit)
     }
 }

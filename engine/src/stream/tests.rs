@@ -46,8 +46,8 @@ fn a_short_frame_in_front_of_one_by_reference_is_sent() {
 fn what_is_stale_is_skipped_and_what_was_lost_is_not_sent_again() {
     let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
     reader.restart();
-    let stale = Perish { expires: Some(Time::default()), best_effort: false };
-    let heartbeat = Perish { expires: None, best_effort: true };
+    let stale = Perish { expires: Some(Time::default()), ..Perish::default() };
+    let heartbeat = Perish { best_effort: true, ..Perish::default() };
     let body = Body::from(&[7; 8]);
     writer.push(1, &body).expect("room");
     writer.push_perishable(2, &body, stale).expect("room");
@@ -59,19 +59,56 @@ fn what_is_stale_is_skipped_and_what_was_lost_is_not_sent_again() {
     let cut = 96 + 66_560;
     let whole = [(0, 24, 0), (24, 72, SKIP), (72, 96, 0), (96, cut, FRAGMENT | FIRST), (cut, large, FRAGMENT | LAST)];
     assert_eq!(taken(&mut reader), [&whole[..], &[(large, end, 0)]].concat());
-    assert_eq!(reader.dropped(), Dropped { expired: 2, best_effort: 0, too_large: 0 });
+    assert_eq!(reader.dropped(), Dropped { expired: 2, ..Dropped::default() });
     assert_eq!(reader.unacknowledged(), (4, 8 + 8 + 100_000 + 8));
 
     // The connection is lost in the middle of the large one: what was best effort is over, the rest is sent again.
     reader.resume(cut);
     assert_eq!(taken(&mut reader), [(cut, large, SKIP), (large, end, 0)]);
-    assert_eq!(reader.dropped(), Dropped { expired: 2, best_effort: 1, too_large: 0 });
+    assert_eq!(reader.dropped(), Dropped { expired: 2, best_effort: 1, ..Dropped::default() });
     reader.resume(24);
     assert_eq!(taken(&mut reader), [(24, large, SKIP), (large, end, 0)]);
-    assert_eq!(reader.dropped(), Dropped { expired: 2, best_effort: 2, too_large: 0 }, "none is counted twice");
+    assert_eq!(reader.dropped(), Dropped { expired: 2, best_effort: 2, ..Dropped::default() }, "none is counted twice");
     assert_eq!(reader.acknowledge(end), Ok(()));
     assert!(reader.is_drained());
     assert_eq!(reader.unacknowledged(), (0, 0));
+}
+
+#[test]
+fn what_is_for_one_incarnation_is_not_sent_to_another() {
+    let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
+    reader.restart();
+    reader.set_incarnation([1; 16]);
+    let only = |run| Perish { only: Some([run; 16]), ..Perish::default() };
+    let body = Body::from(&[7; 8]);
+    for (id, perish) in [(1, only(1)), (2, only(2)), (3, only(1))] {
+        writer.push_perishable(id, &body, perish).expect("room");
+    }
+    writer.push_perishable(4, &Body::from(vec![7; 100_000]), only(1)).expect("room");
+    writer.push(5, &body).expect("room");
+    let (large, end) = (72 + 16 + 100_000, 72 + 16 + 100_000 + 24);
+    let cut = 72 + 66_560;
+    let fragments = [(72, cut, FRAGMENT | FIRST), (cut, large, FRAGMENT | LAST), (large, end, 0)];
+    let first = [(0, 24, 0), (24, 48, SKIP), (48, 72, 0)];
+    assert_eq!(taken(&mut reader), [&first[..], &fragments].concat());
+    assert_eq!(reader.dropped(), Dropped { other_incarnation: 1, ..Dropped::default() });
+    assert_eq!(
+        (reader.only_for(48), reader.only_for(24), reader.only_for(large)),
+        (Some([1; 16]), Some([2; 16]), None)
+    );
+
+    // The same incarnation, on another connection: it has the first, and the rest is sent again.
+    assert_eq!(reader.acknowledge(24), Ok(()));
+    reader.resume(48);
+    reader.set_incarnation([1; 16]);
+    assert_eq!(taken(&mut reader), [&first[2..], &fragments].concat());
+
+    // Another one has nothing of it.
+    reader.restart();
+    reader.set_incarnation([3; 16]);
+    assert_eq!(taken(&mut reader), [(24, large, SKIP), (large, end, 0)]);
+    assert_eq!(reader.dropped(), Dropped { other_incarnation: 3, ..Dropped::default() });
+    assert_eq!(reader.unacknowledged(), (1, 8));
 }
 
 /// A gap needs no credit, so that what is stale does not hold up what is not.
@@ -83,7 +120,7 @@ fn what_waits_for_credit_is_dropped_when_it_expires() {
     let body = Body::from(&[7; 8]);
     writer.push(1, &body).expect("room");
     assert_eq!(taken(&mut reader), [(0, 24, 0)]);
-    writer.push_perishable(2, &body, Perish { expires: Some(expires), best_effort: false }).expect("room");
+    writer.push_perishable(2, &body, Perish { expires: Some(expires), ..Perish::default() }).expect("room");
     assert_eq!(taken_into(&mut reader, NO_ROOM), []);
     assert!(reader.is_starved());
     assert_eq!(reader.next_expiry(), Some(expires));

@@ -179,9 +179,9 @@ impl Application {
             let life = Duration::from_micros(random.below(longest));
             let perish = match random.below(3) {
                 _ if self.perishable == 0 || !random.one_in(self.perishable) => Perish::default(),
-                0 => Perish { expires: None, best_effort: true },
-                1 => Perish { expires: Some(now + life), best_effort: false },
-                _ => Perish { expires: Some(now + life), best_effort: true },
+                0 => Perish { best_effort: true, ..Perish::default() },
+                1 => Perish { expires: Some(now + life), ..Perish::default() },
+                _ => Perish { expires: Some(now + life), best_effort: true, only: None },
             };
             let pushed = match random.below(3) {
                 _ if perish.is_perishable() => outbox.writer.push_perishable(number as i64, &Body::from(bytes), perish),

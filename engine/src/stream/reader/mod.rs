@@ -12,7 +12,7 @@ use super::{Counters, Dropped, PerishableFrame, Shared};
 use crate::callback::OwnedBytes;
 use crate::ring::Consumer;
 use crate::time::Time;
-use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, LAST, MAX_SEGMENT_PAYLOAD, padded};
+use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, LAST, MAX_SEGMENT_PAYLOAD, WireIncarnation, padded};
 
 pub use extent::{Extent, Part, Taken};
 
@@ -409,6 +409,17 @@ impl StreamReader {
             self.examined = self.floor;
             self.perishables.set_limit(limit.unwrap_or(u64::MAX));
         }
+    }
+
+    /// Sets the incarnation of the peer from this connection on. An envelope for another one is dropped when its turn
+    /// comes.
+    pub fn set_incarnation(&mut self, incarnation: WireIncarnation) {
+        self.perishables.set_incarnation(incarnation);
+    }
+
+    /// Incarnation of the peer that the envelope at a position is for, if it is for one alone.
+    pub(crate) fn only_for(&self, position: u64) -> Option<WireIncarnation> {
+        self.perishables.only_for(position)
     }
 
     /// Gives back some memory of long envelopes that the writer has not used for long. Returns whether there is more.
