@@ -46,13 +46,16 @@ impl Stream {
 struct Envelope {
     length: u32,
     perishable: bool,
+    /// The life of the recipient that it is for, if it is for one alone.
+    only: Option<u32>,
     got: bool,
 }
 
 impl Envelope {
-    /// Returns whether the envelope need not arrive, if a life of its recipient accepts `limit` payload bytes.
-    fn may_be_dropped(&self, limit: u64) -> bool {
-        self.perishable || u64::from(self.length) > limit
+    /// Returns whether the envelope need not arrive at this life of its recipient, if a life of it accepts `limit` payload
+    /// bytes.
+    fn may_be_dropped(&self, limit: u64, life: u32) -> bool {
+        self.perishable || u64::from(self.length) > limit || self.only.is_some_and(|only| only != life)
     }
 
     /// Bytes that the envelope takes in the ring of its outbox.
@@ -107,14 +110,14 @@ impl History {
         (number as i64, payload)
     }
 
-    /// An outbox has taken it.
-    pub(super) fn wrote(&mut self, stream: u32, length: usize, perishable: bool) {
-        let envelope = Envelope { length: length as u32, perishable, got: false };
+    /// An outbox has taken it. `only`: for this life of its recipient alone.
+    pub(super) fn wrote(&mut self, stream: u32, length: usize, perishable: bool, only: Option<u32>) {
+        let envelope = Envelope { length: length as u32, perishable, only, got: false };
         self.streams[stream as usize].envelopes.push(envelope);
     }
 
-    /// It has arrived, from server `from`.
-    pub(super) fn got(&mut self, reader: Life, from: usize, id: i64, payload: &[u8]) {
+    /// It has arrived, from this life of a server.
+    pub(super) fn got(&mut self, reader: Life, from: Life, id: i64, payload: &[u8]) {
         assert!(payload.len() >= LEAST_PAYLOAD, "{reader:?} received {} bytes that nobody wrote", payload.len());
         let word = |at: usize| u32::from_le_bytes([payload[at], payload[at + 1], payload[at + 2], payload[at + 3]]);
         let (number, seq) = (word(0), word(4));
@@ -122,17 +125,19 @@ impl History {
         let key = format_args!("from {:?} to {reader:?}, outbox {} {:?}", stream.from, stream.outbox, stream.lane)
             .to_string();
         assert!(
-            stream.to == reader.0 && stream.from.0 == from,
-            "{key}: in the wrong inbox, or with the wrong pid {from}"
+            stream.to == reader.0 && stream.from == from,
+            "{key}: in the wrong inbox, or with the pid and incarnation of {from:?}"
         );
         assert_eq!(id, i64::from(seq), "{key}: another message id");
         let Some(envelope) = stream.envelopes.get(seq as usize) else { panic!("{key}: number {seq} was not written") };
+        let only = envelope.only.unwrap_or(reader.1);
+        assert_eq!(only, reader.1, "{key}: number {seq} is for another life");
         assert_eq!(payload.len(), envelope.length as usize, "{key}: number {seq} has another length");
         let limit = self.limits.get(&reader).copied().unwrap_or(u64::MAX);
         assert!(payload.len() as u64 <= limit, "{key}: number {seq} is longer than the reader's limit of {limit}");
         assert!(&payload[8..] == pattern(number, seq, payload.len()), "{key}: number {seq} is damaged");
         let state = self.readers.entry(reader).or_default();
-        let latest = state.latest.entry(from).or_default();
+        let latest = state.latest.entry(from.0).or_default();
         assert!(stream.from.1 >= *latest, "{key}: number {seq} of an earlier life");
         *latest = stream.from.1;
         let first = !state.next.contains_key(&number);
@@ -140,7 +145,7 @@ impl History {
         assert!(seq >= *next, "{key}: number {seq} came again, or late; the next was {next}");
         let limit = least_limit(&self.limits, reader.0);
         for (between, missing) in (*next..seq).zip(&stream.envelopes[*next as usize..seq as usize]) {
-            let excused = missing.may_be_dropped(limit) || first && missing.got;
+            let excused = missing.may_be_dropped(limit, reader.1) || first && missing.got;
             assert!(excused, "{key}: number {seq} came, and {between} did not");
         }
         *next = seq + 1;
@@ -170,9 +175,21 @@ impl History {
     /// How many envelopes of a life to a peer have not arrived; with those that may be dropped, or without.
     pub(super) fn missing(&self, life: Life, peer: usize, link: Option<LinkId>, perishable: bool) -> u64 {
         let streams = self.between(life, peer).filter(|stream| link.is_none_or(|link| stream.link == link));
-        let limit = least_limit(&self.limits, peer);
+        let (limit, last) = (least_limit(&self.limits, peer), self.last_life(peer));
         let envelopes = streams.flat_map(|stream| &stream.envelopes);
-        envelopes.filter(|envelope| !envelope.got && (perishable || !envelope.may_be_dropped(limit))).count() as u64
+        envelopes.filter(|envelope| !envelope.got && (perishable || !envelope.may_be_dropped(limit, last))).count()
+            as u64
+    }
+
+    /// The last life of a server that has begun.
+    fn last_life(&self, server: usize) -> u32 {
+        self.limits.keys().filter(|life| life.0 == server).map(|life| life.1).max().unwrap_or(0)
+    }
+
+    /// Checks that an outbox was right to refuse an envelope for one life of a peer: there is a later one.
+    pub(super) fn restarted(&self, life: Life, peer: usize, only: u32) {
+        let last = self.last_life(peer);
+        assert!(only < last, "{life:?} refused an envelope for life {only} of {peer}; the last one is {last}");
     }
 
     /// Records that a life accepts at most `limit` payload bytes.
@@ -186,8 +203,9 @@ impl History {
         assert!(known && length as u64 > limit, "{life:?} refused {length} bytes for {peer} with a limit of {limit}");
     }
 
-    /// Asserts that everything before `acknowledged`, which counts bytes of the stream's ring, has arrived.
-    pub(super) fn check_acknowledged(&self, key: Key, acknowledged: u64) {
+    /// Asserts that everything before `acknowledged`, which counts bytes of the stream's ring, has arrived, where the
+    /// recipient's `life` ends.
+    pub(super) fn check_acknowledged(&self, key: Key, life: u32, acknowledged: u64) {
         let Some(stream) = self.streams.iter().find(|stream| stream.key() == key) else { return };
         let limit = least_limit(&self.limits, stream.to);
         let mut end = 0;
@@ -198,7 +216,7 @@ impl History {
             }
             let (from, to, outbox, lane, _) = key;
             assert!(
-                envelope.got || envelope.may_be_dropped(limit),
+                envelope.got || envelope.may_be_dropped(limit, life),
                 "from {from:?} to {to}, outbox {outbox} {lane:?}: number {seq} is acknowledged, and cannot be read"
             );
         }
@@ -237,7 +255,7 @@ mod tests {
         let stream = history.stream(KEY);
         let payloads = [20, 30].map(|length| {
             let (_, payload) = history.next(stream, length);
-            history.wrote(stream, length, false);
+            history.wrote(stream, length, false, None);
             payload
         });
         (history, payloads)
@@ -246,8 +264,8 @@ mod tests {
     #[test]
     fn what_comes_in_order_is_well() {
         let (mut history, [first, second]) = written();
-        history.got((1, 1), 0, 0, &first);
-        history.got((1, 1), 0, 1, &second);
+        history.got((1, 1), (0, 1), 0, &first);
+        history.got((1, 1), (0, 1), 1, &second);
         history.check_account((0, 1), 1, 200, true);
     }
 
@@ -255,22 +273,32 @@ mod tests {
     #[should_panic(expected = "came again")]
     fn twice_is_found() {
         let (mut history, [first, _]) = written();
-        history.got((1, 1), 0, 0, &first);
-        history.got((1, 1), 0, 0, &first);
+        history.got((1, 1), (0, 1), 0, &first);
+        history.got((1, 1), (0, 1), 0, &first);
+    }
+
+    #[test]
+    #[should_panic(expected = "number 0 is for another life")]
+    fn an_envelope_for_another_life_is_found() {
+        let mut history = History::default();
+        let stream = history.stream(KEY);
+        let (_, payload) = history.next(stream, 20);
+        history.wrote(stream, 20, false, Some(1));
+        history.got((1, 2), (0, 1), 0, &payload);
     }
 
     #[test]
     #[should_panic(expected = "number 1 came, and 0 did not")]
     fn a_gap_is_found() {
         let (mut history, [_, second]) = written();
-        history.got((1, 1), 0, 1, &second);
+        history.got((1, 1), (0, 1), 1, &second);
     }
 
     #[test]
     #[should_panic(expected = "1 did not arrive, 0 were given up")]
     fn a_loss_is_found() {
         let (mut history, [first, _]) = written();
-        history.got((1, 1), 0, 0, &first);
+        history.got((1, 1), (0, 1), 0, &first);
         history.check_account((0, 1), 1, 200, false);
     }
 
@@ -278,8 +306,8 @@ mod tests {
     #[should_panic(expected = "number 1 is acknowledged, and cannot be read")]
     fn what_is_acknowledged_and_not_read_is_found() {
         let (mut history, [first, _]) = written();
-        history.got((1, 1), 0, 0, &first);
-        history.check_acknowledged(KEY, frame_bytes(20) as u64);
-        history.check_acknowledged(KEY, (frame_bytes(20) + frame_bytes(30)) as u64);
+        history.got((1, 1), (0, 1), 0, &first);
+        history.check_acknowledged(KEY, 1, frame_bytes(20) as u64);
+        history.check_acknowledged(KEY, 1, (frame_bytes(20) + frame_bytes(30)) as u64);
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Plan {
     pub(super) panics: u64,
     /// Largest number of events that wait for an application. If they are few, it reads them late and misses some.
     pub(super) events_kept: usize,
+    /// One envelope in so many is for one life of its recipient alone; 0: none.
+    pub(super) restricted: u64,
 }
 
 /// The configuration of one life of a server.
@@ -91,6 +93,7 @@ impl Plan {
             arrivals: ARRIVALS,
             panics: 0,
             events_kept: EVENTS,
+            restricted: 0,
         }
     }
 
@@ -98,6 +101,12 @@ impl Plan {
     /// so that all else stays as it was for a seed.
     pub(super) fn with_differences(self, random: &mut Random) -> Plan {
         Plan { differ: random.one_in(3), events_kept: pick(random, [EVENTS, EVENTS, EVENTS, 4]), ..self }
+    }
+
+    /// Draws how many envelopes are for one life of their recipient. `random` is used for nothing else, so that all else
+    /// stays as it was for a seed without any.
+    pub(super) fn with_restrictions(self, random: &mut Random) -> Plan {
+        Plan { restricted: pick(random, [0, 0, 2, 8]), ..self }
     }
 
     /// Draws the configuration of a server that starts.

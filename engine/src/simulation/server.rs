@@ -1,6 +1,7 @@
 //! A server's application: it writes numbered envelopes and reads what comes, each at its own pace.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,9 +15,9 @@ use super::event_loop::EventLoop;
 use super::history::{History, LEAST_PAYLOAD, Life};
 use super::network::Network;
 use super::plan::Plan;
-use super::watch::{Incarnations, Watch, pid_of, server_of};
+use super::watch::{Incarnations, Watch, life_with, pid_of, server_of};
 use crate::engine::{Events, Seated};
-use crate::events::LinkState;
+use crate::events::{Event, LinkState};
 use crate::inbox::Receiver;
 use crate::outbox::{OutboxShared, PushError, Sender};
 use crate::payload::Body;
@@ -24,6 +25,7 @@ use crate::roster::LinkId;
 use crate::shard::Undelivered;
 use crate::stream::{Lane, MAX_RING_PAYLOAD, Perish};
 use crate::testing::Random;
+use crate::wire::WireIncarnation;
 
 /// The panic of an application.
 struct Panic;
@@ -100,8 +102,12 @@ pub(super) struct Server {
     arrived: Arc<Flag>,
     /// Number of wakers and bodies that were given to the engine.
     callbacks: u32,
+    met: Met,
     network: Rc<RefCell<Network>>,
 }
+
+/// The life of each peer that was met last, in an event or in an envelope, with its incarnation.
+type Met = BTreeMap<usize, (u32, WireIncarnation)>;
 
 struct Outbox {
     number: u32,
@@ -139,6 +145,7 @@ impl Server {
             next_outbox: 0,
             arrived: Flag::new(true, false),
             callbacks: 0,
+            met: Met::new(),
             network: network.clone(),
         };
         server.add_outbox(sender, quota);
@@ -256,6 +263,10 @@ impl Server {
             1 => Perish { expires: Some(soon), ..Perish::default() },
             _ => Perish { expires: Some(soon), best_effort: true, only: None },
         };
+        let may_be_dropped = perish.is_perishable();
+        let is_restricted = plan.restricted > 0 && random.one_in(plan.restricted);
+        let (life, only) = self.met.get(&to).filter(|_| is_restricted).copied().unzip();
+        let perish = Perish { only, ..perish };
         let (asleep, alone) = (event_loop.is_asleep(), random.one_in(2));
         let pushed = match random.below(3) {
             _ if perish.is_perishable() => {
@@ -279,7 +290,7 @@ impl Server {
         };
         match pushed {
             Ok(()) => {
-                history.wrote(number, length, perish.is_perishable());
+                history.wrote(number, length, may_be_dropped, life);
                 outbox.quota -= 1;
                 let me = self.me;
                 self.network.borrow_mut().trace.say(
@@ -300,20 +311,30 @@ impl Server {
                 }
             }
             Err(PushError::Stopped) => outbox.quota = 0,
+            Err(PushError::Restarted) => history.restarted(self.me, to, life.unwrap_or(u32::MAX)),
             Err(PushError::TooLarge { limit }) => history.refused(self.me, to, length, limit),
             Err(error) => panic!("{:?} to {to}: {error:?}", self.me),
         }
     }
 
     /// Reads some of what has arrived.
-    pub(super) fn read(&mut self, random: &mut Random, plan: &Plan, history: &mut History) {
+    pub(super) fn read(
+        &mut self,
+        random: &mut Random,
+        plan: &Plan,
+        incarnations: &Incarnations,
+        history: &mut History,
+    ) {
+        let mut reading = Reading { network: &self.network, me: self.me, met: &mut self.met, incarnations, history };
         match random.below(3) {
-            0 if plan.panics > 0 && random.one_in(plan.panics) => self.take_and_panic(1 + random.below(6), history),
-            0 => drop(self.take(1 + random.below(3) as usize, history)),
+            0 if plan.panics > 0 && random.one_in(plan.panics) => {
+                take_and_panic(&mut self.receiver, 1 + random.below(6), &mut reading);
+            }
+            0 => drop(take(&mut self.receiver, 1 + random.below(3) as usize, &mut reading)),
             _ => {
                 for _ in 0..=random.below(20) {
                     let Some(message) = self.receiver.pop() else { break };
-                    got(&self.network, history, self.me, message.pid, message.id, &message.payload);
+                    reading.got(message.pid, &message.incarnation, message.id, &message.payload);
                 }
             }
         }
@@ -327,31 +348,6 @@ impl Server {
         }
     }
 
-    fn take(&mut self, limit: usize, history: &mut History) -> usize {
-        let (network, me) = (&self.network, self.me);
-        self.receiver.drain(limit, |each| got(network, history, me, each.pid, each.id, each.payload))
-    }
-
-    /// Takes what there is, and panics at the envelope number `last`.
-    fn take_and_panic(&mut self, last: u64, history: &mut History) {
-        let (network, me) = (&self.network, self.me);
-        let mut taken = 0;
-        let drained = catch_unwind(AssertUnwindSafe(|| {
-            self.receiver.drain(usize::MAX, |each| {
-                got(network, history, me, each.pid, each.id, each.payload);
-                taken += 1;
-                if taken == last {
-                    resume_unwind(Box::new(Panic));
-                }
-            })
-        }));
-        match drained {
-            // Another panic: a check of the simulation has failed.
-            Err(panic) if !panic.is::<Panic>() => resume_unwind(panic),
-            _ => {}
-        }
-    }
-
     /// Looks at what was told of the peers.
     pub(super) fn look_at_events(&mut self, incarnations: &Incarnations, history: &mut History) {
         while let Some(event) = self.events.pop() {
@@ -359,6 +355,9 @@ impl Server {
             let now = network.now();
             network.trace.say(now, format_args!("{:?} is told {event:?}", self.me));
             drop(network);
+            if let Event::Up { pid, incarnation } = event {
+                self.met.insert(server_of(pid), (life_with(pid, &incarnation, incarnations), incarnation));
+            }
             self.watch.told(self.me, &event, incarnations, history);
         }
         // However many events were missed, the last ones told the present state.
@@ -382,7 +381,8 @@ impl Server {
     /// The last look at everything, when this life ends.
     pub(super) fn end(&mut self, incarnations: &Incarnations, history: &mut History) {
         self.look_at_events(incarnations, history);
-        while self.take(usize::MAX, history) > 0 {}
+        let mut reading = Reading { network: &self.network, me: self.me, met: &mut self.met, incarnations, history };
+        while take(&mut self.receiver, usize::MAX, &mut reading) > 0 {}
     }
 
     /// Asserts that a reader that has read everything after a stop is told that this is the end.
@@ -390,14 +390,14 @@ impl Server {
         assert!(self.receiver.is_closed() && self.receiver.is_empty(), "{:?} has stopped, and reads on", self.me);
     }
 
-    /// Asserts that a peer that has stopped and read to the end has read everything that it acknowledged to this
-    /// server.
-    pub(super) fn check_acknowledged(&mut self, peer: usize, history: &History) {
+    /// Asserts that this life of a peer, which has stopped and read to the end, has read everything that it acknowledged
+    /// to this server.
+    pub(super) fn check_acknowledged(&mut self, (peer, life): Life, history: &History) {
         let Some(link) = self.outboxes.roster.link_of(pid_of(peer)) else { return };
         for outbox in &mut self.senders {
             for lane in [Lane::Normal, Lane::Urgent] {
                 let Some(acknowledged) = outbox.sender.acknowledged(link, lane) else { continue };
-                history.check_acknowledged((self.me, peer, outbox.number, lane, link), acknowledged);
+                history.check_acknowledged((self.me, peer, outbox.number, lane, link), life, acknowledged);
             }
         }
     }
@@ -419,12 +419,48 @@ impl Server {
     }
 }
 
-fn got(network: &RefCell<Network>, history: &mut History, me: Life, pid: u64, id: i64, payload: &[u8]) {
-    let mut network = network.borrow_mut();
-    let now = network.now();
-    network.trace.say(now, format_args!("{me:?} reads {id}, {} bytes from {pid}", payload.len()));
-    drop(network);
-    history.got(me, server_of(pid), id, payload);
+/// A server that reads what has arrived.
+struct Reading<'a> {
+    network: &'a RefCell<Network>,
+    me: Life,
+    met: &'a mut Met,
+    incarnations: &'a Incarnations,
+    history: &'a mut History,
+}
+
+impl Reading<'_> {
+    fn got(&mut self, pid: u64, incarnation: &WireIncarnation, id: i64, payload: &[u8]) {
+        let mut network = self.network.borrow_mut();
+        let now = network.now();
+        network.trace.say(now, format_args!("{:?} reads {id}, {} bytes from {pid}", self.me, payload.len()));
+        drop(network);
+        let from = (server_of(pid), life_with(pid, incarnation, self.incarnations));
+        self.met.insert(from.0, (from.1, *incarnation));
+        self.history.got(self.me, from, id, payload);
+    }
+}
+
+fn take(receiver: &mut Receiver, limit: usize, reading: &mut Reading<'_>) -> usize {
+    receiver.drain(limit, |each| reading.got(each.pid, each.incarnation, each.id, each.payload))
+}
+
+/// Takes what there is, and panics at the envelope number `last`.
+fn take_and_panic(receiver: &mut Receiver, last: u64, reading: &mut Reading<'_>) {
+    let mut taken = 0;
+    let drained = catch_unwind(AssertUnwindSafe(|| {
+        receiver.drain(usize::MAX, |each| {
+            reading.got(each.pid, each.incarnation, each.id, each.payload);
+            taken += 1;
+            if taken == last {
+                resume_unwind(Box::new(Panic));
+            }
+        })
+    }));
+    match drained {
+        // Another panic: a check of the simulation has failed.
+        Err(panic) if !panic.is::<Panic>() => resume_unwind(panic),
+        _ => {}
+    }
 }
 
 fn envelope_length(random: &mut Random, largest: usize) -> usize {

@@ -51,7 +51,7 @@ impl Watch {
         match event {
             Event::Up { pid, incarnation } => {
                 let peer = self.peer(*pid);
-                let life = life(*pid, incarnation, incarnations);
+                let life = life_with(*pid, incarnation, incarnations);
                 assert!(!peer.up || missed, "{me:?}: {pid} is up, and it was");
                 if !has_missed && peer.life.is_some_and(|known| known != life) {
                     assert_eq!(peer.announced, Some(life), "{me:?}: {pid} is another one, and nobody said so");
@@ -70,7 +70,7 @@ impl Watch {
             }
             Event::Restarted { pid, incarnation } => {
                 let peer = self.peer(*pid);
-                let life = life(*pid, incarnation, incarnations);
+                let life = life_with(*pid, incarnation, incarnations);
                 assert!(!peer.up || missed, "{me:?}: {pid} was restarted, and is up");
                 let is_later = missed || peer.life.map_or(has_missed, |known| known < life);
                 assert!(is_later, "{me:?}: {pid} was restarted as {life}");
@@ -130,7 +130,8 @@ impl Watch {
     }
 }
 
-fn life(pid: Pid, incarnation: &WireIncarnation, incarnations: &Incarnations) -> u32 {
+/// Returns which life of a peer has this incarnation.
+pub(super) fn life_with(pid: Pid, incarnation: &WireIncarnation, incarnations: &Incarnations) -> u32 {
     let (server, life) = incarnations.get(incarnation).copied().expect("somebody has this incarnation");
     assert_eq!(server, server_of(pid), "{pid} with the incarnation of {server}");
     life

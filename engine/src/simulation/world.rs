@@ -43,7 +43,8 @@ impl World {
         let mut random = Random::new(seed);
         let plan = Plan::new(&mut random)
             .with_reading(&mut Random::new(seed.rotate_left(32)))
-            .with_differences(&mut Random::new(seed.rotate_left(16)));
+            .with_differences(&mut Random::new(seed.rotate_left(16)))
+            .with_restrictions(&mut Random::new(seed.rotate_left(48)));
         World::with_plan(seed, plan, random, readable)
     }
 
@@ -270,7 +271,7 @@ impl World {
             running.write(&mut self.random, &self.plan, &mut self.history, event_loop);
         } else {
             running.reads_soon = false;
-            running.read(&mut self.random, &self.plan, &mut self.history);
+            running.read(&mut self.random, &self.plan, &self.incarnations, &mut self.history);
         }
     }
 
@@ -316,7 +317,7 @@ impl World {
         running.end(&self.incarnations, &mut self.history);
         running.check_end();
         for sender in self.servers.iter_mut().flatten() {
-            sender.check_acknowledged(server, &self.history);
+            sender.check_acknowledged(me, &self.history);
         }
         for each in undelivered {
             self.history.gave_up(me, super::watch::server_of(each.pid), each.messages);
