@@ -12,10 +12,20 @@ use cluster_engine::{Lane, Perish, Pid, PushError, Sender};
 pub use errors::{FlushError, SendError};
 
 use crate::wait::wait;
-use crate::{Draft, Recipients};
+use crate::{Draft, Incarnation, Recipients};
 
 /// An outbox takes this many message ids at once, so that outboxes of one server do not contend for them.
 const IDS: i64 = 1024;
+
+/// Where random message ids begin: below this. Programs that keep them as floating-point numbers, as JSON's often are, have them
+/// exactly.
+const FIRST_IDS: u64 = 1 << 52;
+
+/// The first automatic message id of a server: as configured, or drawn from its incarnation, which is random.
+pub(crate) fn first_id(configured: Option<i64>, incarnation: &Incarnation) -> i64 {
+    let drawn = u64::from_le_bytes(*incarnation.first_chunk().unwrap_or(&[0; 8])) % FIRST_IDS;
+    configured.unwrap_or(drawn.max(1) as i64)
+}
 
 /// What a server sends.
 ///

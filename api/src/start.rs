@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use cluster_engine::{Local, LoopFailed, Pid, Tenant, Unavailable};
 
+use crate::outbox::first_id;
 use crate::{
     Checksum, Config, ConfigError, Connect, Engine, Events, Handle, Inbox, Neighbours, Node, Outbox, Threading,
 };
@@ -108,7 +109,7 @@ impl<'a> Builder<'a> {
         let drive = attached.tenancy.drive().clone();
         Ok(Node::new(
             Inbox::new(attached.receiver, drive),
-            Outbox::new(attached.sender, pid, config.first_message_id),
+            Outbox::new(attached.sender, pid, first_id(config.first_message_id, &incarnation)),
             Events::new(attached.events),
             Handle::new(pid, pids, attached.tenancy, registration),
         ))

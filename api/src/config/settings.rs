@@ -44,8 +44,10 @@ pub struct Config {
     pub socket_bytes: u64,
     /// The largest payload of one envelope. Default 128 MiB, 1 byte to 2 GiB.
     pub max_envelope_bytes: u64,
-    /// The id of the first envelope that is sent without one; the next ones count up. Default 1.
-    pub first_message_id: i64,
+    /// The id of the first envelope that is sent without one; the next ones count up. Default `None`, in a file
+    /// `"random"`: a number from 1 to 2⁵² - 1, drawn anew at each start, so that the ids of one run are not those of the
+    /// run before.
+    pub first_message_id: Option<i64>,
     /// Time between two heartbeats on an idle connection. It varies by an eighth, so that not all links of a
     /// server are due at once, and lasts up to another eighth longer, so that many are sent together. Default 400 ms, 1
     /// ms to an hour.
@@ -201,6 +203,19 @@ impl Config {
         self
     }
 
+    /// With message ids that start here.
+    ///
+    /// ```
+    /// let config = cluster::Config::new([(100, "127.0.0.1:8001")])?.with_first_message_id(1000);
+    /// assert_eq!(config.first_message_id, Some(1000));
+    /// # Ok::<(), cluster::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn with_first_message_id(mut self, first_message_id: i64) -> Config {
+        self.first_message_id = Some(first_message_id);
+        self
+    }
+
     /// The defaults, and no server yet.
     pub(crate) fn defaults() -> Config {
         Config {
@@ -210,7 +225,7 @@ impl Config {
             outbox_bytes: 1 << 20,
             socket_bytes: 512 << 10,
             max_envelope_bytes: 128 << 20,
-            first_message_id: 1,
+            first_message_id: None,
             heartbeat_interval_ms: 400,
             peer_timeout_ms: 1250,
             connect: Connect::default(),
@@ -253,8 +268,6 @@ setters! {
     with_socket_bytes, socket_bytes: u64, "2 << 20";
     /// With payloads of at most this many bytes.
     with_max_envelope_bytes, max_envelope_bytes: u64, "1 << 20";
-    /// With message ids that start here.
-    with_first_message_id, first_message_id: i64, "1000";
     /// With a sign of life this often; [`peer_timeout_ms`](Config::peer_timeout_ms) must be at least twice as long.
     with_heartbeat_interval_ms, heartbeat_interval_ms: u64, "100";
     /// With peers that count as down after this long a silence.

@@ -11,6 +11,7 @@ use cluster_engine::mock::{Harness, Limits};
 use super::clockwork::Keeper;
 use super::network::Network;
 use super::{Conditions, Fault, FaultError, History, Node, Place, Time, Totals};
+use crate::outbox::first_id;
 use crate::{BROADCAST, Config, Pid, StartError};
 
 /// So many entries of the history are kept, unless [`Cluster::keep_history`] says otherwise.
@@ -23,11 +24,12 @@ const HISTORY: usize = 100_000;
 pub struct Cluster {
     keeper: Arc<Keeper>,
     seed: u64,
-    first_id: i64,
+    first_id: Option<i64>,
 }
 
 impl Cluster {
-    /// A cluster without servers, under real time. `seed` decides all that is left to chance.
+    /// A cluster without servers, under real time. `seed` decides all that is left to chance, also where the message ids of
+    /// a server begin.
     pub fn new(seed: u64) -> Cluster {
         Cluster::with_time(seed, Time::Real)
     }
@@ -97,7 +99,8 @@ impl Cluster {
             let membership = works.membership.load(Ordering::Acquire);
             let ends = network.join(pid, &self.keeper.drive);
             let start = network.members.start_of(pid);
-            Ok(Node::new(pid, start, ends, self.first_id, membership, self.keeper.clone()))
+            let first_id = first_id(self.first_id, &network.members.incarnation_of(pid));
+            Ok(Node::new(pid, start, ends, first_id, membership, self.keeper.clone()))
         })
     }
 

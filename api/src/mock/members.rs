@@ -85,6 +85,11 @@ impl Members {
         member.incarnation
     }
 
+    /// The server's present incarnation, or its last one.
+    pub(super) fn incarnation_of(&self, pid: Pid) -> Incarnation {
+        self.members.get(&pid).map_or([0; 16], |member| member.incarnation)
+    }
+
     /// A server runs from now on; it has links to whom it reaches.
     pub(super) fn started(&mut self, pid: Pid, now: Duration, harness: &mut Harness, cuts: &Cuts) {
         for peer in harness.running().filter(|peer| *peer != pid).collect::<Vec<_>>() {

@@ -99,7 +99,7 @@ fn the_native_format_looks_like_this() {
   "outbox_bytes": 1048576,
   "socket_bytes": 524288,
   "max_envelope_bytes": 134217728,
-  "first_message_id": 1,
+  "first_message_id": "random",
   "heartbeat_interval_ms": 400,
   "peer_timeout_ms": 1250,
   "connect": "on_demand",

@@ -19,7 +19,8 @@ use futures_util::{FutureExt, StreamExt};
 use crate::support::{Cluster, PATIENCE, await_event, message, receive, send};
 
 use runs::{
-    an_answer_is_for_the_run_that_asked, an_envelope_names_the_run_of_its_sender, one_incarnation_is_one_recipient,
+    an_answer_is_for_the_run_that_asked, an_envelope_names_the_run_of_its_sender, message_ids_of_two_runs_differ,
+    one_incarnation_is_one_recipient,
 };
 
 use peers::{drops_are_told_together, the_state_of_a_peer_can_be_asked_for, who_misses_events_is_told_the_newest};
@@ -428,6 +429,7 @@ macro_rules! on {
             an_envelope_names_the_run_of_its_sender
             an_answer_is_for_the_run_that_asked
             one_incarnation_is_one_recipient
+            message_ids_of_two_runs_differ
         );
     };
     ($kind:ident, $factory:ty: $($test:ident)*) => {

@@ -42,7 +42,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
 
     let mut server = Server {
         outbox,
-        next_id: config.first_message_id,
+        next_id: config.first_message_id.unwrap_or(1),
         hello: arguments.hello.clone(),
         peers: handle.peers().len(),
         met: HashSet::new(),

@@ -29,7 +29,7 @@ pub(super) fn load(node: &Node<'_>, draft: &mut Draft<'_>) -> Result<(), Fault> 
         field.text()?;
     }
     if let Some(field) = fields.find("startMsgId") {
-        draft.config.first_message_id = field.signed()?;
+        draft.config.first_message_id = Some(field.signed()?);
     }
     if let Some(size) = fields.find("bufSize") {
         draft.inbox_envelopes(size)?;

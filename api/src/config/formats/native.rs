@@ -60,7 +60,10 @@ impl Config {
         line("outbox_bytes", &self.outbox_bytes);
         line("socket_bytes", &self.socket_bytes);
         line("max_envelope_bytes", &self.max_envelope_bytes);
-        line("first_message_id", &self.first_message_id);
+        match &self.first_message_id {
+            Some(first) => line("first_message_id", first),
+            None => line("first_message_id", &"\"random\""),
+        }
         line("heartbeat_interval_ms", &self.heartbeat_interval_ms);
         line("peer_timeout_ms", &self.peer_timeout_ms);
         line("connect", &connect);
@@ -95,7 +98,12 @@ fn setting(field: Field<'_, '_>, draft: &mut Draft<'_>) -> Result<(), Fault> {
         "outbox_bytes" => config.outbox_bytes = field.whole()?,
         "socket_bytes" => config.socket_bytes = field.whole()?,
         "max_envelope_bytes" => config.max_envelope_bytes = field.whole()?,
-        "first_message_id" => config.first_message_id = field.signed()?,
+        "first_message_id" => {
+            config.first_message_id = match &field.node.value {
+                Value::Text(_) => choice(field, &[("random", None)])?,
+                _ => Some(field.signed()?),
+            }
+        }
         "heartbeat_interval_ms" => config.heartbeat_interval_ms = field.whole()?,
         "peer_timeout_ms" => config.peer_timeout_ms = field.whole()?,
         "connect" => config.connect = choice(field, &[("on_demand", Connect::OnDemand), ("eager", Connect::Eager)])?,

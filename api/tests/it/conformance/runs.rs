@@ -86,3 +86,19 @@ pub(super) fn one_incarnation_is_one_recipient<F: Factory>() {
     send(one.outbox(), Envelope::to(2).id(4).body("the first that comes"));
     assert_eq!(receive(two.inbox()).msg_id, 4);
 }
+
+pub(super) fn message_ids_of_two_runs_differ<F: Factory>() {
+    let (mut factory, [mut one, mut two]) = running::<F, 2>(same);
+    let mut first = Vec::new();
+    for _ in 0..3 {
+        send(two.outbox(), Envelope::to(1).body("one"));
+        send(two.outbox(), Envelope::to(1).body("two"));
+        let ids = [(); 2].map(|()| receive(one.inbox()).msg_id);
+        assert!((1..1 << 52).contains(&ids[0]) && ids[1] == ids[0] + 1, "{ids:?}");
+        first.push(ids[0]);
+        two.stop().unwrap();
+        await_event(one.events(), "end", |event| matches!(event, Event::Down { pid: 2, .. }));
+        two = factory.start(2).unwrap();
+    }
+    assert!(first.iter().enumerate().all(|(index, id)| !first[..index].contains(id)), "{first:?}");
+}
