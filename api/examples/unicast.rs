@@ -24,9 +24,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // An envelope carries the sender's pid, so that it can be answered; here with the id of the question.
     //
-    // What is sent to a server that is away waits for it. Had alice been killed meanwhile and started again, her next run would get
-    // this, and if it had asked something with the same id, it would take this for the answer. So the answer is only for the run
-    // that has asked. Message ids help too: each run counts its own up from a random number.
+    // What is sent to a server that is away waits for it. Had alice been killed meanwhile and started again, her next
+    // run would get this. If it had asked something with the same id, it would take this for the answer. So the answer
+    // is only for the run that has asked. Message ids help too: each run counts its own up from a random number.
     let answer = Envelope::to(question.pid).id(question.msg_id).body("I am");
     bob.outbox().send(answer.only_incarnation(question.incarnation()))?;
     let answer = alice.inbox().recv_timeout(Duration::from_secs(20))?;

@@ -36,8 +36,8 @@ impl Envelope {
         Draft::new(recipients.into(), Lane::Normal)
     }
 
-    /// Incarnation of the sender: which of its runs has sent this. It is drawn anew each time the sender starts, and the same
-    /// as in its [`Event::Up`](crate::Event::Up).
+    /// Incarnation of the sender: which of its runs has sent this. It is drawn anew each time the sender starts, and
+    /// the same as in its [`Event::Up`](crate::Event::Up).
     ///
     /// An answer that is for this run alone is sent with [`only_incarnation`](Draft::only_incarnation).
     #[inline]
@@ -196,8 +196,8 @@ impl<'a> Draft<'a> {
     /// for the answer.
     ///
     /// If the recipient is known to be another incarnation, the send returns
-    /// [`SendError::Restarted`](crate::SendError::Restarted). If it turns out to be one later, the envelope is dropped, and
-    /// counted: see [`DropReason::OtherIncarnation`](crate::DropReason::OtherIncarnation).
+    /// [`SendError::Restarted`](crate::SendError::Restarted). If it turns out to be one later, the envelope is dropped,
+    /// and counted: see [`DropReason::OtherIncarnation`](crate::DropReason::OtherIncarnation).
     ///
     /// ```
     /// # use cluster::{Envelope, SendError, Server};
@@ -232,7 +232,7 @@ impl<'a> Draft<'a> {
         self.best_effort || self.ttl.is_some() || self.only.is_some()
     }
 
-    /// Whether it is for one server, whatever the form of its recipients.
+    /// Returns whether it is for one server, whatever the form of its recipients.
     pub(crate) fn has_one_recipient(&self) -> bool {
         match &self.to {
             Recipients::One(pid) => *pid != BROADCAST,

@@ -17,8 +17,8 @@ use crate::{Draft, Incarnation, Recipients};
 /// An outbox takes this many message ids at once, so that outboxes of one server do not contend for them.
 const IDS: i64 = 1024;
 
-/// Where random message ids begin: below this. Programs that keep them as floating-point numbers, as JSON's often are, have them
-/// exactly.
+/// Where random message ids begin: below this. Programs that keep them as floating-point numbers, as JSON's often are,
+/// have them exactly.
 const FIRST_IDS: u64 = 1 << 52;
 
 /// The first automatic message id of a server: as configured, or drawn from its incarnation, which is random.
@@ -37,8 +37,8 @@ pub(crate) fn first_id(configured: Option<i64>, incarnation: &Incarnation) -> i6
 /// | [`claim`](Outbox::claim), [`try_claim`](Outbox::try_claim) | the same, and the message is encoded in place: the fast path |
 ///
 /// What an outbox has taken is delivered once, in order, as long as the recipient and this server live, across any
-/// number of disconnects; also to a recipient that is not there yet. If the recipient is restarted, its next run gets what
-/// the last one has not acknowledged: an answer to what that run had asked should be for it
+/// number of disconnects; also to a recipient that is not there yet. If the recipient is restarted, its next run gets
+/// what the last one has not acknowledged: an answer to what that run had asked should be for it
 /// [alone](Draft::only_incarnation).
 ///
 /// A clone is an outbox of its own, for another thread. Order holds within an outbox, for each recipient and lane. A clone for

@@ -205,8 +205,8 @@ impl Receiver {
         self.pop_as(|pid, incarnation, id, payload| Message { pid, incarnation: *incarnation, id, payload })
     }
 
-    /// The next envelope, if one has arrived, made by `make` of the sender's pid and incarnation, the message id and the
-    /// payload: where it is to be, so that it is not moved.
+    /// The next envelope, if one has arrived, made by `make` of the sender's pid and incarnation, the message id and
+    /// the payload: where it is to be, so that it is not moved.
     #[inline(always)]
     pub fn pop_as<T>(&mut self, make: impl FnOnce(Pid, &WireIncarnation, i64, Payload) -> T) -> Option<T> {
         // The usual case, where the caller is: a short one, with others behind it in the segment.

@@ -45,8 +45,8 @@ pub struct Config {
     /// The largest payload of one envelope. Default 128 MiB, 1 byte to 2 GiB.
     pub max_envelope_bytes: u64,
     /// The id of the first envelope that is sent without one; the next ones count up. Default `None`, in a file
-    /// `"random"`: a number from 1 to 2⁵² - 1, drawn anew at each start, so that the ids of one run are not those of the
-    /// run before.
+    /// `"random"`: a number from 1 to 2⁵² - 1, drawn anew at each start, so that the ids of one run are not those of
+    /// the run before.
     pub first_message_id: Option<i64>,
     /// Time between two heartbeats on an idle connection. It varies by an eighth, so that not all links of a
     /// server are due at once, and lasts up to another eighth longer, so that many are sent together. Default 400 ms, 1

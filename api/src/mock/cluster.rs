@@ -28,8 +28,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster without servers, under real time. `seed` decides all that is left to chance, also where the message ids of
-    /// a server begin.
+    /// A cluster without servers, under real time. `seed` decides all that is left to chance, also where the message
+    /// ids of a server begin.
     pub fn new(seed: u64) -> Cluster {
         Cluster::with_time(seed, Time::Real)
     }

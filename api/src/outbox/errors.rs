@@ -82,8 +82,8 @@ pub enum SendError {
         /// The bytes of a queue.
         bytes: usize,
     },
-    /// The recipient is another incarnation than the [only one](Draft::only_incarnation) that the envelope is for. As a rule
-    /// it has been restarted since, and nobody waits for the envelope.
+    /// The recipient is another incarnation than the [only one](Draft::only_incarnation) that the envelope is for. As a
+    /// rule it has been restarted since, and nobody waits for the envelope.
     Restarted {
         /// The envelope.
         envelope: Box<Draft<'static>>,
@@ -166,10 +166,11 @@ impl fmt::Display for SendError {
                 named(f, &envelope.to)?;
                 f.write_str(": give the process more (RLIMIT_AS, its cgroup), or lower outbox_bytes")
             }
-            SendError::Restarted { pid, .. } => {
-                write!(f, "{pid} is another run than the one that the envelope is for; if this one is to get it too, send it \
-                     without only_incarnation")
-            }
+            SendError::Restarted { pid, .. } => write!(
+                f,
+                "{pid} is another run than the one that the envelope is for; if this one is to get it too, send it \
+                 without only_incarnation"
+            ),
             SendError::NotOneRecipient { .. } => {
                 f.write_str("only_incarnation needs exactly one recipient; send to each with its own incarnation")
             }

@@ -264,7 +264,8 @@ impl<D: Driver> Shard<D> {
         };
         slot.shift_times(self.slept);
         let received = slot.link.receive(header, payload, now);
-        // Before the delivery: whoever reads that the peer is up, or reads the envelope, may answer this incarnation alone.
+        // Before the delivery: whoever reads that the peer is up, or reads the envelope, may answer this incarnation
+        // alone.
         if slot.link.has_notices() {
             node.tell(key.link, now);
         }

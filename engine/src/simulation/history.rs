@@ -52,8 +52,8 @@ struct Envelope {
 }
 
 impl Envelope {
-    /// Returns whether the envelope need not arrive at this life of its recipient, if a life of it accepts `limit` payload
-    /// bytes.
+    /// Returns whether the envelope need not arrive at this life of its recipient, if a life of it accepts `limit`
+    /// payload bytes.
     fn may_be_dropped(&self, limit: u64, life: u32) -> bool {
         self.perishable || u64::from(self.length) > limit || self.only.is_some_and(|only| only != life)
     }

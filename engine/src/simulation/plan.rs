@@ -103,8 +103,8 @@ impl Plan {
         Plan { differ: random.one_in(3), events_kept: pick(random, [EVENTS, EVENTS, EVENTS, 4]), ..self }
     }
 
-    /// Draws how many envelopes are for one life of their recipient. `random` is used for nothing else, so that all else
-    /// stays as it was for a seed without any.
+    /// Draws how many envelopes are for one life of their recipient. `random` is used for nothing else, so that all
+    /// else stays as it was for a seed without any.
     pub(super) fn with_restrictions(self, random: &mut Random) -> Plan {
         Plan { restricted: pick(random, [0, 0, 2, 8]), ..self }
     }

@@ -390,8 +390,8 @@ impl Server {
         assert!(self.receiver.is_closed() && self.receiver.is_empty(), "{:?} has stopped, and reads on", self.me);
     }
 
-    /// Asserts that this life of a peer, which has stopped and read to the end, has read everything that it acknowledged
-    /// to this server.
+    /// Asserts that this life of a peer, which has stopped and read to the end, has read everything that it
+    /// acknowledged to this server.
     pub(super) fn check_acknowledged(&mut self, (peer, life): Life, history: &History) {
         let Some(link) = self.outboxes.roster.link_of(pid_of(peer)) else { return };
         for outbox in &mut self.senders {

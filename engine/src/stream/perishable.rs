@@ -1,5 +1,5 @@
-//! Envelopes that need not arrive: best effort, those with a time to live, those for one incarnation of the peer, and those
-//! that the peer does not accept.
+//! Envelopes that need not arrive: best effort, those with a time to live, those for one incarnation of the peer, and
+//! those that the peer does not accept.
 //!
 //! They stand in the ring like all others. Beside it, a queue says where they are; when their turn comes and they are not
 //! to be sent any more, the stream goes on behind them, and the receiver is told that nothing stands there.
