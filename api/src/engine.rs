@@ -48,7 +48,8 @@ impl Engine {
     /// The bytes of the receive buffers in use, of all servers on this engine.
     ///
     /// A connection has one of 260 KiB, whose pages are memory once they were written to; and what has arrived and is
-    /// not read keeps those it came in. The bounds are those of each server: see
+    /// not read keeps those it came in. Connections that have not greeted yet have smaller ones, which are not counted:
+    /// at most 128 of 44 KiB for each server. The bounds are those of each server: see
     /// [`PeerStats::bytes_unread`](crate::PeerStats).
     pub fn receive_bytes(&self) -> usize {
         self.inner.receive_bytes()

@@ -6,14 +6,15 @@
 //! Epoll keeps nothing open: the listener goes with the process.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use super::SocketId;
+use socket2::SockAddr;
 
-/// So many listeners are looked at in one turn, and so many connections of each are accepted; the rest waits for the
-/// next.
+use super::{ACCEPTED_AT_ONCE, SocketId};
+
+/// So many listeners are looked at in one turn; the rest waits for the next.
 const AT_ONCE: usize = 16;
-const CONNECTIONS_AT_ONCE: usize = 16;
 
 /// The listeners of a driver.
 #[derive(Debug)]
@@ -36,18 +37,24 @@ impl Doors {
 
     /// Watches a listener from now on, until somebody is there.
     pub(super) fn add(&self, listener: RawFd, socket: SocketId) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_ADD, listener, socket)
+        self.control(libc::EPOLL_CTL_ADD, libc::EPOLLIN, listener, socket)
     }
 
     /// Watches it again.
     pub(super) fn watch(&self, listener: RawFd, socket: SocketId) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_MOD, listener, socket)
+        self.control(libc::EPOLL_CTL_MOD, libc::EPOLLIN, listener, socket)
+    }
+
+    /// Watches it no longer, until it is [watched again](Doors::watch).
+    pub(super) fn pause(&self, listener: RawFd, socket: SocketId) {
+        // It is there, so this cannot fail.
+        let _ = self.control(libc::EPOLL_CTL_MOD, 0, listener, socket);
     }
 
     /// Watches it no longer.
     pub(super) fn remove(&self, listener: RawFd, socket: SocketId) {
         // It is there, and what is closed next cannot fail to be removed.
-        let _ = self.control(libc::EPOLL_CTL_DEL, listener, socket);
+        let _ = self.control(libc::EPOLL_CTL_DEL, 0, listener, socket);
     }
 
     /// The listeners at which somebody is. Each is watched no longer.
@@ -59,8 +66,14 @@ impl Doors {
         events[..count].iter().map(|event| SocketId(event.u64 as u32)).collect()
     }
 
-    fn control(&self, operation: libc::c_int, listener: RawFd, socket: SocketId) -> io::Result<()> {
-        let events = (libc::EPOLLIN | libc::EPOLLONESHOT) as u32;
+    fn control(
+        &self,
+        operation: libc::c_int,
+        events: libc::c_int,
+        listener: RawFd,
+        socket: SocketId,
+    ) -> io::Result<()> {
+        let events = (events | libc::EPOLLONESHOT) as u32;
         let mut event = libc::epoll_event { events, u64: u64::from(socket.0) };
         // SAFETY: the kernel reads `event` during the call alone.
         checked(unsafe { libc::epoll_ctl(self.descriptor(), operation, listener, &raw mut event) })?;
@@ -68,15 +81,22 @@ impl Doors {
     }
 }
 
-/// Takes whoever waits at a listener that does not block. Ends with the error that stands in the way, if there is one.
-pub(super) fn accept(listener: RawFd, mut each: impl FnMut(OwnedFd)) -> io::Result<()> {
-    for _ in 0..CONNECTIONS_AT_ONCE {
-        // SAFETY: nobody asks for the peer's address, so that the kernel writes nothing.
-        let accepted =
-            unsafe { libc::accept4(listener, std::ptr::null_mut(), std::ptr::null_mut(), libc::SOCK_CLOEXEC) };
-        match checked(accepted) {
-            // SAFETY: the kernel has just made this descriptor for us.
-            Ok(descriptor) => each(unsafe { OwnedFd::from_raw_fd(descriptor) }),
+/// Takes whoever waits at a listener that does not block, and where each has come from. Ends with the error that stands
+/// in the way, if there is one.
+pub(super) fn accept(listener: RawFd, mut each: impl FnMut(OwnedFd, Option<IpAddr>)) -> io::Result<()> {
+    for _ in 0..ACCEPTED_AT_ONCE {
+        // SAFETY: the kernel writes an address into the storage, which is large enough for all, and how long it is.
+        let accepted = unsafe {
+            SockAddr::try_init(|storage, length| {
+                checked(libc::accept4(listener, storage.cast(), length, libc::SOCK_CLOEXEC))
+            })
+        };
+        match accepted {
+            Ok((descriptor, source)) => {
+                // SAFETY: the kernel has just made this descriptor for us.
+                let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+                each(descriptor, source.as_socket().map(|source| source.ip().to_canonical()));
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             // Gone before it was accepted.
             Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}

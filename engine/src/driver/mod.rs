@@ -22,7 +22,7 @@ mod watermark;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 pub use bell::Bell;
@@ -39,6 +39,9 @@ pub use uring::Uring;
 
 use crate::link::Batch;
 use crate::time::Time;
+
+/// Number of connections of one listener that are accepted before a shard looks at them.
+pub(crate) const ACCEPTED_AT_ONCE: usize = 16;
 
 /// A socket of a driver. Its number is not used again before its [`Completion::Closed`] was handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,7 +81,10 @@ pub trait Driver {
     /// Accepts connections on `listener` until it is closed; with a berth, also those that come through memory.
     fn listen(&mut self, listener: Listener, berth: Option<Berth>) -> io::Result<SocketId>;
 
-    /// Goes on accepting after a [`Completion::AcceptFailed`].
+    /// Accepts no more connections that come over TCP: they wait in the listener's backlog.
+    fn pause_accept(&mut self, listener: SocketId);
+
+    /// Goes on accepting after a pause, or a [`Completion::AcceptFailed`].
     fn resume_accept(&mut self, listener: SocketId);
 
     /// Dials `address`.
@@ -156,6 +162,8 @@ pub enum Completion {
         listener: SocketId,
         /// The new connection.
         socket: SocketId,
+        /// The address that it comes from. `None`: another server of the engine, through memory.
+        source: Option<IpAddr>,
     },
     /// No more connections are accepted, for want of descriptors or memory, until
     /// [`resume_accept`](Driver::resume_accept).

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::LazyLock;
 use std::thread;
@@ -65,7 +65,7 @@ fn connect(driver: &mut Uring) -> [SocketId; 3] {
                 result.unwrap();
                 connected = true;
             }
-            Completion::Accepted { listener: at, socket } => {
+            Completion::Accepted { listener: at, socket, .. } => {
                 assert_eq!(at, listener);
                 accepted = Some(socket);
             }
@@ -391,7 +391,8 @@ fn whoever_waits_at_a_door_is_let_in() {
     let mut sockets = Vec::new();
     let mut turn_until_in = |driver: &mut Uring, wanted: [u32; 3]| {
         turn_until(driver, |completion| {
-            let Completion::Accepted { listener, socket } = completion else { panic!("{completion:?}") };
+            let Completion::Accepted { listener, socket, source } = completion else { panic!("{completion:?}") };
+            assert_eq!(source, Some(IpAddr::from([127, 0, 0, 1])));
             sockets.push(socket);
             let_in[listeners.iter().position(|each| *each == listener).unwrap()] += 1;
             (let_in == wanted).then_some(())

@@ -217,10 +217,10 @@ impl Uring {
         for listener in self.doors.ready() {
             let Some(state) = self.open(listener) else { continue };
             let descriptor = state.descriptor.as_raw_fd();
-            let accepted = doors::accept(descriptor, |connection| {
+            let accepted = doors::accept(descriptor, |connection, source| {
                 let _ = options::set_up_connection(&connection);
                 let socket = self.sockets.insert(SocketState::new(connection));
-                completions.push_back(Completion::Accepted { listener, socket });
+                completions.push_back(Completion::Accepted { listener, socket, source });
             });
             // Otherwise it is left alone until the shard says so.
             if let Err(error) = accepted.and_then(|()| self.doors.watch(descriptor, listener)) {
@@ -328,6 +328,12 @@ impl Driver for Uring {
         }
         self.watch_doors();
         Ok(socket)
+    }
+
+    fn pause_accept(&mut self, listener: SocketId) {
+        if let Some(descriptor) = self.open(listener).map(|state| state.descriptor.as_raw_fd()) {
+            self.doors.pause(descriptor, listener);
+        }
     }
 
     fn resume_accept(&mut self, listener: SocketId) {

@@ -19,6 +19,11 @@ impl<D: Driver> Shard<D> {
         self.dials.limit(most);
     }
 
+    /// Lets so many connections that have not greeted be there for each server.
+    pub(crate) fn limit_strangers(&mut self, most: usize) {
+        self.most_strangers = most;
+    }
+
     /// Returns whether streams are written to without a signal: then the loop must not sleep.
     pub(crate) fn polls(&self) -> bool {
         self.nodes.values().flat_map(|node| node.links.iter()).any(|slot| slot.polled)
@@ -34,11 +39,17 @@ impl<D: Driver> Shard<D> {
         let timers = self.timers.len();
         let named = slots().filter(|slot| slot.timer.is_some()).count()
             + self.connections.iter().flatten().filter(|connection| connection.deadline.is_some()).count()
-            + self.nodes.values().flat_map(|node| [node.listener_timer, node.stop_timer]).flatten().count();
+            + self
+                .nodes
+                .values()
+                .flat_map(|node| [node.listener_timer, node.strangers.timer, node.stop_timer])
+                .flatten()
+                .count();
         assert_eq!(timers, named, "timers that no owner names");
-        assert!(timers <= links + connections + 2 * self.nodes.len(), "{timers} timers for {links} links");
+        assert!(timers <= links + connections + 3 * self.nodes.len(), "{timers} timers for {links} links");
         let (dirty, polled) = (self.dirty.len(), self.polled.len());
         assert!(dirty <= links && polled <= links, "{links} links, {dirty} of them marked, {polled} polled");
+        assert!(self.nodes.values().all(|node| node.strangers.are_bounded()), "too many that have not greeted");
         assert!(self.completions.is_empty() && self.unsent.len() <= connections);
         assert!(self.dials.under_way() == dialing && self.dials.are_bounded(links), "{:?}, {dialing}", self.dials);
         let (commands, signals) = self.mailbox.backlog();

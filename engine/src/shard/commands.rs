@@ -22,7 +22,7 @@ impl<D: Driver> Shard<D> {
                 if let Some(listener) = listener {
                     self.put(listener, Connection::new(Role::Unknown(id), id));
                 }
-                let node = Node::new(*seed, listener, self.slept);
+                let node = Node::new(*seed, listener, self.slept, self.most_strangers);
                 let links = node.links.ids();
                 self.nodes.insert(id, node);
                 for link in links {

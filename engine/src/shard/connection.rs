@@ -44,13 +44,20 @@ pub(super) struct Connection {
     pub(super) next: Option<Box<Batch>>,
     /// To be closed then: its entry among the shard's timers.
     pub(super) deadline: Option<Time>,
+    /// Its buffer has room for a greeting, and no more.
+    pub(super) has_small_buffer: bool,
     /// The buffer's bytes before this were taken.
     parsed: usize,
 }
 
 impl Connection {
     pub(super) fn new(role: Role, node: u32) -> Connection {
-        Connection { role, node, sending: false, next: None, deadline: None, parsed: 0 }
+        Connection { role, node, sending: false, next: None, deadline: None, has_small_buffer: false, parsed: 0 }
+    }
+
+    /// A connection that this server has accepted.
+    pub(super) fn accepted(node: u32) -> Connection {
+        Connection { has_small_buffer: true, ..Connection::new(Role::Unknown(node), node) }
     }
 
     /// Nothing of what comes now was taken yet.
@@ -76,6 +83,31 @@ impl Connection {
     pub(super) fn discard(&mut self, buffer: ReceiveBuffer, pool: &Arc<ChunkPool>) -> io::Result<ReceiveBuffer> {
         self.parsed = buffer.filled();
         self.make_room(buffer, pool).map(|(buffer, _)| buffer)
+    }
+
+    /// Room for the next receive of a connection with a small buffer. Once it is a link's, it moves to a buffer of `pool`.
+    #[cold]
+    pub(super) fn make_first_room(
+        &mut self,
+        mut buffer: ReceiveBuffer,
+        pool: &Arc<ChunkPool>,
+    ) -> io::Result<ReceiveBuffer> {
+        match self.role {
+            // A greeting that does not fit was refused already.
+            Role::Unknown(_) => Ok(buffer),
+            Role::Link(_) => {
+                let mut larger = pool.take()?;
+                larger.append(&buffer.bytes()[self.parsed..]);
+                (self.parsed, self.has_small_buffer) = (0, false);
+                Ok(larger)
+            }
+            _ => {
+                // Nobody has a share of what is not a link's.
+                buffer.reset();
+                self.parsed = 0;
+                Ok(buffer)
+            }
+        }
     }
 
     /// Room for the next receive: behind what is there if a whole segment fits, else in a new chunk, to which the

@@ -88,6 +88,7 @@ impl<D: Driver> Shard<D> {
                 }
                 Timer::Connection(socket) => self.connection_expired(socket, now),
                 Timer::Listener(node) => self.listen_again(node, now),
+                Timer::Strangers(node) => self.strangers_expired(node, now),
                 Timer::Stop(node) => self.stop_expired(node, now),
             }
         }

@@ -40,7 +40,7 @@ impl<D: Driver> Shard<D> {
         match command {
             Command::Start { seed, .. } => {
                 seed.outboxes.close();
-                self.nodes.insert(seed.node, Node::new(*seed, None, self.slept));
+                self.nodes.insert(seed.node, Node::new(*seed, None, self.slept, self.most_strangers));
             }
             Command::Add { link, pid, addresses } => self.add_peer(link, pid, addresses, now),
             Command::Open { link, stream } => {

@@ -1,7 +1,7 @@
 //! A server's links, by place and by pid, and what is remembered of those that are gone.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +65,11 @@ impl Links {
     /// The link to a peer.
     pub(super) fn find(&self, pid: Pid) -> Option<LinkId> {
         self.by_pid.get(&pid).copied()
+    }
+
+    /// Returns whether a peer is to be found at this address.
+    pub(super) fn has_address(&self, address: IpAddr) -> bool {
+        self.slots.iter().flatten().any(|placed| placed.slot.is_at(address))
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut LinkSlot> {

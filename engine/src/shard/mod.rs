@@ -17,6 +17,7 @@ mod node;
 mod pinned;
 mod shortages;
 mod stopping;
+mod strangers;
 mod timers;
 mod wiring;
 
@@ -36,13 +37,17 @@ use crate::driver::{Budget, ChunkPool, Completion, Driver, SocketId, Wait};
 use crate::link::{Batch, Link, State};
 use crate::roster::LinkId;
 use crate::time::Time;
-use crate::wire::{MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES};
+use crate::wire::{MAX_HELLO_BYTES, MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES};
 
 /// The size of a receive buffer: that of four of the longest segments. Each begins with a segment, so where these are
 /// long nothing is left over at its end that would have to be copied into the next.
 const CHUNK_BYTES: usize = 4 * (MAX_SEGMENT_PAYLOAD + SEGMENT_HEADER_BYTES);
 /// Receive buffers kept for later use.
 const SPARE_CHUNKS: usize = 64;
+/// The size of the buffer of a connection that has not greeted: that of the longest greeting, in whole pages.
+const GREETING_BYTES: usize = (SEGMENT_HEADER_BYTES + MAX_HELLO_BYTES).next_multiple_of(4096);
+/// Such buffers kept for later use.
+const SPARE_GREETINGS: usize = 16;
 /// A link that sends this much at once is polled rather than waiting to be signalled.
 const POLLING_BYTES: usize = 8 * 1024;
 /// A batch longer than this is left to the kernel: while it works on it, this thread goes on.
@@ -89,6 +94,10 @@ pub(crate) struct Shard<D: Driver> {
     connections: Vec<Option<Connection>>,
     timers: Timers,
     pool: Arc<ChunkPool>,
+    /// Buffers of connections that have not greeted.
+    greetings: Arc<ChunkPool>,
+    /// The most connections of a server that have not greeted.
+    most_strangers: usize,
     /// Links that may have something to send.
     dirty: VecDeque<LinkKey>,
     /// Links whose streams are in polling mode.
@@ -126,6 +135,8 @@ impl<D: Driver> Shard<D> {
             connections: Vec::new(),
             timers: Timers::default(),
             pool,
+            greetings: ChunkPool::new(GREETING_BYTES, SPARE_GREETINGS),
+            most_strangers: strangers::MOST,
             dirty: VecDeque::new(),
             polled: Vec::new(),
             spare: Vec::new(),

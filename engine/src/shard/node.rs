@@ -1,6 +1,6 @@
 //! A server in its shard: its links, its inbox, its stop.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use super::links::Links;
 use super::mail::{Seed, Undelivered};
 use super::pinned::Pinned;
 use super::shortages::Accepting;
+use super::strangers::Strangers;
 use super::{CHUNK_BYTES, LinkKey};
 use crate::driver::{ChunkPool, Slice, SocketId, Way};
 use crate::events::{Event, EventQueue, UntoldDrops};
@@ -35,6 +36,7 @@ pub(super) struct Node {
     /// Sockets that are not closed yet, listener included.
     pub(super) open_sockets: usize,
     pub(super) accepting: Accepting,
+    pub(super) strangers: Strangers,
     /// The listener's entry among the shard's timers.
     pub(super) listener_timer: Option<Time>,
     /// Number of links whose last dial got no socket, for lack of descriptors or memory.
@@ -81,7 +83,7 @@ pub(super) struct Stopping {
 }
 
 impl Node {
-    pub(super) fn new(seed: Seed, listener: Option<SocketId>, slept: Duration) -> Node {
+    pub(super) fn new(seed: Seed, listener: Option<SocketId>, slept: Duration, most_strangers: usize) -> Node {
         let local = seed.local;
         let way = Way { memory: seed.berth.is_some(), socket_bytes: local.socket_bytes };
         let links = Links::new(&local, seed.peers, slept);
@@ -98,6 +100,7 @@ impl Node {
             stopping: None,
             open_sockets: usize::from(listener.is_some()),
             accepting: Accepting::Always,
+            strangers: Strangers::new(most_strangers),
             listener_timer: None,
             starved: 0,
             stop_timer: None,
@@ -247,6 +250,11 @@ impl LinkSlot {
         let streams = self.link.outgoing().iter_mut().map(crate::stream::StreamReader::unacknowledged);
         let (messages, bytes) = streams.fold((0, 0), |sum, stream| (sum.0 + stream.0, sum.1 + stream.1));
         Undelivered { pid: self.link.peer(), messages, bytes }
+    }
+
+    /// Returns whether the peer is to be found at this address, on whichever port.
+    pub(super) fn is_at(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|each| each.ip().to_canonical() == address)
     }
 
     /// Where to dial next: a name may stand for several addresses, and each has its turn.

@@ -13,6 +13,8 @@ use crate::time::Time;
 
 /// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The same after connections were closed that have not greeted.
+const CLOSE_PAUSE: Duration = Duration::from_millis(1);
 /// Time without a failure after which connections count as accepted again. While descriptors are few, every second
 /// accept may fail, and that is one shortage.
 const ACCEPT_TRIAL: Duration = Duration::from_secs(1);
@@ -28,13 +30,18 @@ pub(super) enum Accepting {
 }
 
 impl<D: Driver> Shard<D> {
-    /// Pauses the listener after a failed accept. Reported once, until accepts succeed again.
+    /// Pauses the listener after a failed accept, and closes connections that have not greeted in time, so that there is
+    /// room for others soon. Reported once, until accepts succeed again.
     pub(super) fn accept_failed(&mut self, id: u32, error: &io::Error, now: Time) {
+        let any_closed = self.close_silent_strangers();
         let Some(node) = self.nodes.get_mut(&id) else { return };
         if std::mem::replace(&mut node.accepting, Accepting::Paused) == Accepting::Always {
             node.events.push(Event::AcceptFailed { error: with_cure(error) }, now);
         }
-        self.timers.set(Timer::Listener(id), &mut node.listener_timer, now + ACCEPT_PAUSE);
+        let may_close = node.strangers.next_end().map(|at| at.max(now + CLOSE_PAUSE));
+        let pause = if any_closed { CLOSE_PAUSE } else { ACCEPT_PAUSE };
+        let at = may_close.map_or(now + pause, |at| at.min(now + pause));
+        self.timers.set(Timer::Listener(id), &mut node.listener_timer, at);
     }
 
     /// Accepts again after a pause, or ends the shortage if no accept has failed for a while since.
@@ -46,9 +53,11 @@ impl<D: Driver> Shard<D> {
             node.accepting = Accepting::Always;
             return node.events.push(Event::AcceptResumed, now);
         }
-        // A connection that waits is accepted next, if there is a descriptor for it.
-        self.driver.resume_accept(listener);
         node.accepting = Accepting::Trying;
+        if node.accepts() {
+            // A connection that waits is accepted next, if there is a descriptor for it.
+            self.driver.resume_accept(listener);
+        }
         self.timers.set(Timer::Listener(id), &mut node.listener_timer, now + ACCEPT_TRIAL);
     }
 }

@@ -58,6 +58,7 @@ impl<D: Driver> Shard<D> {
         self.polled.retain(|key| key.node != id);
         self.timers.cancel(Timer::Stop(id), &mut node.stop_timer);
         self.timers.cancel(Timer::Listener(id), &mut node.listener_timer);
+        self.timers.cancel(Timer::Strangers(id), &mut node.strangers.timer);
         for link in node.links.ids() {
             if let Some(slot) = node.links.get_mut(link) {
                 self.timers.cancel(Timer::Link(LinkKey { node: id, link }), &mut slot.timer);

@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Connection(SocketId),
     /// A listener that ran out of descriptors.
     Listener(u32),
+    /// A server with too many connections that have not greeted.
+    Strangers(u32),
     /// A server that stops.
     Stop(u32),
 }

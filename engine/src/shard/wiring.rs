@@ -14,8 +14,6 @@ use crate::link::{Batch, DownReason, Verdict, Want};
 use crate::time::Time;
 use crate::wire::{Hello, Kind, Refusal, RefusalReason, SegmentError, SegmentHeader};
 
-/// Who connects has this long to say who it is.
-const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 /// So long a connection that was ended waits for the other side to close it too, so that its last words arrive.
 const LINGER: Duration = Duration::from_millis(20);
 
@@ -32,25 +30,7 @@ impl<D: Driver> Shard<D> {
 
     fn happens(&mut self, completion: Completion, now: Time) {
         match completion {
-            Completion::Accepted { listener, socket } => {
-                let Some(node) = self.connection(listener).map(|connection| connection.node) else {
-                    return self.driver.close(socket);
-                };
-                if let Some(state) = self.nodes.get_mut(&node) {
-                    state.open_sockets += 1;
-                }
-                self.put(socket, Connection::new(Role::Unknown(node), node));
-                match self.pool.take() {
-                    Ok(buffer) => {
-                        self.close_at(socket, now + GREETING_TIMEOUT);
-                        self.driver.receive(socket, buffer);
-                    }
-                    Err(error) => {
-                        self.disconnected(socket, now);
-                        self.accept_failed(node, &error, now);
-                    }
-                }
-            }
+            Completion::Accepted { listener, socket, source } => self.accepted(listener, socket, source, now),
             Completion::AcceptFailed { listener, error } => {
                 if let Some(node) = self.connection(listener).map(|connection| connection.node) {
                     self.accept_failed(node, &error, now);
@@ -67,6 +47,7 @@ impl<D: Driver> Shard<D> {
                     && let Some(node) = self.nodes.get_mut(&connection.node)
                 {
                     node.open_sockets -= 1;
+                    self.remove_stranger(connection.node, socket);
                     self.look_at_stop(connection.node, now);
                 }
             }
@@ -133,6 +114,9 @@ impl<D: Driver> Shard<D> {
             Err(error) => {
                 slot.link.dial_failed(now);
                 node.set_starved(key.link, Some(&error).filter(|error| is_shortage(error)), now);
+                if is_shortage(&error) {
+                    self.close_silent_strangers();
+                }
             }
         }
         true
@@ -179,7 +163,10 @@ impl<D: Driver> Shard<D> {
             return true;
         }
         let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return true };
-        let buffer = connection.make_room(buffer, &self.pool);
+        let buffer = match connection.has_small_buffer {
+            false => connection.make_room(buffer, &self.pool),
+            true => connection.make_first_room(buffer, &self.pool).map(|buffer| (buffer, None)),
+        };
         let needs_look = self.has_heard(socket, now);
         match buffer {
             Ok((buffer, pinned)) if self.connection(socket).is_some() => {
@@ -189,7 +176,14 @@ impl<D: Driver> Shard<D> {
                 }
             }
             Ok(_) => {}
-            Err(_) => self.lose(socket, DownReason::NoMemory, now),
+            Err(error) => {
+                let accepted = self.connection(socket).filter(|connection| connection.has_small_buffer);
+                let accepted_by = accepted.map(|connection| connection.node);
+                self.lose(socket, DownReason::NoMemory, now);
+                if let Some(node) = accepted_by {
+                    self.accept_failed(node, &error, now);
+                }
+            }
         }
         needs_look
     }
@@ -224,7 +218,11 @@ impl<D: Driver> Shard<D> {
             let (role, segment) = (connection.role, connection.next_segment(bytes));
             let (header, payload) = match segment {
                 Ok(Some(segment)) => segment,
-                Ok(None) => return true,
+                Ok(None) => {
+                    let is_refused =
+                        matches!(role, Role::Unknown(node) if self.refuse_long_greeting(socket, node, bytes, now));
+                    return !is_refused;
+                }
                 Err(error) => {
                     self.misspoken(socket, role, error, now);
                     return false;
@@ -336,6 +334,7 @@ impl<D: Driver> Shard<D> {
                             self.driver.close(older);
                         }
                         self.set_role(socket, Role::Link(key));
+                        self.remove_stranger(node, socket);
                         self.say(socket, SegmentHeader::new(Kind::Welcome), welcome.encode());
                         self.tell(key, now);
                         self.mark(key);
@@ -387,7 +386,7 @@ impl<D: Driver> Shard<D> {
     }
 
     /// Closes the connection then, unless it is somebody else's before.
-    fn close_at(&mut self, socket: SocketId, at: Time) {
+    pub(super) fn close_at(&mut self, socket: SocketId, at: Time) {
         if let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) {
             self.timers.set(Timer::Connection(socket), &mut connection.deadline, at);
         }
@@ -411,7 +410,7 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    fn refuse(&mut self, socket: SocketId, refusal: Refusal, now: Time) {
+    pub(super) fn refuse(&mut self, socket: SocketId, refusal: Refusal, now: Time) {
         self.say(socket, SegmentHeader::new(Kind::Refuse), refusal.encode().to_vec());
         self.end(socket, now);
     }

@@ -50,6 +50,10 @@ impl Driver for SimulatedDriver {
         }
     }
 
+    fn pause_accept(&mut self, listener: SocketId) {
+        self.network.borrow_mut().pause_accept(self.process, listener);
+    }
+
     fn resume_accept(&mut self, listener: SocketId) {
         self.network.borrow_mut().resume_accept(self.process, listener);
     }

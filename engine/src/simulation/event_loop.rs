@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::driver::{SimulatedDriver, SimulatedWait};
+use super::flood;
 use super::network::Network;
 use super::plan::Plan;
 use super::timetable::Happening;
@@ -72,6 +73,9 @@ impl EventLoop {
         let window = network.borrow().weather.buffer_bytes;
         let mut shard = Shard::new(Dock::new(driver, exchange.clone(), port, pool.clone(), window), pool);
         shard.limit_dials(plan.dials);
+        if plan.flood {
+            shard.limit_strangers(flood::ADMITTED);
+        }
         let mailbox = shard.mailbox().clone();
         let mut event_loop = EventLoop {
             process,

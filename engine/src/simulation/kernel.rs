@@ -5,10 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::network::Network;
+use super::network::{Network, address_of};
 use super::pipe::{Connection, End, Owner, Side, batch_bytes};
 use super::timetable::Happening;
-use crate::driver::{Completion, ReceiveBuffer, SocketId};
+use crate::driver::{ACCEPTED_AT_ONCE, Completion, ReceiveBuffer, SocketId};
 use crate::link::Batch;
 
 /// So long at most a kernel takes to let go of a socket.
@@ -46,6 +46,16 @@ pub(super) enum Done {
     Closed(SocketId),
 }
 
+impl Done {
+    /// The connection, if that listener has accepted one.
+    fn accepted_by(&self, wanted: SocketId) -> Option<usize> {
+        match self {
+            Done::Accepted { listener, connection } if *listener == wanted => Some(*connection),
+            _ => None,
+        }
+    }
+}
+
 impl Process {
     fn insert(&mut self, kind: Kind) -> SocketId {
         let socket = Some(Socket { kind, closing: false, receive: None, send: None });
@@ -59,6 +69,12 @@ impl Process {
                 SocketId(self.sockets.len() as u32 - 1)
             }
         }
+    }
+
+    /// Sockets that are not gone, and connections that are being accepted.
+    fn open_sockets(&self) -> usize {
+        let accepted = self.done.iter().filter(|done| matches!(done, Done::Accepted { .. })).count();
+        self.sockets.iter().flatten().count() + accepted
     }
 
     fn socket(&mut self, socket: SocketId) -> Option<&mut Socket> {
@@ -147,6 +163,7 @@ impl Network {
     /// A connection stands before a listener.
     pub(super) fn offer(&mut self, process: usize, listener: SocketId, connection: usize) {
         let fails = !self.weather.calm && self.random.one_in(15);
+        let fails = fails || self.processes[process].open_sockets() >= self.descriptors;
         let Some(Socket { kind: Kind::Listener { armed, waiting, .. }, .. }) = self.processes[process].socket(listener)
         else {
             return;
@@ -162,6 +179,16 @@ impl Network {
         }
     }
 
+    pub(super) fn pause_accept(&mut self, process: usize, listener: SocketId) {
+        let state = &mut self.processes[process];
+        let unseen: Vec<usize> = state.done.iter().filter_map(|done| done.accepted_by(listener)).collect();
+        state.done.retain(|done| done.accepted_by(listener).is_none());
+        if let Some(Socket { kind: Kind::Listener { armed, waiting, .. }, .. }) = state.socket(listener) {
+            *armed = false;
+            waiting.extend(unseen);
+        }
+    }
+
     pub(super) fn resume_accept(&mut self, process: usize, listener: SocketId) {
         let Some(Socket { kind: Kind::Listener { armed, waiting, .. }, .. }) = self.processes[process].socket(listener)
         else {
@@ -174,7 +201,8 @@ impl Network {
     }
 
     pub(super) fn connect(&mut self, process: usize, address: SocketAddr) -> io::Result<SocketId> {
-        if !self.weather.calm && self.random.one_in(30) {
+        let fails = !self.weather.calm && self.random.one_in(30);
+        if fails || self.processes[process].open_sockets() >= self.descriptors {
             return Err(io::Error::from(io::ErrorKind::OutOfMemory));
         }
         let connection = self.connections.len();
@@ -320,7 +348,16 @@ impl Network {
         for socket in state.gone.drain(..) {
             state.sockets[socket.0 as usize] = None;
         }
+        let mut accepted = 0;
+        let mut later = Vec::new();
         while let Some(done) = self.processes[process].done.pop_front() {
+            if matches!(done, Done::Accepted { .. }) {
+                accepted += 1;
+                if accepted > ACCEPTED_AT_ONCE {
+                    later.push(done);
+                    continue;
+                }
+            }
             let state = &mut self.processes[process];
             let completion = match done {
                 Done::Accepted { listener, connection } => {
@@ -331,7 +368,8 @@ impl Network {
                     }
                     let socket = state.insert(Kind::Connection(side));
                     self.end(side).owner = Owner::Socket { process, socket };
-                    Completion::Accepted { listener, socket }
+                    let source = Some(address_of(self.end(side.other()).machine, 0).ip());
+                    Completion::Accepted { listener, socket, source }
                 }
                 Done::Closed(socket) => {
                     state.gone.push(socket);
@@ -357,5 +395,6 @@ impl Network {
             };
             completions.push_back(completion);
         }
+        self.processes[process].done.extend(later);
     }
 }

@@ -22,6 +22,7 @@
 mod driver;
 mod event_loop;
 mod faults;
+mod flood;
 mod history;
 mod kernel;
 mod membership;

@@ -37,6 +37,10 @@ pub(super) struct Network {
     pub(super) processes: Vec<Process>,
     pub(super) connections: Vec<Connection>,
     pub(super) listeners: BTreeMap<SocketAddr, (usize, SocketId)>,
+    /// Strangers come again when their connections have ended.
+    pub(super) floods: bool,
+    /// The most sockets of a process.
+    pub(super) descriptors: usize,
     /// Whether the machine runs; a process that has ended leaves its machine running.
     running: Vec<bool>,
     /// Until when nothing crosses from one machine to another.
@@ -65,9 +69,17 @@ impl Network {
             processes: Vec::new(),
             connections: Vec::new(),
             listeners: BTreeMap::new(),
-            running: vec![true; machines],
+            floods: false,
+            descriptors: usize::MAX,
+            // One more, for strangers.
+            running: vec![true; machines + 1],
             cut_until: BTreeMap::new(),
         }
+    }
+
+    /// Number of machines with servers. The machine of that number has none.
+    pub(super) fn machines(&self) -> usize {
+        self.running.len() - 1
     }
 
     pub(super) fn now(&self) -> Time {
@@ -128,6 +140,7 @@ impl Network {
                 Some(until) => self.timetable.at(until, what),
                 None => self.reset(side),
             },
+            Happening::Floods { server, machine } => self.stranger_dials(server, machine),
             Happening::LetGo { process, socket } => self.done(process, Done::Closed(SocketId(socket))),
             _ => {}
         }
@@ -141,6 +154,8 @@ impl Network {
             if attempt < DIAL_ATTEMPTS && ends[0].owner != Owner::Closed {
                 let at = self.now() + Duration::from_millis(200 << attempt);
                 self.timetable.at(at, Happening::DialReaches { connection, attempt: attempt + 1 });
+            } else {
+                self.stranger_dials_again(Side { connection, end: 0 });
             }
             return;
         }
@@ -168,6 +183,7 @@ impl Network {
         }
         match self.end(side).owner {
             Owner::Socket { process, socket } => self.done(process, Done::Connected { socket, reached }),
+            Owner::Stranger { .. } => self.stranger_answered(connection, reached),
             _ if reached => self.after_delay(Happening::Reset(side.other())),
             _ => {}
         }
@@ -200,7 +216,10 @@ impl Network {
         }
         match what {
             Some(bytes) => end.pipe.arrived.extend_from_slice(&bytes),
-            None => end.pipe.ended = true,
+            None => {
+                end.pipe.ended = true;
+                self.stranger_dials_again(side);
+            }
         }
         self.try_receive(side);
     }
@@ -217,6 +236,7 @@ impl Network {
             let unread = end.pipe.unread().len();
             end.pipe.take(unread);
         }
+        self.stranger_dials_again(side);
         self.try_receive(side);
         self.try_send(side);
     }

@@ -38,6 +38,8 @@ pub(super) enum Owner {
     Kernel,
     /// A process.
     Socket { process: usize, socket: SocketId },
+    /// Somebody who never greets that server.
+    Stranger { server: usize },
     /// Nobody any more.
     Closed,
 }

@@ -43,6 +43,8 @@ pub(super) struct Plan {
     pub(super) arrivals: usize,
     /// One in this many calls of `drain` panics; 0: none.
     pub(super) panics: u64,
+    /// A server is flooded with connections that never greet.
+    pub(super) flood: bool,
     /// Largest number of events that wait for an application. If they are few, it reads them late and misses some.
     pub(super) events_kept: usize,
     /// One envelope in so many is for one life of its recipient alone; 0: none.
@@ -92,6 +94,7 @@ impl Plan {
             differ: false,
             arrivals: ARRIVALS,
             panics: 0,
+            flood: false,
             events_kept: EVENTS,
             restricted: 0,
         }
@@ -107,6 +110,11 @@ impl Plan {
     /// else stays as it was for a seed without any.
     pub(super) fn with_restrictions(self, random: &mut Random) -> Plan {
         Plan { restricted: pick(random, [0, 0, 2, 8]), ..self }
+    }
+
+    /// Draws whether a server is flooded. `random` is used for nothing else, so that all else stays as it was for a seed.
+    pub(super) fn with_flood(self, random: &mut Random) -> Plan {
+        Plan { flood: random.one_in(8), ..self }
     }
 
     /// Draws the configuration of a server that starts.

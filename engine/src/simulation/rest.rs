@@ -27,6 +27,7 @@ impl World {
             assert!(goes_on, "not everything is delivered and acknowledged: {}", self.describe());
         }
         self.say("everything has arrived");
+        self.network.borrow_mut().end_flood();
         // Connections that nobody noticed to be dead, or that were late, come to their end.
         self.run_for(Duration::from_secs(8));
         self.check_idleness();

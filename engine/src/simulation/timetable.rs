@@ -38,6 +38,8 @@ pub(super) enum Happening {
     Starts { server: usize, life: u32 },
     /// A peer that was removed is added again.
     Adds { server: usize, life: u32, peer: usize },
+    /// A stranger on that machine dials a server.
+    Floods { server: usize, machine: usize },
     /// The next fault is due.
     Fault,
 }

@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::event_loop::EventLoop;
+use super::flood;
 use super::history::{History, Life};
 use super::network::{Network, address_of};
 use super::plan::{Configuration, Plan};
@@ -44,7 +45,8 @@ impl World {
         let plan = Plan::new(&mut random)
             .with_reading(&mut Random::new(seed.rotate_left(32)))
             .with_differences(&mut Random::new(seed.rotate_left(16)))
-            .with_restrictions(&mut Random::new(seed.rotate_left(48)));
+            .with_restrictions(&mut Random::new(seed.rotate_left(48)))
+            .with_flood(&mut Random::new(seed.rotate_left(8)));
         World::with_plan(seed, plan, random, readable)
     }
 
@@ -69,6 +71,14 @@ impl World {
         world.say(&plan);
         for server in 0..world.plan.servers {
             world.start(server);
+        }
+        if world.plan.flood {
+            // From a machine without servers, or from one of those that have some.
+            let machine = (seed / 2) as usize % (world.plan.machines + 1);
+            let server = seed as usize % world.plan.servers;
+            let mut network = world.network.borrow_mut();
+            network.descriptors = flood::DESCRIPTORS;
+            network.flood(server, machine);
         }
         world
     }

@@ -65,6 +65,10 @@ pub struct Receiving {
 
 const _: () = assert!(size_of::<Sending>() == 16 && size_of::<Receiving>() == 16);
 
+/// The longest payload of a `Hello` or `Welcome` segment.
+pub const MAX_HELLO_BYTES: usize =
+    size_of::<HelloHeader>() + MAX_CLUSTER_NAME_BYTES + MAX_STREAMS * (size_of::<Sending>() + size_of::<Receiving>());
+
 impl Sending {
     /// An entry for `stream`.
     pub fn new(stream: u32, position: u64) -> Sending {

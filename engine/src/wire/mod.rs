@@ -20,8 +20,8 @@ pub use control::{
 };
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, Frames, frame_bytes, padded};
 pub use handshake::{
-    Hello, HelloError, INCARNATION_BYTES, LARGEST_POSITION, MAX_CLUSTER_NAME_BYTES, MAX_STREAMS, Receiving, Refusal,
-    RefusalReason, Sending, WireIncarnation,
+    Hello, HelloError, INCARNATION_BYTES, LARGEST_POSITION, MAX_CLUSTER_NAME_BYTES, MAX_HELLO_BYTES, MAX_STREAMS,
+    Receiving, Refusal, RefusalReason, Sending, WireIncarnation,
 };
 pub use lane::{Lane, lane_of, stream_id};
 pub use segment::{

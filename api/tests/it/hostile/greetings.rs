@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use cluster::{Engine, Envelope, Idle, Server};
-use cluster_engine::wire::{Hello, Kind, NO_STREAM, Receiving, Refusal, RefusalReason, Sending};
+use cluster_engine::wire::{Hello, Kind, MAX_STREAMS, NO_STREAM, Receiving, Refusal, RefusalReason, Sending};
 
 use super::speech::{await_end, dial, frame, hear, hello, say_hello, segment};
 use super::under_attack;
@@ -56,6 +56,35 @@ fn a_handshake_that_stops_in_the_middle() {
                 stream.write_all(&valid[..length]).unwrap();
                 drop(stream);
             }
+            alive();
+        },
+    );
+}
+
+#[test]
+fn a_greeting_that_is_too_long_is_refused_by_its_header() {
+    under_attack(
+        |config| config,
+        |config, alive| {
+            let mut stream = dial(config.address_of(1).unwrap());
+            stream.write_all(&segment(Kind::Hello, |_| (), &[0; 60_000])[..1000]).unwrap();
+            let (kind, payload) = hear(&mut stream).expect("a refusal");
+            assert_eq!((kind, Refusal::decode(&payload).unwrap().reason), (Kind::Refuse, RefusalReason::Malformed));
+            await_end(&mut stream, "a long greeting");
+            // The longest that there may be is heard to its end, however its bytes come.
+            let streams = 0..MAX_STREAMS as u32;
+            let longest = Hello {
+                from: 99,
+                sending: streams.clone().map(|stream| Sending::new(stream, 0)).collect(),
+                receiving: streams.map(|stream| Receiving::new(stream, 0, 0)).collect(),
+                ..hello(config)
+            };
+            let mut stream = dial(config.address_of(1).unwrap());
+            for part in say_hello(&longest).chunks(5000) {
+                stream.write_all(part).unwrap();
+            }
+            let (kind, payload) = hear(&mut stream).expect("a refusal");
+            assert_eq!((kind, Refusal::decode(&payload).unwrap().reason), (Kind::Refuse, RefusalReason::UnknownPeer));
             alive();
         },
     );

@@ -110,7 +110,7 @@ impl<D: Driver> Dock<D> {
     fn accept(&mut self, listener: SocketId, from: Place) -> Completion {
         let (socket, place) = self.insert(Some(from));
         self.exchange.post(from.port, Letter::To(from, News::Answered(Some(place))));
-        Completion::Accepted { listener, socket }
+        Completion::Accepted { listener, socket, source: None }
     }
 
     fn tell(&mut self, place: Place, news: News, completions: &mut VecDeque<Completion>) {
@@ -215,6 +215,10 @@ impl<D: Driver> Driver for Dock<D> {
             }
         }
         listens
+    }
+
+    fn pause_accept(&mut self, listener: SocketId) {
+        self.inner.pause_accept(inside(listener));
     }
 
     fn resume_accept(&mut self, listener: SocketId) {

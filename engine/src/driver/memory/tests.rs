@@ -42,6 +42,8 @@ impl Driver for Nowhere {
         Ok(SocketId(self.sockets - 1))
     }
 
+    fn pause_accept(&mut self, _: SocketId) {}
+
     fn resume_accept(&mut self, _: SocketId) {}
 
     fn connect(&mut self, _: SocketAddr, _: Way) -> io::Result<SocketId> {
@@ -121,7 +123,7 @@ fn connect(docks: &mut Docks) -> [SocketId; 2] {
     let last = docks.len() - 1;
     let listener = listen(&mut docks[last], 1);
     let near = docks[0].connect(address(1), MEMORY).unwrap();
-    let Completion::Accepted { listener: at, socket: far } = one_of(&mut docks[last], "accepted") else { panic!() };
+    let Completion::Accepted { listener: at, socket: far, .. } = one_of(&mut docks[last], "accepted") else { panic!() };
     assert_eq!(at, listener);
     let Completion::Connected { socket, result } = one(&mut docks[0]) else { panic!() };
     result.unwrap();

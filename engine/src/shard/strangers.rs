@@ -1,0 +1,309 @@
+//! Connections that have not greeted. Whoever reaches the port can open them, and each costs a descriptor and a buffer.
+//!
+//! A server has at most [`MOST`] of them. While there are so many the listener is paused, further ones wait in its
+//! backlog, and those that have been silent for [`GRACE`] are closed, the oldest first. So a peer, which greets at once,
+//! gets in however many others there are. An address at which no peer is configured has at most [`MOST_OF_ONE`].
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use super::connection::{Connection, Role};
+use super::node::Node;
+use super::shortages::Accepting;
+use super::timers::Timer;
+use super::{GREETING_BYTES, Shard};
+use crate::driver::{ACCEPTED_AT_ONCE, Driver, SocketId};
+use crate::time::Time;
+use crate::wire::{Refusal, RefusalReason, SegmentHeader};
+
+/// Who connects has this long to say who it is.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most connections of a server that have not greeted.
+pub(super) const MOST: usize = 128;
+/// Most of them from one address, unless a peer is configured there.
+const MOST_OF_ONE: usize = 16;
+/// Time to greet that each of them has, however many wait.
+const GRACE: Duration = Duration::from_millis(10);
+/// The same where a peer is configured. Peers that start together greet late, because they keep each other busy.
+const GRACE_OF_PEERS: Duration = Duration::from_millis(50);
+/// Time after which silence is judged again.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// The connections of a server that have not greeted.
+pub(super) struct Strangers {
+    /// Oldest first. Each stays until it has greeted or is closed.
+    waiting: VecDeque<Stranger>,
+    most: usize,
+    /// No more fit in, and the listener is paused.
+    full: bool,
+    /// The entry among the shard's timers: the next one is to be closed then.
+    pub(super) timer: Option<Time>,
+}
+
+/// A connection that has not greeted.
+struct Stranger {
+    socket: SocketId,
+    source: IpAddr,
+    /// A peer is configured at its address.
+    may_be_peer: bool,
+    /// It may be closed for another's sake from then on.
+    greets_until: Time,
+    /// Its end has begun.
+    closing: bool,
+}
+
+impl Strangers {
+    /// None yet, and at most so many.
+    pub(super) fn new(most: usize) -> Strangers {
+        Strangers { waiting: VecDeque::new(), most, full: false, timer: None }
+    }
+
+    /// Returns whether there are no more than may be.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn are_bounded(&self) -> bool {
+        self.waiting.len() <= self.most
+    }
+
+    /// Adds a connection. Returns another one that is to be closed because its address has too many.
+    fn add(&mut self, socket: SocketId, source: IpAddr, may_be_peer: bool, now: Time) -> Option<SocketId> {
+        let source = network_of(source);
+        let same = |stranger: &&mut Stranger| !stranger.may_be_peer && !stranger.closing && stranger.source == source;
+        let too_many = !may_be_peer && self.waiting.iter_mut().filter(same).count() >= MOST_OF_ONE.min(self.most / 2);
+        let oldest = if too_many { self.waiting.iter_mut().find(same) } else { None };
+        let gives_way = oldest.map(Stranger::close);
+        let greets_until = now + if may_be_peer { GRACE_OF_PEERS } else { GRACE };
+        self.waiting.push_back(Stranger { socket, source, may_be_peer, greets_until, closing: false });
+        gives_way
+    }
+
+    /// Forgets a connection that has greeted or is closed.
+    fn remove(&mut self, socket: SocketId) {
+        if let Some(index) = self.waiting.iter().position(|stranger| stranger.socket == socket) {
+            self.waiting.remove(index);
+        }
+    }
+
+    /// Returns whether as many more may come as are accepted at once.
+    fn have_room(&self) -> bool {
+        self.waiting.len() + ACCEPTED_AT_ONCE <= self.most
+    }
+
+    /// Time from which on the next one may be closed for another's sake.
+    pub(super) fn next_end(&self) -> Option<Time> {
+        self.waiting.iter().filter(|stranger| !stranger.closing).map(|stranger| stranger.greets_until).min()
+    }
+
+    /// The oldest ones that had time enough to greet, if everything that had arrived by `caught_up` was read. They are to
+    /// be closed, at most as many as are accepted at once. Those that may be peers come last.
+    fn silent(&mut self, caught_up: Time) -> Vec<SocketId> {
+        let mut silent = Vec::new();
+        for may_be_peer in [false, true] {
+            let late = |stranger: &&mut Stranger| {
+                stranger.may_be_peer == may_be_peer && !stranger.closing && stranger.greets_until <= caught_up
+            };
+            let room = ACCEPTED_AT_ONCE - silent.len();
+            silent.extend(self.waiting.iter_mut().filter(late).take(room).map(Stranger::close));
+        }
+        silent
+    }
+}
+
+impl Stranger {
+    fn close(&mut self) -> SocketId {
+        self.closing = true;
+        self.socket
+    }
+}
+
+impl<D: Driver> Shard<D> {
+    /// A server has accepted a connection, from that address or through memory.
+    pub(super) fn accepted(&mut self, listener: SocketId, socket: SocketId, source: Option<IpAddr>, now: Time) {
+        let Some(id) = self.connection(listener).map(|connection| connection.node) else {
+            return self.driver.close(socket);
+        };
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.open_sockets += 1;
+        }
+        self.put(socket, Connection::accepted(id));
+        if let Some(source) = source {
+            self.add_stranger(id, socket, source, now);
+        }
+        match self.greetings.take() {
+            Ok(buffer) => {
+                self.close_at(socket, now + GREETING_TIMEOUT);
+                self.driver.receive(socket, buffer);
+            }
+            Err(error) => {
+                self.disconnected(socket, now);
+                self.accept_failed(id, &error, now);
+            }
+        }
+    }
+
+    /// Refuses a greeting that is longer than any can be. Returns whether this one is.
+    pub(super) fn refuse_long_greeting(&mut self, socket: SocketId, node: u32, unfinished: &[u8], now: Time) -> bool {
+        let header = SegmentHeader::parse(unfinished).ok().flatten();
+        let is_long = header.is_some_and(|header| header.segment_bytes() > GREETING_BYTES);
+        if is_long {
+            let from = self.nodes.get(&node).map_or(0, |node| node.local.pid);
+            self.refuse(socket, Refusal { reason: RefusalReason::Malformed, from }, now);
+        }
+        is_long
+    }
+
+    fn add_stranger(&mut self, id: u32, socket: SocketId, source: IpAddr, now: Time) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let may_be_peer = node.links.has_address(source);
+        let gives_way = node.strangers.add(socket, source, may_be_peer, now);
+        if !node.strangers.have_room()
+            && !std::mem::replace(&mut node.strangers.full, true)
+            && let Some(listener) = node.listener
+        {
+            self.driver.pause_accept(listener);
+            self.schedule_closing(id, now);
+        }
+        self.close_strangers(gives_way);
+    }
+
+    /// A connection has greeted or is closed, and makes room.
+    pub(super) fn remove_stranger(&mut self, id: u32, socket: SocketId) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        node.strangers.remove(socket);
+        if !node.strangers.full || !node.strangers.have_room() {
+            return;
+        }
+        node.strangers.full = false;
+        self.timers.cancel(Timer::Strangers(id), &mut node.strangers.timer);
+        if let Some(listener) = node.listener.filter(|_| node.accepts()) {
+            self.driver.resume_accept(listener);
+        }
+    }
+
+    /// Closes the oldest silent connections of a server that has too many.
+    pub(super) fn strangers_expired(&mut self, id: u32, now: Time) {
+        let caught_up = self.caught_up;
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        node.strangers.timer = None;
+        let silent = node.strangers.silent(caught_up);
+        self.close_strangers(silent);
+        self.schedule_closing(id, now);
+    }
+
+    /// Closes silent connections of all servers, because descriptors or memory have run out. Returns whether there were
+    /// any.
+    pub(super) fn close_silent_strangers(&mut self) -> bool {
+        let caught_up = self.caught_up;
+        let silent = self.nodes.values_mut().flat_map(|node| node.strangers.silent(caught_up));
+        let silent: Vec<SocketId> = silent.collect();
+        let any = !silent.is_empty();
+        self.close_strangers(silent);
+        any
+    }
+
+    fn schedule_closing(&mut self, id: u32, now: Time) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        if let Some(at) = node.strangers.next_end() {
+            self.timers.set(Timer::Strangers(id), &mut node.strangers.timer, at.max(now + MOMENT));
+        }
+    }
+
+    fn close_strangers(&mut self, strangers: impl IntoIterator<Item = SocketId>) {
+        for socket in strangers {
+            self.set_role(socket, Role::Ending);
+            self.driver.close(socket);
+        }
+    }
+}
+
+impl Node {
+    /// Returns whether its listener is to accept connections.
+    pub(super) fn accepts(&self) -> bool {
+        self.stopping.is_none() && !self.strangers.full && self.accepting != Accepting::Paused
+    }
+}
+
+/// The addresses that belong to one machine as a rule: of IPv6, a network of 64 bits.
+fn network_of(source: IpAddr) -> IpAddr {
+    match source {
+        IpAddr::V4(_) => source,
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::default() + Duration::from_millis(millis)
+    }
+
+    fn sockets(numbers: impl IntoIterator<Item = u32>) -> Vec<SocketId> {
+        numbers.into_iter().map(SocketId).collect()
+    }
+
+    #[test]
+    fn an_address_without_a_peer_has_few() {
+        let mut strangers = Strangers::new(MOST);
+        let one: IpAddr = [192, 0, 2, 1].into();
+        let mut closed = (0..20).filter_map(|number| strangers.add(SocketId(number), one, false, at(0)));
+        assert_eq!(closed.next(), Some(SocketId(0)));
+        assert_eq!(closed.collect::<Vec<SocketId>>(), sockets(1..4));
+        // Another address, and a peer's, have their own.
+        let other = [192, 0, 2, 2].into();
+        assert!((20..36).all(|number| strangers.add(SocketId(number), other, false, at(0)).is_none()));
+        let peer = [192, 0, 2, 3].into();
+        assert!((36..80).all(|number| strangers.add(SocketId(number), peer, true, at(0)).is_none()));
+        strangers.remove(SocketId(30));
+        assert_eq!(strangers.add(SocketId(80), other, false, at(0)), None);
+        assert_eq!(strangers.add(SocketId(81), other, false, at(0)), Some(SocketId(20)));
+    }
+
+    #[test]
+    fn the_addresses_of_one_network_count_as_one() {
+        let mut strangers = Strangers::new(MOST);
+        let address = |host: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, host]);
+        let closed = (0..17).filter_map(|number| strangers.add(SocketId(number.into()), address(number), false, at(0)));
+        assert_eq!(closed.collect::<Vec<SocketId>>(), sockets([0]));
+    }
+
+    #[test]
+    fn the_oldest_silent_ones_are_closed_and_possible_peers_last() {
+        let mut strangers = Strangers::new(MOST);
+        for number in 0..30 {
+            let (source, may_be_peer) = ([10, 0, 0, number as u8].into(), number < 10);
+            assert_eq!(strangers.add(SocketId(number), source, may_be_peer, at(u64::from(number) / 20)), None);
+        }
+        assert_eq!((strangers.next_end(), strangers.silent(at(9))), (Some(at(10)), Vec::new()));
+        assert_eq!(strangers.silent(at(10)), sockets(10..20));
+        assert_eq!((strangers.next_end(), strangers.silent(at(10))), (Some(at(11)), Vec::new()));
+        assert_eq!(strangers.silent(at(50)), sockets((20..30).chain(0..6)));
+        assert_eq!((strangers.next_end(), strangers.silent(at(49))), (Some(at(50)), Vec::new()));
+        assert_eq!(strangers.silent(at(50)), sockets(6..10));
+        assert_eq!((strangers.next_end(), strangers.silent(at(99))), (None, Vec::new()));
+        // They count until they are closed.
+        assert_eq!(strangers.waiting.len(), 30);
+        (0..30).for_each(|number| strangers.remove(SocketId(number)));
+        assert!(strangers.waiting.is_empty());
+    }
+
+    #[test]
+    fn there_is_room_while_another_batch_fits() {
+        let mut strangers = Strangers::new(MOST);
+        let mut number = 0;
+        while strangers.have_room() {
+            for _ in 0..ACCEPTED_AT_ONCE {
+                strangers.add(SocketId(number), [10, 0, 0, 1].into(), true, at(0));
+                number += 1;
+            }
+        }
+        assert_eq!(number as usize, MOST);
+        assert!(strangers.are_bounded());
+        strangers.remove(SocketId(0));
+        assert!(!strangers.have_room());
+    }
+}

@@ -1,0 +1,67 @@
+//! Strangers: they keep connections to a server open on which they never greet.
+
+use std::time::Duration;
+
+use super::network::{Network, address_of};
+use super::pipe::{Connection, End, Owner, Side};
+use super::timetable::Happening;
+
+/// Strangers of a flood: more than the descriptors of a process.
+const STRANGERS: usize = 60;
+/// Descriptors of a process that is flooded: enough for its links, and for as many strangers as it admits.
+pub(super) const DESCRIPTORS: usize = 56;
+/// Strangers that a flooded server admits at once.
+pub(super) const ADMITTED: usize = 24;
+
+impl Network {
+    /// Strangers on that machine flood a server from now on.
+    pub(super) fn flood(&mut self, server: usize, machine: usize) {
+        self.floods = true;
+        for _ in 0..STRANGERS {
+            self.after_delay(Happening::Floods { server, machine });
+        }
+    }
+
+    /// The strangers leave, and no others come.
+    pub(super) fn end_flood(&mut self) {
+        self.floods = false;
+        for connection in 0..self.connections.len() {
+            if matches!(self.connections[connection].ends[0].owner, Owner::Stranger { .. }) {
+                self.abandon(Side { connection, end: 0 });
+            }
+        }
+    }
+
+    /// A stranger dials.
+    pub(super) fn stranger_dials(&mut self, server: usize, machine: usize) {
+        if !self.floods {
+            return;
+        }
+        let connection = self.connections.len();
+        let ends = [End::new(machine, Owner::Stranger { server }), End::new(machine, Owner::Closed)];
+        let address = address_of(server % self.machines(), server);
+        self.connections.push(Connection { address, listener: None, ends });
+        self.after_delay(Happening::DialReaches { connection, attempt: 0 });
+    }
+
+    /// A stranger's dial was answered. It says a byte, or nothing.
+    pub(super) fn stranger_answered(&mut self, connection: usize, reached: bool) {
+        let side = Side { connection, end: 0 };
+        if !reached {
+            self.stranger_dials_again(side);
+        } else if self.random.one_in(2) {
+            self.put_under_way(side.other(), Some(vec![0]));
+        }
+    }
+
+    /// A stranger's connection has ended.
+    pub(super) fn stranger_dials_again(&mut self, side: Side) {
+        let end = self.end(side);
+        if let Owner::Stranger { server } = end.owner {
+            end.owner = Owner::Closed;
+            let machine = end.machine;
+            let at = self.now() + Duration::from_millis(50 + self.random.below(400));
+            self.timetable.at(at, Happening::Floods { server, machine });
+        }
+    }
+}
