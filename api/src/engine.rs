@@ -33,11 +33,8 @@ impl Engine {
 
     /// An engine without threads: the thread that uses the server runs the loop.
     ///
-    /// The loop belongs to the first thread that receives, flushes, polls or waits on one of its servers, and runs on
-    /// no other thread: io_uring takes a ring's submissions from one thread only. Outboxes may be used on other
-    /// threads; their envelopes are sent when the loop's thread turns the loop. An inbox on another thread waits for
-    /// the loop's thread, and `stop` on another thread returns an error if the loop's thread does not turn the loop. So
-    /// move a server to its thread before the first use, and stop and drop it there.
+    /// The engine, and all servers on it, belong to the first thread that turns its loop, until that thread ends:
+    /// [`Threading::Inline`](crate::Threading::Inline) says what works on other threads.
     ///
     /// # Errors
     /// [`Unavailable`] names what the kernel lacks or forbids.

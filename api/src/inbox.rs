@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use cluster_engine::{Drive, Receiver};
+use cluster_engine::{Drive, Receiver, WrongThread};
 use futures_core::Stream;
 
 use crate::wait::wait;
@@ -42,20 +42,22 @@ impl Inbox {
     /// The next envelope; waits for it.
     ///
     /// # Errors
-    /// [`RecvError`] when the server has stopped and everything that had arrived was taken.
+    /// `Stopped` when the server has stopped and everything that had arrived was taken; `WrongThread` on another thread
+    /// than the one that an inline server belongs to.
     #[inline(always)]
     pub fn recv(&mut self) -> Result<Envelope, RecvError> {
-        self.next(None).ok_or(RecvError)
+        self.next(None).ok_or_else(|| self.end())
     }
 
     /// The next envelope; waits at most `timeout` for it.
     ///
     /// # Errors
-    /// `Timeout` when none came in time, `Stopped` when the server has stopped and everything that had arrived was taken.
+    /// `Timeout` when none came in time; otherwise as [`recv`](Inbox::recv).
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Envelope, RecvTimeoutError> {
         match self.next(self.drive.now().checked_add(timeout)) {
             Some(envelope) => Ok(envelope),
             None if self.is_stopped() => Err(RecvTimeoutError::Stopped),
+            None if self.drive.is_elsewhere() => Err(RecvTimeoutError::WrongThread),
             None => Err(RecvTimeoutError::Timeout),
         }
     }
@@ -63,12 +65,13 @@ impl Inbox {
     /// The next envelope, if one is there.
     ///
     /// # Errors
-    /// `Empty` when none is there now, `Stopped` when the server has stopped and everything that had arrived was taken.
+    /// `Empty` when none is there now; otherwise as [`recv`](Inbox::recv).
     #[inline(always)]
     pub fn try_recv(&mut self) -> Result<Envelope, TryRecvError> {
         match self.pop() {
             Some(envelope) => Ok(envelope),
             None if self.is_stopped() => Err(TryRecvError::Stopped),
+            None if self.drive.is_elsewhere() => Err(TryRecvError::WrongThread),
             None => Err(TryRecvError::Empty),
         }
     }
@@ -82,12 +85,12 @@ impl Inbox {
     /// asks to be polled again at once.
     ///
     /// # Errors
-    /// [`RecvError`] when the server has stopped and everything that had arrived was taken.
+    /// As [`recv`](Inbox::recv).
     pub fn recv_async(&mut self) -> Recv<'_> {
         Recv { inbox: self }
     }
 
-    /// The envelopes as they come; ends when the server stops.
+    /// The envelopes as they come; ends when [`recv`](Inbox::recv) would return an error.
     pub fn iter(&mut self) -> Iter<'_> {
         Iter { inbox: self }
     }
@@ -96,6 +99,9 @@ impl Inbox {
     ///
     /// This is the fast path: nothing is copied and nothing is allocated. One call takes a bounded number, so that a
     /// program that is sent more than it can handle gets to its other work.
+    ///
+    /// Returns 0 on another thread than the one that an inline server belongs to, unless something is there;
+    /// [`try_recv`](Inbox::try_recv) tells the difference.
     ///
     /// A panic of `each` takes the envelope that it was given, and leaves all others in the inbox.
     ///
@@ -115,7 +121,7 @@ impl Inbox {
 
     /// As [`drain`](Inbox::drain), but waits for the first envelope, at most `timeout` if there is one.
     ///
-    /// Returns 0 when the time is over or the server has stopped.
+    /// Returns 0 when the time is over, and at once when nothing can come: [`try_recv`](Inbox::try_recv) tells why.
     pub fn drain_wait(&mut self, timeout: Option<Duration>, each: impl FnMut(EnvelopeRef<'_>)) -> usize {
         self.wait(timeout.and_then(|timeout| self.drive.now().checked_add(timeout)));
         self.drain(each)
@@ -124,6 +130,12 @@ impl Inbox {
     /// Whether the server has stopped and everything that had arrived was taken.
     pub fn is_stopped(&self) -> bool {
         self.receiver.is_empty() && (self.receiver.is_closed() || self.drive.is_stopped()) && self.receiver.is_empty()
+    }
+
+    /// Why nothing comes.
+    #[cold]
+    fn end(&self) -> RecvError {
+        if !self.is_stopped() && self.drive.is_elsewhere() { RecvError::WrongThread } else { RecvError::Stopped }
     }
 
     #[inline(always)]
@@ -153,6 +165,9 @@ impl Inbox {
     #[inline(never)]
     fn wait(&mut self, deadline: Option<Instant>) -> bool {
         let Inbox { receiver, drive } = self;
+        if drive.is_elsewhere() {
+            return !receiver.is_empty();
+        }
         let something = wait(
             drive,
             deadline,
@@ -171,7 +186,7 @@ impl Inbox {
         // What came before the waker was registered wakes nobody.
         match self.pop() {
             Some(envelope) => Poll::Ready(Some(envelope)),
-            None if self.is_stopped() => Poll::Ready(None),
+            None if self.is_stopped() || self.drive.is_elsewhere() => Poll::Ready(None),
             None => {
                 if self.drive.turn_for_future() {
                     context.waker().wake_by_ref();
@@ -188,8 +203,8 @@ impl fmt::Debug for Inbox {
     }
 }
 
-/// The envelopes as they come, without blocking the thread; ends when the server stops. Cancel-safe, as
-/// [`Inbox::recv_async`].
+/// The envelopes as they come, without blocking the thread; ends when [`Inbox::recv`] would return an error.
+/// Cancel-safe, as [`Inbox::recv_async`].
 impl Stream for Inbox {
     type Item = Envelope;
 
@@ -223,17 +238,26 @@ impl Future for Recv<'_> {
     type Output = Result<Envelope, RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.inbox.poll_next(context).map(|envelope| envelope.ok_or(RecvError))
+        self.inbox.poll_next(context).map(|envelope| envelope.ok_or_else(|| self.inbox.end()))
     }
 }
 
-/// The server has stopped, and everything that had arrived was taken.
+/// Why [`Inbox::recv`] has no envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecvError;
+#[non_exhaustive]
+pub enum RecvError {
+    /// The server has stopped, and everything that had arrived was taken.
+    Stopped,
+    /// The server is inline, and belongs to another thread: see [`Threading::Inline`](crate::Threading::Inline).
+    WrongThread,
+}
 
 impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the server has stopped: nothing more will arrive")
+        match self {
+            RecvError::Stopped => f.write_str("the server has stopped: nothing more will arrive"),
+            RecvError::WrongThread => WrongThread.fmt(f),
+        }
     }
 }
 
@@ -241,18 +265,22 @@ impl std::error::Error for RecvError {}
 
 /// Why [`Inbox::recv_timeout`] has no envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RecvTimeoutError {
     /// None came in time.
     Timeout,
     /// The server has stopped, and everything that had arrived was taken.
     Stopped,
+    /// The server is inline, and belongs to another thread: see [`Threading::Inline`](crate::Threading::Inline).
+    WrongThread,
 }
 
 impl fmt::Display for RecvTimeoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RecvTimeoutError::Timeout => f.write_str("nothing arrived in time"),
-            RecvTimeoutError::Stopped => RecvError.fmt(f),
+            RecvTimeoutError::Stopped => RecvError::Stopped.fmt(f),
+            RecvTimeoutError::WrongThread => WrongThread.fmt(f),
         }
     }
 }
@@ -261,18 +289,22 @@ impl std::error::Error for RecvTimeoutError {}
 
 /// Why [`Inbox::try_recv`] has no envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TryRecvError {
     /// None is there now.
     Empty,
     /// The server has stopped, and everything that had arrived was taken.
     Stopped,
+    /// The server is inline, and belongs to another thread: see [`Threading::Inline`](crate::Threading::Inline).
+    WrongThread,
 }
 
 impl fmt::Display for TryRecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TryRecvError::Empty => f.write_str("nothing has arrived"),
-            TryRecvError::Stopped => RecvError.fmt(f),
+            TryRecvError::Stopped => RecvError::Stopped.fmt(f),
+            TryRecvError::WrongThread => WrongThread.fmt(f),
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use cluster_engine::{BROADCAST, LoopFailed, PeerState, PeerStats, Pid, Stopped, Tenancy, Undelivered};
+use cluster_engine::{
+    BROADCAST, LoopUnavailable, PeerState, PeerStats, Pid, Stopped, Tenancy, Undelivered, WrongThread,
+};
 
 use crate::start::{Registration, resolve};
 use crate::{Events, Inbox, Outbox, Server};
@@ -13,7 +15,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A server on the engine: made by [`start`](crate::start).
 ///
-/// Dropping it stops it without waiting for anything to be delivered.
+/// Dropping it stops it without waiting for anything to be delivered. An inline server that is dropped on another thread
+/// than its own stops when that thread turns the loop next, or ends.
 #[derive(Debug)]
 pub struct Node {
     inbox: Inbox,
@@ -46,7 +49,8 @@ impl Node {
     }
 
     /// Turns the loop of an inline server once, without waiting: sends what there is, takes in what has arrived.
-    /// Returns whether anything was done. For other servers there is nothing to turn.
+    /// Returns whether anything was done: nothing on another thread than the one that the server belongs to. For other
+    /// servers there is nothing to turn.
     pub fn poll(&self) -> bool {
         self.handle.poll()
     }
@@ -222,7 +226,8 @@ impl Handle {
     /// Delivers what was sent, says goodbye, and closes: see [`Server::stop`].
     ///
     /// # Errors
-    /// [`StopError`] counts what could not be delivered, by peer.
+    /// [`StopError`] counts what could not be delivered, by peer. On another thread than the one that an inline server
+    /// belongs to nothing is stopped.
     pub fn stop(&mut self) -> Result<(), StopError> {
         self.stop_within(STOP_PATIENCE)
     }
@@ -230,11 +235,17 @@ impl Handle {
     /// As [`stop`](Handle::stop), waiting at most `patience` for peers to acknowledge what was sent.
     ///
     /// # Errors
-    /// [`StopError`] counts what could not be delivered, by peer.
+    /// [`StopError`] counts what could not be delivered, by peer. On another thread than the one that an inline server
+    /// belongs to nothing is stopped.
     pub fn stop_within(&mut self, patience: Duration) -> Result<(), StopError> {
-        let Stopped { undelivered, failure } = self.tenancy.stop(patience);
+        let Ok(Stopped { undelivered, failure }) = self.tenancy.stop(patience) else {
+            return Err(StopError { wrong_thread: true, ..StopError::new(Vec::new()) });
+        };
         self.registration = None;
-        if undelivered.is_empty() && failure.is_none() { Ok(()) } else { Err(StopError { undelivered, failure }) }
+        if undelivered.is_empty() && failure.is_none() {
+            return Ok(());
+        }
+        Err(StopError { failure, ..StopError::new(undelivered) })
     }
 }
 
@@ -279,11 +290,16 @@ pub enum PeerError {
         /// Description of the failure.
         message: String,
     },
+    /// The server is inline, and belongs to another thread: see [`Threading::Inline`](crate::Threading::Inline).
+    WrongThread,
 }
 
-impl From<LoopFailed> for PeerError {
-    fn from(failed: LoopFailed) -> PeerError {
-        PeerError::EngineFailed { message: failed.message }
+impl From<LoopUnavailable> for PeerError {
+    fn from(unavailable: LoopUnavailable) -> PeerError {
+        match unavailable {
+            LoopUnavailable::Failed(failed) => PeerError::EngineFailed { message: failed.message },
+            LoopUnavailable::WrongThread(_) => PeerError::WrongThread,
+        }
     }
 }
 
@@ -297,22 +313,31 @@ impl fmt::Display for PeerError {
             PeerError::EngineFailed { message } => {
                 write!(f, "the server's event loop has failed ({message}); stop the server and start it again")
             }
+            PeerError::WrongThread => WrongThread.fmt(f),
         }
     }
 }
 
 impl std::error::Error for PeerError {}
 
-/// A server has stopped. Either some of what its outboxes took was not delivered, or its event loop has failed.
+/// A server has stopped, and some of what its outboxes took was not delivered, or its event loop has failed. Or it is
+/// inline, has not stopped, and belongs to [another thread](StopError::is_wrong_thread).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StopError {
     undelivered: Vec<Undelivered>,
     failure: Option<String>,
+    wrong_thread: bool,
 }
 
 impl StopError {
     pub(crate) fn new(undelivered: Vec<Undelivered>) -> StopError {
-        StopError { undelivered, failure: None }
+        StopError { undelivered, failure: None, wrong_thread: false }
+    }
+
+    /// Returns whether the server is inline and belongs to another thread. Then it goes on as if it had not been told to
+    /// stop; see [`Threading::Inline`](crate::Threading::Inline).
+    pub fn is_wrong_thread(&self) -> bool {
+        self.wrong_thread
     }
 
     /// Description of the failure: the event loop failed, or did not answer the stop. `None` after an orderly stop.
@@ -329,6 +354,9 @@ impl StopError {
 
 impl fmt::Display for StopError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.wrong_thread {
+            return write!(f, "not stopped: {WrongThread}");
+        }
         if let Some(failure) = &self.failure {
             write!(f, "the event loop has failed: {failure}; start the server again")?;
             if self.undelivered.is_empty() {

@@ -46,7 +46,8 @@ pub(crate) fn first_id(configured: Option<i64>, incarnation: &Incarnation) -> i6
 /// clone (up to eight wait for one).
 ///
 /// An inline server sends when its loop turns: in `recv`, `drain`, [`Handle::poll`](crate::Handle::poll), a `send` that
-/// waits for room, a [`flush`](Outbox::flush), and after every 128 KiB.
+/// waits for room, a [`flush`](Outbox::flush), and after every 128 KiB. On another thread than the one that the server
+/// belongs to, a `send` that waits for room waits for that thread.
 pub struct Outbox {
     sender: Sender,
     pid: Pid,
@@ -122,9 +123,13 @@ impl Outbox {
     /// has taken over from an outbox that was dropped sends behind what that one had left, and waits for it too.
     ///
     /// # Errors
-    /// `Timeout` names the peers that have not acknowledged everything; `Stopped` when the server stops first.
+    /// `Timeout` names the peers that have not acknowledged everything; `Stopped` when the server stops first;
+    /// `WrongThread` on another thread than the one that an inline server belongs to.
     pub fn flush(&mut self, timeout: Duration) -> Result<(), FlushError> {
         let drive = self.sender.drive().clone();
+        if !self.sender.is_stopped() && drive.is_elsewhere() {
+            return Err(FlushError::WrongThread);
+        }
         let deadline = drive.now().checked_add(timeout);
         self.sender.hurry();
         let flushed = wait(

@@ -48,7 +48,8 @@ pub mod wire;
 pub use callback::Callback;
 pub use driver::{Feature, FeatureReport, Unavailable, probe, raise_descriptor_limit};
 pub use engine::{
-    Attached, Drive, Engine, Events, IdleStrategy, LoopFailed, Step, Stopped, Tenancy, Tenant, Threading, Wait,
+    Attached, Drive, Engine, Events, IdleStrategy, LoopFailed, LoopUnavailable, Step, Stopped, Tenancy, Tenant,
+    Threading, Wait, WrongThread,
 };
 pub use events::{Event, LinkState, PeerState};
 pub use inbox::{Message, Received, Receiver};

@@ -87,6 +87,21 @@ pub enum Threading {
         shards: usize,
     },
     /// None: the calls that send and receive do the work on the thread that makes them.
+    ///
+    /// The server belongs to the first thread that receives, flushes, polls, changes its peers, stops it, or waits for
+    /// room, and to no other: io_uring takes a ring's submissions from one thread only. Start it anywhere, then move it
+    /// to its thread before the first such call.
+    ///
+    /// | on another thread | |
+    /// | --- | --- |
+    /// | `recv` and its kin, `flush`, `stop`, `add_peer`, `remove_peer`, `block` | return an error at once: `WrongThread` |
+    /// | `drain`, `drain_wait`, `iter`, the `Stream` | take what is there, and wait for nothing |
+    /// | `send`, `try_send`, `claim` | as always; the envelopes leave when the server's thread turns the loop |
+    /// | events, `stats`, `peer_state` | as always |
+    /// | dropping it | stops it when its thread turns the loop next, or ends |
+    ///
+    /// When the thread ends, so do its servers, as if their event loop had failed: everything is `Stopped`, and
+    /// [`EngineFailed`](crate::Event::EngineFailed) says why.
     Inline,
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use cluster_engine::Pid;
+use cluster_engine::{Pid, WrongThread};
 
 use crate::{Draft, Recipients};
 
@@ -17,6 +17,8 @@ pub enum FlushError {
     },
     /// The server has stopped: what could not be delivered is in the account of its `stop`.
     Stopped,
+    /// The server is inline, and belongs to another thread: see [`Threading::Inline`](crate::Threading::Inline).
+    WrongThread,
 }
 
 impl fmt::Display for FlushError {
@@ -29,6 +31,7 @@ impl fmt::Display for FlushError {
                 )
             }
             FlushError::Stopped => f.write_str("the server has stopped; its stop says what was not delivered"),
+            FlushError::WrongThread => WrongThread.fmt(f),
         }
     }
 }

@@ -130,7 +130,7 @@ fn the_stream_gives_envelopes_until_the_stop() {
             // It waits, and is woken by the stop.
             let stopping = tokio::task::spawn_blocking(move || handle.stop());
             assert_eq!(inbox.next().await, None);
-            assert_eq!(inbox.recv_async().await, Err(cluster::RecvError));
+            assert_eq!(inbox.recv_async().await, Err(cluster::RecvError::Stopped));
             stopping.await.unwrap().unwrap();
         });
         sender.join().unwrap();

@@ -321,8 +321,8 @@ fn a_stop_keeps_what_was_acknowledged<F: Factory>() {
     ids.extend(inbox.iter().map(|envelope| envelope.msg_id));
     assert!(ids.iter().copied().eq(0..UNREAD), "{} of {UNREAD}: {ids:?}", ids.len());
     assert!(inbox.is_stopped());
-    assert_eq!(inbox.recv(), Err(RecvError));
-    assert_eq!(inbox.recv_async().now_or_never(), Some(Err(RecvError)));
+    assert_eq!(inbox.recv(), Err(RecvError::Stopped));
+    assert_eq!(inbox.recv_async().now_or_never(), Some(Err(RecvError::Stopped)));
     assert_eq!(inbox.drain_wait(None, |_| ()), 0);
 }
 

@@ -4,7 +4,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cluster::{Config, Engine, Envelope, Idle, Node, Server, Threading};
+use cluster::{
+    Config, Engine, Envelope, Event, FlushError, Idle, Node, PeerError, RecvError, RecvTimeoutError, SendError, Server,
+    StartError, Threading, TryRecvError,
+};
+use futures_util::FutureExt;
 
 use crate::support::{Cluster, PATIENCE, assert_alive, eventually, message, receive, send};
 
@@ -120,24 +124,77 @@ fn an_inline_server_that_moves_before_its_first_use() {
     [run(one), run(two)].into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-/// The thread that has driven the loop is gone, or does something else; another one uses the server.
+/// Regression: `recv`, `drain` and `flush` waited, or timed out, on a thread that the loop does not belong to.
 #[test]
-fn an_inline_server_that_moves_after_its_first_use_does_not_hang() {
+fn calls_from_another_thread_than_the_loops_are_errors() {
     let mut cluster = Cluster::new([1, 2]);
     let mut two = cluster.start(2);
     let engine = Engine::inline(Idle::default()).unwrap();
     let mut one = cluster.start_on(1, &engine);
     send(two.outbox(), Envelope::to(1).body("here"));
     assert_eq!(receive(one.inbox()).msg, "here");
-    let (done, finished) = mpsc::channel();
-    thread::spawn(move || {
-        let _ = one.outbox().try_send(Envelope::to(2).body("from elsewhere"));
-        let _ = one.inbox().recv_timeout(Duration::from_millis(50));
-        let _ = one.stop();
-        drop(one);
-        done.send(()).unwrap();
+    let mut one = elsewhere(move || {
+        assert_eq!(one.inbox().recv(), Err(RecvError::WrongThread));
+        assert_eq!(one.inbox().recv_timeout(PATIENCE), Err(RecvTimeoutError::WrongThread));
+        assert_eq!(one.inbox().try_recv(), Err(TryRecvError::WrongThread));
+        assert_eq!(one.inbox().recv_async().now_or_never(), Some(Err(RecvError::WrongThread)));
+        assert_eq!(one.inbox().drain_wait(None, |_| ()), 0);
+        assert_eq!(one.inbox().iter().next(), None);
+        one.outbox().try_send(Envelope::to(2).body("from elsewhere")).unwrap();
+        assert_eq!(one.outbox().flush(PATIENCE), Err(FlushError::WrongThread));
+        assert_eq!(one.add_peer(3, "127.0.0.1:1"), Err(PeerError::WrongThread));
+        assert_eq!(one.remove_peer(2), Err(PeerError::WrongThread));
+        assert_eq!(one.block(&[2]), Err(PeerError::WrongThread));
+        assert!(!one.poll());
+        let error = one.stop().unwrap_err();
+        assert!(error.is_wrong_thread() && error.undelivered().is_empty(), "{error}");
+        assert!(error.to_string().contains("Threading::Shared"), "{error}");
+        one
     });
-    assert!(finished.recv_timeout(PATIENCE).is_ok(), "still not stopped");
+    // Nothing has happened to it.
+    one.outbox().flush(PATIENCE).unwrap();
+    assert_eq!(receive(two.inbox()).msg, "from elsewhere");
+    one.stop().unwrap();
+}
+
+/// Regression: nobody drove the loop, and nobody was told.
+#[test]
+fn an_inline_server_ends_with_its_thread() {
+    let mut cluster = Cluster::fixed([1, 2]);
+    let engine = Engine::inline(Idle::default()).unwrap();
+    let mut one = cluster.start_on(1, &engine);
+    let mut waiting = one.outbox().clone();
+    let mut one = thread::spawn(move || {
+        send(one.outbox(), Envelope::to(2).body("for nobody"));
+        assert!(one.inbox().try_recv().is_err());
+        one
+    })
+    .join()
+    .unwrap();
+    assert_eq!(one.inbox().recv_timeout(PATIENCE), Err(RecvTimeoutError::Stopped));
+    assert_eq!(one.outbox().flush(PATIENCE), Err(FlushError::Stopped));
+    assert!(matches!(waiting.send(Envelope::to(2).body("late")), Err(SendError::Stopped { .. })));
+    let event = one.events().next_timeout(PATIENCE);
+    assert!(matches!(&event, Some(Event::EngineFailed { message }) if message.contains("thread")), "{event:?}");
+    let error = one.stop().unwrap_err();
+    assert!(error.failure().is_some_and(|failure| failure.contains("thread")), "{error}");
+    assert_eq!(error.undelivered().iter().map(|each| (each.pid, each.messages)).collect::<Vec<_>>(), [(2, 1)]);
+    eventually("the address is free", || std::net::TcpListener::bind(cluster.address(1)).ok());
+    // Nor does the engine take another server.
+    let refused = cluster::Builder::new(1, &cluster.config).engine(&engine).start();
+    assert!(matches!(refused, Err(StartError::EngineFailed { .. })), "{refused:?}");
+}
+
+/// The thread that waits in `recv` is told.
+#[test]
+fn an_inline_server_whose_handle_is_dropped_elsewhere_stops() {
+    let mut cluster = Cluster::new([1, 2]);
+    let engine = Engine::inline(Idle::default()).unwrap();
+    let cluster::Split { mut inbox, outbox: _outbox, events: _events, handle } = cluster.start_on(1, &engine).split();
+    handle.poll();
+    let dropping = thread::spawn(move || drop(handle));
+    assert_eq!(inbox.recv(), Err(RecvError::Stopped));
+    dropping.join().unwrap();
 }
 
 /// A thread that begins where another one has ended may have its thread-local memory at the same address.
@@ -146,16 +203,34 @@ fn a_later_thread_is_not_taken_for_the_one_that_has_driven_the_loop() {
     let mut cluster = Cluster::new([1, 2]);
     let engine = Engine::inline(Idle::default()).unwrap();
     let mut one = cluster.start_on(1, &engine);
+    let stay = mpsc::channel::<()>();
+    let (owned, one_again) = mpsc::channel();
+    let owner = thread::spawn(move || {
+        assert!(one.inbox().try_recv().is_err());
+        owned.send(one).unwrap();
+        let _ = stay.1.recv();
+    });
+    let mut one = one_again.recv().unwrap();
     for _ in 0..20 {
-        one = thread::spawn(move || {
-            let _ = one.inbox().recv_timeout(Duration::from_millis(10));
+        one = elsewhere(move || {
+            assert_eq!(one.inbox().recv_timeout(PATIENCE), Err(RecvTimeoutError::WrongThread));
             assert!(!one.inbox().is_stopped(), "the loop has failed: another thread has entered its ring");
             one
-        })
-        .join()
-        .unwrap();
+        });
     }
     assert!(one.events().try_next().is_none());
+    drop(stay.0);
+    owner.join().unwrap();
+    assert!(one.inbox().is_stopped());
+}
+
+/// Runs this on a thread that ends afterwards.
+fn elsewhere<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, finished) = mpsc::channel();
+    let thread = thread::spawn(move || done.send(run()).unwrap());
+    let value = finished.recv_timeout(PATIENCE / 2).expect("it does not wait");
+    thread.join().unwrap();
+    value
 }
 
 #[test]

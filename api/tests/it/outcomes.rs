@@ -336,7 +336,7 @@ fn an_inbox_learns_of_the_stop() {
     eventually("the end of the reader", || reader.is_finished().then_some(()));
     let (all, mut inbox) = reader.join().unwrap();
     assert_eq!(all.len(), 1);
-    assert_eq!(inbox.recv(), Err(cluster::RecvError));
+    assert_eq!(inbox.recv(), Err(cluster::RecvError::Stopped));
     assert_eq!(inbox.try_recv(), Err(cluster::TryRecvError::Stopped));
     assert_eq!(inbox.recv_timeout(PATIENCE), Err(cluster::RecvTimeoutError::Stopped));
     assert_eq!(inbox.drain(|_| unreachable!()), 0);

@@ -1,13 +1,12 @@
 //! An event loop and its threads: the one that runs it, and those that reach it from outside.
 
-use std::cell::Cell;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::failure::{Failure, LoopFailed};
+use super::inline::Inline;
 use super::{IdleStrategy, Step};
 use crate::callback::caught;
 use crate::driver::{Dock, Entry, Uring};
@@ -67,60 +66,6 @@ fn poisoned<T>(_: PoisonError<T>) -> io::Error {
 
 fn lock(shared: &Shared) -> MutexGuard<'_, Option<Loop>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What there is to know of a loop that has no thread of its own.
-struct Inline {
-    /// The thread that drives it: the first one that did; 0 before. io_uring takes submissions from one thread only.
-    owner: AtomicU64,
-    /// What is turned in the place of a loop: a network without sockets. Any thread may do so.
-    stand_in: Option<Arc<dyn Clockwork>>,
-}
-
-thread_local! {
-    /// Number of this thread; 0 until it has one.
-    static NUMBER: Cell<u64> = const { Cell::new(0) };
-}
-
-/// Number of this thread. No other thread of the process ever has the same; an address would be reused.
-#[inline]
-fn here() -> u64 {
-    match NUMBER.get() {
-        0 => number_this_thread(),
-        number => number,
-    }
-}
-
-#[cold]
-fn number_this_thread() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    NUMBER.set(number);
-    number
-}
-
-impl Inline {
-    /// Whether this thread drives the loop already.
-    #[inline]
-    fn is_driven_here(&self) -> bool {
-        self.owner.load(Ordering::Relaxed) == here()
-    }
-
-    /// Whether this thread drives the loop, from now on if there was none that did.
-    #[inline]
-    fn is_mine(&self) -> bool {
-        if self.stand_in.is_some() {
-            return true;
-        }
-        let mine = here();
-        match self.owner.load(Ordering::Relaxed) {
-            0 => match self.owner.compare_exchange(0, mine, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => true,
-                Err(owner) => owner == mine,
-            },
-            owner => owner == mine,
-        }
-    }
 }
 
 /// How a server's event loop is reached, and, if it is inline, driven.
@@ -185,7 +130,7 @@ impl Drive {
 
     /// Ends the loop and its servers.
     #[cold]
-    fn fail(&self, message: &str) {
+    pub(super) fn fail(&self, message: &str) {
         if !self.failure.set(message) {
             return;
         }
@@ -199,8 +144,7 @@ impl Drive {
 
     /// A loop that is run by whoever uses it.
     pub(super) fn inline(shard: Loop, idle: IdleStrategy, clock: Clock) -> Drive {
-        let inline = Inline { owner: AtomicU64::new(0), stand_in: None };
-        Drive::new(shard, Some(Arc::new(inline)), idle, clock)
+        Drive::new(shard, Some(Arc::new(Inline::new(None))), idle, clock)
     }
 
     fn new(shard: Loop, inline: Option<Arc<Inline>>, idle: IdleStrategy, clock: Clock) -> Drive {
@@ -228,11 +172,10 @@ impl Drive {
 
     /// The way to a network without sockets. It has a thread of its own, unless `clockwork` is to be turned by whoever waits.
     pub(crate) fn without_loop(mailbox: Arc<Mailbox>, clock: Clock, clockwork: Option<Arc<dyn Clockwork>>) -> Drive {
-        let inline = |stand_in| Arc::new(Inline { owner: AtomicU64::new(0), stand_in: Some(stand_in) });
         Drive {
             mailbox,
             shard: Arc::new(Mutex::new(None)),
-            inline: clockwork.map(inline),
+            inline: clockwork.map(|clockwork| Arc::new(Inline::new(Some(clockwork)))),
             failure: Arc::default(),
             idle: IdleStrategy::PARK,
             clock,
@@ -259,6 +202,12 @@ impl Drive {
             Some(clockwork) => clockwork.step(None),
             None => self.is_mine(),
         }
+    }
+
+    /// Returns whether the loop is inline and belongs to another thread, so that this one cannot turn it. If it belongs
+    /// to none yet, it belongs to this one from now on.
+    pub fn is_elsewhere(&self) -> bool {
+        self.is_inline() && !self.is_mine()
     }
 
     #[inline]
@@ -299,7 +248,7 @@ impl Drive {
 
     /// Whether this thread is to drive the loop: it is inline, and this is its thread (or it has none yet).
     pub fn is_mine(&self) -> bool {
-        self.inline.as_ref().is_some_and(|inline| inline.is_mine())
+        self.inline.as_ref().is_some_and(|inline| inline.is_mine(|| self.downgrade()))
     }
 
     /// Turns an inline loop once without waiting. Returns whether anything was done.
@@ -327,6 +276,12 @@ impl Drive {
         !self.is_stopped() && self.try_turn(idle) == Some(Turn::Worked)
     }
 
+    fn downgrade(&self) -> WeakDrive {
+        let Drive { mailbox, shard, failure, idle, clock, .. } = self;
+        let (mailbox, shard, failure) = (mailbox.clone(), Arc::downgrade(shard), failure.clone());
+        WeakDrive { mailbox, shard, failure, idle: *idle, clock: *clock }
+    }
+
     /// Something was written to a stream whose loop waits to be told. `alone`: nothing else is written with it.
     pub(crate) fn written(&self, key: LinkKey, alone: bool) {
         if self.inline.as_ref().is_some_and(|inline| inline.is_driven_here()) {
@@ -346,5 +301,27 @@ impl Drive {
             }
         }
         self.mailbox.ready(Ready::Link(key));
+    }
+}
+
+/// A drive that does not keep its loop alive.
+pub(super) struct WeakDrive {
+    mailbox: Arc<Mailbox>,
+    shard: Weak<Shared>,
+    failure: Arc<Failure>,
+    idle: IdleStrategy,
+    clock: Clock,
+}
+
+impl WeakDrive {
+    /// Whether the loop is still there.
+    pub(super) fn is_alive(&self) -> bool {
+        self.shard.strong_count() > 0
+    }
+
+    /// The drive, without a thread to turn it, if the loop is still there.
+    pub(super) fn upgrade(self) -> Option<Drive> {
+        let WeakDrive { mailbox, shard, failure, idle, clock } = self;
+        shard.upgrade().map(|shard| Drive { mailbox, shard, inline: None, failure, idle, clock })
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::WrongThread;
 use crate::shard::Undelivered;
 
 /// The failure of a loop, as all who use the loop see it.
@@ -83,3 +84,12 @@ impl fmt::Display for LoopFailed {
 }
 
 impl std::error::Error for LoopFailed {}
+
+/// Reason why a loop does nothing for this thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoopUnavailable {
+    /// It has failed.
+    Failed(LoopFailed),
+    /// It belongs to another thread.
+    WrongThread(WrongThread),
+}

@@ -3,6 +3,7 @@
 mod drive;
 mod failure;
 mod idle;
+mod inline;
 mod tenancy;
 
 use std::fmt;
@@ -27,8 +28,9 @@ use crate::stats::StatsTable;
 use crate::time::Clock;
 
 pub use drive::Drive;
-pub use failure::LoopFailed;
+pub use failure::{LoopFailed, LoopUnavailable};
 pub use idle::{IdleStrategy, Step, Wait};
+pub use inline::WrongThread;
 pub use tenancy::{Events, Stopped, Tenancy};
 
 /// Who runs the event loops.

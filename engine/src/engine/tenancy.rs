@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use super::{Drive, Engine, LoopFailed};
+use super::{Drive, Engine, LoopFailed, LoopUnavailable, WrongThread};
 use crate::events::{Event, EventQueue, LinkState, PeerState};
 use crate::link::Pid;
 use crate::outbox::OutboxShared;
@@ -132,13 +132,22 @@ impl Tenancy {
         }
     }
 
+    /// Returns an error unless the loop can do something for this thread.
+    fn check(&self) -> Result<(), LoopUnavailable> {
+        match self.drive.failure() {
+            Some(failed) => Err(LoopUnavailable::Failed(failed)),
+            None if self.drive.is_elsewhere() => Err(LoopUnavailable::WrongThread(WrongThread)),
+            None => Ok(()),
+        }
+    }
+
     /// Makes `pid` a peer that is to be found at `addresses`, or says that it is to be found there from now on; its
     /// streams stay as they are. Returns whether it is new.
     ///
     /// # Errors
-    /// When the loop has failed; here and below.
-    pub fn set_peer(&self, pid: Pid, addresses: Vec<SocketAddr>) -> Result<bool, LoopFailed> {
-        self.drive.failure().map_or(Ok(()), Err)?;
+    /// When the loop has failed, or belongs to another thread; here and below.
+    pub fn set_peer(&self, pid: Pid, addresses: Vec<SocketAddr>) -> Result<bool, LoopUnavailable> {
+        self.check()?;
         let node = self.node;
         if let Some(link) = self.outboxes.roster.link_of(pid) {
             self.drive.mailbox().command(Command::Move { link: LinkKey { node, link }, addresses });
@@ -151,37 +160,44 @@ impl Tenancy {
     }
 
     /// Ends the link to a peer for good. Returns what it has not acknowledged; `None` if it is no peer.
-    pub fn remove_peer(&self, pid: Pid) -> Result<Option<Undelivered>, LoopFailed> {
-        self.drive.failure().map_or(Ok(()), Err)?;
+    pub fn remove_peer(&self, pid: Pid) -> Result<Option<Undelivered>, LoopUnavailable> {
+        self.check()?;
         let Some(link) = self.outboxes.remove_peer(pid) else { return Ok(None) };
         let link = LinkKey { node: self.node, link };
         let undelivered = match self.ask(|report| Command::Remove { link, report }) {
             Ok(undelivered) => undelivered,
             Err(Unanswered::Nobody) => Undelivered { pid, messages: 0, bytes: 0 },
-            Err(Unanswered::Failed(failed)) => return Err(failed),
+            Err(Unanswered::Failed(failed)) => return Err(LoopUnavailable::Failed(failed)),
         };
         self.outboxes.roster.release(link.link);
         Ok(Some(undelivered))
     }
 
     /// Cuts the traffic with a peer, in both directions, or lets it flow again. Returns whether it is a peer.
-    pub fn set_blocked(&self, pid: Pid, blocked: bool) -> Result<bool, LoopFailed> {
+    pub fn set_blocked(&self, pid: Pid, blocked: bool) -> Result<bool, LoopUnavailable> {
+        self.check()?;
         let Some(link) = self.outboxes.roster.link_of(pid) else { return Ok(false) };
         let link = LinkKey { node: self.node, link };
         match self.ask(|report| Command::Block { link, blocked, report }) {
-            Err(Unanswered::Failed(failed)) => Err(failed),
+            Err(Unanswered::Failed(failed)) => Err(LoopUnavailable::Failed(failed)),
             _ => Ok(true),
         }
     }
 
     /// Delivers what was sent until all present peers have acknowledged everything or `patience` is over, then says
     /// goodbye and closes. A second call does nothing; if the loop has failed, it returns the failure again.
-    pub fn stop(&mut self, patience: Duration) -> Stopped {
+    ///
+    /// # Errors
+    /// When the loop belongs to another thread. Then the server goes on.
+    pub fn stop(&mut self, patience: Duration) -> Result<Stopped, WrongThread> {
         if let Some(before) = &self.stopped {
-            return if before.failure.is_some() { before.clone() } else { Stopped::default() };
+            return Ok(if before.failure.is_some() { before.clone() } else { Stopped::default() });
+        }
+        if let Err(LoopUnavailable::WrongThread(wrong)) = self.check() {
+            return Err(wrong);
         }
         let stopped = self.stop_once(patience);
-        self.stopped.insert(stopped).clone()
+        Ok(self.stopped.insert(stopped).clone())
     }
 
     fn stop_once(&self, patience: Duration) -> Stopped {
@@ -243,7 +259,12 @@ enum Unanswered {
 
 impl Drop for Tenancy {
     fn drop(&mut self) {
-        self.stop(Duration::ZERO);
+        if self.stop(Duration::ZERO).is_err() {
+            // Its thread does so when it turns the loop next, or ends.
+            self.outboxes.close();
+            let (report, _) = mpsc::channel();
+            self.drive.mailbox().command(Command::Stop { node: self.node, patience: Duration::ZERO, report });
+        }
     }
 }
 

@@ -16,7 +16,11 @@ use crate::testing::local;
 
 /// Server 1 on an inline engine, with peers that are nowhere.
 fn start(peers: impl Iterator<Item = Pid>) -> Attached {
-    let engine = Engine::start(Threading::Inline, IdleStrategy::PARK).unwrap();
+    start_with(Threading::Inline, peers)
+}
+
+fn start_with(threading: Threading, peers: impl Iterator<Item = Pid>) -> Attached {
+    let engine = Engine::start(threading, IdleStrategy::PARK).unwrap();
     engine
         .attach(Tenant {
             local: local(1),
@@ -145,7 +149,7 @@ fn a_panic_while_the_shard_is_looked_at_ends_its_servers() {
     assert!(matches!(&event, Some(Event::EngineFailed { message }) if message.contains("panicked")), "{event:?}");
     assert!(one.tenancy.set_peer(9, Vec::new()).is_err() && one.tenancy.remove_peer(2).is_err());
     for _ in 0..2 {
-        let stopped = one.tenancy.stop(Duration::ZERO);
+        let stopped = one.tenancy.stop(Duration::ZERO).unwrap();
         assert_eq!(undelivered(&stopped), [(3, 1, 5)]);
         assert!(stopped.failure.is_some_and(|failure| failure.contains("panicked")));
     }
@@ -158,21 +162,22 @@ fn a_panic_while_the_shard_is_looked_at_ends_its_servers() {
 
 #[test]
 fn a_stop_that_is_not_answered_is_no_success() {
-    let mut one = start(2..3);
+    let mut one = start_with(Threading::Dedicated { shards: 1 }, 2..3);
     send(&mut one, 2).unwrap();
     let drive = one.tenancy.drive().clone();
     let (end, ends) = mpsc::channel::<()>();
-    // It drives the loop from now on, and does something else.
-    let (driven, drives) = mpsc::channel();
-    let owner = std::thread::spawn(move || {
-        drive.poll();
-        driven.send(()).unwrap();
-        let _ = ends.recv();
+    // It keeps the loop from its next turn.
+    let (held, holds) = mpsc::channel();
+    let holder = std::thread::spawn(move || {
+        drive.with_shard(|_| {
+            held.send(()).unwrap();
+            let _ = ends.recv();
+        });
     });
-    drives.recv().unwrap();
-    let stopped = one.tenancy.stop(Duration::ZERO);
+    holds.recv().unwrap();
+    let stopped = one.tenancy.stop(Duration::ZERO).unwrap();
     assert_eq!(undelivered(&stopped), [(2, 1, 5)]);
     assert!(stopped.failure.is_some_and(|failure| failure.contains("not answered")));
     drop(end);
-    owner.join().unwrap();
+    holder.join().unwrap();
 }
