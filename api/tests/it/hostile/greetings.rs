@@ -76,7 +76,7 @@ fn a_greeting_that_is_too_long_is_refused_by_its_header() {
             let longest = Hello {
                 from: 99,
                 sending: streams.clone().map(|stream| Sending::new(stream, 0)).collect(),
-                receiving: streams.map(|stream| Receiving::new(stream, 0, 0)).collect(),
+                receiving: streams.map(|stream| Receiving::new(stream, 0)).collect(),
                 ..hello(config)
             };
             let mut stream = dial(config.address_of(1).unwrap());
