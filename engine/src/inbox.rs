@@ -446,7 +446,10 @@ impl Drop for Undone<'_> {
 #[cold]
 fn violated(mailbox: &Mailbox, arrived: &Arrived) {
     let (link, session) = (arrived.link, arrived.session);
-    mailbox.command(Command::Violation { link, session, violation: Violation::Frames });
+    let Body::Frames(slice) = &arrived.body else { return };
+    let whole: usize = Frames::new(slice).map_while(Result::ok).map(|frame| frame_bytes(frame.payload.len())).sum();
+    let violation = Violation::Frames { lost: (slice.len() - whole) as u64 };
+    mailbox.command(Command::Violation { link, session, violation });
 }
 
 /// The payload of an envelope that came by itself. From the network it is a long one; a mock's may be a small part of more.

@@ -338,8 +338,11 @@ pub enum Violation {
     Challenge,
     /// A segment that has no place here, or whose payload is not what its kind says.
     Unexpected,
-    /// A data segment whose payload is not whole frames.
-    Frames,
+    /// A data segment whose payload is not whole frames. It was acknowledged before that was seen.
+    Frames {
+        /// Bytes from the first frame that is none to the segment's end, which nobody reads.
+        lost: u64,
+    },
 }
 
 impl fmt::Display for Violation {
@@ -364,7 +367,9 @@ impl fmt::Display for Violation {
             Violation::Stream { stream } => write!(f, "stream {stream} is not known here"),
             Violation::Challenge => write!(f, "its first segment does not repeat our challenge"),
             Violation::Unexpected => write!(f, "a segment that has no place here"),
-            Violation::Frames => write!(f, "a data segment that does not hold whole frames"),
+            Violation::Frames { lost } => {
+                write!(f, "a data segment that does not hold whole frames: {lost} bytes of it are lost")
+            }
         }?;
         f.write_str(SAME_RELEASE)
     }

@@ -97,7 +97,7 @@ fn who_names_a_link_that_is_gone_does_nothing_to_the_next_one() {
     let mailbox = one.tenancy.drive.mailbox().clone();
     let (writer, stream) = stream::stream(stream::stream_id(9, Lane::Normal), 64 * 1024, 1 << 20).unwrap();
     mailbox.command(Command::Open { link: gone, stream: Box::new(stream) });
-    mailbox.command(Command::Violation { link: gone, session: 0, violation: Violation::Frames });
+    mailbox.command(Command::Violation { link: gone, session: 0, violation: Violation::Frames { lost: 8 } });
     let (report, reported) = mpsc::channel();
     mailbox.command(Command::Remove { link: gone, report });
     for ready in [Ready::Link(gone), Ready::Hurry(gone), Ready::Consumed(gone)] {
