@@ -8,6 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::stream::Lane;
 
+/// The least window of a lane: three quarters of it, which a sender is told of at least, hold the longest frame of a
+/// ring.
+const LEAST_WINDOW: u64 = 32 * 1024;
+
 /// The bytes of a lane that the application has taken out of its inbox. Shared by link and inbox.
 #[derive(Debug, Default)]
 pub struct Consumption {
@@ -63,10 +67,10 @@ impl RecvWindow {
         RecvWindow { consumption, size, arrived: 0, received: 0, credit: 0, open: None }
     }
 
-    /// The window of `lane`, where a peer may send `bytes` before the application has read them: a quarter of them is
-    /// for what is urgent, so that what is not cannot take its room.
+    /// The window of `lane`, where a peer may send `bytes` before the application has read them. A sixteenth of them is
+    /// for what is urgent, or [`LEAST_WINDOW`], so that what is not cannot take its room.
     pub(super) fn of_lane(bytes: u64, lane: Lane) -> RecvWindow {
-        let urgent = bytes / 4 & !7;
+        let urgent = (bytes / 16).max(LEAST_WINDOW).min(bytes / 4) & !7;
         RecvWindow::new(match lane {
             Lane::Normal => bytes - urgent,
             Lane::Urgent => urgent,
