@@ -17,6 +17,11 @@ pub struct Envelope {
     /// The message id that the sender gave it.
     pub msg_id: i64,
     /// The message.
+    ///
+    /// One of less than 16 KiB has memory of its own. A longer one that came in one segment shares the receive buffer
+    /// that it came in, 260 KiB, and keeps all of it: copy what is kept for long, as with
+    /// `Bytes::copy_from_slice(&envelope.msg)`. [`Engine::receive_bytes`](crate::Engine::receive_bytes) says how much
+    /// is kept.
     pub msg: Payload,
     incarnation: Incarnation,
 }
