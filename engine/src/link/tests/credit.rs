@@ -1,6 +1,13 @@
 //! Credit: that the sender is told of room, whatever was granted before.
 
-use super::super::RecvWindow;
+use std::time::Duration;
+
+use super::super::{Batch, RecvWindow, Verdict};
+use super::greeting::{dial, link};
+use crate::payload::Body;
+use crate::stream::stream;
+use crate::time::Time;
+use crate::wire::{FIRST, FRAGMENT, Hello, LAST, Lane, lane_of};
 
 const WINDOW: u64 = 64 * 1024;
 
@@ -44,4 +51,36 @@ fn a_session_begins_with_what_is_free() {
     assert_eq!(window.begin(), 8);
     window.consumption().add(WINDOW - 8);
     assert_eq!(window.begin(), WINDOW);
+}
+
+/// A long frame on one stream keeps another one of the lane from beginning, and no longer than until it ends.
+#[test]
+fn long_frames_of_a_lane_are_sent_one_after_the_other() {
+    const LONG: usize = 1_500_000;
+    let now = Time::default() + Duration::from_secs(1);
+    let (mut dialer, mut acceptor) = (link(100, 200), link(200, 100));
+    let mut writers = Vec::new();
+    for id in [4, 6, 8, 5] {
+        let (mut writer, reader) = stream(id, 1 << 16, 1 << 23).unwrap();
+        writer.push(1, &Body::from(vec![7; LONG])).expect("room");
+        dialer.open(reader);
+        writers.push(writer);
+    }
+    let Verdict::Welcome(welcome) = acceptor.greeted(&dial(&mut dialer), now) else { panic!("refused") };
+    assert!(dialer.welcomed(&Hello { credit: [1 << 40; 2], ..welcome }, now));
+    let (mut open, mut whole, mut batch) = ([None; Lane::COUNT], 0, Batch::default());
+    while whole < 4 {
+        batch.clear();
+        dialer.transmit(now, &mut batch);
+        let data = (0..batch.segments()).map(|index| *batch.header(index)).filter(|header| header.has(FRAGMENT));
+        for header in data {
+            let open = &mut open[lane_of(header.stream.get()).index()];
+            assert_eq!(open.is_none(), header.has(FIRST), "{header:?} while {open:?} is open");
+            assert!(open.is_none_or(|open| open == header.stream.get()));
+            *open = Some(header.stream.get()).filter(|_| !header.has(LAST));
+            whole += usize::from(header.has(LAST));
+        }
+        // Who waited for an end that this batch holds begins in it, if there is room.
+        assert!(whole == 4 || !batch.has_room(), "{whole} are sent, and nobody goes on");
+    }
 }
