@@ -2,14 +2,14 @@
 
 use std::hint::black_box;
 
-use cluster_engine::stream::{self, Room, Taken};
+use cluster_engine::stream::{self, Taken};
 use cluster_engine::wire::{CHECKSUMMED, Frames, Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
 use cluster_engine::{Body, Time};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use zerocopy::IntoBytes;
 
 /// More than is ever written here.
-const ROOM: Room = Room { bytes: 1 << 40, fragments: true };
+const ROOM: u64 = 1 << 40;
 
 /// Envelopes into a stream, until 64 KiB of payload stand there.
 fn encode(criterion: &mut Criterion) {

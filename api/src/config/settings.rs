@@ -30,7 +30,7 @@ pub struct Config {
     /// The servers, in the order of the file.
     pub servers: Vec<Member>,
     /// Bytes that a peer may send before the application has read them; one envelope may go beyond on each lane. A
-    /// sixteenth, at least 32 KiB, is for urgent envelopes. Default 4 MiB, 128 KiB to 1 TiB.
+    /// sixteenth, at least 48 KiB, is for urgent envelopes. Default 4 MiB, 128 KiB to 1 TiB.
     pub inbox_bytes: u64,
     /// The ring that holds what a peer has not acknowledged yet, for each peer and lane. Default 1 MiB, 64 KiB to 1
     /// TiB; the engine rounds it up to a power of two.

@@ -1,7 +1,7 @@
 //! What a link sends next.
 
 use super::{Batch, DropReason, InStream, Link, Notice, RecvWindow, State};
-use crate::stream::{Dropped, Extent, Lane, Room, StreamReader, Taken, lane_of};
+use crate::stream::{Dropped, Extent, Lane, StreamReader, Taken, lane_of};
 use crate::time::Time;
 use crate::wire::{
     ACK_NOW, CHECKSUMMED, FRAGMENT, GoodbyeReason, Grant, Kind, LAST, NO_STREAM, SegmentHeader, encode_challenge,
@@ -83,28 +83,21 @@ impl Link {
         }
     }
 
-    /// Sends on each stream of a lane. One that has sent a frame in part comes first, for others wait for its end.
+    /// Sends on each stream of a lane. One that has sent a frame in part comes first, and sends it to its end, or fills the
+    /// batch: so no other one begins a frame in fragments before.
     fn transmit_lane(&mut self, lane: Lane, now: Time, batch: &mut Batch) {
         let count = self.outgoing.len();
         if self.first >= count {
             self.first = 0;
         }
-        loop {
-            let window = &mut self.send_windows[lane.index()];
-            window.waits = false;
-            if let Some(open) = window.open
-                && let Some(index) = self.outgoing.iter().position(|stream| stream.id() == open)
-            {
+        if let Some(open) = self.send_windows[lane.index()].open
+            && let Some(index) = self.outgoing.iter().position(|stream| stream.id() == open)
+        {
+            self.transmit_stream(index, now, batch);
+        }
+        for index in (self.first..count).chain(0..self.first) {
+            if lane_of(self.outgoing[index].id()) == lane {
                 self.transmit_stream(index, now, batch);
-            }
-            for index in (self.first..count).chain(0..self.first) {
-                if lane_of(self.outgoing[index].id()) == lane {
-                    self.transmit_stream(index, now, batch);
-                }
-            }
-            let window = &self.send_windows[lane.index()];
-            if !window.waits || window.open.is_some() || !batch.has_room() {
-                break;
             }
         }
     }
@@ -142,12 +135,8 @@ impl Link {
         let lane = lane_of(id).index();
         while batch.has_room() {
             let window = &mut self.send_windows[lane];
-            let fragments = window.open.is_none();
-            let extent = match self.outgoing[index].take(written, now, Room { bytes: window.room(), fragments }) {
-                None => {
-                    window.waits |= !fragments && self.outgoing[index].is_starved();
-                    return;
-                }
+            let extent = match self.outgoing[index].take(written, now, window.room()) {
+                None => return,
                 Some(Taken::Data(extent)) => extent,
                 Some(Taken::Skip { from, to }) => {
                     if window.open == Some(id) {

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::stream::Lane;
 
-/// The least window of a lane: three quarters of it, which a sender is told of at least, hold the longest frame of a
-/// ring.
-const LEAST_WINDOW: u64 = 32 * 1024;
+/// The least window of a lane. Three quarters of it, of which a sender is always told, are more than 32 KiB: with that
+/// much room a ring of frames can always be cut.
+pub(super) const LEAST_WINDOW: u64 = 48 * 1024;
 
 /// The bytes of a lane that the application has taken out of its inbox. Shared by link and inbox.
 #[derive(Debug, Default)]
@@ -70,7 +70,7 @@ impl RecvWindow {
     /// The window of `lane`, where a peer may send `bytes` before the application has read them. A sixteenth of them is
     /// for what is urgent, or [`LEAST_WINDOW`], so that what is not cannot take its room.
     pub(super) fn of_lane(bytes: u64, lane: Lane) -> RecvWindow {
-        let urgent = (bytes / 16).max(LEAST_WINDOW).min(bytes / 4) & !7;
+        let urgent = (bytes / 16).max(LEAST_WINDOW).min(bytes / 2) & !7;
         RecvWindow::new(match lane {
             Lane::Normal => bytes - urgent,
             Lane::Urgent => urgent,
@@ -163,10 +163,8 @@ pub(super) struct SendWindow {
     pub(super) sent: u64,
     /// Bytes that may be sent in this session.
     pub(super) credit: u64,
-    /// The stream of which a frame was sent in part: no other one begins a frame in fragments.
+    /// The stream of which a frame was sent in part. It is sent to its end before another one begins in fragments.
     pub(super) open: Option<u32>,
-    /// A stream had to wait for that.
-    pub(super) waits: bool,
 }
 
 impl SendWindow {

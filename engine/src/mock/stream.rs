@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::link::{Inbound, Pid, RecvWindow};
-use crate::stream::{Lane, Room, StreamReader, Taken, lane_of};
+use crate::stream::{Lane, StreamReader, Taken, lane_of};
 use crate::time::Time;
 use crate::wire::{FRAGMENT, Frames, LAST, WireIncarnation, frame_bytes};
 
 /// More room than anybody fills: the window is minded here.
-const UNBOUNDED: Room = Room { bytes: 1 << 62, fragments: true };
+const UNBOUNDED: u64 = 1 << 62;
 
 /// Takes an envelope: its message id, its payload, and the incarnation that it is for alone.
 pub(super) type EachEnvelope<'a> = dyn FnMut(i64, Bytes, Option<WireIncarnation>) + 'a;

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use cluster_engine::stream::{Room, StreamReader, StreamWriter, Taken};
+use cluster_engine::stream::{StreamReader, StreamWriter, Taken};
 use cluster_engine::{Body, Time};
 use gungraun::{library_benchmark, library_benchmark_group};
 
@@ -78,4 +78,4 @@ library_benchmark_group!(name = envelopes, benchmarks = [encode, encode_in_place
 const MESSAGES: i64 = 500;
 
 /// More than is ever written here.
-const ROOM: Room = Room { bytes: 1 << 40, fragments: true };
+const ROOM: u64 = 1 << 40;

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use cluster_engine::Time;
-use cluster_engine::stream::{Room, Taken};
+use cluster_engine::stream::Taken;
 use cluster_engine::wire::{
     CHECKSUMMED, Frames, Grant, Kind, SEGMENT_HEADER_BYTES, SegmentHeader, decode_grants, encode_grants, lane_of,
 };
@@ -89,4 +89,4 @@ fn acknowledgements(grants: Vec<Grant>) -> (Vec<u8>, Vec<Grant>) {
 library_benchmark_group!(name = segments, benchmarks = [seal, parse_and_verify, decode, acknowledgements]);
 
 /// More than is ever written here.
-const ROOM: Room = Room { bytes: 1 << 40, fragments: true };
+const ROOM: u64 = 1 << 40;

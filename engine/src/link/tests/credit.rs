@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::window::LEAST_WINDOW;
 use super::super::{Batch, RecvWindow, Verdict};
 use super::greeting::{dial, link};
 use crate::payload::Body;
@@ -51,6 +52,18 @@ fn a_session_begins_with_what_is_free() {
     assert_eq!(window.begin(), 8);
     window.consumption().add(WINDOW - 8);
     assert_eq!(window.begin(), WINDOW);
+}
+
+/// Found by simulator seed 1707: a ring of frames can be cut where there is room for two of 16 KiB. A window of 32 KiB
+/// could leave less, with nothing unread and no reason to tell of more.
+#[test]
+fn a_sender_always_knows_of_room_for_two_frames() {
+    let mut window = RecvWindow::new(LEAST_WINDOW);
+    window.begin();
+    let bytes = LEAST_WINDOW / 4 - 8;
+    window.take(bytes);
+    assert!(!window.consumption().add(bytes) && !window.is_due(), "it is not told of more");
+    assert!(window.admits(2 * 16 * 1024));
 }
 
 /// A long frame on one stream keeps another one of the lane from beginning, and no longer than until it ends.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use zerocopy::IntoBytes;
 
+use super::super::window::LEAST_WINDOW;
 use super::super::{Batch, Delivery, DownReason, Link, Notice, State, Verdict, Violation, Want};
 use crate::testing::local;
 use crate::time::Time;
@@ -320,19 +321,20 @@ fn a_peer_that_is_restarted_again_and_again_does_not_fill_an_inbox_that_nobody_r
         let now = Time::default() + Duration::from_secs(3 * u64::from(life));
         let hello = Hello { incarnation: [life; 16], ..first.clone() };
         let welcome = meet(&mut acceptor, &hello, now);
-        assert_eq!(welcome.credit[0], WINDOW / 4 * 3 - acceptor.account().bytes_unread);
+        assert_eq!(welcome.credit[0], NORMAL - acceptor.account().bytes_unread);
         fill(&mut acceptor, (4, 0), &mut inbox, now);
     }
-    assert_eq!(acceptor.account().bytes_unread, WINDOW / 4 * 3);
+    assert_eq!(acceptor.account().bytes_unread, NORMAL);
     for delivery in &inbox {
         delivery.stream.consume(delivery.room, 1, 0);
     }
     let hello = Hello { incarnation: [20; 16], ..first };
     let welcome = meet(&mut acceptor, &hello, Time::default() + Duration::from_secs(100));
-    assert_eq!(welcome.credit, [WINDOW / 4 * 3, WINDOW / 4]);
+    assert_eq!(welcome.credit, [NORMAL, LEAST_WINDOW]);
 }
 
-const WINDOW: u64 = 128 * 1024;
+/// The window of the normal lane.
+const NORMAL: u64 = 128 * 1024 - LEAST_WINDOW;
 const FRAME: u64 = 16 * 1024;
 
 /// Sends 64 KiB on a stream from a position on, or as much as there is credit for. Returns the position behind it.
@@ -411,11 +413,11 @@ fn a_peer_that_is_removed_again_and_again_does_not_fill_an_inbox_that_nobody_rea
         again.greet_after(receiver.into_earlier());
         receiver = again;
     }
-    assert_eq!((position, receiver.account().bytes_unread), (WINDOW / 4 * 3, WINDOW / 4 * 3));
+    assert_eq!((position, receiver.account().bytes_unread), (NORMAL, NORMAL));
     for delivery in &inbox {
         delivery.stream.consume(delivery.room, 1, 0);
     }
     let hello = Hello { greeting: 20, sending: vec![Sending::new(4, position)], ..first };
     let welcome = meet(&mut receiver, &hello, Time::default() + Duration::from_secs(100));
-    assert_eq!((received(&welcome), welcome.credit), (vec![(4, position)], [WINDOW / 4 * 3, WINDOW / 4]));
+    assert_eq!((received(&welcome), welcome.credit), (vec![(4, position)], [NORMAL, LEAST_WINDOW]));
 }

@@ -60,15 +60,6 @@ pub struct StreamReader {
     examined: u64,
 }
 
-/// The bytes that may be sent.
-#[derive(Clone, Copy, Debug)]
-pub struct Room {
-    /// Bytes of whole frames, or of a frame's first part.
-    pub bytes: u64,
-    /// A frame may be sent in fragments: no other stream of the lane has sent one in part.
-    pub fragments: bool,
-}
-
 /// An envelope by reference, with its places in the stream.
 struct InFlight {
     /// Where its payload begins; its header stands in the 16 bytes before.
@@ -219,14 +210,15 @@ impl StreamReader {
         asks
     }
 
-    /// What is to be sent next, if there is anything before `written` and there is `room` for it; it counts as sent.
+    /// What is to be sent next, if there is anything before `written` and there is `room` for its bytes; it counts as
+    /// sent.
     ///
     /// The rest of a frame of which a part was sent needs no room, nor does a gap.
     ///
     /// Who takes several asks what is [`written`](StreamReader::written) once, before the first. Asking again for each
     /// would chase a writer that goes on: each segment would be what was written during the one before, shorter and
     /// shorter, and each look would take the writer's cache line away from it.
-    pub fn take(&mut self, written: u64, now: Time, room: Room) -> Option<Taken> {
+    pub fn take(&mut self, written: u64, now: Time, room: u64) -> Option<Taken> {
         let from = self.sent;
         if self.limit.is_some() {
             self.examine(written);
@@ -251,21 +243,21 @@ impl StreamReader {
         taken
     }
 
-    fn next_extent(&mut self, written: u64, now: Time, room: Room) -> Option<Extent> {
+    fn next_extent(&mut self, written: u64, now: Time, room: u64) -> Option<Extent> {
         let most = written.min(self.sent + MAX_SEGMENT_PAYLOAD as u64);
         let index = self.references_before(self.sent);
         if self.references.get(index).is_some_and(|reference| reference.frame_at() < self.sent) {
-            return self.take_reference(index, most, room);
+            return self.take_reference(index, most);
         }
         // Frames and their parts are multiples of 8.
-        let limit = most.min(self.sent.saturating_add(room.bytes & !7));
+        let limit = most.min(self.sent.saturating_add(room & !7));
         if self.sent >= limit {
             return None;
         }
         let gap = self.perishables.next_gap(self.sent, limit, now);
         let limit = gap.unwrap_or(limit);
         let extent = match self.references.get(index) {
-            Some(reference) if reference.frame_at() == self.sent => self.take_reference(index, limit, room)?,
+            Some(reference) if reference.frame_at() == self.sent => self.take_reference(index, limit)?,
             next => {
                 let base = next.map_or_else(|| self.base_at_end(), InFlight::base_before);
                 let to = match next.map(InFlight::frame_at).into_iter().chain(gap).min() {
@@ -293,13 +285,13 @@ impl StreamReader {
         self.references.partition_point(|reference| reference.end <= position)
     }
 
-    fn take_reference(&self, index: usize, limit: u64, room: Room) -> Option<Extent> {
+    fn take_reference(&self, index: usize, limit: u64) -> Option<Extent> {
         let reference = &self.references[index];
         let (begin, end) = (reference.frame_at(), reference.end);
         let to = end.min(limit);
         let from = self.sent;
         let is_first_part = from == begin && to < end;
-        if is_first_part && (!room.fragments || to < begin + SMALLEST_FIRST_FRAGMENT) {
+        if is_first_part && to < begin + SMALLEST_FIRST_FRAGMENT {
             return None;
         }
         let mut flags = 0;

@@ -8,7 +8,7 @@ use std::task::{Wake, Waker};
 use bytes::Bytes;
 use zerocopy::IntoBytes;
 
-use super::super::{Extent, MAX_RING_PAYLOAD, Room, StreamReader, StreamWriter, Taken, stream};
+use super::super::{Extent, MAX_RING_PAYLOAD, StreamReader, StreamWriter, Taken, stream};
 use super::{Random, part_bytes};
 use crate::payload::Body;
 use crate::time::Time;
@@ -147,20 +147,17 @@ impl Model {
 
     /// Takes and checks the next segment, if there is one.
     fn send_one(&mut self) -> bool {
-        let (sent, room) = (self.reader.sent(), Room { bytes: self.room, fragments: true });
+        let (sent, room) = (self.reader.sent(), self.room);
         let written = self.reader.written();
         let Some(taken) = self.reader.take(written, Time::default(), room) else {
-            assert!(
-                sent == self.bytes.len() as u64 || room.bytes < 2 * 16 * 1024,
-                "nothing to take at {sent}: {room:?}"
-            );
+            assert!(sent == self.bytes.len() as u64 || room < 2 * 16 * 1024, "nothing to take at {sent} with {room}");
             return false;
         };
         let Taken::Data(extent) = taken else { panic!("nothing here may be dropped: {taken:?}") };
         assert_eq!(extent.from, sent);
         let bytes = extent.to - extent.from;
         let continues = extent.flags & FRAGMENT != 0 && extent.flags & FIRST == 0;
-        assert!(bytes > 0 && bytes <= MAX_SEGMENT_PAYLOAD as u64 && (continues || bytes <= room.bytes));
+        assert!(bytes > 0 && bytes <= MAX_SEGMENT_PAYLOAD as u64 && (continues || bytes <= room));
         self.room -= if continues { 0 } else { bytes };
         self.check_flags(&extent);
         let expected = &self.bytes[extent.from as usize..extent.to as usize];
