@@ -10,7 +10,7 @@ use cluster::{Engine, Envelope, Idle, Server};
 use super::process::{await_descriptors, descriptors, resident_kib};
 use super::speech::{hello, say_hello};
 use super::talk::Talk;
-use crate::support::{Cluster, PATIENCE, eventually, send};
+use crate::support::{Cluster, PATIENCE, send};
 
 const CONNECTIONS: usize = 2_000;
 /// What one of them may cost.
