@@ -54,6 +54,8 @@ pub struct StreamReader {
     acknowledged: u64,
     /// The last look found bytes for which there was no room, or not to a frame boundary.
     starved: bool,
+    /// A frame by reference was sent in part.
+    inside: bool,
     /// Longest payload that the peer accepts, in bytes, if longer ones may be written.
     limit: Option<u64>,
     /// Position up to which the lengths of envelopes were compared with `limit`.
@@ -105,6 +107,7 @@ impl StreamReader {
             asks_from: 0,
             acknowledged: 0,
             starved: false,
+            inside: false,
             limit: None,
             examined: 0,
         }
@@ -187,8 +190,12 @@ impl StreamReader {
 
     /// Returns whether a frame was sent in part. It may have been given up since: then a gap ends it.
     pub fn is_inside_frame(&self) -> bool {
+        self.inside || self.perishables.is_inside(self.sent)
+    }
+
+    fn look_whether_inside(&mut self) {
         let reference = self.references.get(self.references_before(self.sent));
-        reference.is_some_and(|reference| reference.frame_at() < self.sent) || self.perishables.is_inside(self.sent)
+        self.inside = reference.is_some_and(|reference| reference.frame_at() < self.sent);
     }
 
     /// Whether what waits has to wait for credit.
@@ -233,9 +240,10 @@ impl StreamReader {
         match &taken {
             Some(Taken::Data(extent)) => {
                 self.sent = extent.to;
+                self.inside = extent.flags & (FRAGMENT | LAST) == FRAGMENT;
                 self.perishables.sent(from, extent.to);
             }
-            Some(Taken::Skip { to, .. }) => self.sent = *to,
+            Some(Taken::Skip { to, .. }) => (self.sent, self.inside) = (*to, false),
             None => {}
         }
         self.highest_sent = self.highest_sent.max(self.sent);
@@ -245,9 +253,8 @@ impl StreamReader {
 
     fn next_extent(&mut self, written: u64, now: Time, room: u64) -> Option<Extent> {
         let most = written.min(self.sent + MAX_SEGMENT_PAYLOAD as u64);
-        let index = self.references_before(self.sent);
-        if self.references.get(index).is_some_and(|reference| reference.frame_at() < self.sent) {
-            return self.take_reference(index, most);
+        if self.inside {
+            return self.take_reference(self.references_before(self.sent), most);
         }
         // Frames and their parts are multiples of 8.
         let limit = most.min(self.sent.saturating_add(room & !7));
@@ -256,6 +263,7 @@ impl StreamReader {
         }
         let gap = self.perishables.next_gap(self.sent, limit, now);
         let limit = gap.unwrap_or(limit);
+        let index = self.references_before(self.sent);
         let extent = match self.references.get(index) {
             Some(reference) if reference.frame_at() == self.sent => self.take_reference(index, limit)?,
             next => {
@@ -286,7 +294,7 @@ impl StreamReader {
     }
 
     fn take_reference(&self, index: usize, limit: u64) -> Option<Extent> {
-        let reference = &self.references[index];
+        let reference = self.references.get(index)?;
         let (begin, end) = (reference.frame_at(), reference.end);
         let to = end.min(limit);
         let from = self.sent;
@@ -374,6 +382,7 @@ impl StreamReader {
     pub fn resume(&mut self, position: u64) {
         debug_assert!(self.can_resume(position));
         self.sent = position;
+        self.look_whether_inside();
         self.asks_from = 0;
         self.perishables.reconnect();
         self.release();
@@ -382,6 +391,7 @@ impl StreamReader {
     /// A new connection to a peer that does not know this stream: begin at what is not acknowledged.
     pub fn restart(&mut self) {
         self.sent = self.acked;
+        self.inside = false;
         self.asks_from = 0;
         self.perishables.reconnect();
         self.release();
