@@ -236,6 +236,29 @@ fn one_frame_in_fragments_comes_at_a_time() {
     assert_eq!(say(6), Err(Violation::Fragment { stream: 6 }));
 }
 
+/// A frame that had begun to come is given up where a gap ends it: it takes no room, and another one may begin.
+#[test]
+fn a_gap_gives_up_a_frame_that_had_begun() {
+    let (mut link, _writer) = up();
+    let first = |stream: u32| {
+        let mut data = SegmentHeader::new(Kind::Data);
+        (data.stream, data.flags) = (stream.into(), (FRAGMENT | FIRST).into());
+        (data, [FrameHeader::new(900_000, 5).as_bytes(), &[0; 8]].concat())
+    };
+    let (header, payload) = first(4);
+    assert!(link.receive(&header, &payload, Time::default()).is_ok());
+    assert_eq!(link.account().bytes_unread, 24);
+    let mut skip = SegmentHeader::new(Kind::Skip);
+    (skip.stream, skip.position) = (4.into(), 24.into());
+    assert!(link.receive(&skip, &encode_skip(900_016), Time::default()).is_ok());
+    assert_eq!(link.account().bytes_unread, 0);
+    let mut data = SegmentHeader::new(Kind::Data);
+    (data.stream, data.position) = (4.into(), 900_016.into());
+    assert!(link.receive(&data, FrameHeader::new(0, 5).as_bytes(), Time::default()).is_ok());
+    let (header, payload) = first(6);
+    assert!(link.receive(&header, &payload, Time::default()).is_ok());
+}
+
 /// Takes minutes if each segment walks over all the gaps before it, which nobody has read past.
 #[test]
 fn a_hundred_thousand_gaps_cost_each_the_same() {

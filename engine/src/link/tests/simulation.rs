@@ -101,7 +101,7 @@ impl Simulation {
         let mut random = Random::new(seed);
         let delay = 10_000 << random.below(12);
         let quota = 1 + random.below(60);
-        let largest = if random.one_in(3) { 1024 } else { (8 * 1024) << random.below(5) };
+        let largest = if random.one_in(3) { 1024 } else { ((8 * 1024) << random.below(6)).min(200 * 1024) };
         let perishable = if random.one_in(2) { 0 } else { 1 + random.below(4) };
         let restarts = if random.one_in(2) { 0 } else { 1 + random.below(3) as u32 };
         let mut simulation = Simulation {
