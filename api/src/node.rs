@@ -15,8 +15,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A server on the engine: made by [`start`](crate::start).
 ///
-/// Dropping it stops it without waiting for anything to be delivered. An inline server that is dropped on another thread
-/// than its own stops when that thread turns the loop next, or ends.
+/// Dropping it stops it without waiting for anything to be delivered. An inline server that is dropped on another
+/// thread than its own stops when that thread turns the loop next, or ends.
 #[derive(Debug)]
 pub struct Node {
     inbox: Inbox,
@@ -334,8 +334,8 @@ impl StopError {
         StopError { undelivered, failure: None, wrong_thread: false }
     }
 
-    /// Returns whether the server is inline and belongs to another thread. Then it goes on as if it had not been told to
-    /// stop; see [`Threading::Inline`](crate::Threading::Inline).
+    /// Returns whether the server is inline and belongs to another thread. Then it goes on as if it had not been told
+    /// to stop; see [`Threading::Inline`](crate::Threading::Inline).
     pub fn is_wrong_thread(&self) -> bool {
         self.wrong_thread
     }

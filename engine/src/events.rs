@@ -38,8 +38,8 @@ pub enum Event {
         /// Its new incarnation.
         incarnation: WireIncarnation,
     },
-    /// What the peer and this server knew of each other's streams was contradictory, and both have begun anew from what
-    /// is acknowledged. Some envelopes may have been lost, or come twice; nobody knows how many.
+    /// The peer and this server contradicted each other about their streams, and both have begun anew from what is
+    /// acknowledged. Some envelopes may have been lost, or come twice; nobody knows how many.
     ///
     /// It takes a machine that was restored from a snapshot, or somebody who speaks for the peer.
     Reset {

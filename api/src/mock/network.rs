@@ -34,7 +34,7 @@ pub(super) struct Network {
     /// Messages that wait until their recipient can be reached, by sender and recipient.
     held: BTreeMap<(Pid, Pid), VecDeque<Flight>>,
     agenda: BinaryHeap<Reverse<Due>>,
-    /// What is on the agenda: a message moves once, however often the heap moves its entry.
+    /// Work on the agenda: a message moves once, however often the heap moves its entry.
     work: Slab<Work>,
     /// Numbers what is due, so that things of the same time happen in the order in which they were planned.
     planned: u64,

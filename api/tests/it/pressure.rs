@@ -104,8 +104,8 @@ fn many_clones_that_come_and_go_to_a_reader_that_does_not_read() {
                 }
             }
         }
-        // All that is acknowledged waits to be read. A sender can use its last 32 KiB of credit only where its ring has a
-        // boundary.
+        // All that is acknowledged waits to be read. A sender can use its last 32 KiB of credit only where its ring has
+        // a boundary.
         eventually("as much as there is room for", || {
             let rows = two.stats();
             let unread = rows.iter().find(|row| row.pid == 1).unwrap().bytes_unread;

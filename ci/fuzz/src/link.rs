@@ -60,7 +60,7 @@ struct Scene<'a> {
 /// What was delivered on one stream and not yet read.
 struct Unread {
     stream: Arc<Inbound>,
-    /// What it takes up.
+    /// Bytes that it takes up.
     room: u64,
     /// Of these, bytes of whole frames.
     bytes: u64,

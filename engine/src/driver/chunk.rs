@@ -131,8 +131,9 @@ impl ReceiveBuffer {
 
     /// Empties the buffer if nobody shares its bytes any more; so a quiet connection stays on the same few pages.
     pub fn reset(&mut self) -> bool {
-        // Weak references are never upgraded, and slices are made from this buffer or from other slices alone: a count of
-        // one stays one. (`Arc::get_mut` would lock the weak count, at the price of a full barrier for each receive.)
+        // Weak references are never upgraded, and slices are made from this buffer or from other slices alone: a count
+        // of one stays one. (`Arc::get_mut` would lock the weak count, at the price of a full barrier for each
+        // receive.)
         let alone = Arc::strong_count(&self.chunk) == 1;
         if alone {
             // Synchronizes with the drop of the last slice.
@@ -163,7 +164,7 @@ impl ReceiveBuffer {
 pub struct PinnedChunk(Weak<Chunk>);
 
 impl PinnedChunk {
-    /// Whether any of its slices is still there.
+    /// Returns whether any of its slices is still there.
     pub fn is_pinned(&self) -> bool {
         self.0.strong_count() > 0
     }

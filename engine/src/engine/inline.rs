@@ -1,7 +1,8 @@
 //! The thread of a loop that has none of its own: the first one that turns the loop, until it ends.
 //!
-//! io_uring takes the submissions of a ring from one thread only, so a loop cannot move to another. What has to turn the
-//! loop is an error on other threads ([`WrongThread`]). When the thread ends, its loops fail, and their servers stop.
+//! io_uring takes the submissions of a ring from one thread only, so a loop cannot move to another. What has to turn
+//! the loop is an error on other threads ([`WrongThread`]). When the thread ends, its loops fail, and their servers
+//! stop.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

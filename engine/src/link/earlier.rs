@@ -18,7 +18,7 @@ pub struct EarlierLink {
     told: Option<WireIncarnation>,
     /// The streams of `incarnation`, each with the position up to which it is in the inbox.
     delivered: Vec<(u32, u64)>,
-    /// What came and was not read.
+    /// Flow control of the lanes, with what came and was not read.
     recv_windows: [RecvWindow; Lane::COUNT],
     acknowledged: u64,
     sends: u64,

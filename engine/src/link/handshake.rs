@@ -157,13 +157,13 @@ impl Link {
         hasher.finish()
     }
 
-    /// Whether the session's peer has been heard lately.
+    /// Returns whether the session's peer has been heard lately.
     fn is_alive(&self, now: Time) -> bool {
         self.state == State::Up && now.since(self.heard) < self.local.heartbeat_interval * 2
     }
 
-    /// Whether a greeting was said before what we have heard since: the other half of a tie that is decided, or left over
-    /// on a connection that was accepted late.
+    /// Returns whether a greeting was said before what we have heard since: the other half of a tie that is decided, or
+    /// left over on a connection that was accepted late.
     ///
     /// A peer that has lost count (a machine that was restored from a snapshot) is believed after a few of them.
     fn is_late(&mut self, hello: &Hello, now: Time) -> bool {
@@ -180,13 +180,13 @@ impl Link {
         self.late <= MOST_LATE || self.is_alive(now)
     }
 
-    /// Whether the speaker speaks of this incarnation of ours where it says what it has received.
+    /// Returns whether the speaker speaks of this incarnation of ours where it says what it has received.
     fn knows_us(&self, hello: &Hello) -> bool {
         hello.known_incarnation == self.local.incarnation
     }
 
-    /// Whether positions in the greeting cannot be true, from what we know: it comes from a state of the peer that is not
-    /// its last one, or somebody else has spoken for it.
+    /// Returns whether positions in the greeting cannot be true, from what we know: it comes from a state of the peer
+    /// that is not its last one, or somebody else has spoken for it.
     fn contradicts(&self, hello: &Hello) -> bool {
         let known = self.incarnation == Some(hello.incarnation);
         let lies_ahead = |entry: &Sending| {
@@ -274,7 +274,7 @@ impl Link {
     }
 }
 
-/// Whether a greeting can be a server's.
+/// Returns whether a greeting can be a server's.
 fn makes_sense(hello: &Hello) -> bool {
     // What has such a number could not be acknowledged: it stands for none there.
     let can_be = |entry: &Sending| {

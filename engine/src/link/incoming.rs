@@ -116,7 +116,7 @@ impl InStream {
         }
     }
 
-    /// Whether nothing has ever come on it.
+    /// Returns whether nothing has ever come on it.
     pub(super) fn is_untouched(&self) -> bool {
         self.received == self.begin
     }
@@ -146,8 +146,8 @@ impl InStream {
         &self.shared
     }
 
-    /// Takes the payload of the next data segment, for which `window` has to have room. A frame longer than a segment is
-    /// put together in one of `buffers`.
+    /// Takes the payload of the next data segment, for which `window` has to have room. A frame longer than a segment
+    /// is put together in one of `buffers`.
     #[inline]
     pub(super) fn accept(
         &mut self,
@@ -181,7 +181,8 @@ impl InStream {
         Violation::Credit { stream: self.id, bytes, credit: window.credit().saturating_sub(window.received()) }
     }
 
-    /// Takes a part of a frame that is longer than a segment. Apart, so that whole frames are taken in few instructions.
+    /// Takes a part of a frame that is longer than a segment. Apart, so that whole frames are taken in few
+    /// instructions.
     #[inline(never)]
     fn accept_fragment(
         &mut self,
@@ -244,8 +245,8 @@ impl InStream {
         }
     }
 
-    /// Goes on behind a gap between `from`, which has to be the next position, and `to`. It takes no room, so it needs no
-    /// credit. A frame that has begun to arrive is given up.
+    /// Goes on behind a gap between `from`, which has to be the next position, and `to`. It takes no room, so it needs
+    /// no credit. A frame that has begun to arrive is given up.
     pub(super) fn skip(&mut self, from: u64, to: u64, window: &mut RecvWindow) -> Result<(), Violation> {
         if from != self.received || to <= from {
             return Err(Violation::Position { stream: self.id, expected: self.received, found: from });
@@ -264,7 +265,7 @@ impl InStream {
         }
     }
 
-    /// Whether so much has come that an acknowledgement is worth a segment of its own.
+    /// Returns whether so much has come that an acknowledgement is worth a segment of its own.
     #[inline]
     pub fn is_due(&self) -> bool {
         self.delivered - self.acked >= ACK_BYTES

@@ -21,7 +21,7 @@ pub struct Local {
     pub secret: u64,
     /// The cluster's name.
     pub cluster: String,
-    /// What a peer may send before the application has read it, in bytes, on all streams.
+    /// Bytes that a peer may send on all streams before the application has read them.
     pub window_bytes: u64,
     /// The longest envelope, in bytes.
     pub max_envelope_bytes: u64,

@@ -68,11 +68,12 @@ pub struct Link {
     told: Option<WireIncarnation>,
     /// The challenge that a dialer has to repeat as soon as it is welcome, to show that it is there.
     confirms: Option<u64>,
-    /// The greeting of this session's dialer, until that has shown that it is there. Nothing else is taken from it before.
+    /// The greeting of this session's dialer, until that has shown that it is there. Nothing else is taken from it
+    /// before.
     pending: Option<Pending>,
     /// Late greetings in a row.
     late: u32,
-    /// What the peer said contradicts what is known of it: our next greeting says that we know nothing of it.
+    /// The peer has contradicted what is known of it: our next greeting says that we know nothing of it.
     forgets: bool,
     /// The number of the last session with the peer.
     session: u32,
@@ -214,7 +215,7 @@ impl Link {
         std::mem::take(&mut self.needs_look) || self.ack_due.is_some() || self.ack_now
     }
 
-    /// Whether this session may carry streams: the other end has shown that it is there.
+    /// Returns whether this session may carry streams: the other end has shown that it is there.
     #[inline]
     pub fn is_proven(&self) -> bool {
         self.pending.is_none()

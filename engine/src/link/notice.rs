@@ -98,7 +98,7 @@ pub enum Notice {
         /// Why.
         reason: DropReason,
     },
-    /// What the two knew of each other's streams was contradictory, and both have begun anew.
+    /// The two contradicted each other about their streams, and both have begun anew.
     Reset,
     /// A dial was refused.
     Refused {

@@ -83,8 +83,8 @@ impl Link {
         }
     }
 
-    /// Sends on each stream of a lane. One that has sent a frame in part comes first, and sends it to its end, or fills the
-    /// batch: so no other one begins a frame in fragments before.
+    /// Sends on each stream of a lane. One that has sent a frame in part comes first, and sends it to its end or fills
+    /// the batch, so no other one begins a frame in fragments before.
     fn transmit_lane(&mut self, lane: Lane, now: Time, batch: &mut Batch) {
         let count = self.outgoing.len();
         if self.first >= count {
@@ -238,7 +238,7 @@ impl Link {
     }
 }
 
-/// Whether an acknowledgement of the stream is owed, or credit of its lane.
+/// Returns whether an acknowledgement of the stream is owed, or credit of its lane.
 #[inline]
 fn is_owed(stream: &InStream, windows: &[RecvWindow; Lane::COUNT]) -> bool {
     stream.is_owed() || windows[lane_of(stream.id()).index()].is_due()

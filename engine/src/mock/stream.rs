@@ -25,7 +25,7 @@ pub(super) struct Stream {
     pub(super) lane: Lane,
     /// `None` once the outbox is gone and everything was taken, or the server has stopped.
     reader: Option<StreamReader>,
-    /// What the inbox of the recipient's present incarnation shares.
+    /// The part of the stream that the inbox of the recipient's present incarnation shares.
     inbound: Arc<Inbound>,
     /// Room in that inbox.
     recv_window: RecvWindow,

@@ -85,7 +85,8 @@ impl Connection {
         self.make_room(buffer, pool).map(|(buffer, _)| buffer)
     }
 
-    /// Room for the next receive of a connection with a small buffer. Once it is a link's, it moves to a buffer of `pool`.
+    /// Room for the next receive of a connection with a small buffer. Once it is a link's, it moves to a buffer of
+    /// `pool`.
     #[cold]
     pub(super) fn make_first_room(
         &mut self,
@@ -111,8 +112,8 @@ impl Connection {
     }
 
     /// Room for the next receive: behind what is there if a whole segment fits, else in a new chunk, to which the
-    /// beginning of an unfinished segment moves. Then it returns the old chunk, too, which may be pinned by what arrived in
-    /// it. Fails if there is no memory for a new chunk.
+    /// beginning of an unfinished segment moves. Then it returns the old chunk, too, which may be pinned by what
+    /// arrived in it. Fails if there is no memory for a new chunk.
     pub(super) fn make_room(
         &mut self,
         mut buffer: ReceiveBuffer,

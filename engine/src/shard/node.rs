@@ -107,7 +107,8 @@ impl Node {
         }
     }
 
-    /// Puts what a segment brought into the inbox: its payload, which `share` makes the inbox's, where it holds whole frames.
+    /// Puts what a segment brought into the inbox: its payload, which `share` makes the inbox's, where it holds whole
+    /// frames.
     pub(super) fn deliver(
         &mut self,
         key: LinkKey,

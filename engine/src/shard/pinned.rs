@@ -1,8 +1,8 @@
 //! Receive buffers that an inbox keeps from being used again.
 //!
-//! What arrives is not copied: it keeps the chunk that it came in, 260 KiB, until the application has let go of it. A
-//! peer that sends little in each chunk would so pin many times what its window allows. So a link whose arrivals pin more
-//! than its inbox may hold copies what comes next, close together, until less is pinned.
+//! Arrivals are not copied: each keeps the chunk that it came in, 260 KiB, until the application has let go of it. A
+//! peer that sends little in each chunk would so pin many times what its window allows. So a link whose arrivals pin
+//! more than its inbox may hold copies what comes next, close together, until less is pinned.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ impl Pinned {
         }
     }
 
-    /// Whether arrivals are to be copied.
+    /// Returns whether arrivals are to be copied.
     #[inline]
     pub(super) fn is_copying(&self) -> bool {
         self.is_copying

@@ -30,8 +30,8 @@ pub(super) enum Accepting {
 }
 
 impl<D: Driver> Shard<D> {
-    /// Pauses the listener after a failed accept, and closes connections that have not greeted in time, so that there is
-    /// room for others soon. Reported once, until accepts succeed again.
+    /// Pauses the listener after a failed accept, and closes connections that have not greeted in time, so that there
+    /// is room for others soon. Reported once, until accepts succeed again.
     pub(super) fn accept_failed(&mut self, id: u32, error: &io::Error, now: Time) {
         let any_closed = self.close_silent_strangers();
         let Some(node) = self.nodes.get_mut(&id) else { return };

@@ -1,8 +1,8 @@
 //! Connections that have not greeted. Whoever reaches the port can open them, and each costs a descriptor and a buffer.
 //!
 //! A server has at most [`MOST`] of them. While there are so many the listener is paused, further ones wait in its
-//! backlog, and those that have been silent for [`GRACE`] are closed, the oldest first. So a peer, which greets at once,
-//! gets in however many others there are. An address at which no peer is configured has at most [`MOST_OF_ONE`].
+//! backlog, and those that have been silent for [`GRACE`] are closed, the oldest first. So a peer, which greets at
+//! once, gets in however many others there are. An address at which no peer is configured has at most [`MOST_OF_ONE`].
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
@@ -94,8 +94,8 @@ impl Strangers {
         self.waiting.iter().filter(|stranger| !stranger.closing).map(|stranger| stranger.greets_until).min()
     }
 
-    /// The oldest ones that had time enough to greet, if everything that had arrived by `caught_up` was read. They are to
-    /// be closed, at most as many as are accepted at once. Those that may be peers come last.
+    /// The oldest ones that had time enough to greet, if everything that had arrived by `caught_up` was read. They are
+    /// to be closed, at most as many as are accepted at once. Those that may be peers come last.
     fn silent(&mut self, caught_up: Time) -> Vec<SocketId> {
         let mut silent = Vec::new();
         for may_be_peer in [false, true] {

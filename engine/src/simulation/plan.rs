@@ -112,7 +112,8 @@ impl Plan {
         Plan { restricted: pick(random, [0, 0, 2, 8]), ..self }
     }
 
-    /// Draws whether a server is flooded. `random` is used for nothing else, so that all else stays as it was for a seed.
+    /// Draws whether a server is flooded. `random` is used for nothing else, so that all else stays as it was for a
+    /// seed.
     pub(super) fn with_flood(self, random: &mut Random) -> Plan {
         Plan { flood: random.one_in(8), ..self }
     }

@@ -214,7 +214,7 @@ impl Perishables {
         }
     }
 
-    /// Whether one of them begins before this position, and ends behind it.
+    /// Returns whether one of them begins before this position, and ends behind it.
     pub(super) fn is_inside(&self, position: u64) -> bool {
         let first = self.queue.partition_point(|perishable| perishable.end <= position);
         self.queue.get(first).is_some_and(|perishable| perishable.begin < position)

@@ -1,4 +1,4 @@
-//! How fast the mock is, beside a channel of the standard library:
+//! Speed of the mock, beside a channel of the standard library:
 //! `cargo test --release -p cluster --test it -- mock::speed --ignored --nocapture --test-threads 1`.
 
 use std::hint::black_box;

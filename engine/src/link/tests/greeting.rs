@@ -311,7 +311,8 @@ fn an_incarnation_that_does_not_show_that_it_is_there_replaces_nobody() {
     assert_eq!(acceptor.take_notices(), [Notice::Down { reason: DownReason::Closed }, up]);
 }
 
-/// What nobody reads is at most a window, whatever a peer does; it is never refused for it, and sends when there is room.
+/// Unread envelopes are at most a window, whatever a peer does. It is never refused for them, and sends when there is
+/// room.
 #[test]
 fn a_peer_that_is_restarted_again_and_again_does_not_fill_an_inbox_that_nobody_reads() {
     let mut acceptor = link(200, 100);

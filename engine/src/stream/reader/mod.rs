@@ -217,7 +217,7 @@ impl StreamReader {
         asks
     }
 
-    /// What is to be sent next, if there is anything before `written` and there is `room` for its bytes; it counts as
+    /// The next stretch to send, if there is anything before `written` and there is `room` for its bytes; it counts as
     /// sent.
     ///
     /// The rest of a frame of which a part was sent needs no room, nor does a gap.
