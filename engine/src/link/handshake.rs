@@ -176,7 +176,7 @@ impl Link {
         if hello.greeting > heard {
             return false;
         }
-        self.late += 1;
+        self.late = self.late.saturating_add(1);
         self.late <= MOST_LATE || self.is_alive(now)
     }
 
