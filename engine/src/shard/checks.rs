@@ -1,7 +1,10 @@
 //! What tests and the simulator ask of a shard: that its queues are bounded, and what a link that does not get on waits for.
 
-use super::Shard;
+use super::connection::Role;
+use super::{LinkKey, Shard};
+use crate::driver::Dock;
 use crate::driver::Driver;
+use crate::link::State;
 
 impl<D: Driver> Shard<D> {
     /// The links of a server that are not drained, for whoever looks for a fault.
@@ -27,6 +30,25 @@ impl<D: Driver> Shard<D> {
     /// Returns whether streams are written to without a signal: then the loop must not sleep.
     pub(crate) fn polls(&self) -> bool {
         self.nodes.values().flat_map(|node| node.links.iter()).any(|slot| slot.polled)
+    }
+
+    /// Asserts that somebody looks at whatever can be sent: the link is marked or polled, or the end of a send marks it.
+    pub(crate) fn check_progress(&mut self) {
+        if self.mailbox.backlog().1 > 0 {
+            return;
+        }
+        let connected = self.connections.iter().flatten().filter(|connection| !connection.sending);
+        let keys = connected.filter_map(|connection| match connection.role {
+            Role::Link(key) => Some(key),
+            _ => None,
+        });
+        for key in keys.collect::<Vec<LinkKey>>() {
+            let Some(slot) = self.slot(key).filter(|slot| !slot.dirty && !slot.polled) else { continue };
+            if slot.link.state() == State::Up && slot.link.is_proven() {
+                let is_forgotten = slot.link.outgoing().iter_mut().any(|each| each.has_unsent() && !each.is_starved());
+                assert!(!is_forgotten, "nobody looks at what can be sent: {}", slot.link);
+            }
+        }
     }
 
     /// Asserts that no queue is longer than what it is for.
@@ -55,5 +77,12 @@ impl<D: Driver> Shard<D> {
         let (commands, signals) = self.mailbox.backlog();
         // Those of servers that are gone find nobody.
         assert!(signals <= 2 * (streams + commands) + self.nodes.len() + 64, "{signals} signals of {streams} streams");
+    }
+}
+
+impl<D: Driver> Shard<Dock<D>> {
+    /// Asserts that no send through memory waits that has room.
+    pub(crate) fn check_memory(&self) {
+        self.driver.check_progress();
     }
 }

@@ -139,6 +139,8 @@ impl EventLoop {
         {
             self.worked = self.shard.finish(round).expect("a driver that does not break");
             self.shard.check_bounds();
+            self.shard.check_progress();
+            self.shard.check_memory();
         }
         self.turns += 1;
         // A loop that spins goes on for a while.

@@ -158,6 +158,12 @@ impl End {
         self.send.is_some()
     }
 
+    /// Returns whether a send waits for which there is room.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn can_go_on(&self) -> bool {
+        !self.closing && self.send.is_some() && self.outgoing.has_room()
+    }
+
     /// Lets go of what is only there to send.
     pub(super) fn clear(&mut self) {
         self.send = None;

@@ -178,6 +178,13 @@ impl<D: Driver> Dock<D> {
         }
     }
 
+    /// Asserts that no send waits that has room.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn check_progress(&self) {
+        let forgotten = self.ends.iter().find(|(_, end)| end.can_go_on());
+        assert!(forgotten.is_none(), "end {:?} has room, and its send waits", forgotten.map(|(slot, _)| slot));
+    }
+
     fn has_news(&self) -> bool {
         !self.done.is_empty() || !self.closed.is_empty() || self.exchange.has_letters(self.port)
     }
