@@ -85,13 +85,13 @@ impl Link {
             welcome.receiving = hello.sending.iter().map(|entry| self.expected(entry, is_known)).collect();
         }
         welcome.challenge = self.new_challenge();
-        self.pending = Some(Pending { hello: pending, challenge: welcome.challenge });
+        self.pending = Some(Box::new(Pending { hello: pending, challenge: welcome.challenge }));
         Verdict::Welcome(welcome)
     }
 
     /// The dialer of this session has repeated the challenge: what it said in its Hello is true now.
     pub(super) fn confirm(&mut self, challenge: Option<u64>) -> bool {
-        let is_right = |pending: &mut Pending| challenge == Some(pending.challenge);
+        let is_right = |pending: &mut Box<Pending>| challenge == Some(pending.challenge);
         let Some(pending) = self.pending.take_if(is_right) else { return false };
         self.settle(&pending.hello);
         self.announce();

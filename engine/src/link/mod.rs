@@ -55,26 +55,51 @@ const DIAL_DELAY: Duration = Duration::from_millis(50);
 const SPARE_TIME: Duration = Duration::from_secs(10);
 const WITHER_STEP: Duration = Duration::from_millis(250);
 /// One peer, as one server sees it.
+///
+/// What an idle link reads and writes stands first and together, in this order: with thousands of links each line of
+/// it comes from memory.
+#[repr(C)]
 pub struct Link {
-    local: Arc<Local>,
-    peer: Pid,
     state: State,
-    /// The peer's incarnation, once met.
-    incarnation: Option<WireIncarnation>,
     /// The application has been told that the link is up. Not before the peer has shown that it is there: who dialed us
     /// may have gone away long before we accepted.
     announced: bool,
-    /// The incarnation that the application was told of last.
-    told: Option<WireIncarnation>,
-    /// The challenge that a dialer has to repeat as soon as it is welcome, to show that it is there.
-    confirms: Option<u64>,
-    /// The greeting of this session's dialer, until that has shown that it is there. Nothing else is taken from it
-    /// before.
-    pending: Option<Pending>,
-    /// Late greetings in a row.
-    late: u32,
+    ack_now: bool,
+    /// The next segment asks for an acknowledgement.
+    hurried: bool,
+    hangup: bool,
+    /// Something came since the last look that may be followed by a segment of ours, or by an earlier deadline.
+    needs_look: bool,
+    /// The last dial reached nobody, or the peer has left.
+    absent: bool,
     /// The peer has contradicted what is known of it: our next greeting says that we know nothing of it.
     forgets: bool,
+    /// When the peer was last heard.
+    heard: Time,
+    /// When a heartbeat is due, unless something else is sent before.
+    heartbeat_at: Time,
+    heartbeats: HeartbeatTimes,
+    jitter: u64,
+    local: Arc<Local>,
+    /// The greeting of this session's dialer, until that has shown that it is there. Nothing else is taken from it
+    /// before.
+    pending: Option<Box<Pending>>,
+    /// The challenge that a dialer has to repeat as soon as it is welcome, to show that it is there.
+    confirms: Option<u64>,
+    ack_due: Option<Time>,
+    /// When memory of long envelopes that is not used is to be given back.
+    wither_at: Time,
+    /// How often this link has had something to send, and in how many segments.
+    sends: u64,
+    segments: u64,
+    notices: Vec<Notice>,
+    peer: Pid,
+    /// The peer's incarnation, once met.
+    incarnation: Option<WireIncarnation>,
+    /// The incarnation that the application was told of last.
+    told: Option<WireIncarnation>,
+    /// Late greetings in a row.
+    late: u32,
     /// The number of the last session with the peer.
     session: u32,
     /// How often we have greeted the peer, in a Hello or a Welcome.
@@ -84,14 +109,9 @@ pub struct Link {
     outgoing: Vec<StreamReader>,
     /// Envelopes that were acknowledged on streams that have ended, and on earlier links.
     acknowledged_before: u64,
-    /// How often this link has had something to send, and in how many segments.
-    sends: u64,
-    segments: u64,
     incoming: Vec<InStream>,
     /// Where long frames are put together.
     buffers: Arc<Buffers>,
-    /// When memory of long envelopes that is not used is to be given back.
-    wither_at: Time,
     /// Flow control of what comes in, and of what goes out, by lane.
     recv_windows: [RecvWindow; Lane::COUNT],
     send_windows: [SendWindow; Lane::COUNT],
@@ -99,27 +119,11 @@ pub struct Link {
     first: usize,
     /// Longest payload that the peer accepts, in bytes.
     peer_limit: u64,
-    /// When the peer was last heard.
-    heard: Time,
-    /// When a heartbeat is due, unless something else is sent before.
-    heartbeat_at: Time,
-    heartbeats: HeartbeatTimes,
-    ack_due: Option<Time>,
-    ack_now: bool,
-    /// The next segment asks for an acknowledgement.
-    hurried: bool,
     /// When the next dial is due (`Waiting`), or the present one given up (`Dialing`, `Greeting`).
     until: Time,
     /// When a link without a connection is to be dialed; set when it first needs one.
     dial_at: Option<Time>,
     failures: u32,
-    /// The last dial reached nobody, or the peer has left.
-    absent: bool,
-    jitter: u64,
-    hangup: bool,
-    /// Something came since the last look that may be followed by a segment of ours, or by an earlier deadline.
-    needs_look: bool,
-    notices: Vec<Notice>,
     /// Incoming streams that are new since the last look.
     opened: Vec<Arc<Inbound>>,
 }

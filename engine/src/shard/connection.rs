@@ -35,7 +35,8 @@ impl Role {
     }
 }
 
-/// A connection and how far its bytes were taken apart.
+/// A connection and how far its bytes were taken apart. It fills a line of the processor's cache, and shares none.
+#[repr(align(64))]
 pub(super) struct Connection {
     pub(super) role: Role,
     pub(super) node: u32,

@@ -45,17 +45,9 @@ pub(super) struct Node {
     pub(super) stop_timer: Option<Time>,
 }
 
-/// A link with what the shard knows of it.
+/// A link with what the shard knows of it. What is read of an idle one stands first and together, as in [`Link`].
+#[repr(C)]
 pub(super) struct LinkSlot {
-    pub(super) link: Link,
-    addresses: Vec<SocketAddr>,
-    next_address: usize,
-    /// The connection that the link has, or is making.
-    pub(super) socket: Option<SocketId>,
-    /// The link's entry among the shard's timers.
-    pub(super) timer: Option<Time>,
-    /// The link is to be dialed when another dial has ended.
-    pub(super) waits_to_dial: bool,
     /// The part of the shard's [sleep](super::Shard::slept) that the link knows of.
     slept: Duration,
     pub(super) dirty: bool,
@@ -64,14 +56,23 @@ pub(super) struct LinkSlot {
     pub(super) asleep: bool,
     /// The last heartbeat was postponed, for the peer has not read those before.
     pub(super) postponed: bool,
+    /// Nothing crosses: what is sent is lost, and what comes is not heard.
+    pub(super) blocked: bool,
+    /// The link is to be dialed when another dial has ended.
+    pub(super) waits_to_dial: bool,
     /// Its peer was dialed before.
     pub(super) dialed: bool,
     /// Its last dial got no socket, for lack of descriptors or memory.
     pub(super) starved: bool,
+    /// The connection that the link has, or is making.
+    pub(super) socket: Option<SocketId>,
+    /// The link's entry among the shard's timers.
+    pub(super) timer: Option<Time>,
+    pub(super) link: Link,
+    addresses: Vec<SocketAddr>,
+    next_address: usize,
     drops: UntoldDrops,
     pub(super) pinned: Pinned,
-    /// Nothing crosses: what is sent is lost, and what comes is not heard.
-    pub(super) blocked: bool,
 }
 
 /// A stop under way.

@@ -1,6 +1,7 @@
 //! One end of a connection in memory: what it sends, and how much of that may be under way.
 
 use std::io;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use zerocopy::IntoBytes;
@@ -10,10 +11,11 @@ use crate::driver::{ChunkPool, ReceiveBuffer};
 use crate::link::{Batch, Piece};
 use crate::stream::Part;
 
-/// One end of a connection.
+/// One end of a connection. It fills two lines of the processor's cache: an idle one costs little else.
+#[repr(align(64))]
 pub(super) struct End {
     /// See [`Place`].
-    pub(super) number: u64,
+    pub(super) number: NonZeroU64,
     /// The other end; none before a dial is answered.
     pub(super) peer: Option<Place>,
     /// It was told to close.
@@ -52,7 +54,15 @@ struct Outgoing {
     sent: Taken,
     /// As far as the other end has said.
     taken: Taken,
-    unasked: Taken,
+    unasked: Unasked,
+}
+
+/// Bytes and letters that were sent since the other end was last asked to say what it has taken. Few: see
+/// [`Outgoing`].
+#[derive(Clone, Copy, Debug, Default)]
+struct Unasked {
+    bytes: u32,
+    letters: u32,
 }
 
 /// The longest batch that stands in the chunk of all ends.
@@ -62,7 +72,7 @@ const CONTROL_BYTES: usize = 4096;
 pub(super) const MOST_LETTERS: u32 = 256;
 
 impl End {
-    pub(super) fn new(number: u64, peer: Option<Place>, window: u64) -> End {
+    pub(super) fn new(number: NonZeroU64, peer: Option<Place>, window: u64) -> End {
         End {
             number,
             peer,
@@ -77,7 +87,7 @@ impl End {
                 chunk: None,
                 sent: Taken::default(),
                 taken: Taken::default(),
-                unasked: Taken::default(),
+                unasked: Unasked::default(),
             },
         }
     }
@@ -153,7 +163,7 @@ impl End {
         debug_assert!(known.bytes <= taken.bytes && taken.bytes <= sent.bytes);
         *known = taken;
         if taken == *sent {
-            *unasked = Taken::default();
+            *unasked = Unasked::default();
         }
         self.send.is_some()
     }
@@ -184,11 +194,11 @@ impl Outgoing {
             return;
         }
         self.sent.letters = self.sent.letters.wrapping_add(1);
-        self.unasked.bytes += bytes as u64;
+        self.unasked.bytes += bytes as u32;
         self.unasked.letters += 1;
-        let ask = self.unasked.bytes >= self.window / 4 || self.unasked.letters >= MOST_LETTERS / 4;
+        let ask = u64::from(self.unasked.bytes) >= self.window / 4 || self.unasked.letters >= MOST_LETTERS / 4;
         if ask {
-            self.unasked = Taken::default();
+            self.unasked = Unasked::default();
         }
         post(News::Bytes { bytes: chunk.share(begin..chunk.filled()), ask, taken: received });
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -46,7 +47,7 @@ pub struct Berth {
     /// Where it listens.
     pub(super) address: SocketAddr,
     /// No other berth of the engine ever has the same.
-    pub(super) number: u64,
+    pub(super) number: NonZeroU64,
 }
 
 /// An end of a connection. It means no other end, ever: a letter to one that is closed finds nobody.
@@ -54,7 +55,7 @@ pub struct Berth {
 pub(super) struct Place {
     pub(super) port: u32,
     pub(super) slot: u32,
-    pub(super) number: u64,
+    pub(super) number: NonZeroU64,
 }
 
 /// What one shard tells another, or itself.
@@ -122,8 +123,8 @@ impl Exchange {
     }
 
     /// A number that was not given before.
-    pub(super) fn number(&self) -> u64 {
-        self.numbers.fetch_add(1, Ordering::Relaxed)
+    pub(super) fn number(&self) -> NonZeroU64 {
+        NonZeroU64::MIN.saturating_add(self.numbers.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Makes a server known that is about to listen at an address, on the shard with this place. It can be dialed from

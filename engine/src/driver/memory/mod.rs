@@ -18,6 +18,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -47,7 +48,7 @@ pub struct Dock<D: Driver> {
     /// Who can be reached here, by the socket on which it listens as well.
     berths: BTreeMap<SocketId, Berth>,
     /// The same the other way round.
-    listeners: BTreeMap<u64, SocketId>,
+    listeners: BTreeMap<NonZeroU64, SocketId>,
     /// Dials to servers that were announced, and do not listen yet.
     early: Vec<(Berth, Place)>,
     ends: Slab<End>,
