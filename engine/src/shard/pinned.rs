@@ -53,3 +53,39 @@ impl Pinned {
         Some(copy)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a connection does with each receive that brings `bytes`: it keeps the chunk that they came in.
+    fn arrive(pinned: &mut Pinned, bytes: &[u8], limit: usize, pool: &Arc<ChunkPool>) -> Slice {
+        if pinned.is_copying() {
+            return pinned.copy(bytes, limit, pool).unwrap();
+        }
+        let mut buffer = pool.take().unwrap();
+        buffer.append(bytes);
+        pinned.add(buffer.pinned(), limit, pool);
+        buffer.share(0..bytes.len())
+    }
+
+    #[test]
+    fn arrivals_far_apart_are_copied_until_less_is_pinned() {
+        const CHUNK: usize = 64 * 1024;
+        let (pool, mut pinned) = (ChunkPool::new(CHUNK, 4), Pinned::default());
+        let limit = 8 * CHUNK;
+        let mut unread: Vec<Slice> = (0..1000).map(|_| arrive(&mut pinned, b"short", limit, &pool)).collect();
+        assert!(pinned.is_copying());
+        let most = limit + 2 * CHUNK;
+        assert!(pool.bytes_in_use() <= most, "{} of {most} bytes for 5,000", pool.bytes_in_use());
+        assert!(unread.iter().all(|slice| **slice == *b"short"));
+        unread.clear();
+        // Seen when the next chunk is exchanged; then nothing is copied any more.
+        for _ in 0..2 * CHUNK / 5 {
+            drop(arrive(&mut pinned, b"short", limit, &pool));
+        }
+        pinned.add(pool.take().unwrap().pinned(), limit, &pool);
+        assert!(!pinned.is_copying());
+        assert!(pool.bytes_in_use() <= 2 * CHUNK, "{} bytes for nothing", pool.bytes_in_use());
+    }
+}

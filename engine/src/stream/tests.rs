@@ -166,6 +166,31 @@ fn a_frame_that_was_sent_in_part_goes_on_without_room() {
 }
 
 #[test]
+fn what_is_acknowledged_ends_with_a_frame_however_it_was_sent() {
+    let (mut writer, mut reader) = stream(0, 256 * 1024, 1 << 20).unwrap();
+    reader.restart();
+    // The first 3000 in a segment each, more than are remembered; the others in one.
+    for id in 0..4000 {
+        writer.push(id, &Body::from(b"eight...")).expect("room");
+        if id < 3000 {
+            taken(&mut reader);
+        }
+    }
+    taken(&mut reader);
+    let frame = 24;
+    for number in [1, 2, 500, 1024, 1025, 2000, 2999, 3000, 3001, 3999] {
+        let (begin, end) = ((number - 1) * frame, number * frame);
+        for position in [begin + 8, begin + 16] {
+            assert_eq!(reader.acknowledge(position), Err(AckError { position, sent: 4000 * frame }));
+            assert!(!reader.can_resume(position));
+        }
+        assert!(reader.can_resume(end));
+        assert_eq!(reader.acknowledge(end), Ok(()));
+        assert_eq!(reader.unacknowledged().0, 4000 - number);
+    }
+}
+
+#[test]
 fn acknowledgements_that_cannot_be_right_change_nothing() {
     let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
     reader.restart();

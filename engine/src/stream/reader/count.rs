@@ -41,7 +41,7 @@ impl StreamReader {
 
     /// Calls `each` with the position and the payload bytes of each envelope between two positions; the first position
     /// has to be a frame's. Returns the position where the walk ended.
-    fn walk(&self, from: u64, to: u64, mut each: impl FnMut(u64, u64)) -> u64 {
+    pub(super) fn walk(&self, from: u64, to: u64, mut each: impl FnMut(u64, u64)) -> u64 {
         let mut position = from;
         let mut index = self.references.partition_point(|reference| reference.frame_at() < from);
         while position < to {

@@ -1,5 +1,6 @@
 //! The link's end of a stream: what may be sent next, what is acknowledged, where to go on after a disconnect.
 
+mod boundaries;
 mod count;
 mod extent;
 
@@ -7,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use self::boundaries::Boundaries;
 use super::perishable::Perishables;
 use super::{Counters, Dropped, PerishableFrame, Shared};
 use crate::callback::OwnedBytes;
@@ -33,6 +35,7 @@ pub struct StreamReader {
     references: VecDeque<InFlight>,
     /// Envelopes that may be dropped.
     perishables: Perishables,
+    boundaries: Boundaries,
     /// How much of what was pushed beside the ring was taken.
     beside: u64,
     /// Of these it is not known yet where they stand in the stream; empty between calls.
@@ -95,6 +98,7 @@ impl StreamReader {
             shared,
             references: VecDeque::new(),
             perishables: Perishables::default(),
+            boundaries: Boundaries::default(),
             beside: 0,
             unplaced: VecDeque::new(),
             base: 0,
@@ -242,8 +246,14 @@ impl StreamReader {
                 self.sent = extent.to;
                 self.inside = extent.flags & (FRAGMENT | LAST) == FRAGMENT;
                 self.perishables.sent(from, extent.to);
+                if !self.inside {
+                    self.boundaries.sent(extent.to);
+                }
             }
-            Some(Taken::Skip { to, .. }) => (self.sent, self.inside) = (*to, false),
+            Some(Taken::Skip { to, .. }) => {
+                (self.sent, self.inside) = (*to, false);
+                self.boundaries.sent(*to);
+            }
             None => {}
         }
         self.highest_sent = self.highest_sent.max(self.sent);
@@ -319,13 +329,10 @@ impl StreamReader {
         if position <= self.acked {
             return Ok(());
         }
-        if position > self.sent || !position.is_multiple_of(8) {
+        if position > self.sent || !self.is_boundary(position) {
             return Err(AckError { position, sent: self.sent });
         }
-        let behind = self.references.get(self.references_before(position));
-        if behind.is_some_and(|reference| position > reference.frame_at()) {
-            return Err(AckError { position, sent: self.sent });
-        }
+        self.boundaries.acknowledge(position);
         self.perishables.acknowledge(position);
         self.acked = position;
         if position <= self.floor {
@@ -373,9 +380,13 @@ impl StreamReader {
         }
     }
 
-    /// Whether a receiver of this stream can stand at `position`.
+    /// Whether a receiver of this stream can stand at `position`: behind a whole frame, or behind a part of one that is
+    /// sent in parts.
     pub fn can_resume(&self, position: u64) -> bool {
-        (self.acked..=self.highest_sent).contains(&position) && position.is_multiple_of(8)
+        let inside = self.references.get(self.references_before(position));
+        let is_inside = inside.is_some_and(|reference| position > reference.frame_at());
+        (self.acked..=self.highest_sent).contains(&position)
+            && if is_inside { position.is_multiple_of(8) } else { self.is_boundary(position) }
     }
 
     /// Goes on at `position` on a new connection, where that [can be](StreamReader::can_resume).

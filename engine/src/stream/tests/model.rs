@@ -214,8 +214,7 @@ impl Model {
         if acked + 1 < sent {
             wrong.push((acked + 1 + self.random.below(sent - acked - 1)) | 1);
         }
-        let inside = self.frames.iter().filter(|frame| frame.by_reference && frame.end - frame.begin > 8);
-        wrong.extend(inside.map(|frame| frame.end - 8).filter(|position| *position > acked));
+        wrong.extend(self.frames.iter().map(|frame| frame.end - 8).filter(|position| *position > acked));
         for position in wrong {
             let error = self.reader.acknowledge(position).expect_err("cannot be right");
             assert_eq!((error.position, error.sent), (position, sent));
@@ -230,7 +229,9 @@ impl Model {
         self.cuts.push(acked);
         let position = self.cuts[self.random.below(self.cuts.len() as u64) as usize];
         assert!(self.reader.can_resume(position));
-        for wrong in [acked.wrapping_sub(8), position + 1, self.highest_sent + 8] {
+        let ring = self.frames.iter().rev().find(|frame| !frame.by_reference && frame.end - 8 > acked);
+        let inside = ring.map(|frame| frame.end - 8);
+        for wrong in [acked.wrapping_sub(8), position + 1, self.highest_sent + 8].into_iter().chain(inside) {
             assert!(!self.reader.can_resume(wrong), "{wrong}");
         }
         self.reader.resume(position);
