@@ -17,40 +17,45 @@ pub(super) struct Boundaries {
 const MOST: usize = 1024;
 
 impl Boundaries {
-    /// A segment that ends with a frame was sent.
+    /// A segment that ends with a frame was sent, further on in the stream than any before.
     #[inline]
     pub(super) fn sent(&mut self, end: u64) {
-        let has_room = self.ends.len() < MOST;
-        match self.ends.back_mut() {
-            // It was sent before, on an earlier connection.
-            Some(last) if *last >= end => {}
-            Some(last) if !has_room => *last = end,
-            _ => self.ends.push_back(end),
+        if self.ends.len() < MOST {
+            self.ends.push_back(end);
+        } else if let Some(last) = self.ends.back_mut() {
+            *last = end;
         }
     }
 
-    /// Everything before `position` is acknowledged.
+    /// Forgets the ends that are not behind `position`. Returns the last of them.
     #[inline]
-    pub(super) fn acknowledge(&mut self, position: u64) {
+    fn take_until(&mut self, position: u64) -> Option<u64> {
+        let mut known = None;
         while self.ends.front().is_some_and(|end| *end <= position) {
-            self.ends.pop_front();
+            known = self.ends.pop_front();
         }
+        known
     }
 
-    /// The last end of a segment that is not behind `position`.
-    #[inline]
-    fn before(&self, position: u64) -> Option<u64> {
-        let behind = self.ends.partition_point(|end| *end <= position);
-        self.ends.get(behind.checked_sub(1)?).copied()
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.ends.clear();
     }
 }
 
 impl StreamReader {
-    /// Returns whether a frame ends at `position`, which is not behind what was sent once.
+    /// Returns whether a frame ends at `position`, up to which the peer wants everything to be acknowledged.
     #[inline]
-    pub(super) fn is_boundary(&self, position: u64) -> bool {
-        let known = self.boundaries.before(position);
+    pub(super) fn is_acknowledged_boundary(&mut self, position: u64) -> bool {
+        let known = self.boundaries.take_until(position);
         known == Some(position) || self.is_boundary_behind(known.unwrap_or(0), position)
+    }
+
+    /// Returns whether a frame ends at `position`.
+    pub(super) fn is_boundary(&self, position: u64) -> bool {
+        let behind = self.boundaries.ends.partition_point(|end| *end <= position);
+        let known = behind.checked_sub(1).map_or(0, |last| self.boundaries.ends[last]);
+        known == position || self.is_boundary_behind(known, position)
     }
 
     /// Returns whether a frame ends at `position`, by a walk from `known`, where one does.

@@ -246,17 +246,16 @@ impl StreamReader {
                 self.sent = extent.to;
                 self.inside = extent.flags & (FRAGMENT | LAST) == FRAGMENT;
                 self.perishables.sent(from, extent.to);
-                if !self.inside {
-                    self.boundaries.sent(extent.to);
-                }
             }
-            Some(Taken::Skip { to, .. }) => {
-                (self.sent, self.inside) = (*to, false);
-                self.boundaries.sent(*to);
-            }
+            Some(Taken::Skip { to, .. }) => (self.sent, self.inside) = (*to, false),
             None => {}
         }
-        self.highest_sent = self.highest_sent.max(self.sent);
+        if self.sent > self.highest_sent {
+            self.highest_sent = self.sent;
+            if !self.inside {
+                self.boundaries.sent(self.sent);
+            }
+        }
         debug_assert!(self.acked <= self.sent && self.sent <= self.highest_sent && self.highest_sent <= written);
         taken
     }
@@ -329,10 +328,9 @@ impl StreamReader {
         if position <= self.acked {
             return Ok(());
         }
-        if position > self.sent || !self.is_boundary(position) {
+        if position > self.sent || !self.is_acknowledged_boundary(position) {
             return Err(AckError { position, sent: self.sent });
         }
-        self.boundaries.acknowledge(position);
         self.perishables.acknowledge(position);
         self.acked = position;
         if position <= self.floor {
@@ -412,6 +410,7 @@ impl StreamReader {
     /// it.
     pub fn forget_sent(&mut self) {
         self.highest_sent = self.sent;
+        self.boundaries.clear();
     }
 
     /// Sets the longest payload that the peer accepts from this connection on, in bytes. `None` if it accepts all that
