@@ -8,13 +8,22 @@ use super::StreamReader;
 ///
 /// With too many of them the last ones are not kept. So an end that is missing proves nothing: whether it is a frame's is
 /// then seen by a walk from the one before it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Boundaries {
     ends: VecDeque<u64>,
 }
 
 /// The most ends of segments that are kept for a stream.
 const MOST: usize = 1024;
+
+/// The ends for which there is room from the beginning on.
+const FEW: usize = 32;
+
+impl Default for Boundaries {
+    fn default() -> Boundaries {
+        Boundaries { ends: VecDeque::with_capacity(FEW) }
+    }
+}
 
 impl Boundaries {
     /// A segment that ends with a frame was sent, further on in the stream than any before.
