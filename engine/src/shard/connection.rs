@@ -4,9 +4,9 @@ use std::io;
 use std::ops::Range;
 
 use super::LinkKey;
+use super::timers::Entry;
 use crate::driver::{ChunkPool, PinnedChunk, ReceiveBuffer};
 use crate::link::Batch;
-use crate::time::Time;
 use crate::wire::{SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader};
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ pub(super) struct Connection {
     /// To be sent when the send under way is over.
     pub(super) next: Option<Box<Batch>>,
     /// To be closed then: its entry among the shard's timers.
-    pub(super) deadline: Option<Time>,
+    pub(super) deadline: Option<Entry>,
     /// Its buffer has room for a greeting, and no more.
     pub(super) has_small_buffer: bool,
     /// The buffer's bytes before this were taken.

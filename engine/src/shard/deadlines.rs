@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::timers::Timer;
+use super::timers::{Entry, Timer};
 use super::{LinkKey, Shard};
 use crate::driver::{Budget, Driver};
 use crate::link::State;
@@ -35,7 +35,7 @@ impl<D: Driver> Shard<D> {
         self.send_with(key, |link, batch| done = link.transmit_heartbeat(now, answers, batch));
         if done && let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link)) {
             let at = not_before(now, slot.link.next_heartbeat());
-            if slot.timer != Some(at) {
+            if slot.timer.map(Entry::at) != Some(at) {
                 self.timers.set(Timer::Link(key), &mut slot.timer, at);
             }
         }
@@ -56,7 +56,7 @@ impl<D: Driver> Shard<D> {
         };
         if let Some(deadline) = deadline {
             let at = not_before(now, deadline);
-            if slot.timer.is_none_or(|timer| at < timer) {
+            if slot.timer.is_none_or(|timer| at < timer.at()) {
                 self.timers.set(Timer::Link(key), &mut slot.timer, at);
             }
         }

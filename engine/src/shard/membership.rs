@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use super::connection::Role;
 use super::mail::Undelivered;
-use super::timers::Timer;
 use super::{LinkKey, Shard};
 use crate::driver::Driver;
 use crate::events::Event;
@@ -37,7 +36,7 @@ impl<D: Driver> Shard<D> {
         let mut batch = self.spare.pop().unwrap_or_default();
         slot.link.close(GoodbyeReason::Removed, &mut batch);
         node.removed(key.link, slot.link, &undelivered, now);
-        self.timers.cancel(Timer::Link(key), &mut slot.timer);
+        self.timers.cancel(&mut slot.timer);
         if slot.polled {
             self.polled.retain(|polled| *polled != key);
         }

@@ -10,6 +10,7 @@ use super::mail::{Seed, Undelivered};
 use super::pinned::Pinned;
 use super::shortages::Accepting;
 use super::strangers::Strangers;
+use super::timers::Entry;
 use super::{CHUNK_BYTES, LinkKey};
 use crate::driver::{ChunkPool, Slice, SocketId, Way};
 use crate::events::{Event, EventQueue, UntoldDrops};
@@ -38,11 +39,11 @@ pub(super) struct Node {
     pub(super) accepting: Accepting,
     pub(super) strangers: Strangers,
     /// The listener's entry among the shard's timers.
-    pub(super) listener_timer: Option<Time>,
+    pub(super) listener_timer: Option<Entry>,
     /// Number of links whose last dial got no socket, for lack of descriptors or memory.
     pub(super) starved: usize,
     /// The stop's.
-    pub(super) stop_timer: Option<Time>,
+    pub(super) stop_timer: Option<Entry>,
 }
 
 /// A link with what the shard knows of it. What is read of an idle one stands first and together, as in [`Link`].
@@ -67,7 +68,7 @@ pub(super) struct LinkSlot {
     /// The connection that the link has, or is making.
     pub(super) socket: Option<SocketId>,
     /// The link's entry among the shard's timers.
-    pub(super) timer: Option<Time>,
+    pub(super) timer: Option<Entry>,
     pub(super) link: Link,
     addresses: Vec<SocketAddr>,
     next_address: usize,

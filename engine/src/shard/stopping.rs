@@ -1,10 +1,9 @@
 //! How a server ends: it drains, says goodbye, closes, and reports.
 
+use super::Shard;
 use super::connection::{Connection, Role};
 use super::mail::Undelivered;
 use super::node::Node;
-use super::timers::Timer;
-use super::{LinkKey, Shard};
 use crate::driver::{Driver, SocketId};
 use crate::stats::LinkAccount;
 use crate::time::Time;
@@ -56,12 +55,12 @@ impl<D: Driver> Shard<D> {
         self.dials.forget(|key| key.node == id);
         self.dirty.retain(|key| key.node != id);
         self.polled.retain(|key| key.node != id);
-        self.timers.cancel(Timer::Stop(id), &mut node.stop_timer);
-        self.timers.cancel(Timer::Listener(id), &mut node.listener_timer);
-        self.timers.cancel(Timer::Strangers(id), &mut node.strangers.timer);
+        self.timers.cancel(&mut node.stop_timer);
+        self.timers.cancel(&mut node.listener_timer);
+        self.timers.cancel(&mut node.strangers.timer);
         for link in node.links.ids() {
             if let Some(slot) = node.links.get_mut(link) {
-                self.timers.cancel(Timer::Link(LinkKey { node: id, link }), &mut slot.timer);
+                self.timers.cancel(&mut slot.timer);
             }
         }
     }

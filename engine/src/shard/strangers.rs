@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::connection::{Connection, Role};
 use super::node::Node;
 use super::shortages::Accepting;
-use super::timers::Timer;
+use super::timers::{Entry, Timer};
 use super::{GREETING_BYTES, Shard};
 use crate::driver::{ACCEPTED_AT_ONCE, Driver, SocketId};
 use crate::time::Time;
@@ -38,7 +38,7 @@ pub(super) struct Strangers {
     /// No more fit in, and the listener is paused.
     full: bool,
     /// The entry among the shard's timers: the next one is to be closed then.
-    pub(super) timer: Option<Time>,
+    pub(super) timer: Option<Entry>,
 }
 
 /// A connection that has not greeted.
@@ -174,7 +174,7 @@ impl<D: Driver> Shard<D> {
             return;
         }
         node.strangers.full = false;
-        self.timers.cancel(Timer::Strangers(id), &mut node.strangers.timer);
+        self.timers.cancel(&mut node.strangers.timer);
         if let Some(listener) = node.listener.filter(|_| node.accepts()) {
             self.driver.resume_accept(listener);
         }

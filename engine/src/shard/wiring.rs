@@ -378,7 +378,7 @@ impl<D: Driver> Shard<D> {
     pub(super) fn set_role(&mut self, socket: SocketId, role: Role) -> Option<Role> {
         let connection = self.connections.get_mut(socket.0 as usize)?.as_mut()?;
         let before = std::mem::replace(&mut connection.role, role);
-        self.timers.cancel(Timer::Connection(socket), &mut connection.deadline);
+        self.timers.cancel(&mut connection.deadline);
         if before.is_dialing() && !role.is_dialing() {
             self.dials.end();
         }
@@ -496,7 +496,7 @@ impl<D: Driver> Shard<D> {
         let caught_up = self.caught_up;
         let Some(connection) = self.connection(socket) else { return };
         let deadline = connection.deadline.take();
-        if matches!(connection.role, Role::Unknown(_)) && deadline.is_some_and(|deadline| caught_up < deadline) {
+        if matches!(connection.role, Role::Unknown(_)) && deadline.is_some_and(|deadline| caught_up < deadline.at()) {
             // What it has said may wait to be read.
             return self.close_at(socket, now + OVERDUE);
         }
