@@ -191,7 +191,6 @@ impl Link {
         let known = self.incarnation == Some(hello.incarnation);
         let lies_ahead = |entry: &Sending| {
             let ours = self.incoming.iter().find(|stream| stream.id() == entry.stream.get());
-            let ours = ours.filter(|stream| !stream.is_untouched());
             ours.is_some_and(|stream| entry.position.get() > stream.received())
         };
         let cannot_be = |entry: &Receiving| {
