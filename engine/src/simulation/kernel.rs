@@ -301,6 +301,7 @@ impl Network {
         let bytes = if short && most > 0 { self.random.below(most as u64) as usize + 1 } else { most };
         if bytes > 0 {
             let taken = batch_bytes(batch, from, from + bytes);
+            self.record_sent(side, &taken);
             self.end(side.other()).pipe.bytes += bytes;
             self.put_under_way(side.other(), Some(taken));
         }
@@ -313,7 +314,7 @@ impl Network {
         }
     }
 
-    fn finish_side(&mut self, side: Side) {
+    pub(super) fn finish_side(&mut self, side: Side) {
         if !std::mem::replace(&mut self.end(side.other()).pipe.finished, true) {
             self.put_under_way(side.other(), None);
         }

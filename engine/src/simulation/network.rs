@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::kernel::{Done, Process};
 use super::pipe::{Connection, Owner, Side};
+use super::replays::Replays;
 use super::timetable::{Happening, Timetable};
 use super::trace::Trace;
 use crate::driver::SocketId;
@@ -39,6 +40,8 @@ pub(super) struct Network {
     pub(super) listeners: BTreeMap<SocketAddr, (usize, SocketId)>,
     /// Strangers come again when their connections have ended.
     pub(super) floods: bool,
+    /// None where nobody records.
+    pub(super) replays: Option<Replays>,
     /// The most sockets of a process.
     pub(super) descriptors: usize,
     /// Whether the machine runs; a process that has ended leaves its machine running.
@@ -70,6 +73,7 @@ impl Network {
             connections: Vec::new(),
             listeners: BTreeMap::new(),
             floods: false,
+            replays: None,
             descriptors: usize::MAX,
             // One more, for strangers.
             running: vec![true; machines + 1],
@@ -141,6 +145,8 @@ impl Network {
                 None => self.reset(side),
             },
             Happening::Floods { server, machine } => self.stranger_dials(server, machine),
+            Happening::Replays => self.replay(),
+            Happening::Plays { connection } => self.go_on_replaying(connection),
             Happening::LetGo { process, socket } => self.done(process, Done::Closed(SocketId(socket))),
             _ => {}
         }
@@ -156,6 +162,7 @@ impl Network {
                 self.timetable.at(at, Happening::DialReaches { connection, attempt: attempt + 1 });
             } else {
                 self.stranger_dials_again(Side { connection, end: 0 });
+                self.replayer_leaves(Side { connection, end: 0 });
             }
             return;
         }
@@ -184,6 +191,7 @@ impl Network {
         match self.end(side).owner {
             Owner::Socket { process, socket } => self.done(process, Done::Connected { socket, reached }),
             Owner::Stranger { .. } => self.stranger_answered(connection, reached),
+            Owner::Replayer => self.replay_answered(connection, reached),
             _ if reached => self.after_delay(Happening::Reset(side.other())),
             _ => {}
         }
@@ -221,6 +229,9 @@ impl Network {
                 self.stranger_dials_again(side);
             }
         }
+        if self.end(side).owner == Owner::Replayer {
+            return self.replayer_hears(side);
+        }
         self.try_receive(side);
     }
 
@@ -237,6 +248,7 @@ impl Network {
             end.pipe.take(unread);
         }
         self.stranger_dials_again(side);
+        self.replayer_leaves(side);
         self.try_receive(side);
         self.try_send(side);
     }

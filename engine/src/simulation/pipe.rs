@@ -40,6 +40,8 @@ pub(super) enum Owner {
     Socket { process: usize, socket: SocketId },
     /// Somebody who never greets that server.
     Stranger { server: usize },
+    /// Somebody who plays again what a dialer has sent.
+    Replayer,
     /// Nobody any more.
     Closed,
 }

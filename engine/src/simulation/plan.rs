@@ -49,6 +49,8 @@ pub(super) struct Plan {
     pub(super) events_kept: usize,
     /// One envelope in so many is for one life of its recipient alone; 0: none.
     pub(super) restricted: u64,
+    /// The mean pause between replays of what dialers have sent; 0: there are none.
+    pub(super) replay_pause_ms: u64,
 }
 
 /// The configuration of one life of a server.
@@ -97,6 +99,7 @@ impl Plan {
             flood: false,
             events_kept: EVENTS,
             restricted: 0,
+            replay_pause_ms: 0,
         }
     }
 
@@ -116,6 +119,12 @@ impl Plan {
     /// seed.
     pub(super) fn with_flood(self, random: &mut Random) -> Plan {
         Plan { flood: random.one_in(8), ..self }
+    }
+
+    /// Draws whether connections are played again. `random` is used for nothing else, so that all else stays as it was
+    /// for a seed without replays.
+    pub(super) fn with_replays(self, random: &mut Random) -> Plan {
+        Plan { replay_pause_ms: if random.one_in(4) { 4 << random.below(6) } else { 0 }, ..self }
     }
 
     /// Draws the configuration of a server that starts.

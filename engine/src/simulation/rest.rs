@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::event_loop::EventLoop;
+use super::replays::CALM_PAUSE_MS;
 use super::timetable::Happening;
 use super::watch::pid_of;
 use super::world::World;
@@ -30,6 +31,7 @@ impl World {
         self.network.borrow_mut().end_flood();
         // Connections that nobody noticed to be dead, or that were late, come to their end.
         self.run_for(Duration::from_secs(8));
+        self.check_replays();
         self.check_idleness();
         self.check_promptness();
         self.check_accounts();
@@ -45,6 +47,7 @@ impl World {
         self.calm = true;
         self.plan.pace_nanos = self.plan.pace_nanos.min(1_000_000);
         self.network.borrow_mut().calm();
+        self.network.borrow_mut().end_replays();
         for event_loop in self.loops.iter_mut().flatten() {
             event_loop.paused_until = crate::time::Time::default();
         }
@@ -83,6 +86,34 @@ impl World {
 
     fn changes(&self) -> u32 {
         self.servers.iter().flatten().map(|server| server.watch.changes).sum()
+    }
+
+    /// All that was ever recorded is played again to servers that hear each other: links that are up stay up. One that
+    /// is not may take a replay for its peer, and dials that peer afterwards.
+    fn check_replays(&mut self) {
+        if self.plan.replay_pause_ms == 0 {
+            return;
+        }
+        let pairs_up = |world: &World| {
+            let is_up = |(from, to): &(usize, usize)| {
+                world.servers[*from].as_ref().is_some_and(|server| server.watch.is_up(*to))
+            };
+            world.pairs().filter(is_up).collect::<Vec<(usize, usize)>>()
+        };
+        let (before, changes) = (pairs_up(self), self.changes());
+        self.say("connections are played again");
+        self.network.borrow_mut().begin_replays(CALM_PAUSE_MS);
+        self.run_for(Duration::from_secs(3));
+        self.network.borrow_mut().end_replays();
+        self.run_for(Duration::from_secs(3));
+        let (after, changes) = (pairs_up(self), self.changes() - changes);
+        let came_up = after.iter().filter(|pair| !before.contains(pair)).count();
+        assert!(
+            before.iter().all(|pair| after.contains(pair))
+                && (changes as usize == came_up || self.plan.misses_events()),
+            "replays are noticed: {changes} changes, up before {before:?} and after {after:?}: {}",
+            self.describe()
+        );
     }
 
     /// Links stay as they are, and loops do no more than keep them.

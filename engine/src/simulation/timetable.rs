@@ -40,6 +40,10 @@ pub(super) enum Happening {
     Adds { server: usize, life: u32, peer: usize },
     /// A stranger on that machine dials a server.
     Floods { server: usize, machine: usize },
+    /// The next replay is due.
+    Replays,
+    /// A replay goes on.
+    Plays { connection: usize },
     /// The next fault is due.
     Fault,
 }

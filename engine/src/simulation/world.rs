@@ -46,7 +46,8 @@ impl World {
             .with_reading(&mut Random::new(seed.rotate_left(32)))
             .with_differences(&mut Random::new(seed.rotate_left(16)))
             .with_restrictions(&mut Random::new(seed.rotate_left(48)))
-            .with_flood(&mut Random::new(seed.rotate_left(8)));
+            .with_flood(&mut Random::new(seed.rotate_left(8)))
+            .with_replays(&mut Random::new(seed.rotate_left(24)));
         World::with_plan(seed, plan, random, readable)
     }
 
@@ -79,6 +80,11 @@ impl World {
             let mut network = world.network.borrow_mut();
             network.descriptors = flood::DESCRIPTORS;
             network.flood(server, machine);
+        }
+        if world.plan.replay_pause_ms > 0 {
+            let mut network = world.network.borrow_mut();
+            network.record(Random::new(seed.rotate_left(40)));
+            network.begin_replays(world.plan.replay_pause_ms);
         }
         world
     }

@@ -1,0 +1,195 @@
+//! Replays: somebody on the network records what dialers send, and plays it again on connections of its own.
+//!
+//! Nothing of it may be believed: such a connection cannot repeat the challenge of the Welcome that it gets.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::network::Network;
+use super::pipe::{Connection, End, Owner, Side};
+use super::timetable::Happening;
+use crate::testing::Random;
+use crate::wire::{Kind, NO_STREAM, SegmentHeader};
+
+/// Bytes that are recorded of a connection, at most.
+const RECORDED_BYTES: usize = 64 * 1024;
+/// Replays under way, at most.
+const MOST: usize = 8;
+/// The latest recordings, of which every second replay is one.
+const LATEST: usize = 4;
+/// Mean pause between replays when nothing else goes wrong.
+pub(super) const CALM_PAUSE_MS: u64 = 20;
+
+/// The recordings, and the replays under way.
+pub(super) struct Replays {
+    random: Random,
+    /// The mean pause between two of them; 0: there are none at present.
+    pause_ms: u64,
+    /// By connection.
+    recordings: BTreeMap<usize, Recording>,
+    /// By the connection on which it is played.
+    under_way: BTreeMap<usize, Replay>,
+}
+
+/// What a dialer has sent, from its Hello on.
+#[derive(Clone)]
+struct Recording {
+    address: SocketAddr,
+    machine: usize,
+    bytes: Vec<u8>,
+}
+
+/// What is still to be played.
+struct Replay {
+    bytes: Vec<u8>,
+    /// Says that this is all, and reads on for a while.
+    half_closes: bool,
+}
+
+impl Replays {
+    pub(super) fn new(random: Random) -> Replays {
+        Replays { random, pause_ms: 0, recordings: BTreeMap::new(), under_way: BTreeMap::new() }
+    }
+
+    /// Draws a recording, and where it ends when it is played again.
+    fn draw(&mut self) -> Option<(Recording, usize)> {
+        let random = &mut self.random;
+        let all = self.recordings.len();
+        let most = if random.one_in(2) { all.min(LATEST) } else { all };
+        let back = random.below(most.max(1) as u64) as usize;
+        let recording = self.recordings.values().rev().nth(back)?;
+        let whole = recording.bytes.len();
+        let end = if random.one_in(3) { 1 + random.below(whole as u64) as usize } else { whole };
+        Some((recording.clone(), end))
+    }
+}
+
+impl Network {
+    /// Dialers are recorded from now on.
+    pub(super) fn record(&mut self, random: Random) {
+        self.replays = Some(Replays::new(random));
+    }
+
+    /// Records what an end has sent, if that has dialed.
+    pub(super) fn record_sent(&mut self, side: Side, bytes: &[u8]) {
+        let Some(replays) = self.replays.as_mut().filter(|_| side.end == 0) else { return };
+        let Connection { address, ends, .. } = &self.connections[side.connection];
+        let (address, machine) = (*address, ends[0].machine);
+        let empty = || Recording { address, machine, bytes: Vec::new() };
+        let recorded = &mut replays.recordings.entry(side.connection).or_insert_with(empty).bytes;
+        let room = RECORDED_BYTES - recorded.len();
+        recorded.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// Recordings are played again from now on, at this mean pause.
+    pub(super) fn begin_replays(&mut self, pause_ms: u64) {
+        let Some(replays) = &mut self.replays else { return };
+        replays.pause_ms = pause_ms;
+        self.replay_later();
+    }
+
+    /// Whoever plays recordings leaves, and plays no others.
+    pub(super) fn end_replays(&mut self) {
+        let Some(replays) = &mut self.replays else { return };
+        replays.pause_ms = 0;
+        for connection in std::mem::take(&mut replays.under_way).into_keys() {
+            self.abandon(Side { connection, end: 0 });
+        }
+    }
+
+    fn replay_later(&mut self) {
+        let now = self.now();
+        let Some(replays) = self.replays.as_mut().filter(|replays| replays.pause_ms > 0) else { return };
+        let pause = Duration::from_millis(1 + replays.random.below(replays.pause_ms * 2));
+        self.timetable.at(now + pause, Happening::Replays);
+    }
+
+    /// Plays a recording again, or one several times.
+    pub(super) fn replay(&mut self) {
+        let machines = self.machines();
+        let Some(replays) = self.replays.as_mut().filter(|replays| replays.pause_ms > 0) else { return };
+        let times = if replays.random.one_in(4) { 5 } else { 1 };
+        let drawn = replays.draw();
+        for _ in 0..times {
+            let Some((Recording { address, machine, bytes }, end)) = &drawn else { break };
+            let Some(replays) = self.replays.as_mut().filter(|replays| replays.under_way.len() < MOST) else { break };
+            // From where it was recorded, or from a machine without servers.
+            let machine = if replays.random.one_in(2) { *machine } else { machines };
+            let replay = Replay { bytes: bytes[..*end].to_vec(), half_closes: replays.random.one_in(2) };
+            let connection = self.connections.len();
+            replays.under_way.insert(connection, replay);
+            let (now, server) = (self.timetable.now(), address.port() - 7000);
+            self.trace.say(now, format_args!("{end} bytes for {server} are played again on {connection}"));
+            let ends = [End::new(machine, Owner::Replayer), End::new(machine, Owner::Closed)];
+            self.connections.push(Connection { address: *address, listener: None, ends });
+            self.after_delay(Happening::DialReaches { connection, attempt: 0 });
+        }
+        self.replay_later();
+    }
+
+    /// The dial of a replay was answered.
+    pub(super) fn replay_answered(&mut self, connection: usize, reached: bool) {
+        if reached {
+            self.go_on_replaying(connection);
+        } else {
+            self.replayer_leaves(Side { connection, end: 0 });
+        }
+    }
+
+    /// Plays the next part, or ends the connection.
+    pub(super) fn go_on_replaying(&mut self, connection: usize) {
+        let side = Side { connection, end: 0 };
+        let now = self.now();
+        let Some(replays) = &mut self.replays else { return };
+        let Some(replay) = replays.under_way.get_mut(&connection) else { return };
+        let rest = replay.bytes.len();
+        if rest == 0 && !std::mem::take(&mut replay.half_closes) {
+            replays.under_way.remove(&connection);
+            return self.abandon(side);
+        }
+        let random = &mut replays.random;
+        let bytes = if rest > 0 && random.one_in(2) { 1 + random.below(rest as u64) as usize } else { rest };
+        let part: Vec<u8> = replay.bytes.drain(..bytes).collect();
+        // It waits for an answer now and then, or keeps a link that has taken it for its peer.
+        let pause = if random.one_in(2) { random.below(2000) } else { random.below(3_000_000) };
+        self.timetable.at(now + Duration::from_micros(pause), Happening::Plays { connection });
+        if part.is_empty() {
+            return self.finish_side(side);
+        }
+        self.end(side.other()).pipe.bytes += part.len();
+        self.put_under_way(side.other(), Some(part));
+    }
+
+    /// Reads and forgets what a server answers. Asserts that the server believes nothing: it says nothing of streams.
+    pub(super) fn replayer_hears(&mut self, side: Side) {
+        let (now, connection) = (self.now(), side.connection);
+        let pipe = &mut self.connections[connection].ends[side.end].pipe;
+        let mut heard = 0;
+        while let Some(header) = SegmentHeader::parse(pipe.unread()).expect("a segment").copied()
+            && header.segment_bytes() <= pipe.unread().len()
+        {
+            let speaks_of_streams = match header.kind() {
+                Kind::Welcome | Kind::Refuse | Kind::Heartbeat | Kind::Goodbye => header.ack_stream.get() != NO_STREAM,
+                _ => true,
+            };
+            assert!(!speaks_of_streams, "a connection that was played again is believed: it is told {header:?}");
+            self.trace.say(now, format_args!("the replay on {connection} is answered {:?}", header.kind()));
+            heard += header.segment_bytes();
+            pipe.take(header.segment_bytes());
+        }
+        if heard > 0 {
+            self.after_delay(Happening::HasRoom(side.other()));
+        }
+    }
+
+    /// The connection of a replay is over, if it is one.
+    pub(super) fn replayer_leaves(&mut self, side: Side) {
+        if self.end(side).owner == Owner::Replayer {
+            self.end(side).owner = Owner::Closed;
+            if let Some(replays) = &mut self.replays {
+                replays.under_way.remove(&side.connection);
+            }
+        }
+    }
+}
