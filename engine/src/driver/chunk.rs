@@ -35,6 +35,12 @@ impl ChunkPool {
         self.in_use.load(Ordering::Relaxed) * self.chunk_bytes
     }
 
+    /// Number of chunks in use.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn chunks_in_use(&self) -> usize {
+        self.in_use.load(Ordering::Relaxed)
+    }
+
     /// An empty buffer.
     ///
     /// # Errors

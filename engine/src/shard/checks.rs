@@ -1,10 +1,13 @@
 //! What tests and the simulator ask of a shard: that its queues are bounded, and what a link that does not get on waits for.
 
 use super::connection::Role;
-use super::{LinkKey, Shard};
+use super::node::pinned_limit;
+use super::{CHUNK_BYTES, LinkKey, Shard};
 use crate::driver::Dock;
 use crate::driver::Driver;
+use crate::driver::SocketId;
 use crate::link::State;
+use crate::wire::MAX_SEGMENT_PAYLOAD;
 
 impl<D: Driver> Shard<D> {
     /// The links of a server that are not drained, for whoever looks for a fault.
@@ -84,5 +87,32 @@ impl<D: Driver> Shard<Dock<D>> {
     /// Asserts that no send through memory waits that has room.
     pub(crate) fn check_memory(&self) {
         self.driver.check_progress();
+    }
+
+    /// Number of ends of connections in memory.
+    pub(crate) fn ends_in_memory(&self) -> usize {
+        self.driver.ends()
+    }
+
+    /// Asserts that receive buffers are bounded, however little peers send in each, and however much is left unread.
+    ///
+    /// In use are one buffer of each connection, and those that arrivals of links keep. A link counts the buffers that
+    /// it has received in. From the moment on at which those that are still kept exceed its limit, by one buffer, it
+    /// copies what arrives. What is copied and unread is at most a window. It fills each chunk but for the room of one
+    /// segment, except the chunk that is being read and the one that is being filled.
+    ///
+    /// `removed`: the links of a server whose peers were removed, and from which something may be left unread. What
+    /// came through memory stands in chunks of its sender.
+    pub(crate) fn check_buffers(&self, removed: impl Fn(u32) -> usize) {
+        let most_of_link = |inbox_bytes: u64| {
+            let copies = inbox_bytes as usize / (CHUNK_BYTES - MAX_SEGMENT_PAYLOAD) + 2;
+            pinned_limit(inbox_bytes) / CHUNK_BYTES + 1 + copies
+        };
+        let links = self.nodes.iter().map(|(id, node)| (node.links.iter().count() + removed(*id), node));
+        let of_links = links.map(|(count, node)| count * most_of_link(node.local.window_bytes)).sum::<usize>();
+        let connections = self.connections.iter().zip(0..).filter(|(connection, _)| connection.is_some());
+        let connections = connections.filter(|(_, index)| !Dock::<D>::is_in_memory(SocketId(*index))).count();
+        let (buffers, most) = (self.pool.chunks_in_use() + self.greetings.chunks_in_use(), connections + of_links);
+        assert!(buffers <= most, "{buffers} receive buffers, {most} may be: {connections} connections, {of_links}");
     }
 }

@@ -121,7 +121,7 @@ impl Node {
         let Some(slot) = self.links.get_mut(key.link) else { return };
         let body = match delivery.arrival {
             Arrival::Frames if slot.pinned.is_copying() => {
-                let copy = slot.pinned.copy(payload, pinned_limit(&slot.link), pool);
+                let copy = slot.pinned.copy(payload, pinned_limit(slot.link.inbox_bytes()), pool);
                 Body::Frames(copy.unwrap_or_else(share))
             }
             Arrival::Frames => Body::Frames(share()),
@@ -269,6 +269,6 @@ impl LinkSlot {
 }
 
 /// Bytes of chunks that a link's arrivals may pin: its inbox, and what is not quite full.
-pub(super) fn pinned_limit(link: &Link) -> usize {
-    usize::try_from(link.inbox_bytes()).unwrap_or(usize::MAX).saturating_add(2 * CHUNK_BYTES)
+pub(super) fn pinned_limit(inbox_bytes: u64) -> usize {
+    usize::try_from(inbox_bytes).unwrap_or(usize::MAX).saturating_add(2 * CHUNK_BYTES)
 }

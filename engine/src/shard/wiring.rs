@@ -194,7 +194,7 @@ impl<D: Driver> Shard<D> {
         let Some(Role::Link(key)) = self.connection(socket).map(|connection| connection.role) else { return };
         let pool = self.pool.clone();
         if let Some(slot) = self.slot(key) {
-            slot.pinned.add(chunk, pinned_limit(&slot.link), &pool);
+            slot.pinned.add(chunk, pinned_limit(slot.link.inbox_bytes()), &pool);
         }
     }
 

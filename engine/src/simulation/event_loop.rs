@@ -10,7 +10,7 @@ use super::flood;
 use super::network::Network;
 use super::plan::Plan;
 use super::timetable::Happening;
-use crate::driver::{Dock, Driver, Exchange, Wait, take_spent};
+use crate::driver::{ChunkPool, Dock, Driver, Exchange, Wait, take_spent};
 use crate::engine::Drive;
 use crate::shard::{Idle, Mailbox, Ready, Round, Shard, chunk_pool};
 use crate::testing::Random;
@@ -32,6 +32,8 @@ pub(super) struct EventLoop {
     operation_nanos: u64,
     /// The last turn is over then.
     busy_until: Time,
+    /// The chunks of what is sent through memory. Apart from the receive buffers, so that each have a bound.
+    pub(super) sent: Arc<ChunkPool>,
     network: Rc<RefCell<Network>>,
     mailbox: Arc<Mailbox>,
     state: State,
@@ -69,9 +71,9 @@ impl EventLoop {
         port: usize,
         plan: &Plan,
     ) -> EventLoop {
-        let pool = chunk_pool();
+        let sent = chunk_pool();
         let window = network.borrow().weather.buffer_bytes;
-        let mut shard = Shard::new(Dock::new(driver, exchange.clone(), port, pool.clone(), window), pool);
+        let mut shard = Shard::new(Dock::new(driver, exchange.clone(), port, sent.clone(), window), chunk_pool());
         shard.limit_dials(plan.dials);
         if plan.flood {
             shard.limit_strangers(flood::ADMITTED);
@@ -83,6 +85,7 @@ impl EventLoop {
             shard,
             exchange: exchange.clone(),
             port,
+            sent,
             operation_nanos: plan.operation_nanos,
             busy_until: Time::default(),
             network: network.clone(),

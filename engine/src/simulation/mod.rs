@@ -14,12 +14,13 @@
 //! | event_loop | a process: the real shard |
 //! | server | an application: the real inbox and outbox |
 //! | world, faults, rest | all of it, what goes wrong, and how it ends |
-//! | membership | that peers which come and go leave nothing behind |
+//! | membership, buffers | that peers which come and go leave nothing behind, and that receive buffers are bounded |
 //! | history, watch | what was written, received and told, and whether it may be so |
 //! | flood, replays | strangers: those who never greet, and those who play again what a peer has sent |
 //! | mesh | many servers that broadcast, without faults |
 //! | trace | what happened, as a number and as lines |
 
+mod buffers;
 mod driver;
 mod event_loop;
 mod faults;

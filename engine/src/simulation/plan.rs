@@ -51,6 +51,8 @@ pub(super) struct Plan {
     pub(super) restricted: u64,
     /// The mean pause between replays of what dialers have sent; 0: there are none.
     pub(super) replay_pause_ms: u64,
+    /// No application reads as long as things go wrong.
+    pub(super) idle_readers: bool,
 }
 
 /// The configuration of one life of a server.
@@ -100,6 +102,7 @@ impl Plan {
             events_kept: EVENTS,
             restricted: 0,
             replay_pause_ms: 0,
+            idle_readers: false,
         }
     }
 
@@ -125,6 +128,12 @@ impl Plan {
     /// for a seed without replays.
     pub(super) fn with_replays(self, random: &mut Random) -> Plan {
         Plan { replay_pause_ms: if random.one_in(4) { 4 << random.below(6) } else { 0 }, ..self }
+    }
+
+    /// Draws whether applications read nothing for long. `random` is used for nothing else, so that all else stays as
+    /// it was for a seed where they read.
+    pub(super) fn with_idle_readers(self, random: &mut Random) -> Plan {
+        Plan { idle_readers: random.one_in(16), ..self }
     }
 
     /// Draws the configuration of a server that starts.

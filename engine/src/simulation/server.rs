@@ -92,6 +92,8 @@ pub(super) struct Server {
     pub(super) removing: Vec<(LinkId, mpsc::Receiver<Undelivered>)>,
     /// The most links that it had at once.
     pub(super) most_links: usize,
+    /// Number of links that were removed since the inbox was last found empty.
+    pub(super) left_unread: usize,
     pub(super) writes_soon: bool,
     pub(super) reads_soon: bool,
     receiver: Receiver,
@@ -137,6 +139,7 @@ impl Server {
             stopping: None,
             removing: Vec::new(),
             most_links: 0,
+            left_unread: 0,
             writes_soon: false,
             reads_soon: false,
             receiver,
@@ -184,6 +187,11 @@ impl Server {
 
     pub(super) fn wants_to_read(&self) -> bool {
         self.arrived.is_set()
+    }
+
+    /// Returns whether the inbox is empty.
+    pub(super) fn has_read_all(&self) -> bool {
+        self.receiver.is_empty()
     }
 
     /// Whether everything is written that was to be.
@@ -339,6 +347,9 @@ impl Server {
             }
         }
         if self.receiver.is_empty() {
+            if self.removing.is_empty() {
+                self.left_unread = 0;
+            }
             self.callbacks += 1;
             self.arrived = Flag::new(false, self.callbacks.is_multiple_of(PANICS));
             self.receiver.register(&Waker::from(self.arrived.clone()));

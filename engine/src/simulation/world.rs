@@ -47,7 +47,8 @@ impl World {
             .with_differences(&mut Random::new(seed.rotate_left(16)))
             .with_restrictions(&mut Random::new(seed.rotate_left(48)))
             .with_flood(&mut Random::new(seed.rotate_left(8)))
-            .with_replays(&mut Random::new(seed.rotate_left(24)));
+            .with_replays(&mut Random::new(seed.rotate_left(24)))
+            .with_idle_readers(&mut Random::new(seed.rotate_left(56)));
         World::with_plan(seed, plan, random, readable)
     }
 
@@ -219,6 +220,7 @@ impl World {
         let (report, reported) = mpsc::channel();
         event_loop.mailbox().command(Command::Remove { link: LinkKey { node: running.node, link }, report });
         running.removing.push((link, reported));
+        running.left_unread += 1;
         let (me, pause) = (running.me, Duration::from_millis(self.random.below(2000)));
         self.parted.push((server, peer));
         self.say(&format!("{me:?} removes {peer}"));
@@ -248,6 +250,7 @@ impl World {
         self.happens(what);
         self.look_around();
         self.check_links();
+        self.check_buffers();
         true
     }
 
@@ -304,7 +307,8 @@ impl World {
             if running.wants_to_write() && !std::mem::replace(&mut running.writes_soon, true) {
                 soon.push(Happening::Writes { server, life });
             }
-            if running.wants_to_read() && !std::mem::replace(&mut running.reads_soon, true) {
+            let is_idle = self.plan.idle_readers && !self.calm;
+            if running.wants_to_read() && !is_idle && !std::mem::replace(&mut running.reads_soon, true) {
                 soon.push(Happening::Reads { server, life });
             }
             let roster = &running.outboxes.roster;

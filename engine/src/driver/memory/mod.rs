@@ -186,6 +186,18 @@ impl<D: Driver> Dock<D> {
         assert!(forgotten.is_none(), "end {:?} has room, and its send waits", forgotten.map(|(slot, _)| slot));
     }
 
+    /// Returns whether a socket of the shard is an end of a connection in memory.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn is_in_memory(socket: SocketId) -> bool {
+        is_in_memory(socket)
+    }
+
+    /// Number of ends of connections in memory.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn ends(&self) -> usize {
+        self.ends.len()
+    }
+
     fn has_news(&self) -> bool {
         !self.done.is_empty() || !self.closed.is_empty() || self.exchange.has_letters(self.port)
     }

@@ -1,0 +1,26 @@
+//! That receive buffers are bounded, whatever is left unread: looked at after each step.
+
+use super::world::World;
+
+impl World {
+    /// No loop has more receive buffers in use than its connections and links may have. Where all inboxes of a machine
+    /// are empty, what its servers send each other through memory keeps no more chunks than there are ends.
+    pub(super) fn check_buffers(&self) {
+        for machine in 0..self.plan.machines {
+            let servers = || self.servers.iter().flatten().filter(|server| self.machine_of(server.me.0) == machine);
+            let loops = || self.loops[self.loops_of(machine)].iter().flatten();
+            for event_loop in loops() {
+                let removed =
+                    |node| servers().find(|server| server.node == node).map_or(0, |server| server.left_unread);
+                event_loop.shard.check_buffers(removed);
+            }
+            let letters = loops().map(|each| each.exchange.letters(each.port as u32)).sum::<usize>();
+            if letters == 0 && servers().all(|server| server.has_read_all()) {
+                let chunks = loops().map(|each| each.sent.chunks_in_use()).sum::<usize>();
+                // One more for each loop, for what holds nothing of a stream.
+                let most = loops().map(|each| each.shard.ends_in_memory() + 1).sum::<usize>();
+                assert!(chunks <= most, "machine {machine} keeps {chunks} chunks of what was sent, {most} may be");
+            }
+        }
+    }
+}
