@@ -47,13 +47,24 @@ pub(super) struct Connection {
     pub(super) deadline: Option<Entry>,
     /// Its buffer has room for a greeting, and no more.
     pub(super) has_small_buffer: bool,
+    /// Its link counts its buffer among those that arrivals may pin.
+    pub(super) is_counted: bool,
     /// The buffer's bytes before this were taken.
     parsed: usize,
 }
 
 impl Connection {
     pub(super) fn new(role: Role, node: u32) -> Connection {
-        Connection { role, node, sending: false, next: None, deadline: None, has_small_buffer: false, parsed: 0 }
+        Connection {
+            role,
+            node,
+            sending: false,
+            next: None,
+            deadline: None,
+            has_small_buffer: false,
+            is_counted: false,
+            parsed: 0,
+        }
     }
 
     /// A connection that this server has accepted.
@@ -81,40 +92,46 @@ impl Connection {
     }
 
     /// Room for the next receive; what is here is not looked at.
-    pub(super) fn discard(&mut self, buffer: ReceiveBuffer, pool: &Arc<ChunkPool>) -> io::Result<ReceiveBuffer> {
+    pub(super) fn discard(
+        &mut self,
+        buffer: ReceiveBuffer,
+        pool: &Arc<ChunkPool>,
+    ) -> io::Result<(ReceiveBuffer, Option<PinnedChunk>)> {
         self.parsed = buffer.filled();
-        self.make_room(buffer, pool).map(|(buffer, _)| buffer)
+        self.make_room(buffer, pool)
     }
 
-    /// Room for the next receive of a connection with a small buffer. Once it is a link's, it moves to a buffer of
-    /// `pool`.
+    /// Room for the next receive of a connection that was not a link's so far. If it has a small buffer and is a link's
+    /// now, it moves to a buffer of `pool`, which is returned as [`make_room`](Connection::make_room) does.
     #[cold]
     pub(super) fn make_first_room(
         &mut self,
         mut buffer: ReceiveBuffer,
         pool: &Arc<ChunkPool>,
-    ) -> io::Result<ReceiveBuffer> {
+    ) -> io::Result<(ReceiveBuffer, Option<PinnedChunk>)> {
         match self.role {
+            _ if !self.has_small_buffer => self.make_room(buffer, pool),
             // A greeting that does not fit was refused already.
-            Role::Unknown(_) => Ok(buffer),
+            Role::Unknown(_) => Ok((buffer, None)),
             Role::Link(_) => {
                 let mut larger = pool.take()?;
                 larger.append(&buffer.bytes()[self.parsed..]);
                 (self.parsed, self.has_small_buffer) = (0, false);
-                Ok(larger)
+                let pinned = larger.pinned();
+                Ok((larger, Some(pinned)))
             }
             _ => {
                 // Nobody has a share of what is not a link's.
                 buffer.reset();
                 self.parsed = 0;
-                Ok(buffer)
+                Ok((buffer, None))
             }
         }
     }
 
     /// Room for the next receive: behind what is there if a whole segment fits, else in a new chunk, to which the
-    /// beginning of an unfinished segment moves. Then it returns the old chunk, too, which may be pinned by what
-    /// arrived in it. Fails if there is no memory for a new chunk.
+    /// beginning of an unfinished segment moves. Then it returns the new chunk twice, for what arrives in it may pin it.
+    /// Fails if there is no memory for a new chunk.
     pub(super) fn make_room(
         &mut self,
         mut buffer: ReceiveBuffer,
@@ -135,6 +152,7 @@ impl Connection {
         let mut fresh = pool.take()?;
         fresh.append(unfinished);
         self.parsed = 0;
-        Ok((fresh, Some(buffer.pinned())))
+        let pinned = fresh.pinned();
+        Ok((fresh, Some(pinned)))
     }
 }

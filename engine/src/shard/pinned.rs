@@ -1,12 +1,17 @@
 //! Receive buffers that an inbox keeps from being used again.
 //!
 //! Arrivals are not copied: each keeps the chunk that it came in, 260 KiB, until the application has let go of it. A
-//! peer that sends little in each chunk would so pin many times what its window allows. So a link whose arrivals pin
-//! more than its inbox may hold copies what comes next, close together, until less is pinned.
+//! peer that sends little in each chunk, or on each of many connections, would so pin many times what its window allows.
+//! So a link whose arrivals pin more than its inbox may hold copies what comes next, close together, until less is
+//! pinned. Each buffer is counted before it is received in: when a connection ends, its buffer is the kernel's.
 
+use std::io;
 use std::sync::Arc;
 
-use crate::driver::{ChunkPool, PinnedChunk, ReceiveBuffer, Slice};
+use super::Shard;
+use super::connection::Role;
+use super::node::pinned_limit;
+use crate::driver::{ChunkPool, Driver, PinnedChunk, ReceiveBuffer, Slice, SocketId};
 
 /// The chunks that arrivals of a link pin, and the present chunk for copies.
 #[derive(Default)]
@@ -17,8 +22,7 @@ pub(super) struct Pinned {
 }
 
 impl Pinned {
-    /// Takes note of a chunk that was exchanged for another because arrivals are still in it. `limit`: bytes of chunks
-    /// that may be pinned before arrivals are copied.
+    /// Counts a chunk that arrivals may pin. `limit`: bytes of chunks that may be in use before arrivals are copied.
     pub(super) fn add(&mut self, chunk: PinnedChunk, limit: usize, pool: &ChunkPool) {
         self.chunks.push(chunk);
         let bytes = |chunks: &[PinnedChunk]| chunks.len() * pool.chunk_bytes();
@@ -47,10 +51,49 @@ impl Pinned {
         let begin = copies.filled();
         copies.append(payload);
         let copy = copies.share(begin..copies.filled());
-        if !self.is_copying {
-            self.copies = None;
+        if !self.is_copying
+            && let Some(last) = self.copies.take()
+        {
+            self.add(last.pinned(), limit, pool);
         }
         Some(copy)
+    }
+}
+
+impl<D: Driver> Shard<D> {
+    /// Room for the next receive of a connection whose buffer is not counted. What has come in that may be a link's.
+    #[cold]
+    pub(super) fn make_first_room(
+        &mut self,
+        socket: SocketId,
+        buffer: ReceiveBuffer,
+    ) -> io::Result<(ReceiveBuffer, Option<PinnedChunk>)> {
+        self.count_buffer(socket, buffer.pinned());
+        match self.connections.get_mut(socket.0 as usize) {
+            Some(Some(connection)) => connection.make_first_room(buffer, &self.pool),
+            _ => Ok((buffer, None)),
+        }
+    }
+
+    /// Receives what comes next. `fresh`: the buffer, if it is another one than before.
+    #[inline]
+    pub(super) fn receive_next(&mut self, socket: SocketId, buffer: ReceiveBuffer, fresh: Option<PinnedChunk>) {
+        self.driver.receive(socket, buffer);
+        if let Some(fresh) = fresh {
+            self.count_buffer(socket, fresh);
+        }
+    }
+
+    /// A link's connection receives in this buffer from now on, or has received in it.
+    #[cold]
+    fn count_buffer(&mut self, socket: SocketId, chunk: PinnedChunk) {
+        let Some(connection) = self.connection(socket) else { return };
+        let Role::Link(key) = connection.role else { return };
+        connection.is_counted = true;
+        let pool = self.pool.clone();
+        if let Some(slot) = self.slot(key) {
+            slot.pinned.add(chunk, pinned_limit(slot.link.inbox_bytes()), &pool);
+        }
     }
 }
 

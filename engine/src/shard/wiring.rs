@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::connection::{Connection, Role};
 use super::deadlines::OVERDUE;
-use super::node::{Node, pinned_limit};
+use super::node::Node;
 use super::timers::Timer;
 use super::{LinkKey, Shard};
-use crate::driver::{Budget, Completion, Driver, PinnedChunk, ReceiveBuffer, Slice, SocketId, is_shortage};
+use crate::driver::{Budget, Completion, Driver, ReceiveBuffer, Slice, SocketId, is_shortage};
 use crate::link::{Batch, DownReason, Verdict, Want};
 use crate::time::Time;
 use crate::wire::{Hello, Kind, Refusal, RefusalReason, SegmentError, SegmentHeader};
@@ -154,7 +154,7 @@ impl<D: Driver> Shard<D> {
         {
             let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return true };
             match connection.discard(buffer, &self.pool) {
-                Ok(buffer) => self.driver.receive(socket, buffer),
+                Ok((buffer, pinned)) => self.receive_next(socket, buffer, pinned),
                 Err(_) => self.lose(socket, DownReason::NoMemory, now),
             }
             return true;
@@ -163,18 +163,13 @@ impl<D: Driver> Shard<D> {
             return true;
         }
         let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return true };
-        let buffer = match connection.has_small_buffer {
-            false => connection.make_room(buffer, &self.pool),
-            true => connection.make_first_room(buffer, &self.pool).map(|buffer| (buffer, None)),
+        let buffer = match connection.is_counted {
+            true => connection.make_room(buffer, &self.pool),
+            false => self.make_first_room(socket, buffer),
         };
         let needs_look = self.has_heard(socket, now);
         match buffer {
-            Ok((buffer, pinned)) if self.connection(socket).is_some() => {
-                self.driver.receive(socket, buffer);
-                if let Some(pinned) = pinned {
-                    self.pinned(socket, pinned);
-                }
-            }
+            Ok((buffer, pinned)) if self.connection(socket).is_some() => self.receive_next(socket, buffer, pinned),
             Ok(_) => {}
             Err(error) => {
                 let accepted = self.connection(socket).filter(|connection| connection.has_small_buffer);
@@ -186,16 +181,6 @@ impl<D: Driver> Shard<D> {
             }
         }
         needs_look
-    }
-
-    /// A connection has exchanged its buffer for another.
-    #[cold]
-    fn pinned(&mut self, socket: SocketId, chunk: PinnedChunk) {
-        let Some(Role::Link(key)) = self.connection(socket).map(|connection| connection.role) else { return };
-        let pool = self.pool.clone();
-        if let Some(slot) = self.slot(key) {
-            slot.pinned.add(chunk, pinned_limit(slot.link.inbox_bytes()), &pool);
-        }
     }
 
     /// Segments of a peer on the same engine have come, which stand where it has put them. `false`: mere heartbeats.

@@ -27,6 +27,8 @@ pub(super) struct Mesh {
     network: Rc<RefCell<Network>>,
     pub(super) loops: Vec<EventLoop>,
     members: Vec<Member>,
+    /// The applications do not read.
+    pub(super) idle: bool,
     random: Random,
 }
 
@@ -58,7 +60,7 @@ impl Mesh {
         let network = Network::new(1, Random::new(!seed), calm, Trace::new(false));
         let network = Rc::new(RefCell::new(network));
         let loops = EventLoop::start(&network, 0, &plan);
-        let mut mesh = Mesh { network, loops, members: Vec::new(), random };
+        let mut mesh = Mesh { network, loops, members: Vec::new(), idle: false, random };
         (0..servers).for_each(|server| mesh.add(server, &plan));
         mesh
     }
@@ -142,6 +144,14 @@ impl Mesh {
         self.look();
     }
 
+    /// Cuts all connections over TCP.
+    pub(super) fn cut(&mut self) {
+        let mut network = self.network.borrow_mut();
+        for connection in network.open_connections() {
+            network.cut(connection);
+        }
+    }
+
     /// Asserts that no loop's transport queue is longer than the connections in memory explain: on each, in each
     /// direction, the letters of its window and those that open and close it.
     fn check_letters(&self) {
@@ -156,7 +166,8 @@ impl Mesh {
     fn look(&mut self) {
         for member in &mut self.members {
             let Member { ends, next, delivered, .. } = member;
-            ends.receiver.drain(usize::MAX, |envelope| {
+            let limit = if self.idle { 0 } else { usize::MAX };
+            ends.receiver.drain(limit, |envelope| {
                 let expected = &mut next[super::watch::server_of(envelope.pid)];
                 assert_eq!(envelope.id, *expected, "out of order");
                 *expected += 1;

@@ -67,3 +67,20 @@ fn a_hundred_thousand_messages_leave_no_timer_behind() {
         assert!(after <= before + before / 10, "{before} turns of an idle loop before, {after} after");
     }
 }
+
+/// Each connection once left its last buffer to an inbox that nobody read, uncounted: 260 KiB for an envelope.
+#[test]
+fn two_hundred_reconnects_leave_no_more_buffers_to_an_inbox_than_it_may_pin() {
+    let mut mesh = Mesh::start(3, 2, 2, Duration::ZERO, false);
+    mesh.broadcast(0);
+    mesh.run_until(1, Duration::from_secs(1));
+    mesh.idle = true;
+    for round in 1..200 {
+        mesh.broadcast(round);
+        mesh.run_for(Duration::from_secs(2));
+        mesh.loops.iter().for_each(|event_loop| event_loop.shard.check_buffers(|_| 0));
+        mesh.cut();
+    }
+    mesh.idle = false;
+    mesh.run_until(200, Duration::from_secs(10));
+}
