@@ -121,7 +121,12 @@ impl Link {
         let window = &mut self.recv_windows[lane_of(header.stream.get()).index()];
         let incoming = &mut self.incoming[index];
         let before = incoming.delivered();
-        let arrival = incoming.accept(header, payload, limit, window, &self.buffers)?;
+        let arrival = incoming.accept(header, payload, limit, window, &self.buffers).inspect_err(|violation| {
+            // Its beginning may be what is wrong: kept, it would break every connection on which the rest comes.
+            if matches!(violation, Violation::Fragment { .. }) {
+                incoming.give_up(window);
+            }
+        })?;
         self.ack_now |= incoming.is_due() || window.is_due();
         self.ack_due.get_or_insert(now + ACK_DELAY);
         Ok(Some(Delivery { stream: incoming.shared().clone(), room: incoming.delivered() - before, arrival }))

@@ -1,19 +1,20 @@
 //! What a peer may say that means harm, or that is damaged: it costs the connection, and nobody panics.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::payload::Body;
 
 use super::super::window::LEAST_WINDOW;
-use super::super::{Batch, Link, Local, State, Verdict, Violation};
+use super::super::{Arrival, Batch, DownReason, Link, Local, State, Verdict, Violation};
 use super::Random;
 use super::greeting::confirm;
 use crate::stream::{StreamWriter, stream};
 use crate::time::Time;
 use crate::wire::{
-    FIRST, FRAGMENT, FRAME_HEADER_BYTES, FrameHeader, GoodbyeReason, Grant, Hello, Kind, Lane, MAX_STREAMS, NO_STREAM,
-    SegmentHeader, encode_goodbye, encode_grants, encode_skip,
+    FIRST, FRAGMENT, FRAME_HEADER_BYTES, FrameHeader, GoodbyeReason, Grant, Hello, Kind, LAST, Lane, MAX_STREAMS,
+    NO_STREAM, Receiving, SegmentHeader, Sending, encode_goodbye, encode_grants, encode_skip,
 };
 use zerocopy::IntoBytes;
 
@@ -42,7 +43,18 @@ fn up_with_window(window_bytes: u64) -> (Link, StreamWriter) {
     let mut link = Link::new(local, 200);
     let (mut writer, reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
     link.open(reader);
-    let hello = Hello {
+    let Verdict::Welcome(welcome) = link.greeted(&hello(), Time::default()) else { panic!("refused") };
+    confirm(&mut link, &welcome, Time::default());
+    for length in [8, 100_000, 30] {
+        assert!(writer.push(1, &Body::from(vec![7; length])).is_ok());
+    }
+    link.transmit(Time::default(), &mut Batch::default());
+    (link, writer)
+}
+
+/// What the peer says of itself at first.
+fn hello() -> Hello {
+    Hello {
         from: 200,
         to: 100,
         incarnation: [2; 16],
@@ -56,14 +68,7 @@ fn up_with_window(window_bytes: u64) -> (Link, StreamWriter) {
         cluster: "hostile".to_owned(),
         sending: Vec::new(),
         receiving: Vec::new(),
-    };
-    let Verdict::Welcome(welcome) = link.greeted(&hello, Time::default()) else { panic!("refused") };
-    confirm(&mut link, &welcome, Time::default());
-    for length in [8, 100_000, 30] {
-        assert!(writer.push(1, &Body::from(vec![7; length])).is_ok());
     }
-    link.transmit(Time::default(), &mut Batch::default());
-    (link, writer)
 }
 
 fn number(random: &mut Random) -> u64 {
@@ -257,6 +262,52 @@ fn a_gap_gives_up_a_frame_that_had_begun() {
     assert!(link.receive(&data, FrameHeader::new(0, 5).as_bytes(), Time::default()).is_ok());
     let (header, payload) = first(6);
     assert!(link.receive(&header, &payload, Time::default()).is_ok());
+}
+
+/// Regression: found by the proxy of `ci/faults` that lies. What had come of the frame was kept with the wrong length, so
+/// that each connection ended again where the rest of it came.
+#[test]
+fn a_frame_whose_fragments_contradict_each_other_is_expected_from_its_beginning() {
+    const LENGTH: usize = 100_000;
+    const PART: usize = 60_000;
+    let frame = [FrameHeader::new(LENGTH as u32, 5).as_bytes(), &[7; LENGTH]].concat();
+    let fragment = |bytes: Range<usize>, flags: u16| {
+        let mut data = SegmentHeader::new(Kind::Data);
+        (data.stream, data.position) = (4.into(), (bytes.start as u64).into());
+        data.flags = (FRAGMENT | flags).into();
+        data
+    };
+    let longer = [FrameHeader::new(LENGTH as u32 + 800, 5).as_bytes(), &frame[16..PART]].concat();
+    let shorter = [FrameHeader::new(LENGTH as u32 / 2, 5).as_bytes(), &frame[16..PART]].concat();
+    let mut whole = fragment(PART..frame.len(), 0);
+    whole.flags = 0.into();
+    let cases = [
+        vec![(fragment(0..PART, FIRST), &longer[..]), (fragment(PART..frame.len(), LAST), &frame[PART..])],
+        vec![(fragment(0..PART, FIRST), &shorter[..])],
+        vec![(fragment(0..PART, FIRST | LAST), &frame[..PART])],
+        vec![(fragment(0..PART, FIRST), &frame[..PART]), (fragment(PART..frame.len(), 0), &frame[PART..])],
+        vec![(fragment(0..PART, FIRST), &frame[..PART]), (whole, &frame[PART..PART + 1000])],
+    ];
+    for (case, lies) in cases.into_iter().enumerate() {
+        let now = Time::default();
+        let (mut link, _writer) = up();
+        let (wrong, right) = lies.split_last().unwrap();
+        for (header, payload) in right {
+            assert!(link.receive(header, payload, now).is_ok(), "case {case}");
+        }
+        let violation = link.receive(&wrong.0, wrong.1, now).err();
+        assert_eq!(violation, Some(Violation::Fragment { stream: 4 }), "case {case}");
+        assert_eq!(link.account().bytes_unread, 0, "case {case}");
+        link.lost(DownReason::Violation("of fragments".to_owned()), now);
+
+        let hello = Hello { known_incarnation: [1; 16], greeting: 1, sending: vec![Sending::new(4, 0)], ..hello() };
+        let Verdict::Welcome(welcome) = link.greeted(&hello, now) else { panic!("refused") };
+        assert_eq!(welcome.receiving, [Receiving::new(4, 0)], "case {case}");
+        confirm(&mut link, &welcome, now);
+        assert!(link.receive(&fragment(0..PART, FIRST), &frame[..PART], now).is_ok(), "case {case}");
+        let last = link.receive(&fragment(PART..frame.len(), LAST), &frame[PART..], now).unwrap().unwrap();
+        assert!(matches!(last.arrival, Arrival::Whole { payload, .. } if payload == [7; LENGTH].as_slice()));
+    }
 }
 
 /// Takes minutes if each segment walks over all the gaps before it, which nobody has read past.
