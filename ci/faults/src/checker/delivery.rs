@@ -5,13 +5,17 @@
 //! died, what it had not sent died with it: a tail. What may be given up (stale, best effort, or with a removed peer) may be
 //! missing; whether it was counted, `missing` decides.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use cluster::Pid;
 
 use super::facts::{Facts, Flush, RunFacts, Sent};
+use super::lies;
 use super::missing::{self, Missing};
 use super::spans::{Span, Spans};
 use super::violation::{Promise, Violation};
 use crate::clock::{MILLISECOND, SECOND};
+use crate::journal::Lost;
 use crate::log;
 use crate::payload::Stream;
 use crate::plan::{Injected, Kind};
@@ -31,13 +35,16 @@ pub struct Account {
     pub perished: u64,
     /// It was not acknowledged when the recipient was removed.
     pub removed: u64,
+    /// It stood behind a frame that a lie had broken.
+    pub behind_lies: u64,
 }
 
 impl Account {
     /// Everything that is accounted for.
     pub fn total(&self) -> u64 {
-        let Account { arrived, died_with_receiver, died_with_sender, undelivered, perished, removed } = *self;
-        arrived + died_with_receiver + died_with_sender + undelivered + perished + removed
+        let Account { arrived, died_with_receiver, died_with_sender, undelivered, perished, removed, behind_lies } =
+            *self;
+        arrived + died_with_receiver + died_with_sender + undelivered + perished + removed + behind_lies
     }
 }
 
@@ -45,6 +52,8 @@ impl Account {
 pub fn check(facts: &Facts, violations: &mut Vec<Violation>) -> Account {
     check_senders(facts, violations);
     let mut account = Account::default();
+    // Lies with which something was lost.
+    let mut costly = BTreeSet::new();
     for sender in &facts.runs {
         for &recipient in facts.journal.pids.iter().filter(|pid| **pid != sender.run.pid) {
             let mut missing = Missing::default();
@@ -61,6 +70,7 @@ pub fn check(facts: &Facts, violations: &mut Vec<Violation>) -> Account {
                     died_since: Vec::new(),
                     missing: &mut missing,
                     account: &mut account,
+                    costly: &mut costly,
                     violations,
                 };
                 for receiver in facts.runs_of(recipient) {
@@ -71,6 +81,7 @@ pub fn check(facts: &Facts, violations: &mut Vec<Violation>) -> Account {
             missing::check(facts, sender, recipient, &missing, &mut account, violations);
         }
     }
+    lies::check_counted(facts, &costly, violations);
     account
 }
 
@@ -99,6 +110,7 @@ struct Walk<'a> {
     died_since: Vec<(u64, u64)>,
     missing: &'a mut Missing,
     account: &'a mut Account,
+    costly: &'a mut BTreeSet<usize>,
     violations: &'a mut Vec<Violation>,
 }
 
@@ -118,7 +130,7 @@ impl Walk<'_> {
     /// What is between the last message of the earlier runs and the first of this one.
     fn head(&mut self, receiver: &RunFacts, received: &Spans) {
         let Some(first) = received.iter().next() else { return };
-        for span in self.sent.accepted.between(self.expected, first.first.saturating_sub(1)) {
+        for span in self.absent(self.expected, first.first.saturating_sub(1)) {
             if self.died_with_receiver(&span) {
                 self.account.died_with_receiver += span.count();
             } else if !self.was_given_up(&span) {
@@ -132,6 +144,14 @@ impl Walk<'_> {
     }
 
     fn pair(&mut self, receiver: &RunFacts, received: &Spans) {
+        if receiver.run.spawned > self.sender.run.ended {
+            let what = "this run began when that of the sender was over";
+            self.violation(Promise::OnlyWhatWasSent, receiver.run.spawned, receiver, what);
+        }
+        // What was flushed before this run is not for it.
+        let flushed = self.flushed(|flush| flush.time < receiver.run.spawned);
+        // What they have begun anew with comes again, once, as far as it was not acknowledged before.
+        let mut resets: VecDeque<u64> = receiver.resets_of(self.sender.run.pid).collect();
         let mut before: Vec<Span> = Vec::new();
         let mut last = None;
         for span in received.iter() {
@@ -145,7 +165,9 @@ impl Walk<'_> {
                 let what = format!("{}..={} arrived, although the send gave them back", back.first, back.last);
                 self.violation(Promise::FullMeansNotSent, span.time, receiver, &what);
             }
+            let mut anew = false;
             match last {
+                Some(last) if first <= last && self.begins_anew(span, &mut resets) => anew = true,
                 Some(last) if first <= last => {
                     let twice = before.iter().any(|earlier| earlier.first <= end && first <= earlier.last);
                     let promise = if twice { Promise::NoDuplicate } else { Promise::Order };
@@ -153,7 +175,7 @@ impl Walk<'_> {
                     self.violation(promise, span.time, receiver, &what);
                 }
                 Some(last) => {
-                    let gap: Vec<Span> = self.sent.accepted.between(last + 1, first - 1).collect();
+                    let gap = self.absent(last + 1, first - 1);
                     if let Some(lost) = gap.into_iter().find(|lost| !self.was_given_up(lost)) {
                         let what = format!("{}..={} are missing between {last} and {first}", lost.first, lost.last);
                         self.violation(Promise::NoLoss, span.time, receiver, &what);
@@ -162,22 +184,27 @@ impl Walk<'_> {
                 None => {}
             }
             let new: Vec<Span> = self.sent.accepted.between(first.max(self.expected), end).collect();
-            let flushed = self.flushed(|flush| flush.time < receiver.run.spawned);
-            if let Some(late) = new.first().filter(|late| late.first <= flushed) {
-                let what = format!("{} arrived, which was flushed up to {flushed} before this run began", late.first);
+            if first <= flushed {
+                let what = format!("{first} arrived, which was flushed up to {flushed} before this run began");
                 self.violation(Promise::Flush, span.time, receiver, &what);
             }
             self.account.arrived += new.iter().map(Span::count).sum::<u64>();
             self.expected = self.expected.max(end + 1);
             before.push(*span);
-            last = last.max(Some(end));
+            last = if anew { Some(end) } else { last.max(Some(end)) };
         }
+    }
+
+    /// Whether a span that comes again may do so after one of these resets, which is used up then.
+    fn begins_anew(&self, span: &Span, resets: &mut VecDeque<u64>) -> bool {
+        let explains = |reset: &u64| *reset <= span.time + TO_TELL && span.first > self.flushed_before_lie(*reset);
+        let reset = resets.iter().position(explains);
+        reset.is_some_and(|reset| resets.drain(..=reset).next().is_some())
     }
 
     /// What was accepted and never arrived, and is not followed by anything that did.
     fn tail(&mut self) {
-        let tail: Vec<Span> = self.sent.accepted.between(self.expected, u64::MAX).collect();
-        for span in tail {
+        for span in self.absent(self.expected, u64::MAX) {
             if self.died_with_receiver(&span) {
                 self.account.died_with_receiver += span.count();
                 continue;
@@ -204,6 +231,39 @@ impl Walk<'_> {
                 self.missing.tail.push(span);
             }
         }
+    }
+
+    /// What was accepted of these numbers, but for what a lie has broken.
+    fn absent(&mut self, first: u64, last: u64) -> Vec<Span> {
+        let mut absent = Vec::new();
+        for span in self.sent.accepted.between(first, last) {
+            let mut from = span.first;
+            for (sequence, lie) in self.broken(span.first, span.last) {
+                absent.extend(span.within(from, sequence - 1));
+                from = sequence + 1;
+                if sequence >= self.expected {
+                    self.account.behind_lies += 1;
+                    self.costly.insert(lie);
+                }
+            }
+            absent.extend(span.within(from, span.last));
+        }
+        absent
+    }
+
+    /// The numbers that a lie may have broken, and with which.
+    fn broken(&self, first: u64, last: u64) -> Vec<(u64, usize)> {
+        let (pid, run, stream) = (self.sender.run.pid, self.sender.run.run, self.stream.code());
+        let key = |sequence, recipient| (Lost { pid, run, stream, sequence }, recipient);
+        let range = self.facts.lost.range(key(first, Pid::MIN)..=key(last, Pid::MAX));
+        let to_recipient = range.filter(|((_, to), _)| *to == self.recipient);
+        to_recipient.map(|((lost, _), lie)| (lost.sequence, *lie)).collect()
+    }
+
+    /// Up to which number everything was acknowledged before the lie that has made the two begin anew.
+    fn flushed_before_lie(&self, reset: u64) -> u64 {
+        let lie = lies::reason_of_reset(self.facts, self.sender.run.pid, self.recipient, reset);
+        self.flushed(|flush| lie.is_none_or(|lie| flush.time < lie.at))
     }
 
     /// Whether what is missing here may have been given up; then it is noted, to be compared with what was counted.
@@ -260,7 +320,7 @@ impl Walk<'_> {
     fn had_time_to_read(&self, from: u64, died: u64) -> bool {
         let since = from.saturating_sub(GRACE);
         let kills = |fault: &Injected| fault.kind == Kind::Kill && fault.pid == self.recipient && fault.end > died;
-        let mut others = self.faults().filter(|fault| !kills(fault));
+        let mut others = self.faults().filter(|fault| fault.kind.may_impede() && !kills(fault));
         let impeded = others.any(|fault| fault.begin <= died && fault.end >= since);
         let stalled = self.facts.journal.stalls.iter().any(|(begin, end)| *begin <= died && *end >= since);
         from + TO_READ < died && !impeded && !stalled
@@ -279,6 +339,8 @@ impl Walk<'_> {
     }
 }
 
+/// What arrives may be written down before an event that came earlier.
+const TO_TELL: u64 = SECOND;
 /// A cable is not pulled in no time.
 const TO_TAKE_EFFECT: u64 = 50 * MILLISECOND;
 /// A receiver that nothing stands in the way of has read, and written down, what was sent to it so long ago.

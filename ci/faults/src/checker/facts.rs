@@ -6,7 +6,7 @@ use cluster::Pid;
 
 use super::spans::{Span, Spans};
 use crate::clock::{MILLISECOND, SECOND};
-use crate::journal::{End, Journal, Run};
+use crate::journal::{End, Journal, Lost, Run};
 use crate::log::{Kind, Record};
 use crate::payload::Stream;
 use crate::plan::{self, Injected};
@@ -17,6 +17,8 @@ pub struct Facts {
     pub runs: Vec<RunFacts>,
     /// What was injected; removals also as the servers wrote them down, who do them in their own time.
     pub faults: Vec<Injected>,
+    /// Messages that stand behind a frame that a lie has broken: each may be lost, and with which lie.
+    pub lost: BTreeMap<(Lost, Pid), usize>,
 }
 
 /// One run of a server.
@@ -112,7 +114,9 @@ impl Facts {
                 amount: 0,
             }));
         }
-        Facts { journal, runs, faults }
+        let lies = journal.lies.iter().enumerate();
+        let lost = lies.flat_map(|(index, lie)| lie.lost.iter().map(move |lost| ((*lost, lie.to), index))).collect();
+        Facts { journal, runs, faults, lost }
     }
 
     /// The runs of a server, the first one first.
@@ -176,7 +180,8 @@ impl RunFacts {
             | Kind::Shortage
             | Kind::Missed
             | Kind::AddedEvent
-            | Kind::RemovedEvent => self.events.push(*record),
+            | Kind::RemovedEvent
+            | Kind::Reset => self.events.push(*record),
             Kind::Dropped => *self.dropped.entry((peer, second)).or_default() += first,
             Kind::Removing => {
                 let removal = Removal { peer, begin: time, removed: u64::MAX, added: u64::MAX, messages: 0 };
@@ -208,6 +213,12 @@ impl RunFacts {
             Kind::Running => self.running = Some(time),
             Kind::Started | Kind::Latency | Kind::Quiet => {}
         }
+    }
+
+    /// When it was told that it and this peer begin anew.
+    pub fn resets_of(&self, peer: Pid) -> impl Iterator<Item = u64> {
+        let of_peer = move |event: &&Record| event.kind == Kind::Reset && event.peer == peer;
+        self.events.iter().filter(of_peer).map(|event| event.time)
     }
 
     /// Whether it ended without having been told to.

@@ -12,7 +12,7 @@ use super::violation::{Promise, Violation};
 use crate::clock::{MILLISECOND, SECOND};
 use crate::journal::End;
 use crate::log;
-use crate::plan::{Injected, Kind};
+use crate::plan::{Injected, Kind, REPLAY_TIME};
 
 /// Judges every pair, and says how long things took.
 pub fn check(facts: &Facts, violations: &mut Vec<Violation>) -> Measured {
@@ -124,12 +124,15 @@ impl Judge<'_> {
             // Measured from when its program ran: until then the machine was at it.
             let (pid, spawned) = (run.run.pid, run.run.spawned);
             let begin = run.running.unwrap_or(spawned);
-            let end = begin + RESUME;
             let restart = self.faults.iter().find(|fault| {
                 fault.kind.restarts() && fault.pid == pid && fault.begin <= spawned && spawned <= fault.end
             });
             for &peer in self.facts.journal.pids.iter().filter(|peer| **peer != pid) {
                 let from = spawned.saturating_sub(SECOND);
+                // Who greets in a server's name keeps it waiting, and no longer than a peer that is silent.
+                let replayed = self.is_replayed(pid, peer, from, begin + RESUME);
+                let bound = if replayed { RESUME_REPLAYED } else { RESUME };
+                let end = begin + bound;
                 let Some(other) = self.facts.alive(peer, from.saturating_sub(SECOND), end) else { continue };
                 if end > self.facts.journal.quiet_at
                     || run.run.ended < end
@@ -141,8 +144,10 @@ impl Judge<'_> {
                 let back = run.first_received.get(&(peer, other.run.run)).copied();
                 for (arrived, direction) in [(there, "from"), (back, "to")] {
                     let took = arrived.map(|arrived| arrived.saturating_sub(begin));
-                    self.measured.resumes.extend(took);
-                    if took.is_none_or(|took| took > RESUME) {
+                    let measured = &mut self.measured;
+                    let times = if replayed { &mut measured.resumes_replayed } else { &mut measured.resumes };
+                    times.extend(took);
+                    if took.is_none_or(|took| took > bound) {
                         let how =
                             took.map_or("nothing".to_owned(), |took| format!("nothing for {} ms", took / MILLISECOND));
                         let text = format!("{how} {direction} {pid} (run {}), with {peer}", run.run.run);
@@ -187,7 +192,13 @@ impl Judge<'_> {
 
     /// Whether a fault, other than `but`, may have kept messages from flowing.
     fn is_impeded(&self, one: Pid, two: Pid, from: u64, to: u64, but: Option<&Injected>) -> bool {
-        self.faults.iter().any(|fault| matters(fault, one, two, from, to, but)) || self.was_stalled(from, to)
+        self.faults.iter().any(|fault| fault.kind.may_impede() && matters(fault, one, two, from, to, but))
+            || self.was_stalled(from, to)
+    }
+
+    /// Whether somebody else has greeted one of the two in the other's name.
+    fn is_replayed(&self, one: Pid, two: Pid, from: u64, to: u64) -> bool {
+        self.faults.iter().any(|fault| fault.kind == Kind::Replay && matters(fault, one, two, from, to, None))
     }
 
     fn was_stalled(&self, from: u64, to: u64) -> bool {
@@ -221,6 +232,7 @@ fn lasts(kind: Kind) -> bool {
 
 const DOWN: u64 = 1_500 * MILLISECOND;
 const RESUME: u64 = SECOND;
+const RESUME_REPLAYED: u64 = RESUME + REPLAY_TIME;
 /// For so long after its end a fault may be the reason of something.
 const GRACE: u64 = 3 * SECOND;
 const STILL_SECONDS: u64 = 4;

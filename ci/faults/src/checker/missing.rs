@@ -97,12 +97,13 @@ pub fn check(
 }
 
 /// Whether everything that is missing was given up by the sender, and the other way round: there was one run of the
-/// recipient all the time, which read everything, and neither has removed the other. What is best effort may else have
-/// arrived although its sender could not know.
+/// recipient all the time, which read everything, neither has removed the other, and they have not begun anew. What is best
+/// effort may else have arrived although its sender could not know.
 fn is_exact(facts: &Facts, sender: &RunFacts, recipient: Pid) -> bool {
     let overlaps = |run: &&RunFacts| run.run.spawned <= sender.run.ended && run.run.ended >= sender.run.spawned;
     let mut receivers = facts.runs_of(recipient).filter(overlaps);
     let (Some(receiver), None) = (receivers.next(), receivers.next()) else { return false };
     let stayed = receiver.run.ended >= sender.run.ended || receiver.run.ended >= facts.journal.quiet_at;
-    receiver.run.end == End::Stopped && stayed && receiver.removals_of(sender.run.pid).next().is_none()
+    let anew = sender.resets_of(recipient).chain(receiver.resets_of(sender.run.pid)).next().is_some();
+    receiver.run.end == End::Stopped && stayed && !anew && receiver.removals_of(sender.run.pid).next().is_none()
 }

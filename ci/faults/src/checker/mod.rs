@@ -3,6 +3,7 @@
 mod account;
 mod delivery;
 mod facts;
+mod lies;
 mod liveness;
 mod missing;
 mod processes;
@@ -49,6 +50,7 @@ pub fn judge(facts: &Facts) -> Report {
     account::check(facts, &mut violations);
     processes::check(facts, &mut violations);
     restarts::check(facts, &mut violations);
+    lies::check(facts, &mut violations);
     let measured = liveness::check(facts, &mut violations);
     violations.sort_by_key(|violation| violation.time);
     Report::new(facts, account, measured, violations)

@@ -10,7 +10,8 @@ use super::facts::Facts;
 use super::processes::memory_limit;
 use super::violation::{Promise, Violation};
 use crate::clock::MILLISECOND;
-use crate::plan::Kind;
+use crate::log;
+use crate::plan::{Kind, Lie};
 
 /// How long things took.
 #[derive(Debug, Default)]
@@ -19,6 +20,8 @@ pub struct Measured {
     pub downs: BTreeMap<Kind, Vec<u64>>,
     /// From when a program ran to the first message, each way with each peer.
     pub resumes: Vec<u64>,
+    /// The same where what was said before was played again meanwhile.
+    pub resumes_replayed: Vec<u64>,
     pub down_events: u64,
 }
 
@@ -28,6 +31,10 @@ pub struct Report {
     pub servers: usize,
     pub runs: usize,
     pub injected: BTreeMap<Kind, u64>,
+    /// The lies that were told.
+    pub lies: BTreeMap<Lie, u64>,
+    /// How often two servers have begun anew.
+    pub resets: usize,
     pub accepted: u64,
     pub account: Account,
     pub full: u64,
@@ -49,12 +56,23 @@ impl Report {
         for fault in &facts.journal.faults {
             *injected.entry(fault.kind).or_default() += 1;
         }
+        let mut lies = BTreeMap::new();
+        for lie in &facts.journal.lies {
+            *lies.entry(lie.lie).or_default() += 1;
+        }
         let full = facts.runs.iter().flat_map(|run| run.sent.values()).map(|sent| sent.full.count()).sum();
         Report {
             seed: facts.journal.seed,
             servers: facts.journal.pids.len(),
             runs: facts.runs.len(),
             injected,
+            lies,
+            resets: facts
+                .runs
+                .iter()
+                .flat_map(|run| &run.events)
+                .filter(|event| event.kind == log::Kind::Reset)
+                .count(),
             accepted: facts.runs.iter().map(|run| run.accepted(None)).sum(),
             account,
             full,
@@ -93,6 +111,9 @@ impl Report {
             line(&format!("fault: {}", kind.name()), count);
         }
         line("faults", &self.injected.values().sum::<u64>());
+        for (lie, count) in &self.lies {
+            line(&format!("lie: {}", lie.name()), count);
+        }
         line("messages accepted", &self.accepted);
         line("  that arrived", &self.account.arrived);
         line("  in the inbox of a process that was killed", &self.account.died_with_receiver);
@@ -100,15 +121,19 @@ impl Report {
         line("  that a stop reported as undelivered", &self.account.undelivered);
         line("  given up: stale, or best effort", &self.account.perished);
         line("  given up with a removed peer", &self.account.removed);
+        line("  behind a frame that a lie had broken", &self.account.behind_lies);
         line("messages given back: no room", &self.full);
         line("messages received and checked", &self.received);
         line("Down events", &self.measured.down_events);
+        line("Reset events", &self.resets);
         for (kind, times) in &self.measured.downs {
             let name = format!("Down judged: {} (most, ms)", kind.name());
             line(&name, &format!("{} ({})", times.len(), most(times)));
         }
         let resumes = &self.measured.resumes;
         line("resumes judged (most, ms)", &format!("{} ({})", resumes.len(), most(resumes)));
+        let replayed = &self.measured.resumes_replayed;
+        line("resumes judged while replayed (most, ms)", &format!("{} ({})", replayed.len(), most(replayed)));
         line(
             "memory, most of a server (limit, MiB)",
             &format!("{} ({})", self.most_memory >> 20, self.memory_limit >> 20),
@@ -136,6 +161,8 @@ impl Report {
             "servers": self.servers,
             "processes": self.runs,
             "faults": injected,
+            "lies": self.lies.iter().map(|(lie, count)| (name(lie), *count)).collect::<BTreeMap<String, u64>>(),
+            "resets": self.resets,
             "messages": {
                 "accepted": self.accepted,
                 "arrived": self.account.arrived,
@@ -144,6 +171,7 @@ impl Report {
                 "undelivered": self.account.undelivered,
                 "perished": self.account.perished,
                 "removed": self.account.removed,
+                "behind_lies": self.account.behind_lies,
                 "full": self.full,
                 "received": self.received,
             },

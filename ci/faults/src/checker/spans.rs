@@ -14,7 +14,7 @@ impl Span {
     }
 
     /// The part of it from `first` to `last`.
-    fn within(&self, first: u64, last: u64) -> Option<Span> {
+    pub fn within(&self, first: u64, last: u64) -> Option<Span> {
         let span = Span { first: self.first.max(first), last: self.last.min(last), time: self.time };
         (span.first <= span.last).then_some(span)
     }

@@ -1,6 +1,7 @@
 //! Logs by hand: what is right passes, and each broken promise is found.
 
 mod delivery;
+mod lies;
 mod liveness;
 mod outcomes;
 mod session;

@@ -36,6 +36,10 @@ pub enum Promise {
     DownInTime,
     /// A restart is told, and only a restart.
     Restarts,
+    /// What is not true is noticed, and what is lost with it is counted.
+    LiesNoticed,
+    /// Two servers begin anew only where they were made to contradict each other.
+    Resets,
     /// A peer that is there is not taken to be gone.
     NoFalseDown,
     /// Traffic resumes soon after a restart.
@@ -69,6 +73,8 @@ impl Promise {
             Promise::AllDelivered => "undelivered in the end",
             Promise::DownInTime => "down noticed late",
             Promise::Restarts => "restart told wrongly",
+            Promise::LiesNoticed => "a lie was believed",
+            Promise::Resets => "began anew without a reason",
             Promise::NoFalseDown => "false down",
             Promise::ResumeInTime => "resumed late",
             Promise::Traffic => "traffic stood still",

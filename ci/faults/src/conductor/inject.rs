@@ -71,8 +71,11 @@ impl<'j> Injector<'j> {
         Ok(())
     }
 
-    fn begin(&mut self, fault: Fault, servers: &mut Servers<'_>, network: &Network) -> Result<String, Failure> {
+    fn begin(&mut self, mut fault: Fault, servers: &mut Servers<'_>, network: &Network) -> Result<String, Failure> {
         let begin = now();
+        if fault.kind.is_of_proxy() {
+            (fault.node, fault.other) = servers.proxied_pair(fault.node, fault.other);
+        }
         let other = fault.kind.is_of_pair().then(|| pid(fault.other));
         let injected = Injected {
             kind: fault.kind,
@@ -107,6 +110,8 @@ impl<'j> Injector<'j> {
             Kind::LinkDown => network.set_link(node, false)?,
             Kind::OneWay => network.set_cut(node, other, true)?,
             Kind::Reset => servers.reset(node, other, amount)?,
+            Kind::Replay => servers.tell_proxies("replay", node, other, amount)?,
+            Kind::Lie => servers.tell_proxies("lie", node, other, amount)?,
             Kind::Throttle => network.set_throttle(node, Some(amount))?,
             Kind::Slow => servers.tell(node, "pause"),
             Kind::Remove => servers.tell(node, &format!("remove {}", pid(other))),
@@ -142,8 +147,7 @@ impl<'j> Injector<'j> {
             self.active.push(active);
             return Ok(format!("{} still {} {}", seconds(now(), self.began), fault.kind.name(), names(&injected)));
         }
-        // The proxy waits for its random byte.
-        let at = if fault.kind == Kind::Reset { injected.begin + RESET_TIME } else { now() };
+        let at = now().max(injected.begin + fault.kind.least_time());
         self.journal.write(&Entry::Over { fault: number, at })?;
         Ok(format!("{} end   {} {}", seconds(now(), self.began), fault.kind.name(), names(&injected)))
     }
@@ -156,7 +160,7 @@ impl<'j> Injector<'j> {
             Kind::Stop => signal(servers, node, Signal::CONT),
             Kind::LinkDown => network.set_link(node, true),
             Kind::OneWay => network.set_cut(node, fault.other, false),
-            Kind::Reset => Ok(()),
+            Kind::Reset | Kind::Replay | Kind::Lie => Ok(()),
             Kind::Throttle => network.set_throttle(node, None),
             Kind::Slow => {
                 servers.tell(node, "resume");
@@ -229,7 +233,6 @@ fn seconds(time: u64, began: u64) -> String {
 }
 
 const FEW_DESCRIPTORS: u64 = 3;
-const RESET_TIME: u64 = 120 * MILLISECOND;
 /// A fault that could not be ended is tried again after this time, so many times.
 const RETRY: u64 = 250 * MILLISECOND;
 const MOST_ATTEMPTS: u32 = 40;

@@ -13,7 +13,7 @@ use cluster::{Config, Connect, Pid};
 use super::{Session, evidence};
 use crate::clock::{MILLISECOND, SECOND, now};
 use crate::failure::{Context, Failure};
-use crate::journal::{End, Entry, Writer, errors_path};
+use crate::journal::{End, Entry, Writer, errors_path, lies_path};
 use crate::log::RECORD_BYTES;
 use crate::network::Network;
 use crate::node::log_path;
@@ -156,9 +156,22 @@ impl<'s> Servers<'s> {
         if !is_proxied(self.session, node, other) {
             return self.network.reset(node, other);
         }
+        self.tell_proxies("cut", node, other, seed)
+    }
+
+    /// These two servers, or the next ones whose connections go through proxies; if there are none, these.
+    pub fn proxied_pair(&self, node: usize, other: usize) -> (usize, usize) {
+        let count = self.servers.len();
+        let pairs = (node * count + other..).take(count * count).map(|pair| (pair / count % count, pair % count));
+        let mut pairs = pairs.filter(|(one, two)| one != two);
+        pairs.find(|(one, two)| is_proxied(self.session, *one, *two)).unwrap_or((node, other))
+    }
+
+    /// Tells the proxies between two servers to do something, each with a seed of its own.
+    pub fn tell_proxies(&mut self, what: &str, node: usize, other: usize, seed: u64) -> Result<(), Failure> {
         for (at, to) in [(node, other), (other, node)] {
             let input = self.servers[at].proxy.stdin.as_mut();
-            let command = format!("cut {to} {}\n", mix(seed ^ at as u64));
+            let command = format!("{what} {} {}\n", pid(to), mix(seed ^ at as u64));
             input
                 .map_or(Ok(()), |input| input.write_all(command.as_bytes()))
                 .context(|| format!("the proxy of {} is gone", pid(at)))?;
@@ -302,10 +315,11 @@ impl<'s> Servers<'s> {
 
     fn spawn_proxy(&self, node: usize) -> Result<Child, Failure> {
         let mut command = self.network.command(node, &self.program);
-        command.arg("proxy");
+        command.args(["proxy", "--pid", &pid(node).to_string()]);
+        command.arg("--lies").arg(lies_path(&self.session.folder, pid(node)));
         let addresses = self.network.addresses();
         for to in (0..self.session.nodes).filter(|to| *to != node) {
-            command.args(["--to", &format!("{to},{},{}", addresses.proxy(node, to), addresses.server(to))]);
+            command.args(["--to", &format!("{},{},{}", pid(to), addresses.proxy(node, to), addresses.server(to))]);
         }
         let errors = self.session.folder.join(format!("{}.proxy", pid(node)));
         let errors = OpenOptions::new().create(true).append(true).open(&errors);

@@ -1,6 +1,7 @@
 //! What the conductor did, as the checker reads it.
 
 mod entry;
+mod lies;
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,6 +11,7 @@ use cluster::Pid;
 use serde::{Deserialize, Serialize};
 
 pub use entry::{Entry, Writer};
+pub use lies::{LieWriter, Lost, ToldLie, lies_path};
 
 use crate::failure::{Context, Failure};
 use crate::plan::Injected;
@@ -29,6 +31,8 @@ pub struct Journal {
     pub faults: Vec<Injected>,
     /// Times at which the conductor itself was not let run: the whole machine had no time then.
     pub stalls: Vec<(u64, u64)>,
+    /// The lies that were told, by the proxy that told them, in order.
+    pub lies: Vec<ToldLie>,
     /// What servers said on standard error: they have nothing to say.
     pub complaints: Vec<String>,
     /// What the conductor met that kept it from doing as planned; it says nothing about the servers.
@@ -72,6 +76,7 @@ impl Journal {
         let text = fs::read(&path).context(|| format!("cannot read {}", path.display()))?;
         let mut journal = Journal::from_lines(&text).context(|| path.display().to_string())?;
         for pid in journal.pids.clone() {
+            journal.lies.extend(lies::read(folder, pid)?);
             let said = match fs::read(errors_path(folder, pid)) {
                 Ok(said) => said,
                 Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),

@@ -26,7 +26,7 @@ pub enum Kind {
     Latency,
     /// The peer is up.
     Up,
-    /// The peer is down; `first` is the reason: see [`crate::node::reason`].
+    /// The peer is down; `first` is the reason: see [`crate::node::reason`]. `second` bytes were lost with it.
     Down,
     /// The peer was restarted.
     Restarted,
@@ -76,6 +76,8 @@ pub enum Kind {
     GivenUp,
     /// The process runs, and has not begun to start the server.
     Running,
+    /// The peer and this server have contradicted each other about their streams, and begin anew.
+    Reset,
 }
 
 /// An entry of a log.
@@ -139,7 +141,7 @@ impl Record {
 /// Stands in every entry, so that a log that lost its step is noticed.
 const MARK: u64 = 0xC1A5;
 
-const KINDS: [Kind; 34] = [
+const KINDS: [Kind; 35] = [
     Kind::Started,
     Kind::Reserved,
     Kind::Accepted,
@@ -174,6 +176,7 @@ const KINDS: [Kind; 34] = [
     Kind::Perished,
     Kind::GivenUp,
     Kind::Running,
+    Kind::Reset,
 ];
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cluster::{Event, Events};
+use cluster::{DownReason, Event, Events};
 
 use super::{drop_reason, reason};
 use crate::clock::{SECOND, now};
@@ -51,7 +51,8 @@ fn record(event: &Event, time: u64) -> Record {
             let (first, second) = halves(incarnation);
             Record::about(Kind::Restarted, *pid, time).with(first, second)
         }
-        Event::Down { pid, reason: why } => Record::about(Kind::Down, *pid, time).with(reason(why), 0),
+        Event::Down { pid, reason: why } => Record::about(Kind::Down, *pid, time).with(reason(why), lost_bytes(why)),
+        Event::Reset { pid } => Record::about(Kind::Reset, *pid, time),
         Event::Refused { pid, .. } => Record::about(Kind::Refused, *pid, time),
         Event::Dropped { pid, count, reason } => {
             Record::about(Kind::Dropped, *pid, time).with(*count, drop_reason(reason))
@@ -64,6 +65,13 @@ fn record(event: &Event, time: u64) -> Record {
     }
 }
 
+/// Bytes that were lost with a segment that does not hold whole frames: the text alone says how many.
+fn lost_bytes(reason: &DownReason) -> u64 {
+    let DownReason::Violation(text) = reason else { return 0 };
+    let before = text.split_once(" bytes of it are lost").map(|(before, _)| before);
+    before.and_then(|before| before.rsplit(' ').next()).and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
 /// Resident bytes of this process.
 fn resident(statistics: &mut File) -> Result<u64, Failure> {
     let mut text = String::new();
@@ -74,3 +82,19 @@ fn resident(statistics: &mut File) -> Result<u64, Failure> {
 }
 
 const A_WHILE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use cluster::DownReason;
+    use cluster_engine::link::Violation;
+
+    use super::lost_bytes;
+
+    #[test]
+    fn what_is_lost_is_read_from_the_text() {
+        let lost = |violation: Violation| lost_bytes(&DownReason::Violation(violation.to_string()));
+        assert_eq!(lost(Violation::Frames { lost: 4720 }), 4720);
+        assert_eq!(lost(Violation::Unexpected), 0);
+        assert_eq!(lost_bytes(&DownReason::Closed), 0);
+    }
+}

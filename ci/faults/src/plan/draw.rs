@@ -47,7 +47,7 @@ fn shape(kind: Kind, random: &mut Random) -> (u64, u64) {
         Kind::Stop if random.one_in(6) => (random.between(5_000, 30_000), amount),
         Kind::Stop => (random.between(100, 4_000), amount),
         Kind::LinkDown | Kind::OneWay => (random.between(100, 5_000), amount),
-        Kind::Reset => (0, amount),
+        Kind::Reset | Kind::Replay | Kind::Lie => (0, amount),
         Kind::Throttle => (random.between(1_000, 6_000), random.between(2, 50)),
         Kind::Slow => (random.between(500, 8_000), amount),
         Kind::Descriptors => (random.between(300, 4_000), amount),

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::{MILLISECOND, SECOND};
+
 /// What is done to a server, or to the network between two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -28,11 +30,15 @@ pub enum Kind {
     Memory,
     /// `node` removes its peer `other`, and adds it again.
     Remove,
+    /// Somebody says again to the two servers what they have said to each other.
+    Replay,
+    /// Somebody between the two servers changes what they say: see [`Lie`](super::Lie).
+    Lie,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 13] = [
         Kind::Kill,
         Kind::Leave,
         Kind::Stop,
@@ -44,6 +50,8 @@ impl Kind {
         Kind::Descriptors,
         Kind::Memory,
         Kind::Remove,
+        Kind::Replay,
+        Kind::Lie,
     ];
 
     pub fn name(self) -> &'static str {
@@ -59,6 +67,8 @@ impl Kind {
             Kind::Descriptors => "no descriptors",
             Kind::Memory => "memory limit",
             Kind::Remove => "peer removed, added",
+            Kind::Replay => "connections replayed",
+            Kind::Lie => "lie told",
         }
     }
 
@@ -74,7 +84,12 @@ impl Kind {
 
     /// Whether it is between `node` and `other`, and not about all connections of `node`.
     pub fn is_of_pair(self) -> bool {
-        matches!(self, Kind::OneWay | Kind::Reset | Kind::Remove)
+        matches!(self, Kind::OneWay | Kind::Reset | Kind::Remove) || self.is_of_proxy()
+    }
+
+    /// Whether a proxy does it: the two servers must talk through one.
+    pub fn is_of_proxy(self) -> bool {
+        matches!(self, Kind::Replay | Kind::Lie)
     }
 
     /// Whether the server is another run afterwards.
@@ -82,9 +97,25 @@ impl Kind {
         matches!(self, Kind::Kill | Kind::Leave)
     }
 
-    /// Whether peers may lose their connection by it. A slow application, or one short of memory, is no reason to.
+    /// Whether peers may lose their connection by it. A slow application, or one short of memory, is no reason to, nor is
+    /// what somebody else says.
     pub fn may_disconnect(self) -> bool {
-        !matches!(self, Kind::Slow | Kind::Memory)
+        !matches!(self, Kind::Slow | Kind::Memory | Kind::Replay)
+    }
+
+    /// Whether it may keep messages between two servers from flowing.
+    pub fn may_impede(self) -> bool {
+        self != Kind::Replay
+    }
+
+    /// How long it takes at least, in nanoseconds, until what a proxy was told to do is done.
+    pub fn least_time(self) -> u64 {
+        match self {
+            Kind::Reset => RESET_TIME,
+            Kind::Replay => REPLAY_TIME,
+            Kind::Lie => LIE_TIME,
+            _ => 0,
+        }
     }
 }
 
@@ -126,3 +157,10 @@ impl Injected {
         }
     }
 }
+
+/// The proxy waits for its random byte.
+const RESET_TIME: u64 = 120 * MILLISECOND;
+/// After this time everything that is played again has ended.
+pub const REPLAY_TIME: u64 = 3 * SECOND;
+/// A lie that there was no segment for is not told later than this.
+pub const LIE_TIME: u64 = 1_500 * MILLISECOND;

@@ -2,6 +2,8 @@
 
 mod draw;
 mod fault;
+mod lie;
 
 pub use draw::{Choice, draw};
-pub use fault::{Fault, Injected, Kind};
+pub use fault::{Fault, Injected, Kind, LIE_TIME, REPLAY_TIME};
+pub use lie::Lie;

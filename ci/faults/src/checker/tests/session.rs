@@ -7,11 +7,11 @@ use crate::checker::judge;
 use crate::checker::report::Report;
 use crate::checker::violation::Promise;
 use crate::clock::MILLISECOND;
-use crate::journal::{End, Journal, Run};
+use crate::journal::{End, Journal, Run, ToldLie};
 use crate::log::{Kind, Record};
 use crate::node::{BEST_EFFORT, EXPIRED, PEER_REMOVED};
 use crate::payload::Stream;
-use crate::plan::{self, Injected};
+use crate::plan::{self, Injected, Lie};
 
 #[derive(Default)]
 pub struct Session {
@@ -109,6 +109,15 @@ impl Session {
     pub fn fault(&mut self, kind: plan::Kind, pid: Pid, other: Option<Pid>, begin: u64, end: u64) {
         let (begin, end) = (begin * MILLISECOND, end * MILLISECOND);
         self.journal.faults.push(Injected { kind, pid, other, begin, in_force: begin, end, amount: 0 });
+    }
+
+    /// Somebody lies to server 2 in the name of server 1, on a connection that ends at once.
+    pub fn lie(&mut self, lie: Lie, time: u64) -> &mut ToldLie {
+        let at = time * MILLISECOND;
+        let lie = ToldLie { at, from: 1, to: 2, lie, lost_bytes: 0, lost: Vec::new(), ended: Some(at + MILLISECOND) };
+        self.journal.lies.push(lie);
+        let last = self.journal.lies.len() - 1;
+        &mut self.journal.lies[last]
     }
 
     pub fn report(&self) -> Report {

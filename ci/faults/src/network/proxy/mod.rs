@@ -1,25 +1,50 @@
-//! A TCP proxy on a server's host that resets connections at random bytes.
+//! A TCP proxy on a server's host that resets connections at random bytes, plays again what was said, and lies.
 //!
 //! One thread and `poll`, so that nothing else holds a connection's descriptors: dropping them sends the reset at once.
-//! Commands come as lines on standard input: `cut TO SEED` resets every connection to that server after a random number
-//! of further bytes, or a moment later when nothing is sent. The end of the input ends the proxy.
+//! Commands come as lines on standard input. The end of the input ends the proxy.
+//!
+//! | command | |
+//! | --- | --- |
+//! | `cut TO SEED` | resets every connection to that server after a random number of further bytes, or a moment later when nothing is sent |
+//! | `replay TO SEED` | opens some connections of its own to that server, and says there what was said on earlier ones |
+//! | `lie TO SEED` | changes a segment between the two servers, in either direction |
 
-use std::io::{self, Read, Write};
+mod connection;
+mod lies;
+mod replay;
+mod segments;
+
+use std::collections::VecDeque;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use cluster::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, set_parent_process_death_signal};
-use socket2::{Domain, Socket, Type};
 
+use self::connection::{Connection, Cut, Pipe};
+use self::lies::Told;
+use self::replay::{Recording, Replay};
+use self::segments::Armed;
+use crate::clock::now;
 use crate::failure::{Context, Failure};
+use crate::journal::{LieWriter, ToldLie};
+use crate::plan::{LIE_TIME, Lie};
 use crate::random::Random;
 
-/// What a proxy leads to.
+/// Whose proxy it is, and what it leads to.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// One for each server: its number, where to listen, where it leads to; with commas between.
+    /// The pid of its server.
+    #[arg(long)]
+    pub pid: Pid,
+    /// Where its lies are written down.
+    #[arg(long)]
+    pub lies: PathBuf,
+    /// One for each server: its pid, where to listen, where it leads to; with commas between.
     #[arg(long = "to")]
     pub routes: Vec<String>,
 }
@@ -27,36 +52,47 @@ pub struct Arguments {
 /// Forwards until the end of standard input.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     set_parent_process_death_signal(Some(Signal::KILL)).context(|| "cannot be bound to the conductor".to_owned())?;
-    let routes = arguments.routes.iter().map(|route| Route::parse(route)).collect::<Result<Vec<Route>, Failure>>()?;
-    let mut connections: Vec<Connection> = Vec::new();
-    let mut commands = Vec::new();
+    let mut lies = LieWriter::open(&arguments.lies)?;
+    let mut proxy = Proxy {
+        routes: arguments.routes.iter().map(|route| Route::parse(route)).collect::<Result<_, _>>()?,
+        connections: Vec::new(),
+        replays: Vec::new(),
+        commands: Vec::new(),
+    };
+    let mut chunk = vec![0; CHUNK_BYTES];
     loop {
-        let ready = wait(&routes, &connections)?;
-        if ready.input && !obey(&mut commands, &mut connections)? {
+        let ready = proxy.wait()?;
+        if ready.input && !proxy.obey()? {
             return Ok(());
         }
-        for (route, _) in routes.iter().zip(&ready.routes).filter(|(_, ready)| **ready) {
-            // A connection that is gone again, or no descriptor for it: the server will try again.
-            if let Ok((client, _)) = route.listener.accept()
-                && let Ok(connection) = Connection::new(route, client.into())
-            {
-                connections.push(connection);
-            }
-        }
-        connections.retain_mut(|connection| connection.turn().unwrap_or(false));
+        proxy.accept(&ready.routes);
+        proxy.forward(arguments.pid, &mut chunk, &mut lies)?;
+        proxy.replays.retain_mut(Replay::turn);
     }
+}
+
+struct Proxy {
+    routes: Vec<Route>,
+    connections: Vec<Connection>,
+    replays: Vec<Replay>,
+    /// Commands that have not come to the end of their line.
+    commands: Vec<u8>,
 }
 
 /// A server that this proxy leads to.
 struct Route {
-    to: usize,
+    to: Pid,
     listener: TcpListener,
     target: SocketAddr,
+    /// The beginnings of the last connections that have ended.
+    recordings: VecDeque<Recording>,
+    /// A lie that is to be told on the next connection, and whether to the server.
+    armed: Option<(bool, Armed)>,
 }
 
 impl Route {
     fn parse(text: &str) -> Result<Route, Failure> {
-        let wrong = || Failure(format!("{text} is not a route; write NUMBER,LISTEN,TARGET"));
+        let wrong = || Failure(format!("{text} is not a route; write PID,LISTEN,TARGET"));
         let mut parts = text.split(',');
         let mut next = || parts.next().ok_or_else(wrong);
         let to = next()?.parse().map_err(|_| wrong())?;
@@ -64,7 +100,7 @@ impl Route {
         let target = next()?.parse().map_err(|_| wrong())?;
         let listener = TcpListener::bind(listen).context(|| format!("cannot listen at {listen}"))?;
         listener.set_nonblocking(true)?;
-        Ok(Route { to, listener, target })
+        Ok(Route { to, listener, target, recordings: VecDeque::new(), armed: None })
     }
 }
 
@@ -74,163 +110,152 @@ struct Ready {
     routes: Vec<bool>,
 }
 
-fn wait(routes: &[Route], connections: &[Connection]) -> Result<Ready, Failure> {
-    let input = io::stdin();
-    let mut waiting = vec![PollFd::new(&input, PollFlags::IN)];
-    waiting.extend(routes.iter().map(|route| PollFd::new(&route.listener, PollFlags::IN)));
-    let mut hurry = false;
-    for connection in connections {
-        hurry |= connection.cut.is_some();
-        let [up, down] = &connection.pipes;
-        let wanted = |reads: &Pipe, writes: &Pipe| {
-            let mut flags = PollFlags::empty();
-            flags.set(PollFlags::IN, connection.connected && reads.is_empty() && !reads.ended);
-            flags.set(PollFlags::OUT, !writes.is_empty());
-            flags
-        };
-        waiting.push(PollFd::new(&connection.client, wanted(up, down)));
-        let mut flags = wanted(down, up);
-        flags.set(PollFlags::OUT, !connection.connected || !up.is_empty());
-        waiting.push(PollFd::new(&connection.server, flags));
+impl Proxy {
+    fn wait(&self) -> Result<Ready, Failure> {
+        let input = io::stdin();
+        let mut waiting = vec![PollFd::new(&input, PollFlags::IN)];
+        waiting.extend(self.routes.iter().map(|route| PollFd::new(&route.listener, PollFlags::IN)));
+        let mut hurry = !self.replays.is_empty();
+        for connection in &self.connections {
+            hurry |= connection.cut.is_some();
+            let [up, down] = &connection.pipes;
+            let wanted = |reads: &Pipe, writes: &Pipe| {
+                let mut flags = PollFlags::empty();
+                flags.set(PollFlags::IN, connection.connected && reads.is_empty() && !reads.ended);
+                flags.set(PollFlags::OUT, !writes.is_empty());
+                flags
+            };
+            waiting.push(PollFd::new(&connection.client, wanted(up, down)));
+            let mut flags = wanted(down, up);
+            flags.set(PollFlags::OUT, !connection.connected || !up.is_empty());
+            waiting.push(PollFd::new(&connection.server, flags));
+        }
+        for (socket, writes) in self.replays.iter().filter_map(Replay::waits) {
+            waiting.push(PollFd::new(socket, if writes { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN }));
+        }
+        let longest = if hurry { LATEST_CUT } else { Duration::from_secs(1) };
+        let longest = Timespec { tv_sec: longest.as_secs() as i64, tv_nsec: i64::from(longest.subsec_nanos()) };
+        match poll(&mut waiting, Some(&longest)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(Failure(format!("poll: {error}"))),
+        }
+        let ready: Vec<bool> = waiting.iter().map(|fd| !fd.revents().is_empty()).collect();
+        Ok(Ready { input: ready[0], routes: ready[1..=self.routes.len()].to_vec() })
     }
-    let longest = if hurry { LATEST_CUT } else { Duration::from_secs(1) };
-    let longest = Timespec { tv_sec: longest.as_secs() as i64, tv_nsec: i64::from(longest.subsec_nanos()) };
-    match poll(&mut waiting, Some(&longest)) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => {}
-        Err(error) => return Err(Failure(format!("poll: {error}"))),
-    }
-    let ready: Vec<bool> = waiting.iter().map(|fd| !fd.revents().is_empty()).collect();
-    Ok(Ready { input: ready[0], routes: ready[1..=routes.len()].to_vec() })
-}
 
-/// Does what the lines say that have come; `false` at the end of the input.
-fn obey(commands: &mut Vec<u8>, connections: &mut [Connection]) -> Result<bool, Failure> {
-    let mut buffer = [0; 4096];
-    // Not through `io::stdin`, which reads ahead what `poll` then does not see.
-    let read = rustix::io::read(rustix::stdio::stdin(), &mut buffer).context(|| "cannot read commands".to_owned())?;
-    commands.extend_from_slice(&buffer[..read]);
-    while let Some(end) = commands.iter().position(|byte| *byte == b'\n') {
-        let line = String::from_utf8_lossy(&commands[..end]).into_owned();
-        commands.drain(..=end);
-        let words: Vec<&str> = line.split(' ').collect();
-        let ["cut", to, seed] = words[..] else { return Err(Failure(format!("not a command: {line}"))) };
-        let (Ok(to), Ok(seed)) = (to.parse::<usize>(), seed.parse()) else {
-            return Err(Failure(format!("not numbers: {line}")));
-        };
-        let mut random = Random::new(seed);
-        for connection in connections.iter_mut().filter(|connection| connection.to == to) {
+    fn accept(&mut self, ready: &[bool]) {
+        for (route, _) in self.routes.iter_mut().zip(ready).filter(|(_, ready)| **ready) {
+            // A connection that is gone again, or no descriptor for it: the server will try again.
+            if let Ok((client, _)) = route.listener.accept()
+                && let Ok(mut connection) = Connection::new(route, client.into())
+            {
+                if let Some((to_server, armed)) = route.armed.take() {
+                    connection.arm(to_server, armed);
+                }
+                self.connections.push(connection);
+            }
+        }
+    }
+
+    /// Lets every connection go on, and keeps what was said on those that end.
+    fn forward(&mut self, pid: Pid, chunk: &mut [u8], lies: &mut LieWriter) -> Result<(), Failure> {
+        let mut ended = Vec::new();
+        self.connections.retain_mut(|connection| {
+            let peer = connection.to;
+            let goes_on = connection.turn(chunk, |to_server, lie, told: Told| {
+                let (from, to) = if to_server { (pid, peer) } else { (peer, pid) };
+                let Told { lost_bytes, lost, .. } = told;
+                let told = ToldLie { at: now(), from, to, lie, lost_bytes, lost, ended: None };
+                let at = told.at;
+                lies.told(told).map(|()| at).map_err(|failure| io::Error::other(failure.to_string()))
+            });
+            let goes_on = goes_on.unwrap_or(false);
+            if !goes_on {
+                ended.push((peer, std::mem::take(&mut connection.recording), std::mem::take(&mut connection.lied_at)));
+            }
+            goes_on
+        });
+        for (to, recording, lied_at) in ended {
+            lied_at.into_iter().try_for_each(|told| lies.ended(told))?;
+            if let Some(route) = self.routes.iter_mut().find(|route| route.to == to)
+                && !recording.is_empty()
+            {
+                route.recordings.truncate(MOST_RECORDINGS - 1);
+                route.recordings.push_front(recording);
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what the lines say that have come; `false` at the end of the input.
+    fn obey(&mut self) -> Result<bool, Failure> {
+        let mut buffer = [0; 4096];
+        // Not through `io::stdin`, which reads ahead what `poll` then does not see.
+        let input = rustix::stdio::stdin();
+        let read = rustix::io::read(input, &mut buffer).context(|| "cannot read commands".to_owned())?;
+        self.commands.extend_from_slice(&buffer[..read]);
+        while let Some(end) = self.commands.iter().position(|byte| *byte == b'\n') {
+            let line = String::from_utf8_lossy(&self.commands[..end]).into_owned();
+            self.commands.drain(..=end);
+            let words: Vec<&str> = line.split(' ').collect();
+            let [what, to, seed] = words[..] else { return Err(Failure(format!("not a command: {line}"))) };
+            let (Ok(to), Ok(seed)) = (to.parse(), seed.parse()) else {
+                return Err(Failure(format!("not numbers: {line}")));
+            };
+            let mut random = Random::new(seed);
+            match what {
+                "cut" => self.cut(to, &mut random),
+                "replay" => self.replay(to, &mut random),
+                "lie" => self.lie(to, random),
+                _ => return Err(Failure(format!("not a command: {line}"))),
+            }
+        }
+        Ok(read > 0)
+    }
+
+    fn cut(&mut self, to: Pid, random: &mut Random) {
+        for connection in self.connections_to(to) {
             let bytes = random.between(0, LONGEST_CUT_BYTES);
             connection.cut = Some(Cut { bytes, at: Instant::now() + LATEST_CUT });
         }
     }
-    Ok(read > 0)
-}
 
-/// One connection of a server, and its other half to the peer.
-struct Connection {
-    to: usize,
-    client: Socket,
-    server: Socket,
-    connected: bool,
-    /// From client to server, and back.
-    pipes: [Pipe; 2],
-    cut: Option<Cut>,
-}
-
-/// The end that a connection is to have: after so many more bytes, or at this time.
-struct Cut {
-    bytes: u64,
-    at: Instant,
-}
-
-impl Connection {
-    fn new(route: &Route, client: Socket) -> io::Result<Connection> {
-        let server = Socket::new(Domain::for_address(route.target), Type::STREAM, None)?;
-        for socket in [&client, &server] {
-            socket.set_nonblocking(true)?;
-            socket.set_tcp_nodelay(true)?;
-            // Closing resets: what was not read yet is lost, as when a host goes away.
-            socket.set_linger(Some(Duration::ZERO))?;
-        }
-        match server.connect(&route.target.into()) {
-            Ok(()) => {}
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
-            Err(error) => return Err(error),
-        }
-        let pipes = [Pipe::default(), Pipe::default()];
-        Ok(Connection { to: route.to, client, server, connected: false, pipes, cut: None })
-    }
-
-    /// Moves what can be moved; `false` when the connection is to be dropped, which resets both halves.
-    fn turn(&mut self) -> io::Result<bool> {
-        if !self.connected {
-            if let Some(error) = self.server.take_error()? {
-                return Err(error);
-            }
-            self.connected = self.server.peer_addr().is_ok();
-        }
-        if self.connected {
-            let Connection { client, server, pipes: [up, down], cut, .. } = self;
-            up.turn(client, server, cut)?;
-            down.turn(server, client, cut)?;
-        }
-        let ended = self.pipes.iter().all(|pipe| pipe.passed_end);
-        let is_due = self.cut.as_ref().is_some_and(|cut| cut.bytes == 0 || Instant::now() >= cut.at);
-        Ok(!ended && !is_due)
-    }
-}
-
-/// One direction.
-#[derive(Default)]
-struct Pipe {
-    buffer: Vec<u8>,
-    written: usize,
-    /// The reading side has ended.
-    ended: bool,
-    /// The writing side was told.
-    passed_end: bool,
-}
-
-impl Pipe {
-    fn is_empty(&self) -> bool {
-        self.written == self.buffer.len()
-    }
-
-    fn turn(&mut self, from: &mut Socket, to: &mut Socket, cut: &mut Option<Cut>) -> io::Result<()> {
-        if self.is_empty() && !self.ended {
-            self.buffer.resize(CHUNK_BYTES, 0);
-            let read = match from.read(&mut self.buffer) {
-                Ok(0) => {
-                    self.ended = true;
-                    0
-                }
-                Ok(read) => read,
-                Err(error) if is_for_later(&error) => 0,
-                Err(error) => return Err(error),
-            };
-            self.buffer.truncate(read);
-            self.written = 0;
-        }
-        if !self.is_empty() {
-            // What goes beyond the cut is never written.
-            let rest = &self.buffer[self.written..];
-            let most = cut.as_ref().map_or(rest.len(), |cut| rest.len().min(cut.bytes as usize));
-            match to.write(&rest[..most]) {
-                Ok(written) => {
-                    self.written += written;
-                    if let Some(cut) = cut {
-                        cut.bytes -= written as u64;
-                    }
-                }
-                Err(error) if is_for_later(&error) => {}
-                Err(error) => return Err(error),
+    /// Plays some of what was said again: on the connection there is, or on those before.
+    fn replay(&mut self, to: Pid, random: &mut Random) {
+        let present: Vec<Recording> = self.connections_to(to).map(|connection| connection.recording.clone()).collect();
+        let Some(route) = self.routes.iter().find(|route| route.to == to) else { return };
+        let recordings: Vec<&Recording> = present.iter().chain(&route.recordings).collect();
+        for _ in 0..random.between(1, MOST_REPLAYS) {
+            let recording = recordings.get(random.index(recordings.len()));
+            if let Some(recording) = recording.filter(|recording| !recording.is_empty()) {
+                self.replays.push(Replay::new(recording, route.target, random));
             }
         }
-        if self.ended && self.is_empty() && !self.passed_end {
-            self.passed_end = true;
-            to.shutdown(std::net::Shutdown::Write)?;
+    }
+
+    /// Tells a lie on the connections there are, or on the next one if it is about their beginning.
+    fn lie(&mut self, to: Pid, mut random: Random) {
+        let lie = Lie::ALL[random.index(Lie::ALL.len())];
+        let to_server = match lie {
+            Lie::Challenge => false,
+            Lie::Confirm => true,
+            _ => random.one_in(2),
+        };
+        let armed = Armed { lie, random, until: Instant::now() + Duration::from_nanos(LIE_TIME) };
+        if lie.is_of_handshake() {
+            for connection in self.connections_to(to) {
+                connection.cut = Some(Cut { bytes: 0, at: Instant::now() });
+            }
+            if let Some(route) = self.routes.iter_mut().find(|route| route.to == to) {
+                route.armed = Some((to_server, armed));
+            }
+        } else {
+            self.connections_to(to).for_each(|connection| connection.arm(to_server, armed.clone()));
         }
-        Ok(())
+    }
+
+    fn connections_to(&mut self, to: Pid) -> impl Iterator<Item = &mut Connection> {
+        self.connections.iter_mut().filter(move |connection| connection.to == to)
     }
 }
 
@@ -239,6 +264,10 @@ fn is_for_later(error: &io::Error) -> bool {
 }
 
 const CHUNK_BYTES: usize = 64 * 1024;
+/// Of each server that it leads to.
+const MOST_RECORDINGS: usize = 4;
+/// One fault plays fewer recordings than this.
+const MOST_REPLAYS: u64 = 4;
 /// A cut comes after less than this many bytes: inside the first segments, the first long envelope, or much later.
 const LONGEST_CUT_BYTES: u64 = 300_000;
 /// A cut that the traffic does not reach comes after this time.

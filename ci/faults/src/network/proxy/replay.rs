@@ -1,0 +1,120 @@
+//! What a dialer has said, and how it is said again by somebody who is not it.
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use cluster_engine::wire::SegmentHeader;
+use socket2::{Domain, Socket, Type};
+
+use super::is_for_later;
+use crate::clock::MILLISECOND;
+use crate::plan::REPLAY_TIME;
+use crate::random::Random;
+
+/// The beginning of what a dialer has sent on one connection.
+#[derive(Clone, Default)]
+pub struct Recording(Rc<Vec<u8>>);
+
+impl Recording {
+    /// Adds what was sent, as long as there is room.
+    pub fn add(&mut self, bytes: &[u8]) {
+        let room = RECORDED_BYTES - self.0.len();
+        if room > 0 {
+            // One that is being played again stays as it was.
+            Rc::make_mut(&mut self.0).extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How much of it is played: all, the greeting alone, or up to a random byte.
+    fn length(&self, random: &mut Random) -> usize {
+        let greeting = SegmentHeader::parse(&self.0).ok().flatten().map_or(0, SegmentHeader::segment_bytes);
+        match random.between(0, 4) {
+            0 => greeting.min(self.0.len()),
+            1 => random.index(self.0.len() + 1),
+            _ => self.0.len(),
+        }
+    }
+}
+
+/// A recording that is played, or is going to be.
+pub struct Replay {
+    recording: Recording,
+    target: SocketAddr,
+    length: usize,
+    begin: Instant,
+    end: Instant,
+    /// It ends with a reset.
+    resets: bool,
+    socket: Option<Socket>,
+    written: usize,
+}
+
+impl Replay {
+    pub fn new(recording: &Recording, target: SocketAddr, random: &mut Random) -> Replay {
+        let begin = Instant::now() + Duration::from_millis(random.between(0, LATEST_BEGIN_MS));
+        let end = begin + Duration::from_millis(random.between(0, LONGEST_MS));
+        let length = recording.length(random);
+        let resets = random.one_in(2);
+        Replay { recording: recording.clone(), target, length, begin, end, resets, socket: None, written: 0 }
+    }
+
+    /// Its connection, and whether it waits to write.
+    pub fn waits(&self) -> Option<(&Socket, bool)> {
+        self.socket.as_ref().map(|socket| (socket, self.written < self.length))
+    }
+
+    /// Says more of it, and throws away what is answered; `false` when it is over.
+    pub fn turn(&mut self) -> bool {
+        let now = Instant::now();
+        if now < self.begin {
+            return true;
+        }
+        now < self.end && self.play().unwrap_or(false)
+    }
+
+    fn play(&mut self) -> io::Result<bool> {
+        let mut socket = match self.socket.take() {
+            Some(socket) => socket,
+            None => self.connect()?,
+        };
+        let mut answer = [0; 16 * 1024];
+        match socket.read(&mut answer) {
+            Ok(0) => return Ok(false),
+            Ok(_) => {}
+            Err(error) if is_for_later(&error) => {}
+            Err(error) => return Err(error),
+        }
+        match socket.write(&self.recording.0[self.written..self.length]) {
+            Ok(written) => self.written += written,
+            Err(error) if is_for_later(&error) => {}
+            Err(error) => return Err(error),
+        }
+        self.socket = Some(socket);
+        Ok(true)
+    }
+
+    fn connect(&self) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(self.target), Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        if self.resets {
+            socket.set_linger(Some(Duration::ZERO))?;
+        }
+        match socket.connect(&self.target.into()) {
+            Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => Err(error),
+            _ => Ok(socket),
+        }
+    }
+}
+
+/// So much of each connection is recorded.
+const RECORDED_BYTES: usize = 1 << 20;
+/// Together they are shorter than [`REPLAY_TIME`].
+const LATEST_BEGIN_MS: u64 = 1_000;
+const LONGEST_MS: u64 = REPLAY_TIME / MILLISECOND - LATEST_BEGIN_MS - 100;
