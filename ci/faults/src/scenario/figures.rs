@@ -48,13 +48,12 @@ impl fmt::Display for Must {
 
 /// Nothing is lost, duplicated, or out of order.
 pub fn resets(report: &Report) -> Vec<Figure> {
-    let broken = |promise| report.by_promise().get(&promise).copied().unwrap_or_default() as f64;
     vec![
         figure("messages accepted", report.accepted as f64, None),
         figure("connections lost, seen from either end", report.measured.down_events as f64, None),
-        figure("lost", broken(Promise::NoLoss), Some(Must::Most(0.0))),
-        figure("duplicated", broken(Promise::NoDuplicate), Some(Must::Most(0.0))),
-        figure("out of order", broken(Promise::Order), Some(Must::Most(0.0))),
+        figure("lost", broken(report, Promise::NoLoss), Some(Must::Most(0.0))),
+        figure("duplicated", broken(report, Promise::NoDuplicate), Some(Must::Most(0.0))),
+        figure("out of order", broken(report, Promise::Order), Some(Must::Most(0.0))),
     ]
 }
 
@@ -79,6 +78,31 @@ pub fn cuts(report: &Report) -> Vec<Figure> {
         figure("ends of connections that noticed", downs.map_or(0, Vec::len) as f64, None),
         figure("noticed, most, ms", milliseconds(downs.and_then(|downs| downs.iter().max())), Some(Must::Most(1500.0))),
     ]
+}
+
+/// What somebody else says changes nothing: until the first kill nobody takes anybody to be gone.
+pub fn replays(facts: &Facts, report: &Report) -> Vec<Figure> {
+    let kills = facts.journal.faults.iter().filter(|fault| fault.kind == plan::Kind::Kill);
+    let first = kills.map(|kill| kill.begin).min().unwrap_or(facts.journal.quiet_at);
+    let events = facts.runs.iter().flat_map(|run| &run.events);
+    let downs = events.filter(|event| event.kind == Kind::Down && event.time < first).count();
+    let mut figures = vec![figure("Down events before the first kill", downs as f64, Some(Must::Most(0.0)))];
+    figures.extend(resets(report));
+    figures
+}
+
+/// Lies cost connections, and what is lost with them is counted.
+pub fn lies(report: &Report) -> Vec<Figure> {
+    let told: u64 = report.lies.values().sum();
+    let mut figures = vec![
+        figure("lies told", told as f64, Some(Must::Least(1.0))),
+        figure("kinds of lies", report.lies.len() as f64, None),
+        figure("lies believed", broken(report, Promise::LiesNoticed), Some(Must::Most(0.0))),
+        figure("pairs that began anew, seen from either end", report.resets as f64, None),
+        figure("messages behind broken frames", report.account.behind_lies as f64, None),
+    ];
+    figures.extend(resets(report));
+    figures
 }
 
 /// Nobody takes anybody to be gone.
@@ -156,6 +180,10 @@ fn throughput(facts: &Facts, without: Pid, (from, to): (u64, u64)) -> f64 {
         count += seconds.map(|(_, count)| count).sum::<u64>();
     }
     count as f64 / end.saturating_sub(first).max(1) as f64
+}
+
+fn broken(report: &Report, promise: Promise) -> f64 {
+    report.by_promise().get(&promise).copied().unwrap_or_default() as f64
 }
 
 /// The middle one; of an even count, the upper one of the two in the middle.

@@ -13,7 +13,7 @@ use crate::arguments::Common;
 use crate::checker;
 use crate::failure::Failure;
 use crate::output::{print, say};
-use crate::plan::Fault;
+use crate::plan::{Fault, Kind};
 use crate::session;
 use figures::Figure;
 
@@ -63,6 +63,22 @@ pub enum Scenario {
         #[command(flatten)]
         common: Common,
     },
+    /// Plays again what was said on connections: while the links are up, then with kills and restarts among it.
+    Replays {
+        /// How long.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Lies to two servers, five times a second.
+    Lies {
+        /// How long.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Lets the application of one server read nothing.
     Slow {
         /// How long.
@@ -81,6 +97,8 @@ impl Scenario {
             | Scenario::Cuts { common, .. }
             | Scenario::Freezes { common, .. }
             | Scenario::Stop { common, .. }
+            | Scenario::Replays { common, .. }
+            | Scenario::Lies { common, .. }
             | Scenario::Slow { common, .. } => common,
         }
     }
@@ -94,6 +112,8 @@ impl Scenario {
             Scenario::Cuts { times, .. } => (plans::cuts(nodes, *times), 20_000),
             Scenario::Freezes { times, .. } => (plans::freezes(nodes, *times), 5_000),
             Scenario::Stop { seconds, times, .. } => (plans::stop(nodes, *seconds, *times), 10_000),
+            Scenario::Replays { seconds, .. } => (plans::replays(nodes, *seconds), 5_000),
+            Scenario::Lies { seconds, .. } => (plans::lies(nodes, *seconds), 5_000),
             Scenario::Slow { seconds, .. } => (plans::slow(*seconds), 50_000),
         };
         (faults, seconds, rate)
@@ -111,7 +131,7 @@ pub fn run(scenario: &Scenario) -> Result<ExitCode, Failure> {
     }
     let mut session = session::new(SEED, common, rate, Duration::from_secs(seconds), faults)?;
     say(format_args!("{} faults in {seconds} s, {}/s", session.faults.len(), session.rate));
-    session.all_proxied |= matches!(scenario, Scenario::Resets { .. });
+    session.all_proxied |= session.faults.iter().any(|fault| fault.kind == Kind::Reset || fault.kind.is_of_proxy());
     let facts = session::run(&session)?;
     let report = checker::judge(&facts);
     let figures = match scenario {
@@ -120,6 +140,8 @@ pub fn run(scenario: &Scenario) -> Result<ExitCode, Failure> {
         Scenario::Cuts { .. } => figures::cuts(&report),
         Scenario::Freezes { .. } => figures::freezes(&report),
         Scenario::Stop { .. } => figures::stop(&facts, &report, &session.folder)?,
+        Scenario::Replays { .. } => figures::replays(&facts, &report),
+        Scenario::Lies { .. } => figures::lies(&report),
         Scenario::Slow { .. } => figures::slow(&facts, &report),
     };
     let json = json!({

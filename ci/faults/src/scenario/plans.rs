@@ -56,6 +56,38 @@ pub fn stop(nodes: usize, seconds: u64, times: u64) -> (Vec<Fault>, u64) {
     compared(Kind::Stop, nodes, seconds, times)
 }
 
+/// What was said between two servers is said again, four times a second. In the second half of the time servers are
+/// killed and restarted as well.
+pub fn replays(nodes: usize, seconds: u64) -> (Vec<Fault>, u64) {
+    let mut faults = between_pairs(Kind::Replay, nodes, seconds, 250 * MILLISECOND);
+    let mut random = Random::new(seconds);
+    for index in 0..seconds * SECOND / 2 / KILL_PERIOD {
+        let begin = (BEFORE + seconds / 2) * SECOND + index * KILL_PERIOD;
+        let end = begin + random.between(50, 500) * MILLISECOND;
+        faults.push(Fault { kind: Kind::Kill, node: index as usize % nodes, other: 0, begin, end, amount: 0 });
+    }
+    faults.sort_by_key(|fault| fault.begin);
+    (faults, BEFORE + seconds + AFTER)
+}
+
+/// One pair of servers after the other.
+pub fn lies(nodes: usize, seconds: u64) -> (Vec<Fault>, u64) {
+    (between_pairs(Kind::Lie, nodes, seconds, 200 * MILLISECOND), BEFORE + seconds + AFTER)
+}
+
+/// A fault for one pair after the other.
+fn between_pairs(kind: Kind, nodes: usize, seconds: u64, period: u64) -> Vec<Fault> {
+    let mut random = Random::new(seconds);
+    let pairs: Vec<(usize, usize)> =
+        (0..nodes).flat_map(|node| (node + 1..nodes).map(move |other| (node, other))).collect();
+    let fault = |index: u64| {
+        let (node, other) = pairs[index as usize % pairs.len()];
+        let begin = BEFORE * SECOND + index * period;
+        Fault { kind, node, other, begin, end: begin, amount: random.next() }
+    };
+    (0..seconds * SECOND / period).map(fault).collect()
+}
+
 /// The first server, after a time without faults that is compared with.
 pub fn slow(seconds: u64) -> (Vec<Fault>, u64) {
     compared(Kind::Slow, 1, seconds, 1)
