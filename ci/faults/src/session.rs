@@ -22,8 +22,8 @@ pub fn random(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let length = Duration::try_from_secs_f64(arguments.minutes * 60.0)
         .context(|| format!("--minutes {} is no length of time", arguments.minutes))?;
     let common = &arguments.common;
-    // Resets are over at once, and kills leave the most to go wrong.
-    let often = [Kind::Reset, Kind::Reset, Kind::Kill];
+    // Resets, replays and lies are over at once, and kills leave the most to go wrong.
+    let often = [Kind::Reset, Kind::Reset, Kind::Kill, Kind::Replay, Kind::Lie];
     let kinds = Kind::ALL.into_iter().chain(often).filter(|kind| !common.loopback || !kind.needs_network()).collect();
     let milliseconds = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
     let faults = draw(&Choice { seed, nodes: common.nodes as usize, milliseconds, kinds });

@@ -15,7 +15,8 @@ use crate::plan::{self, Injected};
 pub struct Facts {
     pub journal: Journal,
     pub runs: Vec<RunFacts>,
-    /// What was injected; removals also as the servers wrote them down, who do them in their own time.
+    /// What was injected; removals also as the servers wrote them down, who do them in their own time, and lies as the
+    /// proxies did: who reads nothing notices a broken frame late.
     pub faults: Vec<Injected>,
     /// Messages that stand behind a frame that a lie has broken: each may be lost, and with which lie.
     pub lost: BTreeMap<(Lost, Pid), usize>,
@@ -114,6 +115,15 @@ impl Facts {
                 amount: 0,
             }));
         }
+        faults.extend(journal.lies.iter().map(|lie| Injected {
+            kind: plan::Kind::Lie,
+            pid: lie.from,
+            other: Some(lie.to),
+            begin: lie.at,
+            in_force: lie.at,
+            end: lie.ended.unwrap_or(u64::MAX).min(journal.quiet_at).max(lie.at),
+            amount: 0,
+        }));
         let lies = journal.lies.iter().enumerate();
         let lost = lies.flat_map(|(index, lie)| lie.lost.iter().map(move |lost| ((*lost, lie.to), index))).collect();
         Facts { journal, runs, faults, lost }

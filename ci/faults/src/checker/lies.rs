@@ -33,19 +33,18 @@ pub fn check(facts: &Facts, violations: &mut Vec<Violation>) {
     }
 }
 
-/// What was lost with these lies, by their index, is in a `Down` of who has read it.
+/// What was lost with these lies, by their index, is in a `Down` of who has read it. Whose session was over before it had
+/// read that is told nothing: so where something else may have ended it, nobody is judged.
 pub fn check_counted(facts: &Facts, lies: &BTreeSet<usize>, violations: &mut Vec<Violation>) {
-    for lie in lies.iter().filter_map(|index| facts.journal.lies.get(*index)) {
-        let was_counted = facts.runs_of(lie.to).any(|run| {
-            let counts = |kind, peer, bytes| {
-                kind == Kind::Missed || kind == Kind::Down && (peer, bytes) == (lie.from, lie.lost_bytes)
-            };
-            let lived = run.run.spawned <= lie.at && lie.at <= run.run.ended;
-            let mut events = run.events.iter().filter(|event| event.time >= lie.at);
-            lived && (run.died() || events.any(|event| counts(event.kind, event.peer, event.second)))
+    let lies = lies.iter().filter_map(|index| facts.journal.lies.get(*index));
+    for lie in lies.filter(|lie| was_heard(facts, lie)) {
+        let (from, to, bytes) = (lie.from, lie.to, lie.lost_bytes);
+        let was_counted = facts.runs_of(to).flat_map(|run| &run.events).any(|event| match event.kind {
+            Kind::Missed => true,
+            Kind::Down => event.time >= lie.at && (event.peer, event.second) == (from, bytes),
+            _ => false,
         });
         if !was_counted {
-            let (from, to, bytes) = (lie.from, lie.to, lie.lost_bytes);
             let text = format!("{bytes} bytes from {from} are lost, and {to} was not told");
             violations.push(Violation { promise: Promise::LiesNoticed, time: lie.at, text });
         }

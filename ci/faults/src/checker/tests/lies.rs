@@ -90,6 +90,10 @@ fn what_stands_behind_a_broken_frame_may_be_missing_and_is_counted() {
     assert_eq!(session(12..=15, Some(280)).broken(), [Promise::NoLoss]);
     assert_eq!(session(11..=15, Some(272)).broken(), [Promise::LiesNoticed]);
     assert_eq!(session(11..=15, None).broken(), [Promise::LiesNoticed]);
+    // Its session may have been over before it was read.
+    let mut reset = session(11..=15, None);
+    reset.fault(plan::Kind::Reset, 1, Some(2), 3_010, 3_100);
+    assert_eq!(reset.broken(), []);
     // What arrives nevertheless is not missing, and need not be counted.
     let mut sent_again = session(11..=13, None);
     sent_again.records.retain(|(_, _, record)| record.kind != Kind::Received || record.first != 16);
@@ -110,6 +114,18 @@ fn a_lie_ends_its_connection() {
         session.fault(plan::Kind::Stop, 2, None, 3_500, 3_600);
         assert_eq!(session.broken(), []);
     }
+}
+
+#[test]
+fn a_lie_that_is_noticed_late_is_a_reason_then() {
+    let mut session = Session::exchange();
+    session.journal.quiet_at = 5_000 * MILLISECOND;
+    session.events(2, 1, vec![entry(Kind::Down, 1, 4_500)]);
+    assert_eq!(session.broken(), [Promise::NoFalseDown]);
+    session.fault(plan::Kind::Slow, 2, None, 1_000, 4_490);
+    assert_eq!(session.broken(), [Promise::NoFalseDown]);
+    session.lie(Lie::Frame, 1_100).ended = Some(4_500 * MILLISECOND);
+    assert_eq!(session.broken(), []);
 }
 
 #[test]
