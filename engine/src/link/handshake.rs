@@ -63,8 +63,11 @@ impl Link {
             State::Closed => return refuse(RefusalReason::Stopping),
             // Both dial at once: the connection that the lower pid dialed is kept, if it came to be.
             State::Greeting if self.local.pid < self.peer => return refuse(RefusalReason::Tie),
-            // Another process claims the pid of a peer that is alive.
-            State::Up if !same && self.is_alive(now) => return refuse(RefusalReason::AlreadyConnected),
+            // Another process claims the pid of a peer that is alive. One that has not confirmed may be a recording: it
+            // keeps nobody out.
+            State::Up if !same && self.is_proven() && self.is_alive(now) => {
+                return refuse(RefusalReason::AlreadyConnected);
+            }
             _ => {}
         }
         if self.state == State::Up {

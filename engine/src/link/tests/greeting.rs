@@ -100,6 +100,20 @@ fn a_late_greeting_of_the_same_incarnation_is_refused() {
     assert_eq!(refusal(acceptor.greeted(&dial_at(&mut dialer, at(9)), at(9))), None);
 }
 
+/// Regression: whoever played a greeting of a run that was over again and again kept the next run out, each time until the
+/// greeting was 800 ms old.
+#[test]
+fn a_greeting_that_nobody_confirms_keeps_no_other_incarnation_out() {
+    let now = Time::default() + Duration::from_secs(1);
+    let mut acceptor = link(100, 200);
+    let recorded = dial(&mut link(200, 100));
+    assert_eq!(refusal(acceptor.greeted(&recorded, now)), None);
+    let next = Hello { incarnation: [7; 16], ..recorded.clone() };
+    meet(&mut acceptor, &next, now);
+    assert_eq!(acceptor.incarnation(), [7; 16]);
+    assert_eq!(refusal(acceptor.greeted(&recorded, now)), Some(RefusalReason::AlreadyConnected), "it has confirmed");
+}
+
 /// A server that was stopped for a while finds connections in its backlog whose dialers have given up. They are not
 /// news to its application, neither their beginning nor their end.
 #[test]
