@@ -7,7 +7,7 @@
 //! | `scenario/` | sessions with one kind of fault, and their figures |
 //! | `plan/` | which faults come when, from a seed |
 //! | `conductor/` | starts the processes, injects the faults |
-//! | `network/` | namespaces, cables, throttles; the proxy that resets connections |
+//! | `network/` | namespaces, cables, throttles; the proxy that resets connections, replays and lies |
 //! | `node/` | one server: sends, receives, writes down both |
 //! | `log/`, `payload`, `journal` | what is written down |
 //! | `checker/` | decides from that whether every promise was kept |

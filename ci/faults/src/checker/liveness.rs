@@ -12,7 +12,7 @@ use super::violation::{Promise, Violation};
 use crate::clock::{MILLISECOND, SECOND};
 use crate::journal::End;
 use crate::log;
-use crate::plan::{Injected, Kind, REPLAY_TIME};
+use crate::plan::{Injected, Kind};
 
 /// Judges every pair, and says how long things took.
 pub fn check(facts: &Facts, violations: &mut Vec<Violation>) -> Measured {
@@ -129,7 +129,7 @@ impl Judge<'_> {
             });
             for &peer in self.facts.journal.pids.iter().filter(|peer| **peer != pid) {
                 let from = spawned.saturating_sub(SECOND);
-                // Who greets in a server's name keeps it waiting, and no longer than a peer that is silent.
+                // Who greets in a server's name may cost it one dial.
                 let replayed = self.is_replayed(pid, peer, from, begin + RESUME);
                 let bound = if replayed { RESUME_REPLAYED } else { RESUME };
                 let end = begin + bound;
@@ -232,7 +232,9 @@ fn lasts(kind: Kind) -> bool {
 
 const DOWN: u64 = 1_500 * MILLISECOND;
 const RESUME: u64 = SECOND;
-const RESUME_REPLAYED: u64 = RESUME + REPLAY_TIME;
+const RESUME_REPLAYED: u64 = RESUME + LONGEST_PAUSE;
+/// A dial that somebody else's greeting has got in the way of is tried again after this time at most.
+const LONGEST_PAUSE: u64 = SECOND;
 /// For so long after its end a fault may be the reason of something.
 const GRACE: u64 = 3 * SECOND;
 const STILL_SECONDS: u64 = 4;
