@@ -12,7 +12,7 @@ use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use crate::callback::Callbacks;
 use crate::driver::Slice;
-use crate::link::{Inbound, Pid, Violation};
+use crate::link::{Inbound, Pid};
 use crate::payload::Payload;
 use crate::shard::{Command, LinkKey, Mailbox, Ready};
 use crate::wire::{FRAME_HEADER_BYTES, FrameHeader, Frames, WireIncarnation, frame_bytes};
@@ -445,11 +445,10 @@ impl Drop for Undone<'_> {
 /// Reports a segment that did not hold whole frames. Its connection ends.
 #[cold]
 fn violated(mailbox: &Mailbox, arrived: &Arrived) {
-    let (link, session) = (arrived.link, arrived.session);
+    let (link, pid, session) = (arrived.link, arrived.pid, arrived.session);
     let Body::Frames(slice) = &arrived.body else { return };
     let whole: usize = Frames::new(slice).map_while(Result::ok).map(|frame| frame_bytes(frame.payload.len())).sum();
-    let violation = Violation::Frames { lost: (slice.len() - whole) as u64 };
-    mailbox.command(Command::Violation { link, session, violation });
+    mailbox.command(Command::Malformed { link, pid, session, lost: (slice.len() - whole) as u64 });
 }
 
 /// The payload of an envelope that came by itself. From the network it is a long one; a mock's may be a small part of more.

@@ -44,9 +44,12 @@ pub struct PeerStats {
     /// `outbox_bytes` for each outbox and lane, and as much again, or 4 MiB, or one envelope, of what was sent by
     /// reference.
     pub bytes_held: u64,
-    /// Bytes that came from it and were not taken out of the inbox, frame headers included. At most `inbox_bytes` for
-    /// each of its outboxes and lanes, or one envelope.
+    /// Bytes that came from it and were not taken out of the inbox, frame headers included. At most `inbox_bytes`, and
+    /// one envelope for each lane.
     pub bytes_unread: u64,
+    /// Bytes that came from it, were acknowledged, and could not be read, for they stood behind a malformed frame: it
+    /// does not speak this protocol, or somebody has changed them. They cost their connection, if it was still there.
+    pub bytes_lost: u64,
     /// How often something was handed to the kernel for it. Zero once this server has stopped.
     pub sends_out: u64,
     /// Segments that were handed over so, acknowledgements and heartbeats included: `segments_out / sends_out` of them
@@ -109,6 +112,7 @@ impl PeerStats {
         self.dropped_too_large += other.dropped_too_large;
         self.dropped_other_incarnation += other.dropped_other_incarnation;
         self.dropped_stopped += other.dropped_stopped;
+        self.bytes_lost += other.bytes_lost;
         self.sends_out += other.sends_out;
         self.segments_out += other.segments_out;
     }
@@ -252,6 +256,11 @@ impl StatsTable {
             DropReason::TooLarge => row.ended.dropped_too_large += count,
             DropReason::OtherIncarnation => row.ended.dropped_other_incarnation += count,
         });
+    }
+
+    /// So many bytes of a peer could not be read.
+    pub(crate) fn lost(&self, pid: Pid, bytes: u64) {
+        self.with(pid, |row| row.ended.bytes_lost += bytes);
     }
 
     /// Upper bound of what is neither acknowledged nor dropped, by peer: everything that is not known to be either.

@@ -7,6 +7,7 @@ use super::timers::Timer;
 use super::{LinkKey, Shard};
 use crate::driver::{Driver, with_cure};
 use crate::events::Event;
+use crate::link::Violation;
 use crate::time::Time;
 
 impl<D: Driver> Shard<D> {
@@ -67,9 +68,12 @@ impl<D: Driver> Shard<D> {
             }
             Command::Account { node, report } => drop(report.send(self.account(node))),
             // The application looks at frames when it takes them: by then, the peer may have another connection.
-            Command::Violation { link, session, violation } => {
+            Command::Malformed { link, pid, session, lost } => {
+                if let Some(node) = self.nodes.get(&link.node) {
+                    node.lost(pid, lost);
+                }
                 if self.slot(link).is_some_and(|slot| slot.link.session() == session) {
-                    self.violated(link, &violation.to_string(), now);
+                    self.violated(link, &Violation::Frames { lost }.to_string(), now);
                 }
             }
             Command::Shutdown => self.shutdown = true,

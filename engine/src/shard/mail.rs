@@ -12,7 +12,7 @@ use super::LinkKey;
 use crate::driver::{Bell, Berth, Listener};
 use crate::events::EventQueue;
 use crate::inbox::InboxSender;
-use crate::link::{Local, Pid, Violation};
+use crate::link::{Local, Pid};
 use crate::outbox::OutboxShared;
 use crate::roster::Roster;
 use crate::stats::{LinkAccount, StatsTable};
@@ -36,8 +36,9 @@ pub(crate) enum Command {
     Block { link: LinkKey, blocked: bool, report: mpsc::Sender<()> },
     /// Somebody asks how the links stand.
     Account { node: u32, report: mpsc::Sender<Vec<LinkAccount>> },
-    /// The inbox has found that a segment which arrived in that session does not hold frames.
-    Violation { link: LinkKey, session: u32, violation: Violation },
+    /// The inbox has found that a segment of a peer, which arrived in that session, holds a malformed frame: so many of
+    /// its bytes are lost.
+    Malformed { link: LinkKey, pid: Pid, session: u32, lost: u64 },
     /// The engine ends.
     Shutdown,
 }

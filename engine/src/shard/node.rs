@@ -194,6 +194,11 @@ impl Node {
         self.events.push(Event::Removed { pid }, now);
     }
 
+    /// So many bytes of a peer were acknowledged and cannot be read.
+    pub(super) fn lost(&self, pid: Pid, bytes: u64) {
+        self.stats.lost(pid, bytes);
+    }
+
     /// The server stops, and these are given up.
     pub(super) fn account_for(&self, undelivered: &[Undelivered]) {
         for each in undelivered {

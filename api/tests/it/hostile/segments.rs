@@ -137,6 +137,8 @@ fn a_violation_that_is_found_late_ends_no_other_connection() {
     second.write_all(&data(0, 0, &frame(8, 8))).unwrap();
     assert_eq!(receive(one.inbox()).msg_id, 666);
     assert_eq!(one.events().try_next(), None);
+    // It was acknowledged, and nobody reads it any more.
+    eventually("account", || one.stats().iter().find(|row| row.pid == 3 && row.bytes_lost == 24).copied());
 }
 
 /// Regression: a short envelope kept the receive buffer that it came in, so a peer that sent one for each buffer, and

@@ -6,7 +6,7 @@ use std::sync::mpsc::TryRecvError;
 use super::*;
 use crate::callback::caught;
 use crate::engine::{Attached, IdleStrategy, Tenant, Threading};
-use crate::link::{BROADCAST, Violation};
+use crate::link::BROADCAST;
 use crate::outbox::PushError;
 use crate::payload::Body;
 use crate::roster::RosterSizes;
@@ -97,7 +97,7 @@ fn who_names_a_link_that_is_gone_does_nothing_to_the_next_one() {
     let mailbox = one.tenancy.drive.mailbox().clone();
     let (writer, stream) = stream::stream(stream::stream_id(9, Lane::Normal), 64 * 1024, 1 << 20).unwrap();
     mailbox.command(Command::Open { link: gone, stream: Box::new(stream) });
-    mailbox.command(Command::Violation { link: gone, session: 0, violation: Violation::Frames { lost: 8 } });
+    mailbox.command(Command::Malformed { link: gone, pid: 2, session: 0, lost: 8 });
     let (report, reported) = mpsc::channel();
     mailbox.command(Command::Remove { link: gone, report });
     for ready in [Ready::Link(gone), Ready::Hurry(gone), Ready::Consumed(gone)] {
