@@ -11,6 +11,9 @@ use crate::time::Time;
 /// A timer whose deadline has passed and whose work cannot be done yet is looked at again after this.
 pub(super) const OVERDUE: Duration = Duration::from_millis(10);
 
+/// After a turn that took so long as many timers are looked at as after one that has read everything.
+const SLOW_TURN: Duration = Duration::from_millis(50);
+
 impl<D: Driver> Shard<D> {
     /// Sends a heartbeat, if it is time, on a link of which nothing else is due, without a look at its streams: their
     /// writers signal. `answers`: the peer's has just come.
@@ -64,8 +67,9 @@ impl<D: Driver> Shard<D> {
 
     pub(super) fn expire(&mut self, now: Time) {
         // Each heartbeat is followed by another one, its answer: while there is more to read than a turn reads, few are
-        // begun.
-        let mut budget = if self.caught_up == now { Budget::default() } else { Budget::reduced() };
+        // begun. But where a turn takes long, as beside hundreds of busy processes, few would be too few.
+        let is_slow = now.since(std::mem::replace(&mut self.expired, now)) > SLOW_TURN;
+        let mut budget = if self.caught_up == now || is_slow { Budget::default() } else { Budget::reduced() };
         let mut expired = false;
         while budget.is_left()
             && let Some(timer) = self.timers.due(now)

@@ -118,6 +118,8 @@ pub(crate) struct Shard<D: Driver> {
     caught_up: Time,
     /// Links that had something to send then were looked at.
     flushed: Time,
+    /// Timers were looked at then.
+    expired: Time,
     /// Dials under way, and links that wait for one to end.
     dials: Dials,
     shutdown: bool,
@@ -148,6 +150,7 @@ impl<D: Driver> Shard<D> {
             slept: Duration::ZERO,
             caught_up: now,
             flushed: now,
+            expired: now,
             dials: Dials::default(),
             shutdown: false,
         }
