@@ -258,7 +258,7 @@ impl StatsTable {
         });
     }
 
-    /// So many bytes of a peer could not be read.
+    /// Counts bytes of a peer that could not be read.
     pub(crate) fn lost(&self, pid: Pid, bytes: u64) {
         self.with(pid, |row| row.ended.bytes_lost += bytes);
     }

@@ -56,8 +56,8 @@ const SPARE_TIME: Duration = Duration::from_secs(10);
 const WITHER_STEP: Duration = Duration::from_millis(250);
 /// One peer, as one server sees it.
 ///
-/// What an idle link reads and writes stands first and together, in this order: with thousands of links each line of
-/// it comes from memory.
+/// The fields that an idle link reads and writes stand first and together, in this order: with thousands of links each
+/// line of it comes from memory.
 #[repr(C)]
 pub struct Link {
     state: State,
@@ -89,7 +89,7 @@ pub struct Link {
     ack_due: Option<Time>,
     /// When memory of long envelopes that is not used is to be given back.
     wither_at: Time,
-    /// How often this link has had something to send, and in how many segments.
+    /// Number of times that this link has had something to send, and of segments that this took.
     sends: u64,
     segments: u64,
     notices: Vec<Notice>,

@@ -35,7 +35,8 @@ impl<D: Driver> Shard<D> {
         self.nodes.values().flat_map(|node| node.links.iter()).any(|slot| slot.polled)
     }
 
-    /// Asserts that somebody looks at whatever can be sent: the link is marked or polled, or the end of a send marks it.
+    /// Asserts that somebody looks at whatever can be sent: the link is marked or polled, or the end of a send marks
+    /// it.
     pub(crate) fn check_progress(&mut self) {
         if self.mailbox.backlog().1 > 0 {
             return;

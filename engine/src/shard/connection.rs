@@ -130,8 +130,8 @@ impl Connection {
     }
 
     /// Room for the next receive: behind what is there if a whole segment fits, else in a new chunk, to which the
-    /// beginning of an unfinished segment moves. Then it returns the new chunk twice, for what arrives in it may pin it.
-    /// Fails if there is no memory for a new chunk.
+    /// beginning of an unfinished segment moves. Then it returns the new chunk twice, for what arrives in it may pin
+    /// it. Fails if there is no memory for a new chunk.
     pub(super) fn make_room(
         &mut self,
         mut buffer: ReceiveBuffer,

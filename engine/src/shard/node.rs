@@ -46,7 +46,8 @@ pub(super) struct Node {
     pub(super) stop_timer: Option<Entry>,
 }
 
-/// A link with what the shard knows of it. What is read of an idle one stands first and together, as in [`Link`].
+/// A link with what the shard knows of it. The fields that are read of an idle one stand first and together, as in
+/// [`Link`].
 #[repr(C)]
 pub(super) struct LinkSlot {
     /// The part of the shard's [sleep](super::Shard::slept) that the link knows of.
@@ -194,7 +195,7 @@ impl Node {
         self.events.push(Event::Removed { pid }, now);
     }
 
-    /// So many bytes of a peer were acknowledged and cannot be read.
+    /// Counts bytes of a peer that were acknowledged and cannot be read.
     pub(super) fn lost(&self, pid: Pid, bytes: u64) {
         self.stats.lost(pid, bytes);
     }

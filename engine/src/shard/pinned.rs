@@ -1,9 +1,9 @@
 //! Receive buffers that an inbox keeps from being used again.
 //!
 //! Arrivals are not copied: each keeps the chunk that it came in, 260 KiB, until the application has let go of it. A
-//! peer that sends little in each chunk, or on each of many connections, would so pin many times what its window allows.
-//! So a link whose arrivals pin more than its inbox may hold copies what comes next, close together, until less is
-//! pinned. Each buffer is counted before it is received in: when a connection ends, its buffer is the kernel's.
+//! peer that sends little in each chunk, or on each of many connections, would so pin many times what its window
+//! allows. So a link whose arrivals pin more than its inbox may hold copies what comes next, close together, until less
+//! is pinned. Each buffer is counted before it is received in: when a connection ends, its buffer is the kernel's.
 
 use std::io;
 use std::sync::Arc;
@@ -101,7 +101,7 @@ impl<D: Driver> Shard<D> {
 mod tests {
     use super::*;
 
-    /// What a connection does with each receive that brings `bytes`: it keeps the chunk that they came in.
+    /// Receives `bytes` as a connection does, in a chunk that they keep.
     fn arrive(pinned: &mut Pinned, bytes: &[u8], limit: usize, pool: &Arc<ChunkPool>) -> Slice {
         if pinned.is_copying() {
             return pinned.copy(bytes, limit, pool).unwrap();

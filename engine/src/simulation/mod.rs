@@ -1,10 +1,11 @@
 //! The simulator: shards, links and streams as they are, over a driver that is played, in virtual time.
 //!
 //! One number decides everything: how many machines and servers there are, how the network is, what the applications
-//! do, and what goes wrong. Connections are lost at any byte, stall, are accepted late, reach a process that has started
-//! anew, or are recorded and played again; reads and writes are short and buffers full; processes stand still, crash,
-//! stop, and come back; peers are removed and added. After the last fault everything has to come to rest, and what was
-//! written, received and told is compared with what was promised. The same seed gives the same history to the byte.
+//! do, and what goes wrong. Connections are lost at any byte, stall, are accepted late, reach a process that has
+//! started anew, or are recorded and played again; reads and writes are short and buffers full; processes stand still,
+//! crash, stop, and come back; peers are removed and added. After the last fault everything has to come to rest, and
+//! what was written, received and told is compared with what was promised. The same seed gives the same history to the
+//! byte.
 //!
 //! | module | what it is |
 //! | --- | --- |

@@ -195,7 +195,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether a span that comes again may do so after one of these resets, which is used up then.
+    /// Returns whether a span that comes again may do so after one of these resets, which is used up then.
     fn begins_anew(&self, span: &Span, resets: &mut VecDeque<u64>) -> bool {
         let explains = |reset: &u64| *reset <= span.time + TO_TELL && span.first > self.flushed_before_lie(*reset);
         let reset = resets.iter().position(explains);
@@ -233,7 +233,7 @@ impl Walk<'_> {
         }
     }
 
-    /// What was accepted of these numbers, but for what a lie has broken.
+    /// Numbers of these that were accepted, but for those that a lie has broken.
     fn absent(&mut self, first: u64, last: u64) -> Vec<Span> {
         let mut absent = Vec::new();
         for span in self.sent.accepted.between(first, last) {

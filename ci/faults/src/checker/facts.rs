@@ -15,8 +15,8 @@ use crate::plan::{self, Injected};
 pub struct Facts {
     pub journal: Journal,
     pub runs: Vec<RunFacts>,
-    /// What was injected; removals also as the servers wrote them down, who do them in their own time, and lies as the
-    /// proxies did: who reads nothing notices a broken frame late.
+    /// Faults that were injected; removals also as the servers wrote them down, who do them in their own time, and lies
+    /// as the proxies did: who reads nothing notices a broken frame late.
     pub faults: Vec<Injected>,
     /// Messages that stand behind a frame that a lie has broken: each may be lost, and with which lie.
     pub lost: BTreeMap<(Lost, Pid), usize>,

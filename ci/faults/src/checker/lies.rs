@@ -33,8 +33,8 @@ pub fn check(facts: &Facts, violations: &mut Vec<Violation>) {
     }
 }
 
-/// What was lost with these lies, by their index, is in a `Down` of who has read it. Whose session was over before it had
-/// read that is told nothing: so where something else may have ended it, nobody is judged.
+/// What was lost with these lies, by their index, is in a `Down` of who has read it. Whose session was over before it
+/// had read that is told nothing: so where something else may have ended it, nobody is judged.
 pub fn check_counted(facts: &Facts, lies: &BTreeSet<usize>, violations: &mut Vec<Violation>) {
     let lies = lies.iter().filter_map(|index| facts.journal.lies.get(*index));
     for lie in lies.filter(|lie| was_heard(facts, lie)) {

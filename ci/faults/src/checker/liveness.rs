@@ -196,7 +196,7 @@ impl Judge<'_> {
             || self.was_stalled(from, to)
     }
 
-    /// Whether somebody else has greeted one of the two in the other's name.
+    /// Returns whether somebody else has greeted one of the two in the other's name.
     fn is_replayed(&self, one: Pid, two: Pid, from: u64, to: u64) -> bool {
         self.faults.iter().any(|fault| fault.kind == Kind::Replay && matters(fault, one, two, from, to, None))
     }

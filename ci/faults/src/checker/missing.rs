@@ -97,8 +97,8 @@ pub fn check(
 }
 
 /// Whether everything that is missing was given up by the sender, and the other way round: there was one run of the
-/// recipient all the time, which read everything, neither has removed the other, and they have not begun anew. What is best
-/// effort may else have arrived although its sender could not know.
+/// recipient all the time, which read everything, neither has removed the other, and they have not begun anew. What is
+/// best effort may else have arrived although its sender could not know.
 fn is_exact(facts: &Facts, sender: &RunFacts, recipient: Pid) -> bool {
     let overlaps = |run: &&RunFacts| run.run.spawned <= sender.run.ended && run.run.ended >= sender.run.spawned;
     let mut receivers = facts.runs_of(recipient).filter(overlaps);

@@ -33,7 +33,7 @@ pub struct Report {
     pub injected: BTreeMap<Kind, u64>,
     /// The lies that were told.
     pub lies: BTreeMap<Lie, u64>,
-    /// How often two servers have begun anew.
+    /// Number of times that two servers have begun anew.
     pub resets: usize,
     pub accepted: u64,
     pub account: Account,

@@ -36,7 +36,7 @@ pub enum Promise {
     DownInTime,
     /// A restart is told, and only a restart.
     Restarts,
-    /// What is not true is noticed, and what is lost with it is counted.
+    /// A lie is noticed, and the messages that are lost with it are counted.
     LiesNoticed,
     /// Two servers begin anew only where they were made to contradict each other.
     Resets,

@@ -15,7 +15,7 @@ use crate::plan::Lie;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToldLie {
     pub at: u64,
-    /// Who seems to have said it, and to whom.
+    /// The server that seems to have said it, and the one that heard it.
     pub from: Pid,
     pub to: Pid,
     pub lie: Lie,

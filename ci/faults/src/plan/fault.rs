@@ -87,7 +87,7 @@ impl Kind {
         matches!(self, Kind::OneWay | Kind::Reset | Kind::Remove) || self.is_of_proxy()
     }
 
-    /// Whether a proxy does it: the two servers must talk through one.
+    /// Returns whether a proxy does it: the two servers must talk through one.
     pub fn is_of_proxy(self) -> bool {
         matches!(self, Kind::Replay | Kind::Lie)
     }
@@ -97,18 +97,18 @@ impl Kind {
         matches!(self, Kind::Kill | Kind::Leave)
     }
 
-    /// Whether peers may lose their connection by it. A slow application, or one short of memory, is no reason to, nor is
-    /// what somebody else says.
+    /// Returns whether peers may lose their connection by it. A slow application, or one short of memory, is no reason
+    /// to, nor is what somebody else says.
     pub fn may_disconnect(self) -> bool {
         !matches!(self, Kind::Slow | Kind::Memory | Kind::Replay)
     }
 
-    /// Whether it may keep messages between two servers from flowing.
+    /// Returns whether it may keep messages between two servers from flowing.
     pub fn may_impede(self) -> bool {
         self != Kind::Replay
     }
 
-    /// How long it takes at least, in nanoseconds, until what a proxy was told to do is done.
+    /// Nanoseconds that it takes at least until a proxy has done what it was told.
     pub fn least_time(self) -> u64 {
         match self {
             Kind::Reset => RESET_TIME,

@@ -1,4 +1,4 @@
-//! What a proxy that lies says in the place of a server.
+//! Lies that a proxy tells in the place of a server.
 
 use serde::{Deserialize, Serialize};
 
@@ -87,19 +87,19 @@ impl Lie {
         }
     }
 
-    /// Whether it is told while two servers greet each other: that takes a new connection.
+    /// Returns whether it is told while two servers greet each other: that takes a new connection.
     pub fn is_of_handshake(self) -> bool {
         self.is_of_greeting() || matches!(self, Lie::Challenge | Lie::Confirm)
     }
 
-    /// Whether it is about what a greeting says of streams. Where such a lie changes nothing that the listener goes by,
-    /// it costs no connection.
+    /// Returns whether it is about what a greeting says of streams. Where such a lie changes nothing that the listener
+    /// goes by, it costs no connection.
     pub fn is_of_greeting(self) -> bool {
         matches!(self, Lie::SendingAhead | Lie::ReceivingAhead | Lie::KnownIncarnation)
     }
 
-    /// Whether two servers that were lied to may find that they contradict each other about their streams, and begin
-    /// anew.
+    /// Returns whether two servers that were lied to may find that they contradict each other about their streams, and
+    /// begin anew.
     pub fn may_reset(self) -> bool {
         self.is_of_greeting() || self == Lie::Skip
     }

@@ -22,7 +22,7 @@ use figures::Figure;
 pub enum Scenario {
     /// Resets every connection once a second.
     Resets {
-        /// How long.
+        /// Duration, in seconds.
         #[arg(long, default_value_t = 120)]
         seconds: u64,
         #[command(flatten)]
@@ -54,7 +54,7 @@ pub enum Scenario {
     },
     /// Stops one server, and lets it go on; then the next.
     Stop {
-        /// How long.
+        /// Duration, in seconds.
         #[arg(long, default_value_t = 30)]
         seconds: u64,
         /// How often.
@@ -65,7 +65,7 @@ pub enum Scenario {
     },
     /// Plays again what was said on connections: while the links are up, then with kills and restarts among it.
     Replays {
-        /// How long.
+        /// Duration, in seconds.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
         #[command(flatten)]
@@ -73,7 +73,7 @@ pub enum Scenario {
     },
     /// Lies to two servers, five times a second.
     Lies {
-        /// How long.
+        /// Duration, in seconds.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
         #[command(flatten)]
@@ -81,7 +81,7 @@ pub enum Scenario {
     },
     /// Lets the application of one server read nothing.
     Slow {
-        /// How long.
+        /// Duration, in seconds.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
         #[command(flatten)]

@@ -100,8 +100,8 @@ fn a_late_greeting_of_the_same_incarnation_is_refused() {
     assert_eq!(refusal(acceptor.greeted(&dial_at(&mut dialer, at(9)), at(9))), None);
 }
 
-/// Regression: whoever played a greeting of a run that was over again and again kept the next run out, each time until the
-/// greeting was 800 ms old.
+/// Regression: whoever played a greeting of a run that was over again and again kept the next run out, each time until
+/// the greeting was 800 ms old.
 #[test]
 fn a_greeting_that_nobody_confirms_keeps_no_other_incarnation_out() {
     let now = Time::default() + Duration::from_secs(1);

@@ -264,8 +264,8 @@ fn a_gap_gives_up_a_frame_that_had_begun() {
     assert!(link.receive(&header, &payload, Time::default()).is_ok());
 }
 
-/// Regression: found by the proxy of `ci/faults` that lies. What had come of the frame was kept with the wrong length, so
-/// that each connection ended again where the rest of it came.
+/// Regression: found by the proxy of `ci/faults` that lies. What had come of the frame was kept with the wrong length,
+/// so that each connection ended again where the rest of it came.
 #[test]
 fn a_frame_whose_fragments_contradict_each_other_is_expected_from_its_beginning() {
     const LENGTH: usize = 100_000;

@@ -6,8 +6,8 @@ use super::StreamReader;
 
 /// Ends of segments that were sent and are not acknowledged, in ascending order: that is where peers acknowledge.
 ///
-/// With too many of them the last ones are not kept. So an end that is missing proves nothing: whether it is a frame's is
-/// then seen by a walk from the one before it.
+/// With too many of them the last ones are not kept. So an end that is missing proves nothing: whether it is a frame's
+/// is then seen by a walk from the one before it.
 #[derive(Debug)]
 pub(super) struct Boundaries {
     ends: VecDeque<u64>,

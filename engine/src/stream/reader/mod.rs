@@ -378,8 +378,8 @@ impl StreamReader {
         }
     }
 
-    /// Whether a receiver of this stream can stand at `position`: behind a whole frame, or behind a part of one that is
-    /// sent in parts.
+    /// Returns whether a receiver of this stream can stand at `position`: behind a whole frame, or behind a part of one
+    /// that is sent in parts.
     pub fn can_resume(&self, position: u64) -> bool {
         let inside = self.references.get(self.references_before(position));
         let is_inside = inside.is_some_and(|reference| position > reference.frame_at());

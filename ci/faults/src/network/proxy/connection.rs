@@ -21,7 +21,7 @@ pub struct Connection {
     /// From client to server, and back.
     pub pipes: [Pipe; 2],
     pub cut: Option<Cut>,
-    /// What the client has said.
+    /// Bytes that the client has said.
     pub recording: Recording,
     /// When lies were told on it.
     pub lied_at: Vec<u64>,
@@ -64,7 +64,8 @@ impl Connection {
         self.pipes[usize::from(!to_server)].segments.arm(armed);
     }
 
-    /// Moves what can be moved, by way of `chunk`; `false` when the connection is to be dropped, which resets both halves.
+    /// Moves what can be moved, by way of `chunk`; `false` when the connection is to be dropped, which resets both
+    /// halves.
     ///
     /// `tell` hears of each lie before it goes out, and whether it is for the server; it returns the time.
     pub fn turn(

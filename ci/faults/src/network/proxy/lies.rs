@@ -1,4 +1,4 @@
-//! How a lie is told: one segment becomes another, or two.
+//! The telling of a lie: one segment becomes another, or two.
 
 use cluster_engine::wire::{
     CHECKSUMMED, FIRST, FRAGMENT, FRAME_HEADER_BYTES, Frames, GoodbyeReason, Grant, Hello, Kind, LARGEST_POSITION,
@@ -15,7 +15,7 @@ use crate::random::Random;
 /// A lie, and what it takes with it.
 #[derive(Debug, Default)]
 pub struct Told {
-    /// What goes out in the place of the segment.
+    /// Bytes that go out in the place of the segment.
     pub bytes: Vec<u8>,
     /// Bytes of frames that nobody will read.
     pub lost_bytes: u64,

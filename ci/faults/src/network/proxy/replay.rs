@@ -1,4 +1,4 @@
-//! What a dialer has said, and how it is said again by somebody who is not it.
+//! Bytes that a dialer has said, said again by somebody who is not it.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ impl Recording {
         self.0.is_empty()
     }
 
-    /// How much of it is played: all, the greeting alone, or up to a random byte.
+    /// The part of it that is played: all, the greeting alone, or up to a random byte.
     fn length(&self, random: &mut Random) -> usize {
         let greeting = SegmentHeader::parse(&self.0).ok().flatten().map_or(0, SegmentHeader::segment_bytes);
         match random.between(0, 4) {

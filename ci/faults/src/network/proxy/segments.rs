@@ -28,7 +28,7 @@ pub struct Segments {
     /// The present segment, if it is kept until it is whole.
     held: Option<Vec<u8>>,
     armed: Option<Armed>,
-    /// What came is no segment: everything passes as it is.
+    /// Bytes came that are no segment: everything passes as it is.
     lost: bool,
 }
 
