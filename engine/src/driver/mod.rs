@@ -36,6 +36,8 @@ pub(crate) use limits::{is_shortage, with_cure};
 pub use memory::{Berth, Dock, Exchange, WINDOW_BYTES};
 pub(crate) use options::hold_at_most;
 pub use uring::Uring;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) use watermark::Watermark;
 
 use crate::link::Batch;
 use crate::time::Time;

@@ -7,7 +7,7 @@ use crate::time::Time;
 /// A queue that is found empty was read until now. One that never is empty was read until some moment once as many of
 /// its entries were taken as it held then: entries leave it in the order in which they came.
 #[derive(Debug, Default)]
-pub(super) struct Watermark {
+pub(crate) struct Watermark {
     until: Time,
     /// A moment, and how many of the entries that the queue held then are still to be taken.
     next: Option<(Time, usize)>,
@@ -17,7 +17,7 @@ impl Watermark {
     /// Takes note that `taken` entries were taken now, and `left` are left. Returns the time until which everything was
     /// read.
     #[inline]
-    pub(super) fn read(&mut self, taken: usize, left: usize, now: Time) -> Time {
+    pub(crate) fn read(&mut self, taken: usize, left: usize, now: Time) -> Time {
         if left == 0 {
             (self.until, self.next) = (now, None);
             return now;

@@ -30,6 +30,8 @@ pub(super) struct EventLoop {
     pub(super) port: usize,
     /// Time that an operation of a turn takes.
     operation_nanos: u64,
+    /// Time that a turn takes besides its operations.
+    pub(super) turn: Duration,
     /// The last turn is over then.
     busy_until: Time,
     /// The chunks of what is sent through memory. Apart from the receive buffers, so that each have a bound.
@@ -87,6 +89,7 @@ impl EventLoop {
             port,
             sent,
             operation_nanos: plan.operation_nanos,
+            turn: Duration::ZERO,
             busy_until: Time::default(),
             network: network.clone(),
             mailbox,
@@ -149,7 +152,8 @@ impl EventLoop {
         // A loop that spins goes on for a while.
         let idle = if self.worked && random.one_in(4) { Idle::Return } else { Idle::Park(None) };
         let mut round = self.shard.begin(idle);
-        self.busy_until = self.network.borrow().now() + Duration::from_nanos(take_spent() * self.operation_nanos);
+        let operations = Duration::from_nanos(take_spent() * self.operation_nanos);
+        self.busy_until = self.network.borrow().now() + self.turn + operations;
         let wait = round.entry.take().map_or(Wait::No, |entry| entry.0);
         if !round.waits || wait == Wait::No {
             self.state = State::Due(Some(round));

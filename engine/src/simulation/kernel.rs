@@ -8,8 +8,9 @@ use std::time::Duration;
 use super::network::{Network, address_of};
 use super::pipe::{Connection, End, Owner, Side, batch_bytes};
 use super::timetable::Happening;
-use crate::driver::{ACCEPTED_AT_ONCE, Completion, ReceiveBuffer, SocketId};
+use crate::driver::{ACCEPTED_AT_ONCE, Budget, Completion, ReceiveBuffer, SocketId, Watermark};
 use crate::link::Batch;
+use crate::time::Time;
 
 /// So long at most a kernel takes to let go of a socket.
 const LET_GO_NANOS: u64 = 50_000;
@@ -21,6 +22,7 @@ pub(super) struct Process {
     /// Sockets that are gone, and whose numbers are not used again yet.
     gone: Vec<SocketId>,
     done: VecDeque<Done>,
+    read: Watermark,
 }
 
 struct Socket {
@@ -47,6 +49,15 @@ pub(super) enum Done {
 }
 
 impl Done {
+    /// Number of bytes that were moved.
+    fn bytes(&self) -> usize {
+        match self {
+            Done::Received { result: Ok(bytes), .. } => *bytes,
+            Done::Sent { batch, .. } => batch.bytes(),
+            _ => 0,
+        }
+    }
+
     /// The connection, if that listener has accepted one.
     fn accepted_by(&self, wanted: SocketId) -> Option<usize> {
         match self {
@@ -92,7 +103,13 @@ impl Process {
 impl Network {
     /// A process starts. Returns its number.
     pub(super) fn start_process(&mut self, machine: usize) -> usize {
-        self.processes.push(Process { machine, sockets: Vec::new(), gone: Vec::new(), done: VecDeque::new() });
+        self.processes.push(Process {
+            machine,
+            sockets: Vec::new(),
+            gone: Vec::new(),
+            done: VecDeque::new(),
+            read: Watermark::default(),
+        });
         self.processes.len() - 1
     }
 
@@ -344,14 +361,20 @@ impl Network {
         self.timetable.at(at, Happening::LetGo { process, socket: socket.0 });
     }
 
-    pub(super) fn reap(&mut self, process: usize, completions: &mut VecDeque<Completion>) {
+    /// Hands over what has completed, as much as io_uring's driver takes in a turn. Returns the time until which
+    /// everything was handed over.
+    pub(super) fn reap(&mut self, process: usize, completions: &mut VecDeque<Completion>) -> Time {
+        let (mut budget, before) = (Budget::default(), self.processes[process].done.len());
         let state = &mut self.processes[process];
         for socket in state.gone.drain(..) {
             state.sockets[socket.0 as usize] = None;
         }
         let mut accepted = 0;
         let mut later = Vec::new();
-        while let Some(done) = self.processes[process].done.pop_front() {
+        while budget.is_left()
+            && let Some(done) = self.processes[process].done.pop_front()
+        {
+            budget.spend(done.bytes());
             if matches!(done, Done::Accepted { .. }) {
                 accepted += 1;
                 if accepted > ACCEPTED_AT_ONCE {
@@ -396,6 +419,11 @@ impl Network {
             };
             completions.push_back(completion);
         }
-        self.processes[process].done.extend(later);
+        let now = self.now();
+        let state = &mut self.processes[process];
+        let taken = before - state.done.len();
+        let time = state.read.read(taken, state.done.len(), now);
+        state.done.extend(later);
+        time
     }
 }

@@ -43,6 +43,19 @@ fn sixty_four_servers_on_two_slow_loops_exchange_broadcasts_and_stay_connected()
     }
 }
 
+/// A process beside two hundred busy ones takes half a second for a turn. It once looked at few of the timers that were
+/// due in it, so that its heartbeats came too late. One of the two loops is as slow here.
+#[test]
+fn servers_whose_turns_take_long_stay_connected() {
+    let servers = 42;
+    let mut mesh = Mesh::start(5, servers, 2, Duration::ZERO, false);
+    mesh.broadcast(0);
+    mesh.run_until(servers as u64 - 1, Duration::from_secs(2));
+    mesh.loops[0].turn = Duration::from_millis(375);
+    mesh.run_for(Duration::from_secs(30));
+    assert_eq!(mesh.told(), (servers as u64 * (servers as u64 - 1), vec![]));
+}
+
 /// Each timer for an acknowledgement once left an entry behind, which came up again every 250 ms for ever: two servers
 /// that had exchanged messages for 20 seconds used nine times as much of a processor when idle as before. Each turn
 /// checks that there are no more timers than links, connections and servers.
