@@ -69,6 +69,15 @@ pub enum Wait {
     Forever,
 }
 
+/// How far a driver has handed out what has completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reaped {
+    /// Everything that had arrived by then was handed out.
+    pub until: Time,
+    /// Something is left, as far as can be told: the next turn is not to wait for it.
+    pub is_left: bool,
+}
+
 /// What a driver does for a shard.
 ///
 /// A socket has at most one receive and one send under way. Once it was told to close, nothing more is begun on it, and
@@ -128,12 +137,11 @@ pub trait Driver {
     /// It is apart from the driver so that others can get at the shard while its thread waits.
     fn begin(&mut self, wait: Wait) -> Option<Self::Entry>;
 
-    /// Appends what has completed, as much as a turn has a [`Budget`] for, and the rest the next time. Returns until
-    /// when everything that had arrived was handed out so: `now`, unless something is left.
+    /// Appends what has completed, as much as a turn has a [`Budget`] for, and the rest the next time.
     ///
     /// Numbers of sockets that were told to be [closed](Completion::Closed) by the last call may be used again from now
     /// on: not before, for whoever works through the completions may not have come to that one.
-    fn reap(&mut self, completions: &mut VecDeque<Completion>, now: Time) -> io::Result<Time>;
+    fn reap(&mut self, completions: &mut VecDeque<Completion>, now: Time) -> io::Result<Reaped>;
 
     /// A way into the kernel.
     type Entry: Entry;

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{ChunkPool, Completion, Driver, Entry, Listener, SocketId, Uring, Wait, Way, hold_at_most};
+use super::{ChunkPool, Completion, Driver, Entry, Listener, Reaped, SocketId, Uring, Wait, Way, hold_at_most};
 use crate::link::Batch;
 use crate::time::{Clock, Time};
 use crate::wire::{Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -408,4 +409,49 @@ fn whoever_waits_at_a_door_is_let_in() {
     turn_until_in(&mut driver, [101, 1, 2]);
     close(&mut driver, &sockets);
     drop((early, late, last));
+}
+
+/// The kernel sets the flag for work that it has yet to run after it has queued it, and so sometimes when it was run
+/// already. The flag then stands until the next work comes. A loop that believed it neither slept nor ever took the
+/// peer for silent, which was what it waited for.
+#[test]
+fn everything_was_read_also_while_the_kernel_claims_that_something_is_left() {
+    let mut driver = Uring::new(*CLOCK).unwrap();
+    let bell = driver.bell();
+    let seen = AtomicU32::new(0);
+    let rounds = 300_000;
+    let mut stuck = 0;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..rounds {
+                while seen.load(Ordering::Acquire) < round {
+                    std::hint::spin_loop();
+                }
+                for _ in 0..round % 200 {
+                    std::hint::spin_loop();
+                }
+                bell.ring();
+            }
+        });
+        for round in 0..rounds {
+            bell.fall_asleep();
+            seen.store(round, Ordering::Release);
+            while bell.is_asleep() {
+                look(&mut driver, Wait::Until(now() + Duration::from_millis(1)));
+            }
+            let quiet = now();
+            let is_over = |reaped: Reaped| reaped.until >= quiet && !reaped.is_left;
+            stuck += usize::from(!(0..4).any(|_| is_over(look(&mut driver, Wait::No))));
+        }
+    });
+    assert_eq!(stuck, 0, "of {rounds} times");
+}
+
+/// Turns the driver once. Returns how far it has read.
+fn look(driver: &mut Uring, wait: Wait) -> Reaped {
+    if let Some(entry) = driver.begin(wait) {
+        entry.enter().unwrap();
+    }
+    let now = now();
+    driver.reap(&mut VecDeque::new(), now).unwrap()
 }

@@ -28,7 +28,8 @@ use super::sending::{Outright, SendOperation};
 use super::sockets::Sockets;
 use super::watermark::Watermark;
 use super::{
-    Bell, Berth, Budget, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait, Way, features, options,
+    Bell, Berth, Budget, Completion, Driver, Entry, Listener, Reaped, ReceiveBuffer, SocketId, Wait, Way, features,
+    options,
 };
 use crate::link::Batch;
 use crate::time::{Clock, Time};
@@ -37,6 +38,9 @@ use crate::time::{Clock, Time};
 const ENTRIES: u32 = 256;
 /// Room for completions. An overflow is kept by the kernel and loses nothing.
 const COMPLETIONS: u32 = 4096;
+
+/// Completions that the kernel runs at least when it is entered, of those that it finds.
+const RUN_AT_ONCE: usize = 16;
 
 /// Room for alarms. Each is earlier than those before it, so there are few.
 const ALARMS: usize = 16;
@@ -76,6 +80,8 @@ pub struct Uring {
     /// Whose receive the kernel was not asked for yet.
     glances: Glances,
     read: Watermark,
+    /// The kernel is entered in this turn.
+    entered: bool,
 }
 
 /// A socket and what is under way on it.
@@ -121,6 +127,7 @@ impl Uring {
             outright: Outright::default(),
             glances: Glances::default(),
             read: Watermark::default(),
+            entered: false,
         };
         driver.watch_bell();
         Ok(driver)
@@ -203,6 +210,19 @@ impl Uring {
     /// The socket, unless it is closed.
     fn open(&mut self, socket: SocketId) -> Option<&mut SocketState> {
         self.sockets.get_mut(socket).filter(|entry| !entry.closing)
+    }
+
+    /// Number of completions that the kernel may have yet to run: 0, or as many as there can be.
+    ///
+    /// The kernel sets its flag after it has queued work, and so sometimes after that work was run. Then it clears the
+    /// flag only when there is work again: a loop that waited for that would not end.
+    fn left_to_run(&mut self) -> usize {
+        let queue = self.ring.submission();
+        match queue.taskrun() || queue.cq_overflow() {
+            // A receive and a send of each socket, and a few of the ring's own.
+            true => 2 * self.sockets.len() + 1,
+            false => 0,
+        }
     }
 
     /// Sees that the ring tells when somebody is at a door; also of whoever is there already.
@@ -420,7 +440,8 @@ impl Driver for Uring {
         // A turn that has nothing to submit, nothing to run and nothing to wait for needs no system call.
         let needed = wait || !queue.is_empty() || queue.taskrun() || queue.cq_overflow();
         drop(queue);
-        if !needed && self.handle.is_some() {
+        self.entered = needed || self.handle.is_none();
+        if !self.entered {
             return None;
         }
         match self.entry(wait) {
@@ -432,7 +453,7 @@ impl Driver for Uring {
         }
     }
 
-    fn reap(&mut self, completions: &mut VecDeque<Completion>, now: Time) -> io::Result<Time> {
+    fn reap(&mut self, completions: &mut VecDeque<Completion>, now: Time) -> io::Result<Reaped> {
         self.sockets.reuse();
         for socket in std::mem::take(&mut self.closed) {
             self.forget_if_idle(socket, completions);
@@ -458,14 +479,14 @@ impl Driver for Uring {
             }
         }
         self.look(completions);
-        let queue = self.ring.submission();
-        if budget.is_left() && !queue.taskrun() && !queue.cq_overflow() {
-            return Ok(self.read.read(taken, 0, now));
-        }
-        drop(queue);
-        // What the kernel has yet to run is no more than what is under way: a receive and a send of each socket.
-        let left = self.ring.completion().len() + 2 * self.sockets.len() + 1;
-        Ok(self.read.read(taken, left, now))
+        let claimed = self.left_to_run();
+        let unread = self.ring.completion().len();
+        let run = if self.entered && unread == 0 { taken.max(RUN_AT_ONCE) } else { taken };
+        let in_vain = self.entered && taken == 0;
+        Ok(Reaped {
+            until: self.read.read(run, unread + claimed, now),
+            is_left: unread > 0 || (claimed > 0 && !in_vain),
+        })
     }
 }
 

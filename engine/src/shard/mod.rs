@@ -196,8 +196,8 @@ impl<D: Driver> Shard<D> {
 
     /// The second half: handle what has completed, look at the time, wake the applications.
     ///
-    /// Returns whether the round did anything but listen to heartbeats, and send some. An error means that the driver
-    /// is broken.
+    /// Returns whether the round did anything but listen to heartbeats, and send some, or left something to read. An
+    /// error means that the driver is broken.
     pub(crate) fn finish(&mut self, round: Round<D::Entry>) -> io::Result<bool> {
         let now = if round.waits {
             self.mailbox.wake_up();
@@ -214,10 +214,10 @@ impl<D: Driver> Shard<D> {
         while let Some(completion) = self.completions.pop_front() {
             worked |= self.complete(completion, now);
         }
-        if let Ok(until) = reaped {
-            self.caught_up = until;
+        if let Ok(reaped) = &reaped {
+            self.caught_up = reaped.until;
+            worked |= reaped.is_left;
         }
-        worked |= self.caught_up < now;
         self.expire(now);
         while let Some(node) = self.touched.pop() {
             if let Some(node) = self.nodes.get_mut(&node) {

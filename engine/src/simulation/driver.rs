@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::network::Network;
-use crate::driver::{Bell, Berth, Completion, Driver, Entry, Listener, ReceiveBuffer, SocketId, Wait, Way};
+use crate::driver::{Bell, Berth, Completion, Driver, Entry, Listener, Reaped, ReceiveBuffer, SocketId, Wait, Way};
 use crate::link::Batch;
 use crate::time::Time;
 
@@ -86,8 +86,9 @@ impl Driver for SimulatedDriver {
         Some(SimulatedWait(wait))
     }
 
-    fn reap(&mut self, completions: &mut VecDeque<Completion>, now: Time) -> io::Result<Time> {
-        Ok(self.network.borrow_mut().reap(self.process, completions).min(now))
+    fn reap(&mut self, completions: &mut VecDeque<Completion>, now: Time) -> io::Result<Reaped> {
+        let reaped = self.network.borrow_mut().reap(self.process, completions);
+        Ok(Reaped { until: reaped.until.min(now), ..reaped })
     }
 
     type Entry = SimulatedWait;

@@ -8,9 +8,8 @@ use std::time::Duration;
 use super::network::{Network, address_of};
 use super::pipe::{Connection, End, Owner, Side, batch_bytes};
 use super::timetable::Happening;
-use crate::driver::{ACCEPTED_AT_ONCE, Budget, Completion, ReceiveBuffer, SocketId, Watermark};
+use crate::driver::{ACCEPTED_AT_ONCE, Budget, Completion, Reaped, ReceiveBuffer, SocketId, Watermark};
 use crate::link::Batch;
-use crate::time::Time;
 
 /// So long at most a kernel takes to let go of a socket.
 const LET_GO_NANOS: u64 = 50_000;
@@ -361,9 +360,8 @@ impl Network {
         self.timetable.at(at, Happening::LetGo { process, socket: socket.0 });
     }
 
-    /// Hands over what has completed, as much as io_uring's driver takes in a turn. Returns the time until which
-    /// everything was handed over.
-    pub(super) fn reap(&mut self, process: usize, completions: &mut VecDeque<Completion>) -> Time {
+    /// Hands over what has completed, as much as io_uring's driver takes in a turn.
+    pub(super) fn reap(&mut self, process: usize, completions: &mut VecDeque<Completion>) -> Reaped {
         let (mut budget, before) = (Budget::default(), self.processes[process].done.len());
         let state = &mut self.processes[process];
         for socket in state.gone.drain(..) {
@@ -419,11 +417,11 @@ impl Network {
             };
             completions.push_back(completion);
         }
-        let now = self.now();
+        let (now, claimed) = (self.now(), usize::from(self.claims_more));
         let state = &mut self.processes[process];
-        let taken = before - state.done.len();
-        let time = state.read.read(taken, state.done.len(), now);
+        let (taken, left) = (before - state.done.len(), state.done.len());
+        let until = state.read.read(taken.max(claimed), left + claimed, now);
         state.done.extend(later);
-        time
+        Reaped { until, is_left: left > 0 }
     }
 }

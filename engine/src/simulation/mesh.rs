@@ -144,6 +144,11 @@ impl Mesh {
         self.look();
     }
 
+    /// Kernels claim from now on that something is left to read, though nothing is.
+    pub(super) fn claim_more(&mut self) {
+        self.network.borrow_mut().claims_more = true;
+    }
+
     /// Cuts all connections over TCP.
     pub(super) fn cut(&mut self) {
         let mut network = self.network.borrow_mut();

@@ -42,6 +42,8 @@ pub(super) struct Network {
     pub(super) floods: bool,
     /// None where nobody records.
     pub(super) replays: Option<Replays>,
+    /// Kernels claim that something is left to read, though nothing is.
+    pub(super) claims_more: bool,
     /// The most sockets of a process.
     pub(super) descriptors: usize,
     /// Whether the machine runs; a process that has ended leaves its machine running.
@@ -74,6 +76,7 @@ impl Network {
             listeners: BTreeMap::new(),
             floods: false,
             replays: None,
+            claims_more: false,
             descriptors: usize::MAX,
             // One more, for strangers.
             running: vec![true; machines + 1],

@@ -27,7 +27,7 @@ use self::end::{End, Send, piece_behind};
 pub use self::exchange::{Berth, Exchange};
 use self::exchange::{Letter, News, Place};
 use super::watermark::Watermark;
-use super::{Bell, Budget, ChunkPool, Completion, Driver, Listener, ReceiveBuffer, SocketId, Wait, Way};
+use super::{Bell, Budget, ChunkPool, Completion, Driver, Listener, Reaped, ReceiveBuffer, SocketId, Wait, Way};
 use crate::link::Batch;
 use crate::time::Time;
 
@@ -332,7 +332,7 @@ impl<D: Driver> Driver for Dock<D> {
         self.inner.begin(if wait != Wait::No && self.has_news() { Wait::No } else { wait })
     }
 
-    fn reap(&mut self, completions: &mut VecDeque<Completion>, now: Time) -> io::Result<Time> {
+    fn reap(&mut self, completions: &mut VecDeque<Completion>, now: Time) -> io::Result<Reaped> {
         for socket in self.gone.drain(..) {
             self.ends.remove(slot(socket));
         }
@@ -353,8 +353,8 @@ impl<D: Driver> Driver for Dock<D> {
             self.open(letter, completions);
         }
         let left = if budget.is_left() { 0 } else { self.exchange.letters(self.port) };
-        let read = self.read.read(taken, left, now);
-        reaped.map(|until| until.min(read))
+        let until = self.read.read(taken, left, now);
+        reaped.map(|inner| Reaped { until: inner.until.min(until), is_left: inner.is_left || left > 0 })
     }
 
     type Entry = D::Entry;

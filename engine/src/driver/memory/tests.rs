@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Berth, Dock, Exchange, WINDOW_BYTES};
-use crate::driver::{Bell, ChunkPool, Completion, Driver, Entry, Listener, ReceiveBuffer, Slice, SocketId, Wait, Way};
+use crate::driver::{
+    Bell, ChunkPool, Completion, Driver, Entry, Listener, Reaped, ReceiveBuffer, Slice, SocketId, Wait, Way,
+};
 use crate::link::Batch;
 use crate::time::Time;
 use crate::wire::{Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -72,9 +74,9 @@ impl Driver for Nowhere {
         Some(NoEntry(wait))
     }
 
-    fn reap(&mut self, completions: &mut VecDeque<Completion>, now: Time) -> io::Result<Time> {
+    fn reap(&mut self, completions: &mut VecDeque<Completion>, now: Time) -> io::Result<Reaped> {
         completions.extend(self.closed.drain(..).map(|socket| Completion::Closed { socket }));
-        Ok(now)
+        Ok(Reaped { until: now, is_left: false })
     }
 
     type Entry = NoEntry;
