@@ -69,12 +69,12 @@ pub enum Wait {
     Forever,
 }
 
-/// How far a driver has handed out what has completed.
+/// Progress of a driver with what has completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reaped {
-    /// Everything that had arrived by then was handed out.
+    /// Time until which everything that had arrived was handed out.
     pub until: Time,
-    /// Something is left, as far as can be told: the next turn is not to wait for it.
+    /// The next turn is not to wait: something is left, as far as can be told.
     pub is_left: bool,
 }
 

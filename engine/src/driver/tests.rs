@@ -412,8 +412,8 @@ fn whoever_waits_at_a_door_is_let_in() {
 }
 
 /// The kernel sets the flag for work that it has yet to run after it has queued it, and so sometimes when it was run
-/// already. The flag then stands until the next work comes. A loop that believed it neither slept nor ever took the
-/// peer for silent, which was what it waited for.
+/// already. The flag then stands until the next work comes. A loop that believed it did not sleep, and one that spins,
+/// for which no alarm of its own is such work, could not take a peer for silent.
 #[test]
 fn everything_was_read_also_while_the_kernel_claims_that_something_is_left() {
     let mut driver = Uring::new(*CLOCK).unwrap();

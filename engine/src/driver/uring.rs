@@ -217,8 +217,7 @@ impl Uring {
     /// The kernel sets its flag after it has queued work, and so sometimes after that work was run. Then it clears the
     /// flag only when there is work again: a loop that waited for that would not end.
     fn left_to_run(&mut self) -> usize {
-        let queue = self.ring.submission();
-        match queue.taskrun() || queue.cq_overflow() {
+        match claims_work(&self.ring.submission()) {
             // A receive and a send of each socket, and a few of the ring's own.
             true => 2 * self.sockets.len() + 1,
             false => 0,
@@ -438,7 +437,7 @@ impl Driver for Uring {
         }
         let queue = self.ring.submission();
         // A turn that has nothing to submit, nothing to run and nothing to wait for needs no system call.
-        let needed = wait || !queue.is_empty() || queue.taskrun() || queue.cq_overflow();
+        let needed = wait || !queue.is_empty() || claims_work(&queue);
         drop(queue);
         self.entered = needed || self.handle.is_none();
         if !self.entered {
@@ -488,6 +487,11 @@ impl Driver for Uring {
             is_left: unread > 0 || (claimed > 0 && !in_vain),
         })
     }
+}
+
+/// Returns whether the kernel says that it has to be entered for completions.
+fn claims_work(queue: &squeue::SubmissionQueue<'_>) -> bool {
+    queue.taskrun() || queue.cq_overflow()
 }
 
 fn tag(socket: SocketId, operation: u64) -> u64 {

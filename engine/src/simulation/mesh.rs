@@ -144,7 +144,7 @@ impl Mesh {
         self.look();
     }
 
-    /// Kernels claim from now on that something is left to read, though nothing is.
+    /// Makes kernels claim that something is left to read, though nothing is.
     pub(super) fn claim_more(&mut self) {
         self.network.borrow_mut().claims_more = true;
     }
@@ -203,8 +203,11 @@ impl Mesh {
         told + &self.loops[place].shard.describe(index as u32)
     }
 
-    /// Number of turns of all loops.
-    pub(super) fn turns(&self) -> u64 {
-        self.loops.iter().map(|event_loop| event_loop.turns).sum()
+    /// Lets time pass. Returns how many turns the loops take in it.
+    pub(super) fn turns_in(&mut self, time: Duration) -> u64 {
+        let turns = |mesh: &Mesh| -> u64 { mesh.loops.iter().map(|event_loop| event_loop.turns).sum() };
+        let before = turns(self);
+        self.run_for(time);
+        turns(self) - before
     }
 }

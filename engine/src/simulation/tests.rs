@@ -35,10 +35,8 @@ fn sixty_four_servers_on_two_slow_loops_exchange_broadcasts_and_stay_connected()
         let links = servers as u64 * (servers as u64 - 1);
         let took = mesh.run_until(rounds as u64 * (servers as u64 - 1), Duration::from_secs(30));
         assert!(took < Duration::from_secs(10), "it took {took:?}");
-        let turns = mesh.turns();
-        mesh.run_for(Duration::from_secs(5));
+        let turned = mesh.turns_in(Duration::from_secs(5));
         assert_eq!(mesh.told(), (links, vec![]), "each link comes up once, and none goes down");
-        let turned = mesh.turns() - turns;
         assert!(turned < 5 * links, "idle loops turned {turned} times");
     }
 }
@@ -65,18 +63,13 @@ fn a_hundred_thousand_messages_leave_no_timer_behind() {
         let mut mesh = Mesh::start(2, 2, 1, Duration::ZERO, memory);
         mesh.broadcast(0);
         mesh.run_until(1, Duration::from_secs(1));
-        let idle = |mesh: &mut Mesh| {
-            let turns = mesh.turns();
-            mesh.run_for(Duration::from_secs(20));
-            mesh.turns() - turns
-        };
-        let before = idle(&mut mesh);
+        let before = mesh.turns_in(Duration::from_secs(20));
         for round in 0..500 {
             (0..100).for_each(|message| mesh.broadcast(1 + round * 100 + message));
             mesh.run_for(Duration::from_millis(60));
         }
         mesh.run_until(50_001, Duration::from_secs(1));
-        let after = idle(&mut mesh);
+        let after = mesh.turns_in(Duration::from_secs(20));
         assert!(after <= before + before / 10, "{before} turns of an idle loop before, {after} after");
     }
 }
@@ -88,14 +81,9 @@ fn a_loop_sleeps_though_the_kernel_claims_that_something_is_left() {
     let mut mesh = Mesh::start(4, 2, 2, Duration::ZERO, false);
     mesh.broadcast(0);
     mesh.run_until(1, Duration::from_secs(1));
-    let idle = |mesh: &mut Mesh| {
-        let turns = mesh.turns();
-        mesh.run_for(Duration::from_secs(60));
-        mesh.turns() - turns
-    };
-    let before = idle(&mut mesh);
+    let before = mesh.turns_in(Duration::from_secs(60));
     mesh.claim_more();
-    let claimed = idle(&mut mesh);
+    let claimed = mesh.turns_in(Duration::from_secs(60));
     assert!(claimed <= before + before / 10, "{before} turns of idle loops before, {claimed} with the claim");
 }
 
