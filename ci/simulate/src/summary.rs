@@ -18,6 +18,8 @@ pub struct Summary {
     happenings: u64,
     envelopes: u64,
     time: Duration,
+    /// The sum of what each seed's trace hashes to.
+    hash: u64,
     /// How many seeds took each transition.
     taken: Vec<u64>,
     failed: Vec<u64>,
@@ -27,7 +29,16 @@ impl Summary {
     /// Nothing so far.
     pub fn new(began: Instant) -> Summary {
         let taken = vec![0; TRANSITIONS.len()];
-        Summary { began, seeds: 0, happenings: 0, envelopes: 0, time: Duration::ZERO, taken, failed: Vec::new() }
+        Summary {
+            began,
+            seeds: 0,
+            happenings: 0,
+            envelopes: 0,
+            time: Duration::ZERO,
+            hash: 0,
+            taken,
+            failed: Vec::new(),
+        }
     }
 
     /// One seed more.
@@ -36,6 +47,8 @@ impl Summary {
         self.happenings += outcome.happenings;
         self.envelopes += outcome.envelopes;
         self.time += outcome.time;
+        // A sum: threads end their seeds in any order.
+        self.hash = self.hash.wrapping_add(outcome.hash);
         outcome.transitions.into_iter().for_each(|place| self.taken[place] += 1);
         if outcome.failure.is_some() {
             self.failed.push(seed);
@@ -62,12 +75,13 @@ impl Summary {
         }
         let (elapsed, simulated) = (self.began.elapsed().as_secs_f64(), self.time.as_secs_f64());
         print(format_args!(
-            "{} of {all} seeds in {elapsed:.1} s ({:.0}/s): {} envelopes, {} happenings, {:.1} simulated hours",
+            "{} of {all} seeds in {elapsed:.1} s ({:.0}/s): {} envelopes, {} happenings, {:.1} simulated hours, hash {:016x}",
             self.seeds,
             self.seeds as f64 / elapsed,
             self.envelopes,
             self.happenings,
-            simulated / 3600.0
+            simulated / 3600.0,
+            self.hash
         ));
         self.failed.sort_unstable();
         if let Some(first) = self.failed.first() {

@@ -61,7 +61,7 @@ pub(crate) struct Seed {
 }
 
 /// What could not be delivered to one peer before a stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Undelivered {
     /// The peer.
     pub pid: Pid,

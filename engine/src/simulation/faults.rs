@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::pipe::Side;
 use super::timetable::Happening;
+use super::trace::Action;
 use super::world::World;
 
 impl World {
@@ -49,7 +50,7 @@ impl World {
 
     fn cut_a_connection(&mut self) {
         if let Some(connection) = self.some_connection() {
-            self.say(&format!("connection {connection} is cut"));
+            self.record(&Action::CutConnection { connection });
             self.network.borrow_mut().cut(connection);
         }
     }
@@ -59,7 +60,7 @@ impl World {
         let Some(connection) = self.some_connection() else { return };
         let pause = Duration::from_millis(self.random.below(3500));
         let (end, both) = (self.random.below(2) as usize, self.random.one_in(2));
-        self.say(&format!("connection {connection} stalls for {pause:?}, towards end {end}, both: {both}"));
+        self.record(&Action::StallConnection { connection, towards: end, pause, both });
         let mut network = self.network.borrow_mut();
         let until = network.now() + pause;
         let side = Side { connection, end };
@@ -76,7 +77,7 @@ impl World {
             return;
         }
         let (pause, both) = (Duration::from_millis(self.random.below(4000)), self.random.one_in(2));
-        self.say(&format!("nothing gets from machine {from} to {to} for {pause:?}, both: {both}"));
+        self.record(&Action::CutPath { from, to, pause, both });
         let mut network = self.network.borrow_mut();
         let until = network.now() + pause;
         network.cut_path(from, to, until);
@@ -97,7 +98,7 @@ impl World {
         for event_loop in self.loops[places].iter_mut().flatten() {
             event_loop.paused_until = event_loop.paused_until.max(until);
         }
-        self.say(&format!("machine {machine} stands still for {pause:?}"));
+        self.record(&Action::Pause { machine, pause });
     }
 
     fn crash_and_restart(&mut self, machine: usize) {

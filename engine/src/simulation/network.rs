@@ -17,7 +17,7 @@ use crate::time::Time;
 const DIAL_ATTEMPTS: u32 = 6;
 
 /// How the network is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Weather {
     /// The longest time on the way, as a rule.
     pub(super) delay_nanos: u64,
@@ -116,7 +116,10 @@ impl Network {
         }
         let at = at.max(pipe.last_arrival);
         pipe.last_arrival = at;
-        pipe.under_way.push_back(what);
+        if let Some(bytes) = &what {
+            self.trace.record_bytes(bytes);
+        }
+        self.end(side).pipe.under_way.push_back(what);
         self.timetable.at(at, Happening::Arrives(side));
     }
 

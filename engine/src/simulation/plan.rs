@@ -7,7 +7,7 @@ use crate::inbox::ARRIVALS;
 use crate::testing::Random;
 
 /// The size of a simulation, and how much goes wrong in it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Plan {
     pub(super) machines: usize,
     /// Server number `n` lives on machine `n % machines`; those of one machine share its event loops.

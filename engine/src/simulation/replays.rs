@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::network::Network;
 use super::pipe::{Connection, End, Owner, Side};
 use super::timetable::Happening;
+use super::trace::Action;
 use crate::testing::Random;
 use crate::wire::{Kind, NO_STREAM, SegmentHeader};
 
@@ -120,7 +121,7 @@ impl Network {
             let connection = self.connections.len();
             replays.under_way.insert(connection, replay);
             let (now, server) = (self.timetable.now(), address.port() - 7000);
-            self.trace.say(now, format_args!("{end} bytes for {server} are played again on {connection}"));
+            self.trace.record(now, &Action::Replay { connection, server, bytes: *end });
             let ends = [End::new(machine, Owner::Replayer), End::new(machine, Owner::Closed)];
             self.connections.push(Connection { address: *address, listener: None, ends });
             self.after_delay(Happening::DialReaches { connection, attempt: 0 });
@@ -174,7 +175,7 @@ impl Network {
                 _ => true,
             };
             assert!(!speaks_of_streams, "a connection that was played again is believed: it is told {header:?}");
-            self.trace.say(now, format_args!("the replay on {connection} is answered {:?}", header.kind()));
+            self.trace.record(now, &Action::ReplayAnswered { connection, kind: header.kind() as u8 });
             heard += header.segment_bytes();
             pipe.take(header.segment_bytes());
         }

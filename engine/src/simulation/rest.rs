@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::event_loop::EventLoop;
 use super::replays::CALM_PAUSE_MS;
 use super::timetable::Happening;
+use super::trace::Action;
 use super::watch::pid_of;
 use super::world::World;
 
@@ -27,7 +28,7 @@ impl World {
             let goes_on = self.step(patience);
             assert!(goes_on, "not everything is delivered and acknowledged: {}", self.describe());
         }
-        self.say("everything has arrived");
+        self.record(&Action::AllHasArrived);
         self.network.borrow_mut().end_flood();
         // Connections that nobody noticed to be dead, or that were late, come to their end.
         self.run_for(Duration::from_secs(8));
@@ -43,7 +44,7 @@ impl World {
     }
 
     fn become_calm(&mut self) {
-        self.say("nothing goes wrong any more");
+        self.record(&Action::FaultsEnd);
         self.calm = true;
         self.plan.pace_nanos = self.plan.pace_nanos.min(1_000_000);
         self.network.borrow_mut().calm();
@@ -101,7 +102,7 @@ impl World {
             world.pairs().filter(is_up).collect::<Vec<(usize, usize)>>()
         };
         let (before, changes) = (pairs_up(self), self.changes());
-        self.say("connections are played again");
+        self.record(&Action::ReplaysBegin);
         self.network.borrow_mut().begin_replays(CALM_PAUSE_MS);
         self.run_for(Duration::from_secs(3));
         self.network.borrow_mut().end_replays();

@@ -15,6 +15,7 @@ use super::event_loop::EventLoop;
 use super::history::{History, LEAST_PAYLOAD, Life};
 use super::network::Network;
 use super::plan::Plan;
+use super::trace::{Action, EventValues};
 use super::watch::{Incarnations, Watch, life_with, pid_of, server_of};
 use crate::engine::{Events, Seated};
 use crate::events::{Event, LinkState};
@@ -301,10 +302,9 @@ impl Server {
                 history.wrote(number, length, may_be_dropped, life);
                 outbox.quota -= 1;
                 let me = self.me;
-                self.network.borrow_mut().trace.say(
-                    now,
-                    format_args!("{me:?} writes {number}/{id}, {length} bytes for {to}, {lane:?}, {}", outbox.quota),
-                );
+                let quota = outbox.quota;
+                let write = Action::Write { server: me, number, id, bytes: length, to, lane, quota };
+                self.network.borrow_mut().trace.record(now, &write);
                 if asleep && alone {
                     event_loop.try_from_outside();
                 }
@@ -364,7 +364,7 @@ impl Server {
         while let Some(event) = self.events.pop() {
             let mut network = self.network.borrow_mut();
             let now = network.now();
-            network.trace.say(now, format_args!("{:?} is told {event:?}", self.me));
+            network.trace.record(now, &Action::Told { server: self.me, event: EventValues(&event) });
             drop(network);
             if let Event::Up { pid, incarnation } = event {
                 self.met.insert(server_of(pid), (life_with(pid, &incarnation, incarnations), incarnation));
@@ -443,7 +443,7 @@ impl Reading<'_> {
     fn got(&mut self, pid: u64, incarnation: &WireIncarnation, id: i64, payload: &[u8]) {
         let mut network = self.network.borrow_mut();
         let now = network.now();
-        network.trace.say(now, format_args!("{:?} reads {id}, {} bytes from {pid}", self.me, payload.len()));
+        network.trace.record(now, &Action::Read { server: self.me, id, bytes: payload.len(), from: pid });
         drop(network);
         let from = (server_of(pid), life_with(pid, incarnation, self.incarnations));
         self.met.insert(from.0, (from.1, *incarnation));

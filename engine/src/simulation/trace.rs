@@ -1,8 +1,14 @@
 //! What happened, as a number that tells two runs apart, and for whoever wants to read it, as lines.
 
-use std::fmt::{Arguments, Debug};
+use std::fmt::{Debug, Formatter};
 use std::hash::{Hash, Hasher};
+use std::time::Duration;
 
+use super::history::Life;
+use crate::events::Event;
+use crate::link::{DownReason, Pid};
+use crate::shard::Undelivered;
+use crate::stream::Lane;
 use crate::time::Time;
 
 /// Takes the lines of a trace.
@@ -20,22 +26,18 @@ impl Trace {
         Trace { hash: Words(0xCBF2_9CE4_8422_2325), lines: readable.then(Vec::new) }
     }
 
-    /// Something of which there is much.
+    /// Records something that happens now.
     pub(super) fn record(&mut self, now: Time, what: &(impl Debug + Hash)) {
         now.hash(&mut self.hash);
         what.hash(&mut self.hash);
         if let Some(lines) = &mut self.lines {
-            lines.push(line(now, format_args!("{what:?}")));
+            lines.push(format!("{:>13.6} ms  {what:?}", now.as_nanos() as f64 / 1e6));
         }
     }
 
-    /// Something of which there is less.
-    pub(super) fn say(&mut self, now: Time, what: Arguments<'_>) {
-        let line = line(now, what);
-        self.hash.write(line.as_bytes());
-        if let Some(lines) = &mut self.lines {
-            lines.push(line);
-        }
+    /// Records bytes that are sent on a connection.
+    pub(super) fn record_bytes(&mut self, bytes: &[u8]) {
+        self.hash.write(bytes);
     }
 
     pub(super) fn hash(&self) -> u64 {
@@ -48,8 +50,70 @@ impl Trace {
     }
 }
 
-fn line(now: Time, what: Arguments<'_>) -> String {
-    format!("{:>13.6} ms  {what}", now.as_nanos() as f64 / 1e6)
+/// Actions of servers, applications and faults, beside what the [timetable](super::timetable) plans.
+///
+/// The hash covers the order of the variants and their values. Names and texts may change without another hash.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(super) enum Action<'a> {
+    Start { server: Life },
+    Write { server: Life, number: u32, id: i64, bytes: usize, to: usize, lane: Lane, quota: u64 },
+    Read { server: Life, id: i64, bytes: usize, from: Pid },
+    Told { server: Life, event: EventValues<'a> },
+    StopWithin { server: Life, patience: Duration },
+    Stopped { server: Life, undelivered: &'a [Undelivered] },
+    RemovePeer { server: Life, peer: usize },
+    Crash { machine: usize, silently: bool },
+    Pause { machine: usize, pause: Duration },
+    CutConnection { connection: usize },
+    StallConnection { connection: usize, towards: usize, pause: Duration, both: bool },
+    CutPath { from: usize, to: usize, pause: Duration, both: bool },
+    Replay { connection: usize, server: u16, bytes: usize },
+    ReplayAnswered { connection: usize, kind: u8 },
+    FaultsEnd,
+    AllHasArrived,
+    ReplaysBegin,
+}
+
+/// An event, hashed without its texts.
+#[derive(Clone, Copy)]
+pub(super) struct EventValues<'a>(pub(super) &'a Event);
+
+impl Debug for EventValues<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Hash for EventValues<'_> {
+    fn hash<H: Hasher>(&self, hash: &mut H) {
+        match self.0 {
+            Event::Up { pid, incarnation } => (0, pid, incarnation).hash(hash),
+            Event::Down { pid, reason } => {
+                let reason = match reason {
+                    DownReason::Closed => 0,
+                    DownReason::Silent => 1,
+                    DownReason::Stopped => 2,
+                    DownReason::Removed => 3,
+                    DownReason::Violation(_) => 4,
+                    DownReason::NoMemory => 5,
+                };
+                (1, pid, reason).hash(hash);
+            }
+            Event::Restarted { pid, incarnation } => (2, pid, incarnation).hash(hash),
+            Event::Reset { pid } => (3, pid).hash(hash),
+            Event::Refused { pid, reason } => (4, pid, reason).hash(hash),
+            Event::Dropped { pid, count, reason } => (5, pid, count, reason).hash(hash),
+            Event::Added { pid } => (6, pid).hash(hash),
+            Event::Removed { pid } => (7, pid).hash(hash),
+            Event::AcceptFailed { error: _ } => 8.hash(hash),
+            Event::AcceptResumed => 9.hash(hash),
+            Event::DialFailed { error: _ } => 10.hash(hash),
+            Event::DialResumed => 11.hash(hash),
+            Event::Missed { count } => (12, count).hash(hash),
+            Event::EngineFailed { message: _ } => 13.hash(hash),
+            Event::CallbackPanicked { callback: _, count, message: _ } => (14, count).hash(hash),
+        }
+    }
 }
 
 /// FNV-1a over words: the standard library promises nothing about its own hashes.
@@ -67,7 +131,9 @@ impl Hasher for Words {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.word(u64::from(*byte)));
+        let (words, rest) = bytes.as_chunks();
+        words.iter().for_each(|word| self.word(u64::from_le_bytes(*word)));
+        rest.iter().for_each(|byte| self.word(u64::from(*byte)));
     }
 
     fn write_u32(&mut self, word: u32) {

@@ -1,6 +1,8 @@
 //! The world: machines with event loops, servers on them, and what happens between them from a seed.
 
 use std::cell::RefCell;
+use std::fmt::Debug;
+use std::hash::Hash;
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use super::network::{Network, address_of};
 use super::plan::{Configuration, Plan};
 use super::server::Server;
 use super::timetable::Happening;
-use super::trace::Trace;
+use super::trace::{Action, Trace};
 use super::watch::{Incarnations, pid_of};
 use crate::driver::Listener;
 use crate::engine::{QueueSizes, seat};
@@ -69,8 +71,7 @@ impl World {
             parted: Vec::new(),
             nodes: 0,
         };
-        let plan = format!("seed {seed}: {:?}", world.plan);
-        world.say(&plan);
+        world.record(&(seed, &world.plan));
         for server in 0..world.plan.servers {
             world.start(server);
         }
@@ -90,10 +91,10 @@ impl World {
         world
     }
 
-    pub(super) fn say(&self, what: &str) {
+    pub(super) fn record(&self, what: &(impl Debug + Hash)) {
         let mut network = self.network.borrow_mut();
         let now = network.now();
-        network.trace.say(now, format_args!("{what}"));
+        network.trace.record(now, what);
     }
 
     pub(super) fn machine_of(&self, server: usize) -> usize {
@@ -124,7 +125,7 @@ impl World {
         let machine = self.machine_of(server);
         self.lives[server] += 1;
         let me = (server, self.lives[server]);
-        self.say(&format!("{me:?} starts"));
+        self.record(&Action::Start { server: me });
         self.network.borrow_mut().set_running(machine, true);
         let network = self.network.clone();
         if self.loops[self.loop_of(server)].is_none() {
@@ -179,7 +180,7 @@ impl World {
         if loops.is_empty() {
             return;
         }
-        self.say(&format!("machine {machine} crashes, silently: {silently}"));
+        self.record(&Action::Crash { machine, silently });
         for server in 0..self.plan.servers {
             if self.machine_of(server) == machine
                 && let Some(mut ended) = self.servers[server].take()
@@ -205,7 +206,7 @@ impl World {
         event_loop.mailbox().command(Command::Stop { node: running.node, patience, report });
         running.stopping = Some(reported);
         let me = running.me;
-        self.say(&format!("{me:?} is to stop within {patience:?}"));
+        self.record(&Action::StopWithin { server: me, patience });
     }
 
     /// A server removes a peer. It is added again after some time.
@@ -223,7 +224,7 @@ impl World {
         running.left_unread += 1;
         let (me, pause) = (running.me, Duration::from_millis(self.random.below(2000)));
         self.parted.push((server, peer));
-        self.say(&format!("{me:?} removes {peer}"));
+        self.record(&Action::RemovePeer { server: me, peer });
         self.after(pause, Happening::Adds { server, life: me.1, peer });
     }
 
@@ -333,7 +334,7 @@ impl World {
     fn has_stopped(&mut self, server: usize, undelivered: &[crate::shard::Undelivered]) {
         let Some(mut running) = self.servers[server].take() else { return };
         let me = running.me;
-        self.say(&format!("{me:?} has stopped, undelivered: {undelivered:?}"));
+        self.record(&Action::Stopped { server: me, undelivered });
         running.end(&self.incarnations, &mut self.history);
         running.check_end();
         for sender in self.servers.iter_mut().flatten() {
