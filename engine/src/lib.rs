@@ -53,10 +53,9 @@ pub use engine::{
 };
 pub use events::{Event, LinkState, PeerState};
 pub use inbox::{Message, Received, Receiver};
-pub use link::{BROADCAST, DownReason, DropReason, Local, Pid};
+pub use link::{BROADCAST, DownReason, DropReason, Local, Pid, Undelivered};
 pub use outbox::{PushError, Sender};
 pub use payload::{Body, Payload};
-pub use shard::Undelivered;
 pub use stats::PeerStats;
 pub use stream::{Lane, Perish};
 pub use time::{Clock, Time};

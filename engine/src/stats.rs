@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::link::{BROADCAST, DropReason, Inbound, Pid};
+use crate::link::{BROADCAST, DropReason, Inbound, LinkAccount, Pid, Undelivered};
 use crate::roster::LinkId;
-use crate::shard::Undelivered;
 use crate::stream::Counters;
 use crate::wire::MAX_STREAMS;
 
@@ -55,17 +54,6 @@ pub struct PeerStats {
     /// Segments that were handed over so, acknowledgements and heartbeats included: `segments_out / sends_out` of them
     /// at once, with `messages_out / segments_out` envelopes in each. Zero once this server has stopped.
     pub segments_out: u64,
-}
-
-/// A shard's totals of its links to one peer: the one that is there, and those before it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LinkAccount {
-    pub(crate) pid: Pid,
-    pub(crate) acknowledged: u64,
-    pub(crate) bytes_held: u64,
-    pub(crate) bytes_unread: u64,
-    pub(crate) sends: u64,
-    pub(crate) segments: u64,
 }
 
 impl PeerStats {

@@ -10,8 +10,9 @@ use super::inline::Inline;
 use super::{IdleStrategy, Step};
 use crate::callback::caught;
 use crate::driver::{Dock, Entry, Uring};
+use crate::link::Undelivered;
 use crate::mock::Clockwork;
-use crate::shard::{Idle, LinkKey, Mailbox, Ready, Shard, Undelivered};
+use crate::shard::{Idle, LinkKey, Mailbox, Ready, Shard};
 use crate::time::{Clock, Time};
 
 /// An event loop over io_uring, whose servers also reach each other through memory.

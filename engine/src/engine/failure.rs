@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::WrongThread;
-use crate::shard::Undelivered;
+use crate::link::Undelivered;
 
 /// The failure of a loop, as all who use the loop see it.
 #[derive(Debug, Default)]

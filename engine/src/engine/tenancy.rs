@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::{Drive, Engine, LoopFailed, LoopUnavailable, WrongThread};
 use crate::events::{Event, EventQueue, LinkState, PeerState};
-use crate::link::Pid;
+use crate::link::{LinkAccount, Pid, Undelivered};
 use crate::outbox::OutboxShared;
-use crate::shard::{Command, LinkKey, Undelivered};
-use crate::stats::{LinkAccount, PeerStats};
+use crate::shard::{Command, LinkKey};
+use crate::stats::PeerStats;
 
 /// What happens to a server's peers.
 pub struct Events {

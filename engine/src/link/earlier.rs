@@ -2,7 +2,7 @@
 
 use super::window::RecvWindow;
 use super::{Link, Pid};
-use crate::stats::LinkAccount;
+use crate::link::LinkAccount;
 use crate::stream::Lane;
 use crate::wire::WireIncarnation;
 

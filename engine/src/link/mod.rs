@@ -4,6 +4,7 @@
 //! when, sends what [`Link::transmit`] gives it, does what [`Link::wants`] asks for, and calls back at
 //! [`Link::deadline`].
 
+mod account;
 mod batch;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) mod coverage;
@@ -23,6 +24,8 @@ mod window;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use account::LinkAccount;
+pub use account::Undelivered;
 pub use batch::{Batch, Piece};
 pub use earlier::EarlierLink;
 pub use handshake::Verdict;
@@ -36,7 +39,6 @@ use handshake::Pending;
 use heartbeat::HeartbeatTimes;
 use window::SendWindow;
 
-use crate::stats::LinkAccount;
 use crate::stream::{Buffers, Lane, StreamReader};
 use crate::time::Time;
 use crate::wire::{GoodbyeReason, MAX_STREAMS, WireIncarnation};

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::Shard;
-use super::mail::{Command, Undelivered};
+use super::mail::Command;
 use super::node::Node;
 use crate::callback::caught;
 use crate::driver::Driver;
 use crate::events::Event;
+use crate::link::Undelivered;
 use crate::time::Time;
 
 impl<D: Driver> Shard<D> {

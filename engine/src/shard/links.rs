@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::node::LinkSlot;
-use crate::link::{EarlierLink, Link, Local, Pid};
+use crate::link::{EarlierLink, Link, LinkAccount, Local, Pid};
 use crate::roster::LinkId;
-use crate::stats::LinkAccount;
 
 /// The links of a server. Whoever names one of an earlier generation finds nobody.
 pub(super) struct Links {

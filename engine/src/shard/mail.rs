@@ -12,10 +12,10 @@ use super::LinkKey;
 use crate::driver::{Bell, Berth, Listener};
 use crate::events::EventQueue;
 use crate::inbox::InboxSender;
-use crate::link::{Local, Pid};
+use crate::link::{LinkAccount, Local, Pid, Undelivered};
 use crate::outbox::OutboxShared;
 use crate::roster::Roster;
-use crate::stats::{LinkAccount, StatsTable};
+use crate::stats::StatsTable;
 use crate::stream::StreamReader;
 
 /// What is not hot and has many senders.
@@ -58,17 +58,6 @@ pub(crate) struct Seed {
     pub(crate) outboxes: Arc<OutboxShared>,
     /// Where other servers of the engine reach it through memory, if they and it want to.
     pub(crate) berth: Option<Berth>,
-}
-
-/// What could not be delivered to one peer before a stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Undelivered {
-    /// The peer.
-    pub pid: Pid,
-    /// Envelopes that it has not acknowledged.
-    pub messages: u64,
-    /// Their payload bytes.
-    pub bytes: u64,
 }
 
 /// Something to look at.

@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 
 use super::connection::Role;
-use super::mail::Undelivered;
 use super::{LinkKey, Shard};
 use crate::driver::Driver;
 use crate::events::Event;
-use crate::link::{DownReason, Pid, State};
+use crate::link::{DownReason, Pid, State, Undelivered};
 use crate::time::Time;
 use crate::wire::GoodbyeReason;
 

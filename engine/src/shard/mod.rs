@@ -26,7 +26,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use mail::Undelivered;
 pub(crate) use mail::{Command, Mailbox, Ready, Seed};
 
 use self::connection::Connection;

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::links::Links;
-use super::mail::{Seed, Undelivered};
+use super::mail::Seed;
 use super::pinned::Pinned;
 use super::shortages::Accepting;
 use super::strangers::Strangers;
@@ -15,7 +15,7 @@ use super::{CHUNK_BYTES, LinkKey};
 use crate::driver::{ChunkPool, Slice, SocketId, Way};
 use crate::events::{Event, EventQueue, UntoldDrops};
 use crate::inbox::{Arrived, Body, InboxSender};
-use crate::link::{Arrival, Delivery, DropReason, Link, Local, Notice, Pid};
+use crate::link::{Arrival, Delivery, DropReason, Link, Local, Notice, Pid, Undelivered};
 use crate::outbox::OutboxShared;
 use crate::roster::{LinkId, Roster};
 use crate::stats::StatsTable;

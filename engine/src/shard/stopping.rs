@@ -2,10 +2,9 @@
 
 use super::Shard;
 use super::connection::{Connection, Role};
-use super::mail::Undelivered;
 use super::node::Node;
 use crate::driver::{Driver, SocketId};
-use crate::stats::LinkAccount;
+use crate::link::{LinkAccount, Undelivered};
 use crate::time::Time;
 use crate::wire::GoodbyeReason;
 

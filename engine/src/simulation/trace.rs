@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use super::history::Life;
 use crate::events::Event;
-use crate::link::{DownReason, Pid};
-use crate::shard::Undelivered;
+use crate::link::{DownReason, Pid, Undelivered};
 use crate::stream::Lane;
 use crate::time::Time;
 

@@ -331,7 +331,7 @@ impl World {
         }
     }
 
-    fn has_stopped(&mut self, server: usize, undelivered: &[crate::shard::Undelivered]) {
+    fn has_stopped(&mut self, server: usize, undelivered: &[crate::link::Undelivered]) {
         let Some(mut running) = self.servers[server].take() else { return };
         let me = running.me;
         self.record(&Action::Stopped { server: me, undelivered });
