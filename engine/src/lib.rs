@@ -34,6 +34,7 @@ mod payload;
 #[allow(unsafe_code, reason = "shares memory between two threads; each block states what makes it sound")]
 pub mod ring;
 mod roster;
+mod runtime;
 mod shard;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
@@ -47,15 +48,13 @@ pub mod wire;
 
 pub use callback::Callback;
 pub use driver::{Feature, FeatureReport, Unavailable, probe, raise_descriptor_limit};
-pub use engine::{
-    Attached, Drive, Engine, Events, IdleStrategy, LoopFailed, LoopUnavailable, Step, Stopped, Tenancy, Tenant,
-    Threading, Wait, WrongThread,
-};
+pub use engine::{Attached, Engine, Events, Stopped, Tenancy, Tenant, Threading};
 pub use events::{Event, LinkState, PeerState};
 pub use inbox::{Message, Received, Receiver};
 pub use link::{BROADCAST, DownReason, DropReason, Local, Pid, Undelivered};
 pub use outbox::{PushError, Sender};
 pub use payload::{Body, Payload};
+pub use runtime::{Drive, IdleStrategy, LoopFailed, LoopUnavailable, Step, VirtualClock, Wait, WrongThread};
 pub use stats::PeerStats;
 pub use stream::{Lane, Perish};
 pub use time::{Clock, Time};

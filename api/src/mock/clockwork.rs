@@ -6,8 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use cluster_engine::mock::{Clockwork, Sleeper};
-use cluster_engine::{Drive, Undelivered};
+use cluster_engine::mock::Sleeper;
+use cluster_engine::{Drive, Undelivered, VirtualClock};
 
 use super::Time;
 use super::network::Network;
@@ -126,7 +126,7 @@ impl Works {
     }
 }
 
-impl Clockwork for Works {
+impl VirtualClock for Works {
     fn now(&self) -> Instant {
         self.start + Duration::from_nanos(self.now.load(Ordering::Acquire))
     }
@@ -173,7 +173,7 @@ impl Keeper {
             ended: AtomicBool::new(false),
             network: Mutex::new(network),
         });
-        let clockwork = (time == Time::Virtual).then(|| works.clone() as Arc<dyn Clockwork>);
+        let clockwork = (time == Time::Virtual).then(|| works.clone() as Arc<dyn VirtualClock>);
         let drive = works.lock().harness.drive(clockwork);
         let thread = (time == Time::Real).then(|| {
             let works = works.clone();

@@ -1,9 +1,5 @@
 //! The engine: its event loops, and the servers that live on them.
 
-mod drive;
-mod failure;
-mod idle;
-mod inline;
 mod tenancy;
 
 use std::fmt;
@@ -23,14 +19,11 @@ use crate::inbox::{self, Receiver};
 use crate::link::{Local, Pid};
 use crate::outbox::{OutboxShared, Sender};
 use crate::roster::{LinkId, Roster};
+use crate::runtime::{Drive, IdleStrategy, LoopFailed};
 use crate::shard::{Command, Seed, Shard, chunk_pool};
 use crate::stats::StatsTable;
 use crate::time::Clock;
 
-pub use drive::Drive;
-pub use failure::{LoopFailed, LoopUnavailable};
-pub use idle::{IdleStrategy, Step, Wait};
-pub use inline::WrongThread;
 pub use tenancy::{Events, Stopped, Tenancy};
 
 /// Who runs the event loops.

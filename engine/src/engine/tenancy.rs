@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use super::{Drive, Engine, LoopFailed, LoopUnavailable, WrongThread};
+use super::Engine;
 use crate::events::{Event, EventQueue, LinkState, PeerState};
 use crate::link::{LinkAccount, Pid, Undelivered};
 use crate::outbox::OutboxShared;
+use crate::runtime::{Drive, LoopFailed, LoopUnavailable, WrongThread};
 use crate::shard::{Command, LinkKey};
 use crate::stats::PeerStats;
 

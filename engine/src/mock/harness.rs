@@ -10,16 +10,17 @@ use std::time::Instant;
 use bytes::Bytes;
 use slab::Slab;
 
+use super::Sleeper;
 use super::stream::Stream;
-use super::{Clockwork, Sleeper};
 use crate::callback::Callbacks;
 use crate::driver::Bell;
-use crate::engine::{Drive, Events};
+use crate::engine::Events;
 use crate::events::{Event, EventQueue, LinkState, PeerState, UntoldDrops};
 use crate::inbox::{self, Arrived, Body, InboxSender, Receiver};
 use crate::link::{DropReason, Inbound, Pid, Undelivered};
 use crate::outbox::{OutboxShared, Sender};
 use crate::roster::{LinkId, Roster};
+use crate::runtime::{Drive, VirtualClock};
 use crate::shard::{Command, LinkKey, Mailbox, Ready};
 use crate::stats::StatsTable;
 use crate::stream::{Counters, Lane};
@@ -132,9 +133,9 @@ impl Harness {
         self.clock.start_instant()
     }
 
-    /// What servers wait with. With a `clockwork` whoever waits turns that; else a thread turns the harness.
-    pub fn drive(&self, clockwork: Option<Arc<dyn Clockwork>>) -> Drive {
-        Drive::without_loop(self.mailbox.clone(), self.clock, clockwork)
+    /// What servers wait with. With a `clock` whoever waits turns that; else a thread turns the harness.
+    pub fn drive(&self, clock: Option<Arc<dyn VirtualClock>>) -> Drive {
+        Drive::without_loop(self.mailbox.clone(), self.clock, clock)
     }
 
     /// The sleep of the thread that turns the harness.

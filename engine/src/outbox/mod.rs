@@ -9,12 +9,12 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
-use crate::engine::Drive;
 use crate::grace::Sections;
 use crate::link::Pid;
 use crate::payload::Body;
 #[cfg(any(test, feature = "simulation"))]
 use crate::roster::LinkId;
+use crate::runtime::Drive;
 use crate::shard::{LinkKey, Ready};
 use crate::stream::{Full, Lane, MAX_RING_PAYLOAD, Perish};
 use crate::wire::FRAME_HEADER_BYTES;

@@ -5,11 +5,12 @@ use std::sync::mpsc::TryRecvError;
 
 use super::*;
 use crate::callback::caught;
-use crate::engine::{Attached, IdleStrategy, Tenant, Threading};
+use crate::engine::{Attached, Tenant, Threading};
 use crate::link::BROADCAST;
 use crate::outbox::PushError;
 use crate::payload::Body;
 use crate::roster::RosterSizes;
+use crate::runtime::IdleStrategy;
 use crate::shard::Ready;
 use crate::stream::{self, Lane};
 use crate::testing::local;

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use super::failure::{Failure, LoopFailed};
 use super::inline::Inline;
+use super::virtual_clock::VirtualClock;
 use super::{IdleStrategy, Step};
 use crate::callback::caught;
 use crate::driver::{Dock, Entry, Uring};
 use crate::link::Undelivered;
-use crate::mock::Clockwork;
 use crate::shard::{Idle, LinkKey, Mailbox, Ready, Shard};
 use crate::time::{Clock, Time};
 
 /// An event loop over io_uring, whose servers also reach each other through memory.
-pub(super) type Loop = Shard<Dock<Uring>>;
+pub(crate) type Loop = Shard<Dock<Uring>>;
 
 /// A loop's state. Its thread has it, except while it waits in the kernel; it is gone when the thread has ended.
 type Shared = Mutex<Option<Loop>>;
@@ -82,7 +82,7 @@ pub struct Drive {
 
 impl Drive {
     /// Starts a thread with this name that runs the loop.
-    pub(super) fn start(
+    pub(crate) fn start(
         shard: Loop,
         idle: IdleStrategy,
         clock: Clock,
@@ -144,7 +144,7 @@ impl Drive {
     }
 
     /// A loop that is run by whoever uses it.
-    pub(super) fn inline(shard: Loop, idle: IdleStrategy, clock: Clock) -> Drive {
+    pub(crate) fn inline(shard: Loop, idle: IdleStrategy, clock: Clock) -> Drive {
         Drive::new(shard, Some(Arc::new(Inline::new(None))), idle, clock)
     }
 
@@ -154,12 +154,12 @@ impl Drive {
     }
 
     /// Looks at the shard from outside, between its turns; `None` when the loop has ended.
-    pub(super) fn with_shard<T>(&self, look: impl FnOnce(&mut Loop) -> T) -> Option<T> {
+    pub(crate) fn with_shard<T>(&self, look: impl FnOnce(&mut Loop) -> T) -> Option<T> {
         lock(&self.shard).as_mut().map(look)
     }
 
     /// Like [`with_shard`](Drive::with_shard), for a loop that may hang: waits at most `patience` for its turn to end.
-    pub(super) fn with_shard_within<T>(&self, patience: Duration, look: impl FnOnce(&mut Loop) -> T) -> Option<T> {
+    pub(crate) fn with_shard_within<T>(&self, patience: Duration, look: impl FnOnce(&mut Loop) -> T) -> Option<T> {
         let deadline = Instant::now() + patience;
         loop {
             match self.shard.try_lock() {
@@ -171,12 +171,16 @@ impl Drive {
         }
     }
 
-    /// The way to a network without sockets. It has a thread of its own, unless `clockwork` is to be turned by whoever waits.
-    pub(crate) fn without_loop(mailbox: Arc<Mailbox>, clock: Clock, clockwork: Option<Arc<dyn Clockwork>>) -> Drive {
+    /// The way to a network without sockets. It has a thread of its own, unless `virtual_clock` is to be turned by whoever waits.
+    pub(crate) fn without_loop(
+        mailbox: Arc<Mailbox>,
+        clock: Clock,
+        virtual_clock: Option<Arc<dyn VirtualClock>>,
+    ) -> Drive {
         Drive {
             mailbox,
             shard: Arc::new(Mutex::new(None)),
-            inline: clockwork.map(|clockwork| Arc::new(Inline::new(Some(clockwork)))),
+            inline: virtual_clock.map(|virtual_clock| Arc::new(Inline::new(Some(virtual_clock)))),
             failure: Arc::default(),
             idle: IdleStrategy::PARK,
             clock,
@@ -186,8 +190,8 @@ impl Drive {
     /// The present moment as this server's loop sees it: what deadlines are counted from.
     #[inline]
     pub fn now(&self) -> Instant {
-        match self.stand_in() {
-            Some(clockwork) => clockwork.now(),
+        match self.virtual_clock() {
+            Some(virtual_clock) => virtual_clock.now(),
             None => Instant::now(),
         }
     }
@@ -199,8 +203,8 @@ impl Drive {
 
     /// Turns the loop for a future that is pending. `true`: it is to be polled again at once, for nobody else turns it.
     pub fn turn_for_future(&self) -> bool {
-        match self.stand_in() {
-            Some(clockwork) => clockwork.step(None),
+        match self.virtual_clock() {
+            Some(virtual_clock) => virtual_clock.step(None),
             None => self.is_mine(),
         }
     }
@@ -212,8 +216,8 @@ impl Drive {
     }
 
     #[inline]
-    fn stand_in(&self) -> Option<&Arc<dyn Clockwork>> {
-        self.inline.as_ref().and_then(|inline| inline.stand_in.as_ref())
+    fn virtual_clock(&self) -> Option<&Arc<dyn VirtualClock>> {
+        self.inline.as_ref().and_then(|inline| inline.virtual_clock.as_ref())
     }
 
     #[inline]
@@ -243,7 +247,7 @@ impl Drive {
     }
 
     /// Undelivered envelopes of a server at the failure of its loop. `None` if nobody could count them.
-    pub(super) fn undelivered_at_failure(&self, node: u32, patience: Duration) -> Option<Vec<Undelivered>> {
+    pub(crate) fn undelivered_at_failure(&self, node: u32, patience: Duration) -> Option<Vec<Undelivered>> {
         self.failure.undelivered(node, patience)
     }
 
@@ -261,8 +265,8 @@ impl Drive {
     /// Turns an inline loop once; if there is nothing to do, waits for something, at most until `deadline`.
     #[inline]
     pub fn poll_until(&self, deadline: Option<Instant>) -> bool {
-        if let Some(clockwork) = self.stand_in() {
-            return clockwork.wait(deadline);
+        if let Some(virtual_clock) = self.virtual_clock() {
+            return virtual_clock.wait(deadline);
         }
         self.turn(Idle::Park(deadline.map(|deadline| self.clock.at(deadline))))
     }
@@ -271,8 +275,8 @@ impl Drive {
         if !self.is_mine() {
             return false;
         }
-        if let Some(clockwork) = self.stand_in() {
-            return clockwork.turn();
+        if let Some(virtual_clock) = self.virtual_clock() {
+            return virtual_clock.turn();
         }
         !self.is_stopped() && self.try_turn(idle) == Some(Turn::Worked)
     }

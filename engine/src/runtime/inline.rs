@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::drive::WeakDrive;
-use crate::mock::Clockwork;
+use super::virtual_clock::VirtualClock;
 
 /// What there is to know of a loop that has no thread of its own.
 pub(super) struct Inline {
     /// The thread that turns it: the first one that did; 0 before.
     owner: AtomicU64,
     /// What is turned in the place of a loop: a network without sockets. Any thread may do so.
-    pub(super) stand_in: Option<Arc<dyn Clockwork>>,
+    pub(super) virtual_clock: Option<Arc<dyn VirtualClock>>,
 }
 
 thread_local! {
@@ -57,8 +57,8 @@ fn number_this_thread() -> u64 {
 
 impl Inline {
     /// A loop without a thread yet, or what stands in for one.
-    pub(super) fn new(stand_in: Option<Arc<dyn Clockwork>>) -> Inline {
-        Inline { owner: AtomicU64::new(0), stand_in }
+    pub(super) fn new(virtual_clock: Option<Arc<dyn VirtualClock>>) -> Inline {
+        Inline { owner: AtomicU64::new(0), virtual_clock }
     }
 
     /// Whether this thread turns the loop already.
@@ -70,7 +70,7 @@ impl Inline {
     /// Whether this thread turns the loop, from now on if there was none that did. `drive` reaches the loop.
     #[inline]
     pub(super) fn is_mine(&self, drive: impl FnOnce() -> WeakDrive) -> bool {
-        if self.stand_in.is_some() {
+        if self.virtual_clock.is_some() {
             return true;
         }
         match self.owner.load(Ordering::Relaxed) {
