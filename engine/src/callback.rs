@@ -12,8 +12,6 @@ use std::sync::Arc;
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 
-use crate::events::EventQueue;
-
 /// Code of the application that the engine calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -35,12 +33,21 @@ impl fmt::Display for Callback {
 
 /// Calls code of the application, and reports its panics to the server.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Callbacks(Option<Arc<EventQueue>>);
+pub(crate) struct Callbacks(Option<Arc<Report>>);
+
+/// Takes the message of a panic.
+struct Report(Box<dyn Fn(Callback, String) + Send + Sync>);
+
+impl fmt::Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Report")
+    }
+}
 
 impl Callbacks {
-    /// Reports panics to the server with these events.
-    pub(crate) fn new(events: Arc<EventQueue>) -> Callbacks {
-        Callbacks(Some(events))
+    /// Calls `report` with the message of each panic.
+    pub(crate) fn new(report: impl Fn(Callback, String) + Send + Sync + 'static) -> Callbacks {
+        Callbacks(Some(Arc::new(Report(Box::new(report)))))
     }
 
     /// Wakes the registered waker, if there is one.
@@ -61,8 +68,8 @@ impl Callbacks {
     #[cold]
     fn panicked(&self, callback: Callback, panic: Box<dyn Any + Send>) {
         let message = message_of(panic);
-        if let Some(events) = &self.0 {
-            events.panicked(callback, message);
+        if let Some(report) = &self.0 {
+            report.0(callback, message);
         }
     }
 }

@@ -14,7 +14,8 @@ use crate::callback::Callbacks;
 use crate::driver::Slice;
 use crate::link::{Inbound, Pid};
 use crate::payload::Payload;
-use crate::shard::{Command, LinkKey, Mailbox, Ready};
+use crate::roster::LinkKey;
+use crate::shard::{Command, Mailbox, Ready};
 use crate::wire::{FRAME_HEADER_BYTES, FrameHeader, Frames, WireIncarnation, frame_bytes};
 
 /// Capacity of the queue between shard and application, in arrivals. Further ones overflow; credit bounds them.

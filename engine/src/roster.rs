@@ -23,6 +23,13 @@ impl LinkId {
     }
 }
 
+/// A link in its shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LinkKey {
+    pub(crate) node: u32,
+    pub(crate) link: LinkId,
+}
+
 /// A server's peers, each with its link, and whether the server still takes anything for them.
 #[derive(Debug)]
 pub(crate) struct Roster {

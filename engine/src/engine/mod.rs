@@ -10,7 +10,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::barrier;
-use crate::callback::Callbacks;
 use crate::driver::{
     Berth, ChunkPool, Dock, Driver, Exchange, Listener, Unavailable, Uring, WINDOW_BYTES, hold_at_most,
 };
@@ -191,7 +190,7 @@ pub(crate) fn seat(
     let stats = StatsTable::new();
     peers.iter().zip((0..).map(LinkId::first)).for_each(|((pid, _), link)| stats.add(link, *pid));
     let events = EventQueue::new(peers.iter().map(|(pid, _)| *pid), drive.time_in(Duration::ZERO));
-    let callbacks = Callbacks::new(events.clone());
+    let callbacks = events.callbacks();
     let (inbox, receiver) = inbox::inbox(drive.mailbox().clone(), arrivals, callbacks.clone());
     let outboxes = Arc::new(OutboxShared {
         node,

@@ -9,8 +9,9 @@ use super::Engine;
 use crate::events::{Event, EventQueue, LinkState, PeerState};
 use crate::link::{LinkAccount, Pid, Undelivered};
 use crate::outbox::OutboxShared;
+use crate::roster::LinkKey;
 use crate::runtime::{Drive, LoopFailed, LoopUnavailable, WrongThread};
-use crate::shard::{Command, LinkKey};
+use crate::shard::Command;
 use crate::stats::PeerStats;
 
 /// What happens to a server's peers.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use atomic_waker::AtomicWaker;
 
 use super::{Event, LinkState, PeerState};
-use crate::callback::{Callback, caught};
+use crate::callback::{Callback, Callbacks, caught};
 use crate::link::{DropReason, Pid};
 use crate::time::Time;
 use crate::wire::RefusalReason;
@@ -148,9 +148,15 @@ impl EventQueue {
         }
     }
 
+    /// Calls code of the application. Panics of it become events here.
+    pub(crate) fn callbacks(self: &Arc<EventQueue>) -> Callbacks {
+        let events = self.clone();
+        Callbacks::new(move |callback, message| events.panicked(callback, message))
+    }
+
     /// Reports a panic of application code that the engine has called: in one event, until it is read.
     #[cold]
-    pub(crate) fn panicked(&self, callback: Callback, message: String) {
+    pub(super) fn panicked(&self, callback: Callback, message: String) {
         let mut backlog = self.lock();
         match backlog.panics(callback) {
             Some(count) => *count += 1,

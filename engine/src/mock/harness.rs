@@ -12,16 +12,15 @@ use slab::Slab;
 
 use super::Sleeper;
 use super::stream::Stream;
-use crate::callback::Callbacks;
 use crate::driver::Bell;
 use crate::engine::Events;
 use crate::events::{Event, EventQueue, LinkState, PeerState, UntoldDrops};
 use crate::inbox::{self, Arrived, Body, InboxSender, Receiver};
 use crate::link::{DropReason, Inbound, Pid, Undelivered};
 use crate::outbox::{OutboxShared, Sender};
-use crate::roster::{LinkId, Roster};
+use crate::roster::{LinkId, LinkKey, Roster};
 use crate::runtime::{Drive, VirtualClock};
-use crate::shard::{Command, LinkKey, Mailbox, Ready};
+use crate::shard::{Command, Mailbox, Ready};
 use crate::stats::StatsTable;
 use crate::stream::{Counters, Lane};
 use crate::time::{Clock, Time};
@@ -151,7 +150,7 @@ impl Harness {
         assert!(!self.running.contains_key(&pid), "server {pid} runs already");
         let place = self.servers.len() as u32;
         let events = EventQueue::new(peers.iter().copied(), now);
-        let callbacks = Callbacks::new(events.clone());
+        let callbacks = events.callbacks();
         let (inbox, receiver) = inbox::inbox(self.mailbox.clone(), inbox::ARRIVALS, callbacks.clone());
         debug_assert!(peers.is_sorted_by(|a, b| a < b));
         let outboxes = Arc::new(OutboxShared {

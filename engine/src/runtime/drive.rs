@@ -12,7 +12,8 @@ use super::{IdleStrategy, Step};
 use crate::callback::caught;
 use crate::driver::{Dock, Entry, Uring};
 use crate::link::Undelivered;
-use crate::shard::{Idle, LinkKey, Mailbox, Ready, Shard};
+use crate::roster::LinkKey;
+use crate::shard::{Idle, Mailbox, Ready, Shard};
 use crate::time::{Clock, Time};
 
 /// An event loop over io_uring, whose servers also reach each other through memory.

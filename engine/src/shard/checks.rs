@@ -2,11 +2,12 @@
 
 use super::connection::Role;
 use super::node::pinned_limit;
-use super::{CHUNK_BYTES, LinkKey, Shard};
+use super::{CHUNK_BYTES, Shard};
 use crate::driver::Dock;
 use crate::driver::Driver;
 use crate::driver::SocketId;
 use crate::link::State;
+use crate::roster::LinkKey;
 use crate::wire::MAX_SEGMENT_PAYLOAD;
 
 impl<D: Driver> Shard<D> {

@@ -1,13 +1,14 @@
 //! What applications ask of a shard.
 
+use super::Shard;
 use super::connection::{Connection, Role};
 use super::mail::Command;
 use super::node::{Node, Stopping};
 use super::timers::Timer;
-use super::{LinkKey, Shard};
 use crate::driver::{Driver, with_cure};
 use crate::events::Event;
 use crate::link::Violation;
+use crate::roster::LinkKey;
 use crate::time::Time;
 
 impl<D: Driver> Shard<D> {

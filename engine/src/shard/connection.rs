@@ -3,10 +3,10 @@
 use std::io;
 use std::ops::Range;
 
-use super::LinkKey;
 use super::timers::Entry;
 use crate::driver::{ChunkPool, PinnedChunk, ReceiveBuffer};
 use crate::link::Batch;
+use crate::roster::LinkKey;
 use crate::wire::{SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader};
 use std::sync::Arc;
 

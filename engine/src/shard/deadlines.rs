@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::Shard;
 use super::timers::{Entry, Timer};
-use super::{LinkKey, Shard};
 use crate::driver::{Budget, Driver};
 use crate::link::State;
+use crate::roster::LinkKey;
 use crate::time::Time;
 
 /// A timer whose deadline has passed and whose work cannot be done yet is looked at again after this.

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use super::LinkKey;
+use crate::roster::LinkKey;
 
 /// The most dials under way at once, greetings included.
 const MOST_UNDER_WAY: usize = 256;

@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
 
-use super::LinkKey;
 use crate::driver::{Bell, Berth, Listener};
 use crate::events::EventQueue;
 use crate::inbox::InboxSender;
 use crate::link::{LinkAccount, Local, Pid, Undelivered};
 use crate::outbox::OutboxShared;
-use crate::roster::Roster;
+use crate::roster::{LinkKey, Roster};
 use crate::stats::StatsTable;
 use crate::stream::StreamReader;
 

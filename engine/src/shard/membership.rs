@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
+use super::Shard;
 use super::connection::Role;
-use super::{LinkKey, Shard};
 use crate::driver::Driver;
 use crate::events::Event;
 use crate::link::{DownReason, Pid, State, Undelivered};
+use crate::roster::LinkKey;
 use crate::time::Time;
 use crate::wire::GoodbyeReason;
 

@@ -34,7 +34,7 @@ use self::node::Node;
 use self::timers::Timers;
 use crate::driver::{Budget, ChunkPool, Completion, Driver, SocketId, Wait};
 use crate::link::{Batch, Link, State};
-use crate::roster::LinkId;
+use crate::roster::LinkKey;
 use crate::time::Time;
 use crate::wire::{MAX_HELLO_BYTES, MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES};
 
@@ -57,13 +57,6 @@ const OVERSLEPT: Duration = Duration::from_millis(100);
 /// The receive buffers of a shard.
 pub(crate) fn chunk_pool() -> Arc<ChunkPool> {
     ChunkPool::new(CHUNK_BYTES, SPARE_CHUNKS)
-}
-
-/// A link in its shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct LinkKey {
-    pub(crate) node: u32,
-    pub(crate) link: LinkId,
 }
 
 /// How a turn ends when there is nothing to do.

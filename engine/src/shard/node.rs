@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use super::CHUNK_BYTES;
 use super::links::Links;
 use super::mail::Seed;
 use super::pinned::Pinned;
 use super::shortages::Accepting;
 use super::strangers::Strangers;
 use super::timers::Entry;
-use super::{CHUNK_BYTES, LinkKey};
 use crate::driver::{ChunkPool, Slice, SocketId, Way};
 use crate::events::{Event, EventQueue, UntoldDrops};
 use crate::inbox::{Arrived, Body, InboxSender};
 use crate::link::{Arrival, Delivery, DropReason, Link, Local, Notice, Pid, Undelivered};
 use crate::outbox::OutboxShared;
-use crate::roster::{LinkId, Roster};
+use crate::roster::{LinkId, LinkKey, Roster};
 use crate::stats::StatsTable;
 use crate::time::Time;
 

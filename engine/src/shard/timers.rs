@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 
 use slab::Slab;
 
-use super::LinkKey;
 use crate::driver::SocketId;
+use crate::roster::LinkKey;
 use crate::time::Time;
 
 /// The owner of a timer.

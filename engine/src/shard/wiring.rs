@@ -4,13 +4,14 @@ use std::io;
 use std::ops::Range;
 use std::time::Duration;
 
+use super::Shard;
 use super::connection::{Connection, Role};
 use super::deadlines::OVERDUE;
 use super::node::Node;
 use super::timers::Timer;
-use super::{LinkKey, Shard};
 use crate::driver::{Budget, Completion, Driver, ReceiveBuffer, Slice, SocketId, is_shortage};
 use crate::link::{Batch, DownReason, Verdict, Want};
+use crate::roster::LinkKey;
 use crate::time::Time;
 use crate::wire::{Hello, Kind, Refusal, RefusalReason, SegmentError, SegmentHeader};
 
