@@ -1,144 +1,20 @@
 //! The inbox: whole chunks come in from the shard, the application walks their frames.
 
-use std::collections::VecDeque;
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Waker;
 
-use atomic_waker::AtomicWaker;
 use bytes::Bytes;
-use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
-use crate::callback::Callbacks;
-use crate::driver::Slice;
+use crate::delivery::{Arrivals, Arrived, ArrivedBody};
 use crate::link::{Inbound, Pid};
+use crate::mailbox::{Command, Mailbox, Ready};
 use crate::payload::Payload;
 use crate::roster::LinkKey;
-use crate::shard::{Command, Mailbox, Ready};
 use crate::wire::{FRAME_HEADER_BYTES, FrameHeader, Frames, WireIncarnation, frame_bytes};
-
-/// Capacity of the queue between shard and application, in arrivals. Further ones overflow; credit bounds them.
-pub(crate) const ARRIVALS: usize = 1024;
 
 /// A payload shorter than this is copied out of its chunk, so that keeping it does not keep the chunk.
 const SHARED_PAYLOAD: usize = 16 * 1024;
-
-/// What a shard hands to an inbox at once.
-pub(crate) struct Arrived {
-    pub(crate) pid: Pid,
-    pub(crate) link: LinkKey,
-    /// The link's session in which it arrived.
-    pub(crate) session: u32,
-    /// Incarnation of the peer in that session.
-    pub(crate) incarnation: WireIncarnation,
-    pub(crate) stream: Arc<Inbound>,
-    /// Bytes that it takes up in the window of its lane.
-    pub(crate) room: u64,
-    pub(crate) body: Body,
-}
-
-pub(crate) enum Body {
-    /// A segment's payload: frames.
-    Frames(Slice),
-    /// One envelope that was longer than a segment.
-    Whole { id: i64, payload: Bytes },
-}
-
-#[derive(Default)]
-struct Shared {
-    waker: AtomicWaker,
-    callbacks: Callbacks,
-    overflow: Overflow,
-}
-
-/// Arrivals for which the queue had no room.
-///
-/// Both ends own them: they are acknowledged, and can be read when the shard is gone.
-///
-/// While there are any, the shard adds to them and puts nothing into the queue, so all of the queue came before them.
-/// The application takes them all when it finds the queue empty, so the queue's next arrival came after them.
-#[derive(Default)]
-struct Overflow {
-    arrivals: Mutex<VecDeque<Arrived>>,
-    /// There are arrivals here. Set by the shard, cleared by the application, both with the lock.
-    exists: AtomicBool,
-}
-
-impl Overflow {
-    #[inline]
-    fn exists(&self) -> bool {
-        self.exists.load(Ordering::Acquire)
-    }
-
-    #[cold]
-    fn push(&self, arrived: Arrived) {
-        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-        arrivals.push_back(arrived);
-        self.exists.store(true, Ordering::Release);
-    }
-
-    #[cold]
-    fn take(&self) -> VecDeque<Arrived> {
-        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-        self.exists.store(false, Ordering::Release);
-        mem::take(&mut *arrivals)
-    }
-}
-
-/// Makes an inbox of a server on the shard behind `mailbox`. Its queue holds `arrivals`.
-pub(crate) fn inbox(mailbox: Arc<Mailbox>, arrivals: usize, callbacks: Callbacks) -> (InboxSender, Receiver) {
-    let (producer, consumer) = RingBuffer::new(arrivals);
-    let shared = Arc::new(Shared { callbacks, ..Shared::default() });
-    let sender =
-        InboxSender { arrivals: producer, touched: false, _last: WakeLast(shared.clone()), shared: shared.clone() };
-    let receiver = Receiver { arrivals: consumer, overflowed: VecDeque::new(), shared, mailbox, current: None };
-    (sender, receiver)
-}
-
-/// The shard's end of an inbox.
-pub(crate) struct InboxSender {
-    arrivals: Producer<Arrived>,
-    touched: bool,
-    /// After `arrivals`: whoever waits is woken once that is dropped, and so sees that no more will come.
-    _last: WakeLast,
-    shared: Arc<Shared>,
-}
-
-struct WakeLast(Arc<Shared>);
-
-impl Shared {
-    fn wake(&self) {
-        self.callbacks.wake(&self.waker);
-    }
-}
-
-impl InboxSender {
-    /// Hands over an arrival. Never fails: an arrival without room in the queue overflows.
-    pub(crate) fn push(&mut self, arrived: Arrived) {
-        self.touched = true;
-        if self.shared.overflow.exists() {
-            return self.shared.overflow.push(arrived);
-        }
-        if let Err(PushError::Full(arrived)) = self.arrivals.push(arrived) {
-            self.shared.overflow.push(arrived);
-        }
-    }
-
-    /// Wakes the application if anything came since the last call.
-    pub(crate) fn wake(&mut self) {
-        if mem::take(&mut self.touched) {
-            self.shared.wake();
-        }
-    }
-}
-
-impl Drop for WakeLast {
-    /// The application learns that no more will come.
-    fn drop(&mut self) {
-        self.0.wake();
-    }
-}
 
 /// One envelope, borrowed from the chunk it arrived in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,10 +44,7 @@ pub struct Message {
 
 /// The application's end of an inbox.
 pub struct Receiver {
-    arrivals: Consumer<Arrived>,
-    /// Arrivals that were taken from the overflow. They came before those in the queue.
-    overflowed: VecDeque<Arrived>,
-    shared: Arc<Shared>,
+    arrivals: Arrivals,
     mailbox: Arc<Mailbox>,
     /// The arrival that is being taken apart.
     current: Option<Current>,
@@ -193,13 +66,18 @@ impl Current {
     /// Returns whether all of its envelopes were handed out.
     fn is_over(&self) -> bool {
         match &self.arrived.body {
-            Body::Frames(slice) => self.offset == slice.len(),
-            Body::Whole { .. } => self.messages > 0,
+            ArrivedBody::Frames(slice) => self.offset == slice.len(),
+            ArrivedBody::Whole { .. } => self.messages > 0,
         }
     }
 }
 
 impl Receiver {
+    /// The inbox of a server on the shard behind `mailbox`.
+    pub(crate) fn new(arrivals: Arrivals, mailbox: Arc<Mailbox>) -> Receiver {
+        Receiver { arrivals, mailbox, current: None }
+    }
+
     /// The next envelope, if one has arrived.
     #[inline]
     pub fn pop(&mut self) -> Option<Message> {
@@ -212,7 +90,7 @@ impl Receiver {
     pub fn pop_as<T>(&mut self, make: impl FnOnce(Pid, &WireIncarnation, i64, Payload) -> T) -> Option<T> {
         // The usual case, where the caller is: a short one, with others behind it in the segment.
         if let Some(current) = &mut self.current
-            && let Body::Frames(slice) = &current.arrived.body
+            && let ArrivedBody::Frames(slice) = &current.arrived.body
             && let Some(rest) = slice.get(current.offset..)
             && let Some((header, behind)) = rest.split_first_chunk::<FRAME_HEADER_BYTES>()
             && let Some(window) = behind.first_chunk()
@@ -236,13 +114,13 @@ impl Receiver {
             let current = match &mut self.current {
                 Some(current) => current,
                 None => {
-                    let arrived = self.next_arrival()?;
+                    let arrived = self.arrivals.pop()?;
                     self.current.insert(Current::new(arrived))
                 }
             };
             let (pid, incarnation) = (current.arrived.pid, current.arrived.incarnation);
             match &mut current.arrived.body {
-                Body::Whole { id, payload } => {
+                ArrivedBody::Whole { id, payload } => {
                     let message = Message { pid, incarnation, id: *id, payload: own(mem::take(payload)) };
                     let (link, stream, room) =
                         (current.arrived.link, current.arrived.stream.clone(), current.arrived.room);
@@ -250,7 +128,7 @@ impl Receiver {
                     self.consumed(link, &stream, room, 1, message.payload.len() as u64);
                     return Some(message);
                 }
-                Body::Frames(slice) => match Frames::new(&slice[current.offset..]).next() {
+                ArrivedBody::Frames(slice) => match Frames::new(&slice[current.offset..]).next() {
                     Some(Ok(frame)) => {
                         let (id, length) = (frame.id, frame.payload.len());
                         let begin = current.offset + FRAME_HEADER_BYTES;
@@ -286,7 +164,7 @@ impl Receiver {
         for _ in 0..limit {
             let current = match self.current.take() {
                 Some(current) => current,
-                None => match self.next_arrival() {
+                None => match self.arrivals.pop() {
                     Some(arrived) => Current::new(arrived),
                     None => break,
                 },
@@ -298,42 +176,17 @@ impl Receiver {
 
     /// Registers `waker` to be woken when something arrives. Look once more after this.
     pub fn register(&self, waker: &Waker) {
-        self.shared.waker.register(waker);
+        self.arrivals.register(waker);
     }
 
     /// Whether there is nothing to take now.
     pub fn is_empty(&self) -> bool {
-        self.current.is_none()
-            && self.overflowed.is_empty()
-            && self.arrivals.is_empty()
-            && !self.shared.overflow.exists()
+        self.current.is_none() && self.arrivals.is_empty()
     }
 
     /// Whether the server has stopped: what is here is the last.
     pub fn is_closed(&self) -> bool {
-        self.arrivals.is_abandoned()
-    }
-
-    #[inline]
-    fn next_arrival(&mut self) -> Option<Arrived> {
-        if !self.overflowed.is_empty() {
-            return self.overflowed.pop_front();
-        }
-        match self.arrivals.pop() {
-            Ok(arrived) => Some(arrived),
-            Err(_) if self.shared.overflow.exists() => self.next_overflowed(),
-            Err(_) => None,
-        }
-    }
-
-    #[cold]
-    fn next_overflowed(&mut self) -> Option<Arrived> {
-        // The queue may have been filled since it was found empty. Nothing is put into it from now on.
-        if let Ok(arrived) = self.arrivals.pop() {
-            return Some(arrived);
-        }
-        self.overflowed = self.shared.overflow.take();
-        self.overflowed.pop_front()
+        self.arrivals.is_closed()
     }
 
     /// Takes an arrival back after a panic, and finishes it if all of its envelopes were handed out.
@@ -375,14 +228,14 @@ impl Drained<'_> {
         // The progress stays on the stack, and goes back to `current` only after a panic.
         let mut progress = Progress { count: 0, payload_bytes: 0 };
         match &arrived.body {
-            Body::Whole { id, payload } => {
+            ArrivedBody::Whole { id, payload } => {
                 progress.count = 1;
                 progress.payload_bytes = payload.len() as u64;
                 let undone = Undone { offset, messages, bytes, new_offset: 0, progress };
                 each(Received { pid, incarnation, id: *id, payload });
                 mem::forget(undone);
             }
-            Body::Frames(slice) => {
+            ArrivedBody::Frames(slice) => {
                 let length = slice.len();
                 let mut frames = Frames::new(&slice[*offset..]);
                 while let Some(frame) = frames.next() {
@@ -447,7 +300,7 @@ impl Drop for Undone<'_> {
 #[cold]
 fn violated(mailbox: &Mailbox, arrived: &Arrived) {
     let (link, pid, session) = (arrived.link, arrived.pid, arrived.session);
-    let Body::Frames(slice) = &arrived.body else { return };
+    let ArrivedBody::Frames(slice) = &arrived.body else { return };
     let whole: usize = Frames::new(slice).map_while(Result::ok).map(|frame| frame_bytes(frame.payload.len())).sum();
     mailbox.command(Command::Malformed { link, pid, session, lost: (slice.len() - whole) as u64 });
 }

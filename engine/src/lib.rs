@@ -21,6 +21,7 @@
 #[allow(unsafe_code, reason = "asks the kernel for barriers; the block states what makes it sound")]
 mod barrier;
 mod callback;
+mod delivery;
 #[allow(unsafe_code, reason = "talks to the kernel; each block states what makes it sound")]
 pub mod driver;
 mod engine;
@@ -28,6 +29,7 @@ mod events;
 mod grace;
 mod inbox;
 pub mod link;
+mod mailbox;
 pub mod mock;
 mod outbox;
 mod payload;

@@ -10,16 +10,18 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::barrier;
+use crate::delivery;
 use crate::driver::{
     Berth, ChunkPool, Dock, Driver, Exchange, Listener, Unavailable, Uring, WINDOW_BYTES, hold_at_most,
 };
 use crate::events::EventQueue;
-use crate::inbox::{self, Receiver};
+use crate::inbox::Receiver;
 use crate::link::{Local, Pid};
+use crate::mailbox::{Command, Seed};
 use crate::outbox::{OutboxShared, Sender};
 use crate::roster::{LinkId, Roster};
 use crate::runtime::{Drive, IdleStrategy, LoopFailed};
-use crate::shard::{Command, Seed, Shard, chunk_pool};
+use crate::shard::{Shard, chunk_pool};
 use crate::stats::StatsTable;
 use crate::time::Clock;
 
@@ -131,7 +133,7 @@ impl Engine {
         let berth = address.map(|address| self.exchange.announce(address, index));
         let listener = Listener::Socket(listener);
         let Seated { receiver, sender, events, outboxes } =
-            seat(&drive, node, local, listener, peers, QueueSizes { ring_bytes, arrivals: inbox::ARRIVALS }, berth);
+            seat(&drive, node, local, listener, peers, QueueSizes { ring_bytes, arrivals: delivery::ARRIVALS }, berth);
         let tenancy = Tenancy::new(drive, outboxes, events.queue().clone(), self.clone());
         Ok(Attached { receiver, sender, events, tenancy })
     }
@@ -191,7 +193,8 @@ pub(crate) fn seat(
     peers.iter().zip((0..).map(LinkId::first)).for_each(|((pid, _), link)| stats.add(link, *pid));
     let events = EventQueue::new(peers.iter().map(|(pid, _)| *pid), drive.time_in(Duration::ZERO));
     let callbacks = events.callbacks();
-    let (inbox, receiver) = inbox::inbox(drive.mailbox().clone(), arrivals, callbacks.clone());
+    let (inbox, arrivals) = delivery::arrivals(arrivals, callbacks.clone());
+    let receiver = Receiver::new(arrivals, drive.mailbox().clone());
     let outboxes = Arc::new(OutboxShared {
         node,
         roster: roster.clone(),
@@ -212,7 +215,12 @@ pub(crate) fn seat(
         inbox,
         events: events.clone(),
         stats,
-        outboxes: outboxes.clone(),
+        close_outboxes: Box::new({
+            let outboxes = outboxes.clone();
+            move || {
+                outboxes.close();
+            }
+        }),
         berth,
     };
     drive.mailbox().command(Command::Start { seed: Box::new(seed), listener });

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use super::Engine;
 use crate::events::{Event, EventQueue, LinkState, PeerState};
 use crate::link::{LinkAccount, Pid, Undelivered};
+use crate::mailbox::Command;
 use crate::outbox::OutboxShared;
 use crate::roster::LinkKey;
 use crate::runtime::{Drive, LoopFailed, LoopUnavailable, WrongThread};
-use crate::shard::Command;
 use crate::stats::PeerStats;
 
 /// What happens to a server's peers.

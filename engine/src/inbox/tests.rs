@@ -6,6 +6,8 @@ use std::thread;
 use zerocopy::IntoBytes;
 
 use super::*;
+use crate::callback::Callbacks;
+use crate::delivery::{self, InboxSender};
 use crate::driver::{Bell, ChunkPool};
 use crate::link::RecvWindow;
 use crate::roster::LinkId;
@@ -26,19 +28,20 @@ struct Stream {
 /// An inbox whose queue holds so many arrivals, and a stream on which they come.
 fn start(arrivals: usize) -> (InboxSender, Receiver, Stream) {
     let mailbox = Arc::new(Mailbox::new(Arc::new(Bell::for_thread())));
-    let (sender, receiver) = inbox(mailbox, arrivals, Callbacks::default());
+    let (sender, arrivals) = delivery::arrivals(arrivals, Callbacks::default());
+    let receiver = Receiver::new(arrivals, mailbox);
     let mut window = RecvWindow::new(WINDOW);
     window.take(MUCH);
     (sender, receiver, Stream { inbound: Inbound::new(window.consumption().clone()), window })
 }
 
-fn arrived(stream: &Stream, room: u64, body: Body) -> Arrived {
+fn arrived(stream: &Stream, room: u64, body: ArrivedBody) -> Arrived {
     Arrived { pid: 7, link: LINK, session: 1, incarnation: RUN, stream: stream.inbound.clone(), room, body }
 }
 
 /// An envelope in a segment of its own.
 fn whole(stream: &Stream, id: i64) -> Arrived {
-    arrived(stream, 24, Body::Whole { id, payload: Bytes::from_static(b"payload!") })
+    arrived(stream, 24, ArrivedBody::Whole { id, payload: Bytes::from_static(b"payload!") })
 }
 
 /// A segment of envelopes with these ids and 8 bytes of payload.
@@ -48,7 +51,7 @@ fn segment(stream: &Stream, room: u64, ids: std::ops::Range<i64>) -> Arrived {
         buffer.append(FrameHeader::new(8, id).as_bytes());
         buffer.append(b"payload!");
     }
-    arrived(stream, room, Body::Frames(buffer.share(0..buffer.filled())))
+    arrived(stream, room, ArrivedBody::Frames(buffer.share(0..buffer.filled())))
 }
 
 /// Bytes of the window that the application has taken.
@@ -133,7 +136,7 @@ fn a_closure_that_panics_takes_one_envelope_and_leaves_the_others() {
     let (mut sender, mut receiver, stream) = start(8);
     sender.push(segment(&stream, 100, 0..5));
     sender.push(segment(&stream, 100, 5..8));
-    sender.push(arrived(&stream, 100, Body::Whole { id: 8, payload: Bytes::from_static(b"long") }));
+    sender.push(arrived(&stream, 100, ArrivedBody::Whole { id: 8, payload: Bytes::from_static(b"long") }));
     assert_eq!(drain_and_panic(&mut receiver, 3), [0, 1, 2]);
     assert_eq!(consumed(&stream), 0, "the rest of the segment takes room");
     assert_eq!(receiver.pop().unwrap().id, 3);
@@ -170,7 +173,7 @@ fn a_segment_that_does_not_hold_frames_is_finished() {
     buffer.append(FrameHeader::new(8, 1).as_bytes());
     buffer.append(b"payload!");
     buffer.append(b"no frame");
-    sender.push(arrived(&stream, 32, Body::Frames(buffer.share(0..32))));
+    sender.push(arrived(&stream, 32, ArrivedBody::Frames(buffer.share(0..32))));
     sender.push(segment(&stream, 48, 2..4));
     let mut ids = Vec::new();
     assert_eq!(receiver.drain(usize::MAX, |received| ids.push(received.id)), 3);

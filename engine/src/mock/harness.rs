@@ -12,15 +12,17 @@ use slab::Slab;
 
 use super::Sleeper;
 use super::stream::Stream;
+use crate::delivery::{self, ArrivedBody};
+use crate::delivery::{Arrived, InboxSender};
 use crate::driver::Bell;
 use crate::engine::Events;
 use crate::events::{Event, EventQueue, LinkState, PeerState, UntoldDrops};
-use crate::inbox::{self, Arrived, Body, InboxSender, Receiver};
+use crate::inbox::Receiver;
 use crate::link::{DropReason, Inbound, Pid, Undelivered};
+use crate::mailbox::{Command, Mailbox, Ready};
 use crate::outbox::{OutboxShared, Sender};
 use crate::roster::{LinkId, LinkKey, Roster};
 use crate::runtime::{Drive, VirtualClock};
-use crate::shard::{Command, Mailbox, Ready};
 use crate::stats::StatsTable;
 use crate::stream::{Counters, Lane};
 use crate::time::{Clock, Time};
@@ -151,7 +153,8 @@ impl Harness {
         let place = self.servers.len() as u32;
         let events = EventQueue::new(peers.iter().copied(), now);
         let callbacks = events.callbacks();
-        let (inbox, receiver) = inbox::inbox(self.mailbox.clone(), inbox::ARRIVALS, callbacks.clone());
+        let (inbox, arrivals) = delivery::arrivals(delivery::ARRIVALS, callbacks.clone());
+        let receiver = Receiver::new(arrivals, self.mailbox.clone());
         debug_assert!(peers.is_sorted_by(|a, b| a < b));
         let outboxes = Arc::new(OutboxShared {
             node: place,
@@ -371,7 +374,7 @@ impl Harness {
             }
             // The key comes back when the application has read: see `collect`.
             let link = LinkKey { node: 0, link: LinkId::first(letter.stream as u32) };
-            let body = Body::Whole { id: letter.id, payload: letter.payload };
+            let body = ArrivedBody::Whole { id: letter.id, payload: letter.payload };
             server.inbox.push(Arrived {
                 pid: letter.from,
                 link,

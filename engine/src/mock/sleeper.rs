@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::driver::Bell;
-use crate::shard::{Mailbox, Ready};
+use crate::mailbox::{Mailbox, Ready};
 
 /// Lets a thread sleep until an application has something for the harness.
 #[derive(Clone, Debug)]

@@ -11,12 +11,12 @@ use bytes::Bytes;
 
 use crate::grace::Sections;
 use crate::link::Pid;
+use crate::mailbox::Ready;
 use crate::payload::Body;
 #[cfg(any(test, feature = "simulation"))]
 use crate::roster::LinkId;
 use crate::roster::LinkKey;
 use crate::runtime::Drive;
-use crate::shard::Ready;
 use crate::stream::{Full, Lane, MAX_RING_PAYLOAD, Perish};
 use crate::wire::FRAME_HEADER_BYTES;
 

@@ -9,9 +9,9 @@ use super::shared::OutboxShared;
 use super::streams::Streams;
 use crate::barrier;
 use crate::link::Pid;
+use crate::mailbox::{Command, Ready};
 use crate::roster::{Change, LinkId, LinkKey};
 use crate::runtime::Drive;
-use crate::shard::{Command, Ready};
 use crate::stream::{self, Lane, MAX_RING_PAYLOAD, StreamWriter};
 use crate::wire::{MAX_STREAMS, WireIncarnation};
 

@@ -12,8 +12,9 @@ use super::{IdleStrategy, Step};
 use crate::callback::caught;
 use crate::driver::{Dock, Entry, Uring};
 use crate::link::Undelivered;
+use crate::mailbox::{Mailbox, Ready};
 use crate::roster::LinkKey;
-use crate::shard::{Idle, Mailbox, Ready, Shard};
+use crate::shard::{Idle, Shard};
 use crate::time::{Clock, Time};
 
 /// An event loop over io_uring, whose servers also reach each other through memory.

@@ -2,12 +2,12 @@
 
 use super::Shard;
 use super::connection::{Connection, Role};
-use super::mail::Command;
 use super::node::{Node, Stopping};
 use super::timers::Timer;
 use crate::driver::{Driver, with_cure};
 use crate::events::Event;
 use crate::link::Violation;
+use crate::mailbox::Command;
 use crate::roster::LinkKey;
 use crate::time::Time;
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::Shard;
-use super::mail::Command;
 use super::node::Node;
 use crate::callback::caught;
 use crate::driver::Driver;
 use crate::events::Event;
 use crate::link::Undelivered;
+use crate::mailbox::Command;
 use crate::time::Time;
 
 impl<D: Driver> Shard<D> {
@@ -20,7 +20,7 @@ impl<D: Driver> Shard<D> {
     /// ending.
     pub(crate) fn fail(&mut self, message: &str, now: Time) -> BTreeMap<u32, Vec<Undelivered>> {
         for node in self.nodes.values() {
-            let _ = caught(|| node.outboxes.close());
+            let _ = caught(|| (node.close_outboxes)());
         }
         // Everything taken before stands in streams that are known here, or that are announced by a waiting command.
         while let Some(command) = self.mailbox.next_command() {
@@ -40,7 +40,7 @@ impl<D: Driver> Shard<D> {
     fn obey_at_end(&mut self, command: Command, now: Time) {
         match command {
             Command::Start { seed, .. } => {
-                seed.outboxes.close();
+                (seed.close_outboxes)();
                 self.nodes.insert(seed.node, Node::new(*seed, None, self.slept, self.most_strangers));
             }
             Command::Add { link, pid, addresses } => self.add_peer(link, pid, addresses, now),

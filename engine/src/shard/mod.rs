@@ -11,7 +11,6 @@ mod deadlines;
 mod dials;
 mod failing;
 mod links;
-mod mail;
 mod membership;
 mod node;
 mod pinned;
@@ -26,14 +25,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use mail::{Command, Mailbox, Ready, Seed};
-
 use self::connection::Connection;
 use self::dials::Dials;
 use self::node::Node;
 use self::timers::Timers;
 use crate::driver::{Budget, ChunkPool, Completion, Driver, SocketId, Wait};
 use crate::link::{Batch, Link, State};
+use crate::mailbox::{Mailbox, Ready};
 use crate::roster::LinkKey;
 use crate::time::Time;
 use crate::wire::{MAX_HELLO_BYTES, MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES};

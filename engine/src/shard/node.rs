@@ -7,16 +7,15 @@ use std::time::Duration;
 
 use super::CHUNK_BYTES;
 use super::links::Links;
-use super::mail::Seed;
 use super::pinned::Pinned;
 use super::shortages::Accepting;
 use super::strangers::Strangers;
 use super::timers::Entry;
+use crate::delivery::{Arrived, ArrivedBody, InboxSender};
 use crate::driver::{ChunkPool, Slice, SocketId, Way};
 use crate::events::{Event, EventQueue, UntoldDrops};
-use crate::inbox::{Arrived, Body, InboxSender};
 use crate::link::{Arrival, Delivery, DropReason, Link, Local, Notice, Pid, Undelivered};
-use crate::outbox::OutboxShared;
+use crate::mailbox::Seed;
 use crate::roster::{LinkId, LinkKey, Roster};
 use crate::stats::StatsTable;
 use crate::time::Time;
@@ -32,7 +31,8 @@ pub(super) struct Node {
     pub(super) inbox: InboxSender,
     pub(super) events: Arc<EventQueue>,
     stats: Arc<StatsTable>,
-    pub(super) outboxes: Arc<OutboxShared>,
+    /// Closes the outboxes, if the loop fails.
+    pub(super) close_outboxes: Box<dyn Fn() + Send>,
     pub(super) stopping: Option<Stopping>,
     /// Sockets that are not closed yet, listener included.
     pub(super) open_sockets: usize,
@@ -99,7 +99,7 @@ impl Node {
             inbox: seed.inbox,
             events: seed.events,
             stats: seed.stats,
-            outboxes: seed.outboxes,
+            close_outboxes: seed.close_outboxes,
             stopping: None,
             open_sockets: usize::from(listener.is_some()),
             accepting: Accepting::Always,
@@ -123,10 +123,10 @@ impl Node {
         let body = match delivery.arrival {
             Arrival::Frames if slot.pinned.is_copying() => {
                 let copy = slot.pinned.copy(payload, pinned_limit(slot.link.inbox_bytes()), pool);
-                Body::Frames(copy.unwrap_or_else(share))
+                ArrivedBody::Frames(copy.unwrap_or_else(share))
             }
-            Arrival::Frames => Body::Frames(share()),
-            Arrival::Whole { id, payload } => Body::Whole { id, payload },
+            Arrival::Frames => ArrivedBody::Frames(share()),
+            Arrival::Whole { id, payload } => ArrivedBody::Whole { id, payload },
             Arrival::Part => return,
         };
         for opened in slot.link.take_opened() {

@@ -11,8 +11,9 @@ use super::network::Network;
 use super::plan::Plan;
 use super::timetable::Happening;
 use crate::driver::{ChunkPool, Dock, Driver, Exchange, Wait, take_spent};
+use crate::mailbox::{Mailbox, Ready};
 use crate::runtime::Drive;
-use crate::shard::{Idle, Mailbox, Ready, Round, Shard, chunk_pool};
+use crate::shard::{Idle, Round, Shard, chunk_pool};
 use crate::testing::Random;
 use crate::time::{Clock, Time};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::network::Weather;
-use crate::inbox::ARRIVALS;
+use crate::delivery::ARRIVALS;
 use crate::testing::Random;
 
 /// The size of a simulation, and how much goes wrong in it.

@@ -19,8 +19,8 @@ use super::watch::{Incarnations, pid_of};
 use crate::driver::Listener;
 use crate::engine::{QueueSizes, seat};
 use crate::link::Local;
+use crate::mailbox::Command;
 use crate::roster::LinkKey;
-use crate::shard::Command;
 use crate::testing::Random;
 
 /// Everything there is.

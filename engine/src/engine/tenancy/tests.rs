@@ -7,11 +7,11 @@ use super::*;
 use crate::callback::caught;
 use crate::engine::{Attached, Tenant, Threading};
 use crate::link::BROADCAST;
+use crate::mailbox::Ready;
 use crate::outbox::PushError;
 use crate::payload::Body;
 use crate::roster::RosterSizes;
 use crate::runtime::IdleStrategy;
-use crate::shard::Ready;
 use crate::stream::{self, Lane};
 use crate::testing::local;
 

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
 
+use crate::delivery::InboxSender;
 use crate::driver::{Bell, Berth, Listener};
 use crate::events::EventQueue;
-use crate::inbox::InboxSender;
 use crate::link::{LinkAccount, Local, Pid, Undelivered};
-use crate::outbox::OutboxShared;
 use crate::roster::{LinkKey, Roster};
 use crate::stats::StatsTable;
 use crate::stream::StreamReader;
@@ -53,8 +52,8 @@ pub(crate) struct Seed {
     pub(crate) inbox: InboxSender,
     pub(crate) events: Arc<EventQueue>,
     pub(crate) stats: Arc<StatsTable>,
-    /// To be closed if the loop fails.
-    pub(crate) outboxes: Arc<OutboxShared>,
+    /// Closes the outboxes, if the loop fails.
+    pub(crate) close_outboxes: Box<dyn Fn() + Send>,
     /// Where other servers of the engine reach it through memory, if they and it want to.
     pub(crate) berth: Option<Berth>,
 }
