@@ -7,7 +7,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster_engine::link::{Batch, Link, Piece, Verdict, Want};
+use cluster_engine::batch::{Batch, Piece};
+use cluster_engine::link::{Link, Verdict, Want};
 use cluster_engine::stream::{self, StreamWriter};
 use cluster_engine::wire::{MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES, frame_bytes};
 use cluster_engine::{Lane, Local, Pid, Time};

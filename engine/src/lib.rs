@@ -20,6 +20,7 @@
 
 #[allow(unsafe_code, reason = "asks the kernel for barriers; the block states what makes it sound")]
 mod barrier;
+pub mod batch;
 mod callback;
 mod delivery;
 #[allow(unsafe_code, reason = "talks to the kernel; each block states what makes it sound")]

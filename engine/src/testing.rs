@@ -1,8 +1,8 @@
 //! What the tests of several layers share.
 
+use crate::batch::Part;
 #[cfg(test)]
 use crate::link::{Local, Pid};
-use crate::stream::Part;
 
 /// Random numbers from a seed: xorshift64*.
 pub(crate) struct Random(u64);

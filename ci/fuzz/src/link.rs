@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster_engine::link::{Arrival, Batch, Delivery, DownReason, Inbound, Link, Local, State, Verdict, Want};
+use cluster_engine::batch::Batch;
+use cluster_engine::link::{Arrival, Delivery, DownReason, Inbound, Link, Local, State, Verdict, Want};
 use cluster_engine::stream::{StreamWriter, stream};
 use cluster_engine::wire::{
     FrameHeader, GoodbyeReason, Grant, Hello, Kind, MAX_SEGMENT_PAYLOAD, NO_STREAM, Receiving, Refusal, RefusalReason,

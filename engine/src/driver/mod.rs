@@ -39,7 +39,7 @@ pub use uring::Uring;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use watermark::Watermark;
 
-use crate::link::Batch;
+use crate::batch::Batch;
 use crate::time::Time;
 
 /// Number of connections of one listener that are accepted before a shard looks at them.

@@ -3,8 +3,7 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use crate::link::{Batch, Piece};
-use crate::stream::Part;
+use crate::batch::{Batch, Part, Piece};
 
 /// A batch this short is copied together before it is sent.
 const COPIED_BYTES: usize = 1024;

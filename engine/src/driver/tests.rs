@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{ChunkPool, Completion, Driver, Entry, Listener, Reaped, SocketId, Uring, Wait, Way, hold_at_most};
-use crate::link::Batch;
+use crate::batch::Batch;
 use crate::time::{Clock, Time};
 use crate::wire::{Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
 

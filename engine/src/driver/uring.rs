@@ -31,7 +31,7 @@ use super::{
     Bell, Berth, Budget, Completion, Driver, Entry, Listener, Reaped, ReceiveBuffer, SocketId, Wait, Way, features,
     options,
 };
-use crate::link::Batch;
+use crate::batch::Batch;
 use crate::time::{Clock, Time};
 
 /// Room for submissions between two turns; when it is used up they are handed over early.

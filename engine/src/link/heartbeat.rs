@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Batch, Link, State};
+use super::{Link, State};
+use crate::batch::Batch;
 use crate::time::Time;
 use crate::wire::{Kind, SegmentHeader};
 

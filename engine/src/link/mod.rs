@@ -5,7 +5,6 @@
 //! [`Link::deadline`].
 
 mod account;
-mod batch;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) mod coverage;
 mod earlier;
@@ -26,7 +25,6 @@ use std::time::Duration;
 
 pub(crate) use account::LinkAccount;
 pub use account::Undelivered;
-pub use batch::{Batch, Piece};
 pub use earlier::EarlierLink;
 pub use handshake::Verdict;
 pub use incoming::{Arrival, InStream, Inbound, Violation};
@@ -39,6 +37,7 @@ use handshake::Pending;
 use heartbeat::HeartbeatTimes;
 use window::SendWindow;
 
+use crate::batch::Batch;
 use crate::stream::{Buffers, Lane, StreamReader};
 use crate::time::Time;
 use crate::wire::{GoodbyeReason, MAX_STREAMS, WireIncarnation};

@@ -1,6 +1,7 @@
 //! What a link sends next.
 
-use super::{Batch, DropReason, InStream, Link, Notice, RecvWindow, State};
+use super::{DropReason, InStream, Link, Notice, RecvWindow, State};
+use crate::batch::Batch;
 use crate::stream::{Dropped, Extent, Lane, StreamReader, Taken, lane_of};
 use crate::time::Time;
 use crate::wire::{

@@ -4,8 +4,8 @@ use std::io;
 use std::ops::Range;
 
 use super::timers::Entry;
+use crate::batch::Batch;
 use crate::driver::{ChunkPool, PinnedChunk, ReceiveBuffer};
-use crate::link::Batch;
 use crate::roster::LinkKey;
 use crate::wire::{SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader};
 use std::sync::Arc;

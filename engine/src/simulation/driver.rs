@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::network::Network;
+use crate::batch::Batch;
 use crate::driver::{Bell, Berth, Completion, Driver, Entry, Listener, Reaped, ReceiveBuffer, SocketId, Wait, Way};
-use crate::link::Batch;
 use crate::time::Time;
 
 /// One process's way into the simulated network.

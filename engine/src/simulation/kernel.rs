@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::network::{Network, address_of};
 use super::pipe::{Connection, End, Owner, Side, batch_bytes};
 use super::timetable::Happening;
+use crate::batch::Batch;
 use crate::driver::{ACCEPTED_AT_ONCE, Budget, Completion, Reaped, ReceiveBuffer, SocketId, Watermark};
-use crate::link::Batch;
 
 /// So long at most a kernel takes to let go of a socket.
 const LET_GO_NANOS: u64 = 50_000;

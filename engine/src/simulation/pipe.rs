@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use zerocopy::IntoBytes;
 
+use crate::batch::{Batch, Piece};
 use crate::driver::SocketId;
-use crate::link::{Batch, Piece};
 use crate::testing::part_bytes;
 use crate::time::Time;
 

@@ -28,7 +28,7 @@ use crate::wire::FRAME_HEADER_BYTES;
 pub use crate::wire::{Lane, lane_of, stream_id};
 pub(crate) use buffers::{Buffer, Buffers};
 pub use perishable::{Dropped, Perish};
-pub use reader::{AckError, Extent, Part, StreamReader, Taken};
+pub use reader::{AckError, Extent, StreamReader, Taken};
 pub use writer::{Full, StreamWriter};
 
 /// The longest payload that is copied into the ring; a longer one travels by reference.

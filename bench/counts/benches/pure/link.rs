@@ -4,7 +4,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster_engine::link::{Batch, Link, Verdict, Want};
+use cluster_engine::batch::Batch;
+use cluster_engine::link::{Link, Verdict, Want};
 use cluster_engine::stream::StreamWriter;
 use cluster_engine::wire::{Kind, SegmentHeader, encode_challenge};
 use cluster_engine::{Lane, Local, Pid, Time};

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use zerocopy::IntoBytes;
 
 use super::exchange::{News, Place, Taken};
+use crate::batch::{Batch, Part, Piece};
 use crate::driver::{ChunkPool, ReceiveBuffer};
-use crate::link::{Batch, Piece};
-use crate::stream::Part;
 
 /// One end of a connection. It fills two lines of the processor's cache: an idle one costs little else.
 #[repr(align(64))]

@@ -28,7 +28,7 @@ pub use self::exchange::{Berth, Exchange};
 use self::exchange::{Letter, News, Place};
 use super::watermark::Watermark;
 use super::{Bell, Budget, ChunkPool, Completion, Driver, Listener, Reaped, ReceiveBuffer, SocketId, Wait, Way};
-use crate::link::Batch;
+use crate::batch::Batch;
 use crate::time::Time;
 
 /// So much may be under way in one direction of a connection: what a socket's buffer would hold.

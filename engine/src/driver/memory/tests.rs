@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Berth, Dock, Exchange, WINDOW_BYTES};
+use crate::batch::Batch;
 use crate::driver::{
     Bell, ChunkPool, Completion, Driver, Entry, Listener, Reaped, ReceiveBuffer, Slice, SocketId, Wait, Way,
 };
-use crate::link::Batch;
 use crate::time::Time;
 use crate::wire::{Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
 

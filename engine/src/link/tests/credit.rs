@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::super::window::LEAST_WINDOW;
-use super::super::{Batch, RecvWindow, Verdict};
+use super::super::{RecvWindow, Verdict};
 use super::greeting::{dial, link};
+use crate::batch::Batch;
 use crate::payload::Body;
 use crate::stream::stream;
 use crate::time::Time;

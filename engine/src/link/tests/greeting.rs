@@ -6,7 +6,8 @@ use std::time::Duration;
 use zerocopy::IntoBytes;
 
 use super::super::window::LEAST_WINDOW;
-use super::super::{Batch, Delivery, DownReason, Link, Notice, State, Verdict, Violation, Want};
+use super::super::{Delivery, DownReason, Link, Notice, State, Verdict, Violation, Want};
+use crate::batch::Batch;
 use crate::testing::local;
 use crate::time::Time;
 use crate::wire::{FrameHeader, Hello, Kind, NO_STREAM, RefusalReason, SegmentHeader, Sending, encode_challenge};

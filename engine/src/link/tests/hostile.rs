@@ -7,9 +7,10 @@ use std::time::Duration;
 use crate::payload::Body;
 
 use super::super::window::LEAST_WINDOW;
-use super::super::{Arrival, Batch, DownReason, Link, Local, State, Verdict, Violation};
+use super::super::{Arrival, DownReason, Link, Local, State, Verdict, Violation};
 use super::Random;
 use super::greeting::confirm;
+use crate::batch::Batch;
 use crate::stream::{StreamWriter, stream};
 use crate::time::Time;
 use crate::wire::{

@@ -2,7 +2,7 @@
 
 use zerocopy::IntoBytes;
 
-use super::super::{Batch, Piece};
+use crate::batch::{Batch, Piece};
 use crate::testing::part_bytes;
 use crate::time::Time;
 

@@ -11,10 +11,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{Batch, Link, Local, State};
+use super::super::{Link, Local, State};
 use super::Random;
 use super::application::{Application, Record, Records};
 use super::network::{End, Socket, read_batch};
+use crate::batch::Batch;
 use crate::time::Time;
 use crate::wire::{GoodbyeReason, WireIncarnation};
 

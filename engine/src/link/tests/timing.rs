@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{Batch, Link, Local, State, Verdict, Want};
+use super::super::{Link, Local, State, Verdict, Want};
 use super::greeting::{confirm, dial, meet};
+use crate::batch::Batch;
 use crate::payload::Body;
 use crate::stream::stream;
 use crate::testing::local;

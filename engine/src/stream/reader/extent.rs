@@ -3,8 +3,7 @@
 use std::ops::Range;
 
 use super::{InFlight, StreamReader};
-use crate::callback::OwnedBytes;
-use crate::ring::Region;
+use crate::batch::Part;
 use crate::wire::FRAME_HEADER_BYTES;
 
 /// What fills up the last bytes of a frame by reference.
@@ -35,17 +34,6 @@ pub struct Extent {
     pub flags: u16,
     /// Index of the envelope by reference that it belongs to.
     pub(super) reference: Option<usize>,
-}
-
-/// A piece of what a connection sends: bytes that stay in place while the kernel reads them.
-#[derive(Clone, Debug)]
-pub enum Part {
-    /// Bytes in a stream's ring, which are not released before the peer has acknowledged them.
-    Ring(Region),
-    /// Bytes of an envelope by reference.
-    Shared(OwnedBytes),
-    /// Constant bytes.
-    Static(&'static [u8]),
 }
 
 impl StreamReader {

@@ -16,7 +16,7 @@ use crate::ring::Consumer;
 use crate::time::Time;
 use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, LAST, MAX_SEGMENT_PAYLOAD, WireIncarnation, padded};
 
-pub use extent::{Extent, Part, Taken};
+pub use extent::{Extent, Taken};
 
 /// The writer is given room back in this many steps of the ring.
 const RELEASE_STEPS: u64 = 4;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::super::super::{Batch, DownReason, Notice, State, Verdict, Want};
+use super::super::super::{DownReason, Notice, State, Verdict, Want};
 use super::super::network::{End, Role, Socket, read_batch};
 use super::{Simulation, What};
+use crate::batch::Batch;
 use crate::wire::{Hello, Kind, Refusal, RefusalReason, SEGMENT_HEADER_BYTES, SegmentHeader, decode_skip};
 
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,11 +1,23 @@
-//! What a link hands to its connection at once: several segments, gathered where their bytes stand.
+//! Segments that are sent at once, gathered where their bytes stand.
 
-use crate::stream::Part;
+use crate::callback::OwnedBytes;
+use crate::ring::Region;
 use crate::wire::{CHECKSUMMED, MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES, SegmentHeader};
 
 /// The most bytes of payload in one batch. More would keep a connection's next batch, and what is urgent in it,
 /// waiting.
 pub const MAX_BATCH_BYTES: usize = 4 * MAX_SEGMENT_PAYLOAD;
+
+/// A piece of what a connection sends: bytes that stay in place while the kernel reads them.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// Bytes in a stream's ring, which are not released before the peer has acknowledged them.
+    Ring(Region),
+    /// Bytes of an envelope by reference.
+    Shared(OwnedBytes),
+    /// Constant bytes.
+    Static(&'static [u8]),
+}
 
 /// A piece of a batch.
 #[derive(Clone, Debug)]
