@@ -3,19 +3,24 @@
 //! Most users want the `cluster` crate, which puts the `Server` interface on top of this one. `ARCHITECTURE.md` is the map
 //! of this crate, `WIRE.md` describes what crosses a connection byte by byte.
 //!
-//! Arrows between the layers point down only:
+//! Each module uses only those below it; `ci/layers` checks that.
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | engine, inbox, outbox | what an application holds |
+//! | simulation | shards over a simulated driver, from a seed; with the feature of that name |
 //! | mock | what takes the place of shards where there is no network |
-//! | simulation | shards over a driver that is played, from a seed; with the feature of that name |
+//! | engine | loops, and the servers that are attached to them |
+//! | outbox, inbox | the two ends that an application holds |
+//! | runtime | the threads of loops: how they are driven, idle and fail |
 //! | shard | one event loop |
+//! | mailbox, delivery | the queues between applications and shards |
+//! | events, stats, roster | what a server tells of its peers, counts of them, and who they are |
 //! | link | the protocol of one peer, pure |
 //! | stream | what one outbox sends to one peer, pure |
-//! | driver | io_uring; knows no frames |
+//! | driver | io_uring, and connections through memory |
+//! | batch | segments that are sent at once |
 //! | ring | SPSC byte ring with its doorbell |
-//! | wire | headers and codecs, pure |
+//! | wire, payload, time, callback | headers and codecs, payloads, moments, code of the application that is called |
 #![deny(unsafe_code)]
 
 #[allow(unsafe_code, reason = "asks the kernel for barriers; the block states what makes it sound")]

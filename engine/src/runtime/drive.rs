@@ -1,12 +1,12 @@
 //! An event loop and its threads: the one that runs it, and those that reach it from outside.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::failure::{Failure, LoopFailed};
-use super::inline::Inline;
+use super::inline::{Inline, Owned};
 use super::virtual_clock::VirtualClock;
 use super::{IdleStrategy, Step};
 use crate::callback::caught;
@@ -133,7 +133,7 @@ impl Drive {
 
     /// Ends the loop and its servers.
     #[cold]
-    pub(super) fn fail(&self, message: &str) {
+    fn fail(&self, message: &str) {
         if !self.failure.set(message) {
             return;
         }
@@ -255,7 +255,7 @@ impl Drive {
 
     /// Whether this thread is to drive the loop: it is inline, and this is its thread (or it has none yet).
     pub fn is_mine(&self) -> bool {
-        self.inline.as_ref().is_some_and(|inline| inline.is_mine(|| self.downgrade()))
+        self.inline.as_ref().is_some_and(|inline| inline.is_mine(|| self.owned()))
     }
 
     /// Turns an inline loop once without waiting. Returns whether anything was done.
@@ -283,10 +283,21 @@ impl Drive {
         !self.is_stopped() && self.try_turn(idle) == Some(Turn::Worked)
     }
 
-    fn downgrade(&self) -> WeakDrive {
+    /// The loop, for the thread that it belongs to.
+    #[cold]
+    fn owned(&self) -> Owned {
         let Drive { mailbox, shard, failure, idle, clock, .. } = self;
-        let (mailbox, shard, failure) = (mailbox.clone(), Arc::downgrade(shard), failure.clone());
-        WeakDrive { mailbox, shard, failure, idle: *idle, clock: *clock }
+        let (shard, of_loop) = (Arc::downgrade(shard), Arc::downgrade(shard));
+        let (mailbox, failure, idle, clock) = (mailbox.clone(), failure.clone(), *idle, *clock);
+        Owned {
+            is_alive: Box::new(move || of_loop.strong_count() > 0),
+            fail: Box::new(move |message| {
+                if let Some(shard) = shard.upgrade() {
+                    let (mailbox, failure) = (mailbox.clone(), failure.clone());
+                    Drive { mailbox, shard, inline: None, failure, idle, clock }.fail(message);
+                }
+            }),
+        }
     }
 
     /// Something was written to a stream whose loop waits to be told. `alone`: nothing else is written with it.
@@ -308,27 +319,5 @@ impl Drive {
             }
         }
         self.mailbox.ready(Ready::Link(key));
-    }
-}
-
-/// A drive that does not keep its loop alive.
-pub(super) struct WeakDrive {
-    mailbox: Arc<Mailbox>,
-    shard: Weak<Shared>,
-    failure: Arc<Failure>,
-    idle: IdleStrategy,
-    clock: Clock,
-}
-
-impl WeakDrive {
-    /// Whether the loop is still there.
-    pub(super) fn is_alive(&self) -> bool {
-        self.shard.strong_count() > 0
-    }
-
-    /// The drive, without a thread to turn it, if the loop is still there.
-    pub(super) fn upgrade(self) -> Option<Drive> {
-        let WeakDrive { mailbox, shard, failure, idle, clock } = self;
-        shard.upgrade().map(|shard| Drive { mailbox, shard, inline: None, failure, idle, clock })
     }
 }

@@ -9,7 +9,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::drive::WeakDrive;
 use super::virtual_clock::VirtualClock;
 
 /// What there is to know of a loop that has no thread of its own.
@@ -28,12 +27,19 @@ thread_local! {
 }
 
 /// The loops of a thread. They fail when it ends.
-struct Loops(Vec<WeakDrive>);
+struct Loops(Vec<Owned>);
+
+/// A loop that belongs to a thread, which does not keep it alive.
+pub(super) struct Owned {
+    pub(super) is_alive: Box<dyn Fn() -> bool>,
+    /// Fails the loop, for this reason.
+    pub(super) fail: Box<dyn Fn(&str)>,
+}
 
 impl Drop for Loops {
     fn drop(&mut self) {
-        for drive in self.0.drain(..).filter_map(|drive| drive.upgrade()) {
-            drive.fail("the thread that ran it has ended");
+        for owned in self.0.drain(..) {
+            (owned.fail)("the thread that ran it has ended");
         }
     }
 }
@@ -67,27 +73,27 @@ impl Inline {
         self.owner.load(Ordering::Relaxed) == here()
     }
 
-    /// Whether this thread turns the loop, from now on if there was none that did. `drive` reaches the loop.
+    /// Whether this thread turns the loop, from now on if there was none that did. `owned` is the loop.
     #[inline]
-    pub(super) fn is_mine(&self, drive: impl FnOnce() -> WeakDrive) -> bool {
+    pub(super) fn is_mine(&self, owned: impl FnOnce() -> Owned) -> bool {
         if self.virtual_clock.is_some() {
             return true;
         }
         match self.owner.load(Ordering::Relaxed) {
-            0 => self.claim(drive),
+            0 => self.claim(owned),
             owner => owner == here(),
         }
     }
 
     #[cold]
-    fn claim(&self, drive: impl FnOnce() -> WeakDrive) -> bool {
+    fn claim(&self, owned: impl FnOnce() -> Owned) -> bool {
         let mine = here();
         let claimed = LOOPS.try_with(|loops| {
             let owner = self.owner.compare_exchange(0, mine, Ordering::Relaxed, Ordering::Relaxed);
             if owner.is_ok() {
                 let mut loops = loops.borrow_mut();
-                loops.0.retain(WeakDrive::is_alive);
-                loops.0.push(drive());
+                loops.0.retain(|owned| (owned.is_alive)());
+                loops.0.push(owned());
             }
             owner.is_ok() || owner == Err(mine)
         });

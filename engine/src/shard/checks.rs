@@ -1,7 +1,7 @@
 //! What tests and the simulator ask of a shard: that its queues are bounded, and what a link that does not get on waits for.
 
 use super::connection::Role;
-use super::node::pinned_limit;
+use super::pinned::pinned_limit;
 use super::{CHUNK_BYTES, Shard};
 use crate::driver::Dock;
 use crate::driver::Driver;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::node::LinkSlot;
+use super::slot::LinkSlot;
 use crate::link::{EarlierLink, Link, LinkAccount, Local, Pid};
 use crate::roster::LinkId;
 

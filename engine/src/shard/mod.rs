@@ -15,6 +15,7 @@ mod membership;
 mod node;
 mod pinned;
 mod shortages;
+mod slot;
 mod stopping;
 mod strangers;
 mod timers;
@@ -458,7 +459,7 @@ impl<D: Driver> Shard<D> {
     }
 
     /// The link, which learns how long this process has slept since it was last looked at.
-    fn slot(&mut self, key: LinkKey) -> Option<&mut node::LinkSlot> {
+    fn slot(&mut self, key: LinkKey) -> Option<&mut slot::LinkSlot> {
         let slot = self.nodes.get_mut(&key.node)?.links.get_mut(key.link)?;
         slot.shift_times(self.slept);
         Some(slot)

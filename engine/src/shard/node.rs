@@ -1,18 +1,18 @@
 //! A server in its shard: its links, its inbox, its stop.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::CHUNK_BYTES;
 use super::links::Links;
-use super::pinned::Pinned;
+use super::pinned::pinned_limit;
 use super::shortages::Accepting;
+use super::slot::LinkSlot;
 use super::strangers::Strangers;
 use super::timers::Entry;
 use crate::delivery::{Arrived, ArrivedBody, InboxSender};
-use crate::driver::{ChunkPool, Slice, SocketId, Way};
+use crate::driver::{ChunkPool, Slice, SocketId, Way, with_cure};
 use crate::events::{Event, EventQueue, UntoldDrops};
 use crate::link::{Arrival, Delivery, DropReason, Link, Local, Notice, Pid, Undelivered};
 use crate::mailbox::Seed;
@@ -44,37 +44,6 @@ pub(super) struct Node {
     pub(super) starved: usize,
     /// The stop's.
     pub(super) stop_timer: Option<Entry>,
-}
-
-/// A link with what the shard knows of it. The fields that are read of an idle one stand first and together, as in
-/// [`Link`].
-#[repr(C)]
-pub(super) struct LinkSlot {
-    /// The part of the shard's [sleep](super::Shard::slept) that the link knows of.
-    slept: Duration,
-    pub(super) dirty: bool,
-    pub(super) polled: bool,
-    /// Up, and whoever writes to one of its streams signals: nothing is to be sent but heartbeats.
-    pub(super) asleep: bool,
-    /// The last heartbeat was postponed, for the peer has not read those before.
-    pub(super) postponed: bool,
-    /// Nothing crosses: what is sent is lost, and what comes is not heard.
-    pub(super) blocked: bool,
-    /// The link is to be dialed when another dial has ended.
-    pub(super) waits_to_dial: bool,
-    /// Its peer was dialed before.
-    pub(super) dialed: bool,
-    /// Its last dial got no socket, for lack of descriptors or memory.
-    pub(super) starved: bool,
-    /// The connection that the link has, or is making.
-    pub(super) socket: Option<SocketId>,
-    /// The link's entry among the shard's timers.
-    pub(super) timer: Option<Entry>,
-    pub(super) link: Link,
-    addresses: Vec<SocketAddr>,
-    next_address: usize,
-    drops: UntoldDrops,
-    pub(super) pinned: Pinned,
 }
 
 /// A stop under way.
@@ -216,65 +185,31 @@ impl Node {
     pub(super) fn undelivered(&mut self) -> Vec<Undelivered> {
         self.links.iter_mut().map(LinkSlot::undelivered).filter(|undelivered| undelivered.messages > 0).collect()
     }
-}
 
-impl LinkSlot {
-    /// A link that is new when the shard has [slept](super::Shard::slept) for so long.
-    pub(super) fn new(local: &Arc<Local>, pid: Pid, addresses: Vec<SocketAddr>, slept: Duration) -> LinkSlot {
-        LinkSlot {
-            link: Link::new(local.clone(), pid),
-            addresses,
-            next_address: 0,
-            socket: None,
-            timer: None,
-            waits_to_dial: false,
-            slept,
-            dirty: false,
-            polled: false,
-            asleep: false,
-            postponed: false,
-            dialed: false,
-            starved: false,
-            drops: UntoldDrops::default(),
-            pinned: Pinned::default(),
-            blocked: false,
+    /// Returns whether its listener is to accept connections.
+    pub(super) fn accepts(&self) -> bool {
+        self.stopping.is_none() && !self.strangers.are_full() && self.accepting != Accepting::Paused
+    }
+
+    /// Records that the link's last dial got no socket, and why; `None` if it got one, or needs none any more. The
+    /// beginning of the first shortage and the end of the last one are reported.
+    pub(super) fn set_starved(&mut self, link: LinkId, shortage: Option<&io::Error>, now: Time) {
+        let Some(slot) = self.links.get_mut(link) else { return };
+        let was_starved = std::mem::replace(&mut slot.starved, shortage.is_some());
+        match shortage {
+            Some(error) if !was_starved => {
+                self.starved += 1;
+                if self.starved == 1 {
+                    self.events.push(Event::DialFailed { error: with_cure(error) }, now);
+                }
+            }
+            None if was_starved => {
+                self.starved -= 1;
+                if self.starved == 0 {
+                    self.events.push(Event::DialResumed, now);
+                }
+            }
+            _ => {}
         }
     }
-
-    /// Tells the link how long this process did not run since it was last looked at.
-    pub(super) fn shift_times(&mut self, slept: Duration) {
-        if self.slept != slept {
-            self.link.slept(slept - self.slept);
-            self.slept = slept;
-        }
-    }
-
-    /// The peer is to be found there.
-    pub(super) fn move_to(&mut self, addresses: Vec<SocketAddr>) {
-        (self.addresses, self.next_address) = (addresses, 0);
-    }
-
-    /// What is neither acknowledged nor dropped.
-    pub(super) fn undelivered(&mut self) -> Undelivered {
-        let streams = self.link.outgoing().iter_mut().map(crate::stream::StreamReader::unacknowledged);
-        let (messages, bytes) = streams.fold((0, 0), |sum, stream| (sum.0 + stream.0, sum.1 + stream.1));
-        Undelivered { pid: self.link.peer(), messages, bytes }
-    }
-
-    /// Returns whether the peer is to be found at this address, on whichever port.
-    pub(super) fn is_at(&self, address: IpAddr) -> bool {
-        self.addresses.iter().any(|each| each.ip().to_canonical() == address)
-    }
-
-    /// Where to dial next: a name may stand for several addresses, and each has its turn.
-    pub(super) fn next_address(&mut self) -> Option<SocketAddr> {
-        let address = *self.addresses.get(self.next_address % self.addresses.len().max(1))?;
-        self.next_address += 1;
-        Some(address)
-    }
-}
-
-/// Bytes of chunks that a link's arrivals may pin: its inbox, and what is not quite full.
-pub(super) fn pinned_limit(inbox_bytes: u64) -> usize {
-    usize::try_from(inbox_bytes).unwrap_or(usize::MAX).saturating_add(2 * CHUNK_BYTES)
 }

@@ -8,9 +8,8 @@
 use std::io;
 use std::sync::Arc;
 
-use super::Shard;
 use super::connection::Role;
-use super::node::pinned_limit;
+use super::{CHUNK_BYTES, Shard};
 use crate::driver::{ChunkPool, Driver, PinnedChunk, ReceiveBuffer, Slice, SocketId};
 
 /// The chunks that arrivals of a link pin, and the present chunk for copies.
@@ -58,6 +57,11 @@ impl Pinned {
         }
         Some(copy)
     }
+}
+
+/// Bytes of chunks that a link's arrivals may pin: its inbox, and what is not quite full.
+pub(super) fn pinned_limit(inbox_bytes: u64) -> usize {
+    usize::try_from(inbox_bytes).unwrap_or(usize::MAX).saturating_add(2 * CHUNK_BYTES)
 }
 
 impl<D: Driver> Shard<D> {

@@ -4,11 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use super::Shard;
-use super::node::Node;
 use super::timers::Timer;
 use crate::driver::{Driver, with_cure};
 use crate::events::Event;
-use crate::roster::LinkId;
 use crate::time::Time;
 
 /// Pause after a connection could not be accepted.
@@ -59,29 +57,5 @@ impl<D: Driver> Shard<D> {
             self.driver.resume_accept(listener);
         }
         self.timers.set(Timer::Listener(id), &mut node.listener_timer, now + ACCEPT_TRIAL);
-    }
-}
-
-impl Node {
-    /// Records that the link's last dial got no socket, and why; `None` if it got one, or needs none any more. The
-    /// beginning of the first shortage and the end of the last one are reported.
-    pub(super) fn set_starved(&mut self, link: LinkId, shortage: Option<&io::Error>, now: Time) {
-        let Some(slot) = self.links.get_mut(link) else { return };
-        let was_starved = std::mem::replace(&mut slot.starved, shortage.is_some());
-        match shortage {
-            Some(error) if !was_starved => {
-                self.starved += 1;
-                if self.starved == 1 {
-                    self.events.push(Event::DialFailed { error: with_cure(error) }, now);
-                }
-            }
-            None if was_starved => {
-                self.starved -= 1;
-                if self.starved == 0 {
-                    self.events.push(Event::DialResumed, now);
-                }
-            }
-            _ => {}
-        }
     }
 }

@@ -9,8 +9,6 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use super::connection::{Connection, Role};
-use super::node::Node;
-use super::shortages::Accepting;
 use super::timers::{Entry, Timer};
 use super::{GREETING_BYTES, Shard};
 use crate::driver::{ACCEPTED_AT_ONCE, Driver, SocketId};
@@ -57,6 +55,11 @@ impl Strangers {
     /// None yet, and at most so many.
     pub(super) fn new(most: usize) -> Strangers {
         Strangers { waiting: VecDeque::new(), most, full: false, timer: None }
+    }
+
+    /// Returns whether no more fit in, so that the listener is paused.
+    pub(super) fn are_full(&self) -> bool {
+        self.full
     }
 
     /// Returns whether there are no more than may be.
@@ -213,13 +216,6 @@ impl<D: Driver> Shard<D> {
             self.set_role(socket, Role::Ending);
             self.driver.close(socket);
         }
-    }
-}
-
-impl Node {
-    /// Returns whether its listener is to accept connections.
-    pub(super) fn accepts(&self) -> bool {
-        self.stopping.is_none() && !self.strangers.full && self.accepting != Accepting::Paused
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::driver::{SimulatedDriver, SimulatedWait};
-use super::flood;
 use super::network::Network;
+use super::network::flood;
 use super::plan::Plan;
 use super::timetable::Happening;
 use crate::driver::{ChunkPool, Dock, Driver, Exchange, Wait, take_spent};

@@ -25,16 +25,13 @@ mod buffers;
 mod driver;
 mod event_loop;
 mod faults;
-mod flood;
 mod history;
-mod kernel;
 mod membership;
 #[cfg(test)]
 mod mesh;
 mod network;
 mod pipe;
 mod plan;
-mod replays;
 mod rest;
 mod server;
 #[cfg(test)]

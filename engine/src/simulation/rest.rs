@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::event_loop::EventLoop;
-use super::replays::CALM_PAUSE_MS;
+use super::network::replays::CALM_PAUSE_MS;
 use super::timetable::Happening;
 use super::trace::Action;
 use super::watch::pid_of;

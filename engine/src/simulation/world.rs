@@ -8,8 +8,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::event_loop::EventLoop;
-use super::flood;
 use super::history::{History, Life};
+use super::network::flood;
 use super::network::{Network, address_of};
 use super::plan::{Configuration, Plan};
 use super::server::Server;

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::network::Network;
-use super::pipe::{Connection, End, Owner, Side};
-use super::timetable::Happening;
-use super::trace::Action;
+use super::super::pipe::{Connection, End, Owner, Side};
+use super::super::timetable::Happening;
+use super::super::trace::Action;
+use super::Network;
 use crate::testing::Random;
 use crate::wire::{Kind, NO_STREAM, SegmentHeader};
 
@@ -20,10 +20,10 @@ const MOST: usize = 8;
 /// The latest recordings, of which every second replay is one.
 const LATEST: usize = 4;
 /// Mean pause between replays when nothing else goes wrong.
-pub(super) const CALM_PAUSE_MS: u64 = 20;
+pub(crate) const CALM_PAUSE_MS: u64 = 20;
 
 /// The recordings, and the replays under way.
-pub(super) struct Replays {
+pub(crate) struct Replays {
     random: Random,
     /// The mean pause between two of them; 0: there are none at present.
     pause_ms: u64,
@@ -49,7 +49,7 @@ struct Replay {
 }
 
 impl Replays {
-    pub(super) fn new(random: Random) -> Replays {
+    pub(crate) fn new(random: Random) -> Replays {
         Replays { random, pause_ms: 0, recordings: BTreeMap::new(), under_way: BTreeMap::new() }
     }
 
@@ -68,12 +68,12 @@ impl Replays {
 
 impl Network {
     /// Dialers are recorded from now on.
-    pub(super) fn record(&mut self, random: Random) {
+    pub(crate) fn record(&mut self, random: Random) {
         self.replays = Some(Replays::new(random));
     }
 
     /// Records what an end has sent, if that has dialed.
-    pub(super) fn record_sent(&mut self, side: Side, bytes: &[u8]) {
+    pub(crate) fn record_sent(&mut self, side: Side, bytes: &[u8]) {
         let Some(replays) = self.replays.as_mut().filter(|_| side.end == 0) else { return };
         let Connection { address, ends, .. } = &self.connections[side.connection];
         let (address, machine) = (*address, ends[0].machine);
@@ -84,14 +84,14 @@ impl Network {
     }
 
     /// Recordings are played again from now on, at this mean pause.
-    pub(super) fn begin_replays(&mut self, pause_ms: u64) {
+    pub(crate) fn begin_replays(&mut self, pause_ms: u64) {
         let Some(replays) = &mut self.replays else { return };
         replays.pause_ms = pause_ms;
         self.replay_later();
     }
 
     /// Whoever plays recordings leaves, and plays no others.
-    pub(super) fn end_replays(&mut self) {
+    pub(crate) fn end_replays(&mut self) {
         let Some(replays) = &mut self.replays else { return };
         replays.pause_ms = 0;
         for connection in std::mem::take(&mut replays.under_way).into_keys() {
@@ -107,7 +107,7 @@ impl Network {
     }
 
     /// Plays a recording again, or one several times.
-    pub(super) fn replay(&mut self) {
+    pub(crate) fn replay(&mut self) {
         let machines = self.machines();
         let Some(replays) = self.replays.as_mut().filter(|replays| replays.pause_ms > 0) else { return };
         let times = if replays.random.one_in(4) { 5 } else { 1 };
@@ -130,7 +130,7 @@ impl Network {
     }
 
     /// The dial of a replay was answered.
-    pub(super) fn replay_answered(&mut self, connection: usize, reached: bool) {
+    pub(crate) fn replay_answered(&mut self, connection: usize, reached: bool) {
         if reached {
             self.go_on_replaying(connection);
         } else {
@@ -139,7 +139,7 @@ impl Network {
     }
 
     /// Plays the next part, or ends the connection.
-    pub(super) fn go_on_replaying(&mut self, connection: usize) {
+    pub(crate) fn go_on_replaying(&mut self, connection: usize) {
         let side = Side { connection, end: 0 };
         let now = self.now();
         let Some(replays) = &mut self.replays else { return };
@@ -163,7 +163,7 @@ impl Network {
     }
 
     /// Reads and forgets what a server answers. Asserts that the server believes nothing: it says nothing of streams.
-    pub(super) fn replayer_hears(&mut self, side: Side) {
+    pub(crate) fn replayer_hears(&mut self, side: Side) {
         let (now, connection) = (self.now(), side.connection);
         let pipe = &mut self.connections[connection].ends[side.end].pipe;
         let mut heard = 0;
@@ -185,7 +185,7 @@ impl Network {
     }
 
     /// The connection of a replay is over, if it is one.
-    pub(super) fn replayer_leaves(&mut self, side: Side) {
+    pub(crate) fn replayer_leaves(&mut self, side: Side) {
         if self.end(side).owner == Owner::Replayer {
             self.end(side).owner = Owner::Closed;
             if let Some(replays) = &mut self.replays {

@@ -5,9 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::network::{Network, address_of};
-use super::pipe::{Connection, End, Owner, Side, batch_bytes};
-use super::timetable::Happening;
+use super::super::pipe::{Connection, End, Owner, Side, batch_bytes};
+use super::super::timetable::Happening;
+use super::{Network, address_of};
 use crate::batch::Batch;
 use crate::driver::{ACCEPTED_AT_ONCE, Budget, Completion, Reaped, ReceiveBuffer, SocketId, Watermark};
 
@@ -15,7 +15,7 @@ use crate::driver::{ACCEPTED_AT_ONCE, Budget, Completion, Reaped, ReceiveBuffer,
 const LET_GO_NANOS: u64 = 50_000;
 
 /// A process as its kernel sees it.
-pub(super) struct Process {
+pub(crate) struct Process {
     machine: usize,
     sockets: Vec<Option<Socket>>,
     /// Sockets that are gone, and whose numbers are not used again yet.
@@ -38,7 +38,7 @@ enum Kind {
 }
 
 /// What has completed. Sockets are numbered when the process looks, as io_uring does it.
-pub(super) enum Done {
+pub(crate) enum Done {
     Accepted { listener: SocketId, connection: usize },
     AcceptFailed { listener: SocketId },
     Connected { socket: SocketId, reached: bool },
@@ -101,7 +101,7 @@ impl Process {
 
 impl Network {
     /// A process starts. Returns its number.
-    pub(super) fn start_process(&mut self, machine: usize) -> usize {
+    pub(crate) fn start_process(&mut self, machine: usize) -> usize {
         self.processes.push(Process {
             machine,
             sockets: Vec::new(),
@@ -113,7 +113,7 @@ impl Network {
     }
 
     /// A process ends. `silently`: its machine with it, so that nobody says that its connections are over.
-    pub(super) fn end_process(&mut self, process: usize, silently: bool) {
+    pub(crate) fn end_process(&mut self, process: usize, silently: bool) {
         self.processes[process].done.clear();
         for socket in std::mem::take(&mut self.processes[process].sockets).into_iter().flatten() {
             match socket.kind {
@@ -151,18 +151,18 @@ impl Network {
     }
 
     /// Whether there is something for the process to look at.
-    pub(super) fn has_done(&self, process: usize) -> bool {
+    pub(crate) fn has_done(&self, process: usize) -> bool {
         !self.processes[process].done.is_empty()
     }
 
-    pub(super) fn done(&mut self, process: usize, done: Done) {
+    pub(crate) fn done(&mut self, process: usize, done: Done) {
         let process = &mut self.processes[process];
         if !process.sockets.is_empty() {
             process.done.push_back(done);
         }
     }
 
-    pub(super) fn listen(&mut self, process: usize, address: SocketAddr) -> io::Result<SocketId> {
+    pub(crate) fn listen(&mut self, process: usize, address: SocketAddr) -> io::Result<SocketId> {
         let kind = Kind::Listener { address, armed: true, waiting: VecDeque::new() };
         let listener = self.processes[process].insert(kind);
         self.listeners.insert(address, (process, listener));
@@ -177,7 +177,7 @@ impl Network {
     }
 
     /// A connection stands before a listener.
-    pub(super) fn offer(&mut self, process: usize, listener: SocketId, connection: usize) {
+    pub(crate) fn offer(&mut self, process: usize, listener: SocketId, connection: usize) {
         let fails = !self.weather.calm && self.random.one_in(15);
         let fails = fails || self.processes[process].open_sockets() >= self.descriptors;
         let Some(Socket { kind: Kind::Listener { armed, waiting, .. }, .. }) = self.processes[process].socket(listener)
@@ -195,7 +195,7 @@ impl Network {
         }
     }
 
-    pub(super) fn pause_accept(&mut self, process: usize, listener: SocketId) {
+    pub(crate) fn pause_accept(&mut self, process: usize, listener: SocketId) {
         let state = &mut self.processes[process];
         let unseen: Vec<usize> = state.done.iter().filter_map(|done| done.accepted_by(listener)).collect();
         state.done.retain(|done| done.accepted_by(listener).is_none());
@@ -205,7 +205,7 @@ impl Network {
         }
     }
 
-    pub(super) fn resume_accept(&mut self, process: usize, listener: SocketId) {
+    pub(crate) fn resume_accept(&mut self, process: usize, listener: SocketId) {
         let Some(Socket { kind: Kind::Listener { armed, waiting, .. }, .. }) = self.processes[process].socket(listener)
         else {
             return;
@@ -216,7 +216,7 @@ impl Network {
         }
     }
 
-    pub(super) fn connect(&mut self, process: usize, address: SocketAddr) -> io::Result<SocketId> {
+    pub(crate) fn connect(&mut self, process: usize, address: SocketAddr) -> io::Result<SocketId> {
         let fails = !self.weather.calm && self.random.one_in(30);
         if fails || self.processes[process].open_sockets() >= self.descriptors {
             return Err(io::Error::from(io::ErrorKind::OutOfMemory));
@@ -230,7 +230,7 @@ impl Network {
         Ok(socket)
     }
 
-    pub(super) fn receive(&mut self, process: usize, socket: SocketId, buffer: ReceiveBuffer) {
+    pub(crate) fn receive(&mut self, process: usize, socket: SocketId, buffer: ReceiveBuffer) {
         let Some(side) = self.processes[process].side(socket) else { return };
         let Some(state) = self.processes[process].socket(socket) else { return };
         assert!(state.receive.is_none(), "one receive at a time");
@@ -240,7 +240,7 @@ impl Network {
     }
 
     /// Gives the process what has arrived, if it waits for it.
-    pub(super) fn try_receive(&mut self, side: Side) {
+    pub(crate) fn try_receive(&mut self, side: Side) {
         let Owner::Socket { process, socket } = self.end(side).owner else { return };
         let Some(state) = self.processes[process].socket(socket) else { return };
         let Some(mut buffer) = state.receive.take() else { return };
@@ -267,7 +267,7 @@ impl Network {
         self.done(process, Done::Received { socket, result, buffer });
     }
 
-    pub(super) fn send(&mut self, process: usize, socket: SocketId, batch: Box<Batch>, skip: usize) {
+    pub(crate) fn send(&mut self, process: usize, socket: SocketId, batch: Box<Batch>, skip: usize) {
         let Some(side) = self.processes[process].side(socket) else { return };
         let Some(state) = self.processes[process].socket(socket) else { return };
         assert!(state.send.is_none(), "one send at a time");
@@ -276,7 +276,7 @@ impl Network {
     }
 
     /// Takes what there is room for of what the process wants to send.
-    pub(super) fn try_send(&mut self, side: Side) {
+    pub(crate) fn try_send(&mut self, side: Side) {
         let Owner::Socket { process, socket } = self.end(side).owner else { return };
         let Some(state) = self.processes[process].socket(socket) else { return };
         let Some((batch, sent)) = state.send.take() else { return };
@@ -296,7 +296,7 @@ impl Network {
         self.done(process, Done::Sent { socket, result, batch });
     }
 
-    pub(super) fn send_now(&mut self, process: usize, socket: SocketId, batch: &Batch) -> io::Result<usize> {
+    pub(crate) fn send_now(&mut self, process: usize, socket: SocketId, batch: &Batch) -> io::Result<usize> {
         let side = self.processes[process].side(socket).ok_or(io::ErrorKind::NotConnected)?;
         match self.write(side, batch, 0)? {
             0 => Err(io::Error::from(io::ErrorKind::WouldBlock)),
@@ -324,20 +324,20 @@ impl Network {
         Ok(bytes)
     }
 
-    pub(super) fn finish(&mut self, process: usize, socket: SocketId) {
+    pub(crate) fn finish(&mut self, process: usize, socket: SocketId) {
         if let Some(side) = self.processes[process].side(socket) {
             self.finish_side(side);
         }
     }
 
-    pub(super) fn finish_side(&mut self, side: Side) {
+    pub(crate) fn finish_side(&mut self, side: Side) {
         if !std::mem::replace(&mut self.end(side.other()).pipe.finished, true) {
             self.put_under_way(side.other(), None);
         }
     }
 
     /// An end is closed, by whoever had it.
-    pub(super) fn abandon(&mut self, side: Side) {
+    pub(crate) fn abandon(&mut self, side: Side) {
         let abrupt = self.random.one_in(8);
         let end = self.end(side);
         end.owner = Owner::Closed;
@@ -348,7 +348,7 @@ impl Network {
         }
     }
 
-    pub(super) fn close(&mut self, process: usize, socket: SocketId) {
+    pub(crate) fn close(&mut self, process: usize, socket: SocketId) {
         let Some(state) = self.processes[process].socket(socket) else { return };
         state.closing = true;
         (state.receive, state.send) = (None, None);
@@ -361,7 +361,7 @@ impl Network {
     }
 
     /// Hands over what has completed, as much as io_uring's driver takes in a turn.
-    pub(super) fn reap(&mut self, process: usize, completions: &mut VecDeque<Completion>) -> Reaped {
+    pub(crate) fn reap(&mut self, process: usize, completions: &mut VecDeque<Completion>) -> Reaped {
         let (mut budget, before) = (Budget::default(), self.processes[process].done.len());
         let state = &mut self.processes[process];
         for socket in state.gone.drain(..) {

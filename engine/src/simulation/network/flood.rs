@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use super::network::{Network, address_of};
-use super::pipe::{Connection, End, Owner, Side};
-use super::timetable::Happening;
+use super::super::pipe::{Connection, End, Owner, Side};
+use super::super::timetable::Happening;
+use super::{Network, address_of};
 
 /// Strangers of a flood: more than the descriptors of a process.
 const STRANGERS: usize = 60;
 /// Descriptors of a process that is flooded: enough for its links, and for as many strangers as it admits.
-pub(super) const DESCRIPTORS: usize = 56;
+pub(crate) const DESCRIPTORS: usize = 56;
 /// Strangers that a flooded server admits at once.
-pub(super) const ADMITTED: usize = 24;
+pub(crate) const ADMITTED: usize = 24;
 
 impl Network {
     /// Strangers on that machine flood a server from now on.
-    pub(super) fn flood(&mut self, server: usize, machine: usize) {
+    pub(crate) fn flood(&mut self, server: usize, machine: usize) {
         self.floods = true;
         for _ in 0..STRANGERS {
             self.after_delay(Happening::Floods { server, machine });
@@ -23,7 +23,7 @@ impl Network {
     }
 
     /// The strangers leave, and no others come.
-    pub(super) fn end_flood(&mut self) {
+    pub(crate) fn end_flood(&mut self) {
         self.floods = false;
         for connection in 0..self.connections.len() {
             if matches!(self.connections[connection].ends[0].owner, Owner::Stranger { .. }) {
@@ -33,7 +33,7 @@ impl Network {
     }
 
     /// A stranger dials.
-    pub(super) fn stranger_dials(&mut self, server: usize, machine: usize) {
+    pub(crate) fn stranger_dials(&mut self, server: usize, machine: usize) {
         if !self.floods {
             return;
         }
@@ -45,7 +45,7 @@ impl Network {
     }
 
     /// A stranger's dial was answered. It says a byte, or nothing.
-    pub(super) fn stranger_answered(&mut self, connection: usize, reached: bool) {
+    pub(crate) fn stranger_answered(&mut self, connection: usize, reached: bool) {
         let side = Side { connection, end: 0 };
         if !reached {
             self.stranger_dials_again(side);
@@ -55,7 +55,7 @@ impl Network {
     }
 
     /// A stranger's connection has ended.
-    pub(super) fn stranger_dials_again(&mut self, side: Side) {
+    pub(crate) fn stranger_dials_again(&mut self, side: Side) {
         let end = self.end(side);
         if let Owner::Stranger { server } = end.owner {
             end.owner = Owner::Closed;

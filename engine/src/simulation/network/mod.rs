@@ -1,17 +1,21 @@
 //! The network: machines, what crosses between them and when, and what goes wrong on the way.
 
+pub(crate) mod flood;
+pub(crate) mod kernel;
+pub(crate) mod replays;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::kernel::{Done, Process};
 use super::pipe::{Connection, Owner, Side};
-use super::replays::Replays;
 use super::timetable::{Happening, Timetable};
 use super::trace::Trace;
 use crate::driver::SocketId;
 use crate::testing::Random;
 use crate::time::Time;
+use kernel::{Done, Process};
+use replays::Replays;
 
 /// A kernel tries so often to reach a machine that does not answer.
 const DIAL_ATTEMPTS: u32 = 6;
