@@ -111,18 +111,15 @@ impl Facts {
                 other: Some(removal.peer),
                 begin: removal.begin,
                 in_force: removal.removed,
+                ends: removal.added.min(run.run.ended),
                 end: removal.added.min(run.run.ended),
                 amount: 0,
             }));
         }
-        faults.extend(journal.lies.iter().map(|lie| Injected {
-            kind: plan::Kind::Lie,
-            pid: lie.from,
-            other: Some(lie.to),
-            begin: lie.at,
-            in_force: lie.at,
-            end: lie.ended.unwrap_or(u64::MAX).min(journal.quiet_at).max(lie.at),
-            amount: 0,
+        faults.extend(journal.lies.iter().map(|lie| {
+            let end = lie.ended.unwrap_or(u64::MAX).min(journal.quiet_at).max(lie.at);
+            let (pid, other) = (lie.from, Some(lie.to));
+            Injected { kind: plan::Kind::Lie, pid, other, begin: lie.at, in_force: lie.at, ends: end, end, amount: 0 }
         }));
         let lies = journal.lies.iter().enumerate();
         let lost = lies.flat_map(|(index, lie)| lie.lost.iter().map(move |lost| ((*lost, lie.to), index))).collect();

@@ -30,7 +30,7 @@ fn faults(facts: &Facts) -> Vec<Injected> {
     for run in facts.runs.iter().filter(|run| matches!(run.run.end, End::Crashed(_))) {
         let begin = run.run.ended.saturating_sub(SECOND);
         let (pid, end) = (run.run.pid, run.run.ended);
-        faults.push(Injected { kind: Kind::Kill, pid, other: None, begin, in_force: begin, end, amount: 0 });
+        faults.push(Injected { kind: Kind::Kill, pid, other: None, begin, in_force: begin, ends: end, end, amount: 0 });
     }
     faults
 }
@@ -50,7 +50,7 @@ impl Judge<'_> {
             for (observer, gone) in self.observers(fault) {
                 let bound = bound(fault.kind);
                 if fault.in_force + bound > self.facts.journal.quiet_at
-                    || (lasts(fault.kind) && fault.end < fault.in_force + bound)
+                    || (lasts(fault.kind) && fault.ends < fault.in_force + bound)
                 {
                     continue;
                 }

@@ -83,6 +83,7 @@ impl<'j> Injector<'j> {
             other,
             begin,
             in_force: begin,
+            ends: u64::MAX,
             end: u64::MAX,
             amount: fault.amount,
         };
@@ -137,6 +138,7 @@ impl<'j> Injector<'j> {
     fn end(&mut self, index: usize, servers: &mut Servers<'_>, network: &Network) -> Result<String, Failure> {
         let mut active = self.active.remove(index);
         let Active { fault, injected, number, .. } = active;
+        self.journal.write(&Entry::Ends { fault: number, at: now() })?;
         if let Err(failure) = self.undo(&fault, servers, network) {
             active.failed += 1;
             if active.failed > MOST_ATTEMPTS {

@@ -243,8 +243,16 @@ impl<'s> Servers<'s> {
         let at = now();
         let begin = at.saturating_sub(SECOND);
         self.journal.hitch(&Failure(format!("the proxy of {} has ended: {how}", pid(node))))?;
-        let injected =
-            Injected { kind: Kind::Reset, pid: pid(node), other: None, begin, in_force: begin, end: at, amount: 0 };
+        let injected = Injected {
+            kind: Kind::Reset,
+            pid: pid(node),
+            other: None,
+            begin,
+            in_force: begin,
+            ends: at,
+            end: at,
+            amount: 0,
+        };
         let fault = self.journal.begin(injected)?;
         self.servers[node].proxy = self.spawn_proxy(node)?;
         self.journal.write(&Entry::Over { fault, at: now() + SECOND })

@@ -1,8 +1,10 @@
-//! Notices when the machine does not let this process run: what the servers do then says nothing about them.
+//! Stalls of the machine: a core does not let its threads run. What servers do then says nothing about them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::clock::{MILLISECOND, now};
 use crate::failure::{Context, Failure};
@@ -17,23 +19,35 @@ impl Stalls {
     }
 }
 
-/// Watches until the process ends.
+/// Watches until the process ends, on each core by itself: while one stands still, a thread of a server that waits for it
+/// does too, whatever the others do.
 pub fn watch() -> Result<Stalls, Failure> {
     let stalls = Arc::new(Mutex::new(Vec::new()));
-    let noted = stalls.clone();
-    let watching = move || {
-        let mut before = now();
-        loop {
-            thread::sleep(Duration::from_millis(20));
-            let after = now();
-            if after - before > NOTABLE {
-                noted.lock().unwrap_or_else(PoisonError::into_inner).push((before, after));
-            }
-            before = after;
-        }
-    };
-    thread::Builder::new().name("stalls".to_owned()).spawn(watching).context(|| "no thread".to_owned())?;
+    let allowed = sched_getaffinity(None).context(|| "cannot ask for the cores".to_owned())?;
+    for core in (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)) {
+        let noted = stalls.clone();
+        let watching = move || {
+            let mut own = CpuSet::new();
+            own.set(core);
+            // A core that is taken away meanwhile is watched from another one.
+            let _ = sched_setaffinity(None, &own);
+            watch_here(&noted);
+        };
+        thread::Builder::new().name(format!("stalls-{core}")).spawn(watching).context(|| "no thread".to_owned())?;
+    }
     Ok(Stalls(stalls))
+}
+
+fn watch_here(noted: &Mutex<Vec<(u64, u64)>>) {
+    let mut before = now();
+    loop {
+        thread::sleep(Duration::from_millis(20));
+        let after = now();
+        if after - before > NOTABLE {
+            noted.lock().unwrap_or_else(PoisonError::into_inner).push((before, after));
+        }
+        before = after;
+    }
 }
 
 const NOTABLE: u64 = 200 * MILLISECOND;

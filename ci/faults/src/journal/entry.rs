@@ -29,9 +29,11 @@ pub enum Entry {
     Began { fault: usize, injected: Injected },
     /// A fault has begun.
     InForce { fault: usize, at: u64 },
+    /// A fault is about to be ended.
+    Ends { fault: usize, at: u64 },
     /// A fault has ended.
     Over { fault: usize, at: u64 },
-    /// The conductor was not let run.
+    /// A core did not let the conductor run.
     Stalled { from: u64, to: u64 },
     /// The conductor goes on; written every second, so that it is known when it was killed.
     Alive { at: u64 },
@@ -57,6 +59,7 @@ impl Entry {
             | Entry::Spawned { at, .. }
             | Entry::Ended { at, .. }
             | Entry::InForce { at, .. }
+            | Entry::Ends { at, .. }
             | Entry::Over { at, .. }
             | Entry::LongStart { at, .. }
             | Entry::Alive { at }

@@ -136,9 +136,14 @@ impl Journal {
                     fault.in_force = at;
                 }
             }
+            Entry::Ends { fault, at } => {
+                if let Some(fault) = self.faults.get_mut(fault) {
+                    fault.ends = fault.ends.min(at);
+                }
+            }
             Entry::Over { fault, at } => {
                 if let Some(fault) = self.faults.get_mut(fault) {
-                    fault.end = at;
+                    (fault.ends, fault.end) = (fault.ends.min(at), at);
                 }
             }
             Entry::Stalled { from, to } => self.stalls.push((from, to)),
@@ -173,8 +178,16 @@ mod tests {
     }
 
     fn entries() -> Vec<Entry> {
-        let injected =
-            Injected { kind: Kind::Kill, pid: 1, other: None, begin: 20, in_force: 20, end: u64::MAX, amount: 0 };
+        let injected = Injected {
+            kind: Kind::Kill,
+            pid: 1,
+            other: None,
+            begin: 20,
+            in_force: 20,
+            ends: u64::MAX,
+            end: u64::MAX,
+            amount: 0,
+        };
         vec![
             Entry::Session { at: 5, seed: 9, rate: 100, pids: vec![1, 2], inbox_bytes: 1, outbox_bytes: 2 },
             Entry::Spawned { at: 10, pid: 1, run: 1 },
@@ -183,6 +196,7 @@ mod tests {
             Entry::Ended { at: 21, pid: 1, run: 1, end: End::Killed },
             Entry::Spawned { at: 30, pid: 1, run: 2 },
             Entry::InForce { fault: 0, at: 22 },
+            Entry::Ends { fault: 0, at: 29 },
             Entry::Over { fault: 0, at: 31 },
             Entry::Began { fault: 1, injected: Injected { begin: 40, ..injected } },
             Entry::Stalled { from: 41, to: 44 },

@@ -143,6 +143,8 @@ pub struct Injected {
     pub begin: u64,
     /// When it had begun: what makes a fault, `ip` or `tc`, may take its time.
     pub in_force: u64,
+    /// Before its end began: what ends a fault may take its time too, and it may be felt no more from then on.
+    pub ends: u64,
     /// After it ended; the time at which a killed server was started again is before this.
     pub end: u64,
     pub amount: u64,

@@ -108,7 +108,7 @@ impl Session {
 
     pub fn fault(&mut self, kind: plan::Kind, pid: Pid, other: Option<Pid>, begin: u64, end: u64) {
         let (begin, end) = (begin * MILLISECOND, end * MILLISECOND);
-        self.journal.faults.push(Injected { kind, pid, other, begin, in_force: begin, end, amount: 0 });
+        self.journal.faults.push(Injected { kind, pid, other, begin, in_force: begin, ends: end, end, amount: 0 });
     }
 
     /// Somebody lies to server 2 in the name of server 1, on a connection that ends at once.
