@@ -4,9 +4,67 @@ use std::collections::HashMap;
 
 use super::address;
 use super::choices::Threading;
+use super::error::ConfigError;
 use super::settings::{Config, Member};
 use super::source::{Fault, Source, Spot, quoted};
 use crate::{BROADCAST, Pid};
+
+impl Config {
+    /// A configuration of these servers, with the default for everything else.
+    ///
+    /// # Errors
+    /// No server at all, a pid or an address given twice, the pid that means [`BROADCAST`](crate::BROADCAST), or an
+    /// address that is not `host:port`. The error names the server by its place in the list and its pid.
+    ///
+    /// ```
+    /// use cluster::Config;
+    ///
+    /// let config = Config::new([(100, "127.0.0.1:8001"), (200, "127.0.0.1:8002")])?;
+    /// assert_eq!(config.cluster, "cluster");
+    ///
+    /// let error = Config::new([(7, "10.0.0.1:8001"), (7, "10.0.0.2:8001")]).unwrap_err();
+    /// assert_eq!(error.entry(), Some("server 2 (pid 7)"));
+    /// # Ok::<(), cluster::ConfigError>(())
+    /// ```
+    pub fn new(servers: impl IntoIterator<Item = (Pid, impl Into<String>)>) -> Result<Config, ConfigError> {
+        let mut config = Config::defaults();
+        config.servers.extend(servers.into_iter().map(|(pid, address)| Member::new(pid, address)));
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Checks everything that must hold for a server to start with this configuration.
+    ///
+    /// # Errors
+    /// The first thing that does not hold, by its name, with the values that would be right.
+    ///
+    /// ```
+    /// use cluster::Config;
+    ///
+    /// let config = Config::new([(100, "127.0.0.1:8001")])?.with_heartbeat_interval_ms(5_000);
+    /// let error = config.validate().unwrap_err();
+    /// assert_eq!(error.entry(), Some("peer_timeout_ms"));
+    /// # Ok::<(), cluster::ConfigError>(())
+    /// ```
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        check(self, None).map_err(|fault| fault.in_program(NAME))
+    }
+
+    /// The server `pid`, which must exist.
+    ///
+    /// # Errors
+    /// There is no such server; the error lists the pids that there are, at most ten of them.
+    ///
+    /// ```
+    /// let config = cluster::Config::new([(100, "127.0.0.1:8001"), (200, "127.0.0.1:8002")])?;
+    /// assert_eq!(config.require(100)?.address, "127.0.0.1:8001");
+    /// assert!(config.require(300).unwrap_err().cure().contains("100, 200"));
+    /// # Ok::<(), cluster::ConfigError>(())
+    /// ```
+    pub fn require(&self, pid: Pid) -> Result<&Member, ConfigError> {
+        self.servers.iter().find(|member| member.pid == pid).ok_or_else(|| no_such_pid(self, pid).in_program(NAME))
+    }
+}
 
 /// Where the parts of a configuration stand in the text it was read from.
 #[derive(Debug)]
@@ -29,7 +87,7 @@ pub(super) fn check(config: &Config, origins: Option<&Origins<'_>>) -> Result<()
 }
 
 /// The fault of asking for a server that does not exist.
-pub(super) fn no_such_pid(config: &Config, pid: Pid) -> Fault {
+fn no_such_pid(config: &Config, pid: Pid) -> Fault {
     let shown: Vec<String> = config.servers.iter().take(SHOWN_PIDS).map(|member| member.pid.to_string()).collect();
     let more = match config.servers.len().saturating_sub(SHOWN_PIDS) {
         0 => String::new(),
@@ -180,6 +238,8 @@ impl Places<'_> {
 }
 
 pub(super) const PID_CURE: &str = "use a number from 0 to 18446744073709551614";
+/// What errors call a configuration that a program made.
+const NAME: &str = "configuration";
 const MAX_NAME: usize = 64;
 const MAX_SHARDS: u64 = 1024;
 const SHOWN_PIDS: usize = 10;

@@ -1,8 +1,7 @@
 //! The configuration as a value: its settings, their defaults, and how a program sets them.
 
+use super::address;
 use super::choices::{Checksum, Connect, Idle, Neighbours, Threading};
-use super::error::ConfigError;
-use super::{address, rules};
 use crate::Pid;
 
 /// Which servers there are, where they listen, and how the engine behaves.
@@ -119,46 +118,6 @@ impl Config {
     /// The most that [`max_envelope_bytes`](Config::max_envelope_bytes) may be: 2 GiB.
     pub const MAX_ENVELOPE_BYTES: u64 = 1 << 31;
 
-    /// A configuration of these servers, with the default for everything else.
-    ///
-    /// # Errors
-    /// No server at all, a pid or an address given twice, the pid that means [`BROADCAST`](crate::BROADCAST), or an
-    /// address that is not `host:port`. The error names the server by its place in the list and its pid.
-    ///
-    /// ```
-    /// use cluster::Config;
-    ///
-    /// let config = Config::new([(100, "127.0.0.1:8001"), (200, "127.0.0.1:8002")])?;
-    /// assert_eq!(config.cluster, "cluster");
-    ///
-    /// let error = Config::new([(7, "10.0.0.1:8001"), (7, "10.0.0.2:8001")]).unwrap_err();
-    /// assert_eq!(error.entry(), Some("server 2 (pid 7)"));
-    /// # Ok::<(), cluster::ConfigError>(())
-    /// ```
-    pub fn new(servers: impl IntoIterator<Item = (Pid, impl Into<String>)>) -> Result<Config, ConfigError> {
-        let mut config = Config::defaults();
-        config.servers.extend(servers.into_iter().map(|(pid, address)| Member::new(pid, address)));
-        config.validate()?;
-        Ok(config)
-    }
-
-    /// Checks everything that must hold for a server to start with this configuration.
-    ///
-    /// # Errors
-    /// The first thing that does not hold, by its name, with the values that would be right.
-    ///
-    /// ```
-    /// use cluster::Config;
-    ///
-    /// let config = Config::new([(100, "127.0.0.1:8001")])?.with_heartbeat_interval_ms(5_000);
-    /// let error = config.validate().unwrap_err();
-    /// assert_eq!(error.entry(), Some("peer_timeout_ms"));
-    /// # Ok::<(), cluster::ConfigError>(())
-    /// ```
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        rules::check(self, None).map_err(|fault| fault.in_program(NAME))
-    }
-
     /// The address of the server `pid`, if there is such a server. Looks through the list; a
     /// [`Catalog`](crate::Catalog) finds many servers faster.
     ///
@@ -170,24 +129,6 @@ impl Config {
     /// ```
     pub fn address_of(&self, pid: Pid) -> Option<&str> {
         self.servers.iter().find(|member| member.pid == pid).map(|member| member.address.as_str())
-    }
-
-    /// The server `pid`, which must exist.
-    ///
-    /// # Errors
-    /// There is no such server; the error lists the pids that there are, at most ten of them.
-    ///
-    /// ```
-    /// let config = cluster::Config::new([(100, "127.0.0.1:8001"), (200, "127.0.0.1:8002")])?;
-    /// assert_eq!(config.require(100)?.address, "127.0.0.1:8001");
-    /// assert!(config.require(300).unwrap_err().cure().contains("100, 200"));
-    /// # Ok::<(), cluster::ConfigError>(())
-    /// ```
-    pub fn require(&self, pid: Pid) -> Result<&Member, ConfigError> {
-        self.servers
-            .iter()
-            .find(|member| member.pid == pid)
-            .ok_or_else(|| rules::no_such_pid(self, pid).in_program(NAME))
     }
 
     /// With this name of the cluster.
@@ -285,6 +226,3 @@ setters! {
     /// With event loops that wait like this.
     with_idle, idle: Idle, "Idle { spin_us: 50, yield_us: 0, park: true }";
 }
-
-/// What errors call a configuration that a program made.
-const NAME: &str = "configuration";
