@@ -10,8 +10,34 @@ use std::time::Duration;
 use super::history::{Entry, Fate, History, Sent};
 use crate::Pid;
 
+impl History {
+    /// A sequence diagram: time goes down, each server is a line, each message an arrow. Best for some dozens of
+    /// messages: see [`between`](History::between) and [`among`](History::among).
+    pub fn to_svg(&self) -> String {
+        self.to_svg_with(Sent::label)
+    }
+
+    /// As [`to_svg`](History::to_svg), with what `label` says beside each message.
+    ///
+    /// ```
+    /// # let cluster = cluster::mock::Cluster::new(1);
+    /// let svg = cluster.history().to_svg_with(|sent| format!("{} bytes", sent.bytes));
+    /// ```
+    pub fn to_svg_with(&self, label: impl Fn(&Sent) -> String) -> String {
+        draw(self, &label)
+    }
+}
+
+impl Sent {
+    /// Text beside a message where the caller asks for no other.
+    fn label(&self) -> String {
+        let again = if self.is_duplicate { " again" } else { "" };
+        format!("#{} {}{again}", self.msg_id, self.excerpt())
+    }
+}
+
 /// Draws a history, with what `label` says beside each message.
-pub(super) fn draw(history: &History, label: &dyn Fn(&Sent) -> String) -> String {
+fn draw(history: &History, label: &dyn Fn(&Sent) -> String) -> String {
     let drawn = &history.entries[..history.entries.len().min(MOST)];
     let plan = Plan::new(drawn);
     let (width, height) = (plan.right() + RIGHT, plan.bottom + BOTTOM);

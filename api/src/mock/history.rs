@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cluster_engine::mock::Letter;
 
-use super::{Fault, diagram};
+use super::Fault;
 use crate::{Lane, Pid};
 
 /// What happened in a mock cluster, in order: from [`Cluster::history`](super::Cluster::history).
@@ -147,22 +147,6 @@ impl History {
         let entries = self.entries.iter().filter(wanted).cloned().collect();
         History { seed: self.seed, entries, forgotten: self.forgotten }
     }
-
-    /// A sequence diagram: time goes down, each server is a line, each message an arrow. Best for some dozens of messages: see
-    /// [`between`](History::between) and [`among`](History::among).
-    pub fn to_svg(&self) -> String {
-        self.to_svg_with(Sent::label)
-    }
-
-    /// As [`to_svg`](History::to_svg), with what `label` says beside each message.
-    ///
-    /// ```
-    /// # let cluster = cluster::mock::Cluster::new(1);
-    /// let svg = cluster.history().to_svg_with(|sent| format!("{} bytes", sent.bytes));
-    /// ```
-    pub fn to_svg_with(&self, label: impl Fn(&Sent) -> String) -> String {
-        diagram::draw(self, &label)
-    }
 }
 
 impl Sent {
@@ -174,13 +158,8 @@ impl Sent {
         Sent { at, from, to, lane, msg_id: id, msg, bytes, is_duplicate, fate: Fate::UnderWay }
     }
 
-    fn label(&self) -> String {
-        let again = if self.is_duplicate { " again" } else { "" };
-        format!("#{} {}{again}", self.msg_id, self.excerpt())
-    }
-
     /// The first bytes of the message, so that people can read them.
-    fn excerpt(&self) -> String {
+    pub(super) fn excerpt(&self) -> String {
         let shown = self.msg[..self.msg.len().min(SHOWN)].escape_ascii();
         if self.bytes > SHOWN { format!("\"{shown}…\" ({} bytes)", self.bytes) } else { format!("\"{shown}\"") }
     }
