@@ -6,12 +6,14 @@
 //! | `sender`, `receiver` | the two threads of each server |
 //! | `payload` | what a message carries |
 //! | `checker` | whether what arrives is what was sent |
+//! | `latencies` | how long messages are on their way |
 //! | `news` | what the threads tell this one, and for how long it waits for that |
 //! | `progress` | what is seen meanwhile |
 //! | `resources` | what so many servers take of the machine |
 //! | `report` | what came of it |
 
 mod checker;
+mod latencies;
 mod news;
 mod payload;
 mod progress;
@@ -28,11 +30,12 @@ use std::time::{Duration, Instant};
 
 use cluster::Pid;
 
+use self::latencies::Latencies;
 use self::news::{Desk, News};
 use self::payload::TIMED;
 use self::progress::Progress;
 use self::receiver::Tallies;
-use self::report::{Latencies, Report};
+use self::report::Report;
 use self::sender::Sender;
 use self::servers::Started;
 use crate::arguments::Demo;

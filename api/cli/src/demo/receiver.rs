@@ -1,19 +1,16 @@
 //! The thread of a server that receives, and the tally it keeps.
 
-use std::io;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Instant;
 
 use cluster::{EnvelopeRef, Inbox};
 
 use super::Plan;
 use super::checker::{Checker, Findings};
+use super::latencies::Latencies;
 use super::news::News;
-use super::payload;
-use super::report::Latencies;
-use super::sender::STACK_BYTES;
+use super::{payload, resources};
 use crate::failure::Failure;
 
 /// Starts the thread. It checks what arrives at server `index` until the server has stopped.
@@ -42,14 +39,7 @@ pub fn spawn(
             }
         }
     };
-    let thread = thread::Builder::new().name(format!("receiver-{}", index + 1)).stack_size(STACK_BYTES);
-    thread.spawn(work).map(drop).map_err(no_thread)
-}
-
-pub fn no_thread(error: io::Error) -> Failure {
-    Failure::Other(format!(
-        "no thread for a server: {error}; use fewer --servers, or raise the limit of processes (ulimit -u)"
-    ))
+    resources::spawn(format!("receiver-{}", index + 1), work)
 }
 
 /// The tallies of all servers.

@@ -1,51 +1,11 @@
 //! What came of it: numbers, tables, complaints.
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::checker::Findings;
+use super::latencies::Latencies;
 use super::receiver::Tallies;
 use super::{Plan, TIMED};
-
-/// How long messages were on their way.
-#[derive(Debug)]
-pub struct Latencies {
-    nanos: Histogram<u32>,
-}
-
-impl Latencies {
-    pub fn new() -> Latencies {
-        Latencies {
-            nanos: Histogram::new_with_bounds(1, LONGEST_NANOS, 3).expect("bounds and digits are allowed ones"),
-        }
-    }
-
-    #[inline]
-    pub fn record(&mut self, nanos: u64) {
-        self.nanos.saturating_record(nanos);
-    }
-
-    pub fn add(&mut self, other: &Latencies) {
-        // Both have the same bounds.
-        let _ = self.nanos.add(&other.nanos);
-    }
-
-    /// In microseconds; `None` where messages did not carry the time.
-    fn percentile(&self, percent: f64) -> Option<f64> {
-        (!self.nanos.is_empty()).then(|| micros(self.nanos.value_at_percentile(percent)))
-    }
-
-    fn columns(&self) -> String {
-        let show = |micros: Option<f64>| micros.map_or_else(|| "-".to_owned(), |micros| format!("{micros:.1}"));
-        let most = (!self.nanos.is_empty()).then(|| micros(self.nanos.max()));
-        let columns = [self.percentile(50.0), self.percentile(99.0), self.percentile(99.9), most];
-        columns.map(|column| format!("{:>11}", show(column))).concat()
-    }
-}
-
-fn micros(nanos: u64) -> f64 {
-    nanos as f64 / 1000.0
-}
 
 /// What is printed with `--json`.
 #[derive(Debug, Serialize)]
@@ -206,4 +166,3 @@ line behind others. Both from the sender's call to the receiver's.{untimed}",
 
 /// Pairs of servers that are named when messages are missing.
 const NAMED: usize = 20;
-const LONGEST_NANOS: u64 = 3_600_000_000_000;

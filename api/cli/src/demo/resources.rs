@@ -1,6 +1,7 @@
-//! What so many servers take of the machine: descriptors and memory.
+//! What so many servers take of the machine: descriptors, memory and threads.
 
 use std::fs;
+use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -29,6 +30,16 @@ pub fn reserve(plan: &Plan) -> Result<Buffers, Failure> {
         ))),
         _ => Ok(buffers),
     }
+}
+
+/// Starts a thread of a server.
+pub fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let thread = thread::Builder::new().name(name).stack_size(STACK_BYTES);
+    thread.spawn(work).map(drop).map_err(|error| {
+        Failure::Other(format!(
+            "no thread for a server: {error}; use fewer --servers, or raise the limit of processes (ulimit -u)"
+        ))
+    })
 }
 
 /// Both ends of every connection are in this process, and while all connect at once there are two connections for a pair
@@ -89,6 +100,8 @@ const OUTBOXES_BYTES: u64 = 256 << 20;
 const INBOXES_BYTES: u64 = 512 << 20;
 /// What a message takes beside its bytes.
 const FRAME_BYTES: u64 = 24;
+/// There are two threads for each server, and there may be hundreds of servers.
+const STACK_BYTES: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {

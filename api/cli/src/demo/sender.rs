@@ -2,13 +2,12 @@
 
 use std::sync::mpsc;
 use std::sync::{Arc, Barrier};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use cluster::{BROADCAST, Envelope, Handle, Outbox, Pid, SendError};
 
 use super::news::News;
-use super::{Plan, payload, receiver};
+use super::{Plan, payload, resources};
 use crate::failure::Failure;
 
 /// A server's half that sends, and stops it in the end.
@@ -43,8 +42,7 @@ impl Sender {
             let result = self.handle.stop_within(STOP_PATIENCE).map_err(|error| error.to_string());
             let _ = news.send(News::Stopped { pid, result });
         };
-        let thread = thread::Builder::new().name(format!("sender-{pid}")).stack_size(STACK_BYTES);
-        thread.spawn(work).map(drop).map_err(receiver::no_thread)
+        resources::spawn(format!("sender-{pid}"), work)
     }
 
     fn broadcast(&mut self) -> Result<(), SendError> {
@@ -64,5 +62,3 @@ impl Sender {
 
 /// Everything was delivered before; what is left are acknowledgements.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
-/// There are two threads for each server, and there may be hundreds of servers.
-pub const STACK_BYTES: usize = 256 * 1024;
