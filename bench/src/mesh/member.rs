@@ -1,43 +1,19 @@
 //! A child process: follows the conductor's commands with its share of the mesh, whatever that consists of.
 
 use std::error::Error;
-use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io;
+use std::net::TcpListener;
 use std::process;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Transport;
-use super::protocol::{Command, Exact, Job, Progress, Reply};
+use super::endpoints::Endpoints;
+use super::protocol::{Command, Exact, Job, REPORT_INTERVAL, Reply, reply};
 use super::raw::Connections;
 use super::servers::Servers;
 use crate::measure::now_ns;
-
-/// Servers of one process: those of the engine, or bare connections.
-pub trait Endpoints: Sized {
-    /// Starts the servers of `job`, each on its listener; `addresses` are those of the whole mesh.
-    fn start(job: &Job, listeners: Vec<TcpListener>, addresses: &[SocketAddr]) -> Result<Self, String>;
-
-    /// Sends, if `sending`, and receives what is possible without waiting. Returns whether anything was sent or
-    /// received.
-    fn pass(&mut self, sending: bool) -> Result<bool, String>;
-
-    /// Waits for something to receive, at most [`REPORT_INTERVAL`].
-    fn wait(&mut self) -> Result<(), String>;
-
-    /// Returns whether everything was sent and received.
-    fn is_exact(&self) -> bool;
-
-    /// State of the exchange.
-    fn progress(&mut self) -> Progress;
-
-    /// Does what idle servers do until the next command.
-    fn idle(&mut self, commands: &Receiver<Command>) -> Result<Command, String>;
-
-    /// Stops the servers.
-    fn stop(self);
-}
 
 /// Runs a child process, whose `job` is JSON. Returns when the conductor has said `stop`; the process exits when its
 /// standard input ends.
@@ -54,13 +30,6 @@ pub fn serve(job: &str) -> Result<(), Box<dyn Error>> {
         while commands.recv().is_ok_and(|command| command != Command::Stop) {}
     }
     Ok(())
-}
-
-/// Writes a line to standard output. If nobody reads it, standard input ends too.
-pub fn reply(reply: &Reply) {
-    let mut line = serde_json::to_string(reply).expect("every reply can be written as JSON");
-    line.push('\n');
-    let _ = io::stdout().lock().write_all(line.as_bytes());
 }
 
 fn read_commands() -> Receiver<Command> {
@@ -141,6 +110,3 @@ fn next(commands: &Receiver<Command>) -> Result<Command, String> {
 fn out_of_turn(expected: &str) -> String {
     format!("a command came out of turn: expected {expected}")
 }
-
-/// Time between two reports of progress.
-pub const REPORT_INTERVAL: Duration = Duration::from_millis(250);

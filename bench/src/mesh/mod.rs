@@ -4,11 +4,13 @@
 //!
 //! - [`run`] starts child processes of this program, each with a share of the servers, and leads them (`conductor`, `child`).
 //! - [`serve`] is a child process (`member`), which talks with the conductor by lines of JSON (`protocol`).
-//! - It holds servers of the engine (`servers`), or bare TCP connections as a floor (`raw`).
+//! - It holds servers of the engine (`servers`), or bare TCP connections as a floor (`raw`), and drives either in
+//!   the same way (`endpoints`).
 //! - `proc` reads from the kernel what the processes use.
 
 mod child;
 mod conductor;
+mod endpoints;
 mod member;
 mod proc;
 mod protocol;

@@ -1,8 +1,10 @@
 //! Lines of JSON between the conductor and its child processes: commands at their standard input, replies at their
 //! standard output.
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::ops::AddAssign;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -123,6 +125,16 @@ impl AddAssign for EventCounts {
         self.missed += other.missed;
     }
 }
+
+/// Writes a line to standard output. If nobody reads it, standard input ends too.
+pub fn reply(reply: &Reply) {
+    let mut line = serde_json::to_string(reply).expect("every reply can be written as JSON");
+    line.push('\n');
+    let _ = io::stdout().lock().write_all(line.as_bytes());
+}
+
+/// Time between two reports of progress.
+pub const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
 mod tests {

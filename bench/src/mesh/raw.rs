@@ -10,8 +10,8 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::member::{Endpoints, REPORT_INTERVAL};
-use super::protocol::{Command, EventCounts, Job, Progress};
+use super::endpoints::Endpoints;
+use super::protocol::{Command, EventCounts, Job, Progress, REPORT_INTERVAL};
 
 /// Connections of the endpoints of one process.
 pub struct Connections {

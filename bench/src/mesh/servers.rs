@@ -12,8 +12,8 @@ use cluster::{
 };
 
 use super::Transport;
-use super::member::{Endpoints, REPORT_INTERVAL, reply};
-use super::protocol::{Command, EventCounts, Job, Progress, Reply};
+use super::endpoints::Endpoints;
+use super::protocol::{Command, EventCounts, Job, Progress, REPORT_INTERVAL, Reply, reply};
 
 /// Servers of one process.
 pub struct Servers {
