@@ -4,17 +4,9 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-use super::{COMPARISON, PAGE, TREND, trend};
+use super::releases::{Release, find};
+use super::{PAGE, TREND, trend};
 use crate::compare::{BARS, Verdict};
-use crate::documents::{Comparison, Document};
-
-/// One release, with what was measured of it.
-pub(super) struct Release {
-    /// Its version.
-    pub(super) name: String,
-    /// What was measured.
-    pub(super) comparison: Comparison,
-}
 
 /// Writes table and chart anew from the raw figures of all releases below `reports`. What is beside the marks stays.
 pub(super) fn renew(reports: &Path) -> Result<(), Box<dyn Error>> {
@@ -26,27 +18,6 @@ pub(super) fn renew(reports: &Path) -> Result<(), Box<dyn Error>> {
     fs::write(reports.join(TREND), trend::draw(&releases))?;
     fs::write(&path, format!("{before}{BEGIN}\n{}\n{END}{after}", table(&releases)))?;
     Ok(())
-}
-
-/// The folders whose names are versions, the oldest first. Other folders hold what came before the releases.
-fn find(reports: &Path) -> Result<Vec<Release>, Box<dyn Error>> {
-    let mut releases = Vec::new();
-    for entry in fs::read_dir(reports).map_err(|error| format!("{}: {error}", reports.display()))? {
-        let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        if version(&name).is_some() {
-            releases.push(Release { name, comparison: Comparison::read(&entry.path().join(COMPARISON))? });
-        }
-    }
-    releases.sort_by(|left, right| version(&left.name).cmp(&version(&right.name)));
-    Ok(releases)
-}
-
-/// The numbers of a version; whether it is a release, and what it is called if it is not.
-fn version(name: &str) -> Option<([u64; 3], bool, &str)> {
-    let (numbers, candidate) = name.split_once('-').unwrap_or((name, ""));
-    let numbers: Option<Vec<u64>> = numbers.split('.').map(|number| number.parse().ok()).collect();
-    Some((numbers?.try_into().ok()?, candidate.is_empty(), candidate))
 }
 
 fn table(releases: &[Release]) -> String {
@@ -84,16 +55,3 @@ fn missing(path: &Path, mark: &str) -> String {
 
 const BEGIN: &str = "<!-- releases: written by `cluster-bench report` -->";
 const END: &str = "<!-- end of releases -->";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_have_an_order_and_other_names_none() {
-        let mut names = ["0.10.0", "0.2.0", "0.2.0-rc.1", "0.1.0"];
-        names.sort_by_key(|name| version(name));
-        assert_eq!(names, ["0.1.0", "0.2.0-rc.1", "0.2.0", "0.10.0"]);
-        assert!(["first", "0.1", "1.2.x", ""].iter().all(|name| version(name).is_none()));
-    }
-}

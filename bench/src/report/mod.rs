@@ -8,6 +8,7 @@ mod growth;
 mod index;
 mod multiples;
 mod page;
+mod releases;
 mod scale;
 mod svg;
 mod throughput;

@@ -1,6 +1,6 @@
 //! The key ratios to ZeroMQ, release by release.
 
-use super::index::Release;
+use super::releases::Release;
 use super::scale::{Scale, short};
 use super::svg::{Anchor, LETTER, MARGIN, Svg};
 use crate::case::Case;
