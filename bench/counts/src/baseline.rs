@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +56,13 @@ impl Baseline {
         }
         Comparison { unit: self.unit.clone(), lines, versions }
     }
+}
+
+/// The first line of what a program says about its version.
+pub fn version(program: &str) -> Result<String, Box<dyn Error>> {
+    let output = Command::new(program).arg("--version").output()?;
+    let text = String::from_utf8(output.stdout)?;
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
 /// How it turned out.

@@ -12,9 +12,9 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-use crate::baseline::{Baseline, PROCESSOR};
-use crate::structure::workloads::Workload;
+use crate::baseline::{Baseline, PROCESSOR, version};
 use crate::valgrind;
+use crate::workloads::Workload;
 
 /// Counts the instructions of every benchmark.
 pub fn count() -> Result<Baseline, Box<dyn Error>> {
@@ -136,13 +136,6 @@ fn processor(cpuinfo: &str) -> String {
         fields.find(|(key, _)| key.trim() == name).map_or("unknown", |(_, value)| value.trim())
     };
     format!("{} family {} model {}", field("vendor_id"), field("cpu family"), field("model"))
-}
-
-/// The first line of what a program says about its version.
-pub fn version(program: &str) -> Result<String, Box<dyn Error>> {
-    let output = Command::new(program).arg("--version").output()?;
-    let text = String::from_utf8(output.stdout)?;
-    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod history;
 mod instructions;
 mod structure;
 mod valgrind;
+mod workloads;
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -20,7 +21,7 @@ use baseline::Baseline;
 use history::Entry;
 use structure::allocations::CountingAllocator;
 use structure::system_calls::run_in_turns;
-use structure::workloads::{Payload, Workload};
+use workloads::{Payload, Workload};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;

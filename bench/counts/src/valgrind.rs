@@ -5,7 +5,7 @@ use std::env;
 use std::error::Error;
 use std::process::Command;
 
-use crate::structure::workloads::{Payload, Workload};
+use crate::workloads::{Payload, Workload};
 
 /// How many instructions a thousand messages take, both ends together.
 pub fn instructions(workload: Workload) -> Result<f64, Box<dyn Error>> {

@@ -2,18 +2,16 @@
 
 pub mod allocations;
 pub mod system_calls;
-pub mod workloads;
 
 use std::collections::BTreeMap;
 use std::error::Error;
 
 use clap::ValueEnum;
 
-use crate::baseline::Baseline;
-use crate::instructions::version;
+use crate::baseline::{Baseline, version};
 use crate::valgrind;
+use crate::workloads::{Payload, Workload};
 use allocations::Allocations;
-use workloads::{Payload, Workload};
 
 /// Counts everything.
 pub fn count() -> Result<Baseline, Box<dyn Error>> {

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::workloads::{Pair, Workload};
+use crate::workloads::{Pair, Workload};
 
 /// System calls by name.
 pub type Calls = BTreeMap<String, u64>;
