@@ -3,8 +3,8 @@
 
 use cluster::Pid;
 
-use super::delivery::Account;
 use super::facts::{Facts, Losses, RunFacts};
+use super::report::Account;
 use super::spans::Span;
 use super::violation::{Promise, Violation};
 use crate::journal::End;

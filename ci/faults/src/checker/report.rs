@@ -5,13 +5,40 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::delivery::Account;
 use super::facts::Facts;
 use super::processes::memory_limit;
 use super::violation::{Promise, Violation};
 use crate::clock::MILLISECOND;
 use crate::log;
 use crate::plan::{Kind, Lie};
+
+/// What became of everything that was accepted. What is in none of these is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// It was received, by one run of the recipient at least.
+    pub arrived: u64,
+    /// It was in the inbox of a run that died, as far as anybody can know.
+    pub died_with_receiver: u64,
+    /// It was still in the outbox of a run that died.
+    pub died_with_sender: u64,
+    /// The sender's stop said that it could not be delivered, or at least not be known to be.
+    pub undelivered: u64,
+    /// It was stale, or best effort, and counted as given up.
+    pub perished: u64,
+    /// It was not acknowledged when the recipient was removed.
+    pub removed: u64,
+    /// It stood behind a frame that a lie had broken.
+    pub behind_lies: u64,
+}
+
+impl Account {
+    /// Everything that is accounted for.
+    pub fn total(&self) -> u64 {
+        let Account { arrived, died_with_receiver, died_with_sender, undelivered, perished, removed, behind_lies } =
+            *self;
+        arrived + died_with_receiver + died_with_sender + undelivered + perished + removed + behind_lies
+    }
+}
 
 /// How long things took.
 #[derive(Debug, Default)]

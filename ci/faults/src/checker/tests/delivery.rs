@@ -1,5 +1,5 @@
 use super::session::{Session, entry};
-use crate::checker::delivery::Account;
+use crate::checker::report::Account;
 use crate::checker::violation::Promise;
 use crate::clock::MILLISECOND;
 use crate::journal::End;

@@ -1,7 +1,7 @@
 //! Lies, and what was said before and is said again.
 
 use super::session::{Session, entry};
-use crate::checker::delivery::Account;
+use crate::checker::report::Account;
 use crate::checker::violation::Promise;
 use crate::clock::MILLISECOND;
 use crate::journal::{End, Lost};

@@ -1,7 +1,7 @@
 //! What may be given up, what a flush says, and peers that are removed while they live.
 
 use super::session::{Session, entry};
-use crate::checker::delivery::Account;
+use crate::checker::report::Account;
 use crate::checker::violation::Promise;
 use crate::journal::End;
 use crate::log::{Kind, Record};
