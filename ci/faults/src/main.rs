@@ -3,6 +3,7 @@
 //! | folder | what it is |
 //! | --- | --- |
 //! | `arguments` | the command line |
+//! | `options` | what it says about a session |
 //! | `session` | a session from its plan to its report |
 //! | `scenario/` | sessions with one kind of fault, and their figures |
 //! | `plan/` | which faults come when, from a seed |
@@ -22,6 +23,7 @@ mod journal;
 mod log;
 mod network;
 mod node;
+mod options;
 mod output;
 mod payload;
 mod plan;

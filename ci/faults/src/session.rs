@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::arguments::{Common, Session as Arguments};
 use crate::checker::{self, Facts, Report};
 use crate::clock::now;
 use crate::conductor::{self, Session};
 use crate::failure::{Context, Failure};
+use crate::options::{Common, Session as Arguments};
 use crate::output::{print, say};
 use crate::plan::{Choice, Fault, Kind, draw};
 use crate::random::mix;

@@ -9,9 +9,9 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::json;
 
-use crate::arguments::Common;
 use crate::checker;
 use crate::failure::Failure;
+use crate::options::Common;
 use crate::output::{print, say};
 use crate::plan::{Fault, Kind};
 use crate::session;

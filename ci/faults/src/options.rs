@@ -1,0 +1,41 @@
+//! Options of a session on the command line, with random faults or with those of a scenario.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// A session of random faults.
+#[derive(Args, Debug)]
+pub struct Session {
+    /// How long faults are injected.
+    #[arg(long, default_value_t = 3.0)]
+    pub minutes: f64,
+    /// What all chance is drawn from; without it, one that is printed.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// What every session can be told.
+#[derive(Args, Debug)]
+pub struct Common {
+    /// How many servers, 2 to 9.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(2..=9))]
+    pub nodes: u64,
+    /// Messages each second of each server; 2000, and more in a scenario.
+    #[arg(long)]
+    pub rate: Option<u64>,
+    /// Without namespaces, and so without the faults of the network.
+    #[arg(long)]
+    pub loopback: bool,
+    /// Where to write the summary.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Where the folder of the logs is made; by default among the temporary files.
+    #[arg(long, value_name = "FOLDER")]
+    pub logs: Option<PathBuf>,
+    /// Keeps the logs also when there is no violation.
+    #[arg(long)]
+    pub keep: bool,
+}
