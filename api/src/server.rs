@@ -1,8 +1,10 @@
-//! The interface of a server.
+//! The interface of a server, and its errors.
 
-use cluster_engine::{PeerState, PeerStats, Pid, Undelivered};
+use std::fmt;
 
-use crate::{Events, Inbox, Outbox, PeerError, StopError};
+use cluster_engine::{BROADCAST, LoopUnavailable, PeerState, PeerStats, Pid, Undelivered, WrongThread};
+
+use crate::{Events, Inbox, Outbox};
 
 /// A server: a pid, an inbox and an outbox.
 ///
@@ -83,3 +85,120 @@ pub trait Server {
     /// [`StopError`] counts what could not be delivered, by peer.
     fn stop(&mut self) -> Result<(), StopError>;
 }
+
+/// A peer cannot be added, removed or blocked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// It is this server itself.
+    Itself {
+        /// Its pid.
+        pid: Pid,
+    },
+    /// It is the pid that stands for every peer.
+    Broadcast,
+    /// It is no peer of this server.
+    Unknown {
+        /// Its pid.
+        pid: Pid,
+    },
+    /// The address leads nowhere.
+    Address {
+        /// The address.
+        address: String,
+        /// Why.
+        error: String,
+    },
+    /// The event loop of this server has failed, and the server has stopped.
+    EngineFailed {
+        /// Description of the failure.
+        message: String,
+    },
+    /// The server is inline, and belongs to another thread: see [`Threading::Inline`](crate::Threading::Inline).
+    WrongThread,
+}
+
+impl From<LoopUnavailable> for PeerError {
+    fn from(unavailable: LoopUnavailable) -> PeerError {
+        match unavailable {
+            LoopUnavailable::Failed(failed) => PeerError::EngineFailed { message: failed.message },
+            LoopUnavailable::WrongThread(_) => PeerError::WrongThread,
+        }
+    }
+}
+
+impl fmt::Display for PeerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PeerError::Itself { pid } => write!(f, "{pid} is this server itself; name one of the others"),
+            PeerError::Broadcast => write!(f, "{BROADCAST} stands for every peer; no server can have it"),
+            PeerError::Unknown { pid } => write!(f, "{pid} is no peer of this server; add it first"),
+            PeerError::Address { error, .. } => f.write_str(error),
+            PeerError::EngineFailed { message } => {
+                write!(f, "the server's event loop has failed ({message}); stop the server and start it again")
+            }
+            PeerError::WrongThread => WrongThread.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for PeerError {}
+
+/// A server has stopped, and some of what its outboxes took was not delivered, or its event loop has failed. Or it is
+/// inline, has not stopped, and belongs to [another thread](StopError::is_wrong_thread).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopError {
+    pub(crate) undelivered: Vec<Undelivered>,
+    pub(crate) failure: Option<String>,
+    pub(crate) wrong_thread: bool,
+}
+
+impl StopError {
+    pub(crate) fn new(undelivered: Vec<Undelivered>) -> StopError {
+        StopError { undelivered, failure: None, wrong_thread: false }
+    }
+
+    /// Returns whether the server is inline and belongs to another thread. Then it goes on as if it had not been told
+    /// to stop; see [`Threading::Inline`](crate::Threading::Inline).
+    pub fn is_wrong_thread(&self) -> bool {
+        self.wrong_thread
+    }
+
+    /// Description of the failure: the event loop failed, or did not answer the stop. `None` after an orderly stop.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// Envelopes that were not acknowledged, by peer. After a [failure](StopError::failure) that kept the loop from
+    /// counting, they include all envelopes that are not known to be acknowledged.
+    pub fn undelivered(&self) -> &[Undelivered] {
+        &self.undelivered
+    }
+}
+
+impl fmt::Display for StopError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.wrong_thread {
+            return write!(f, "not stopped: {WrongThread}");
+        }
+        if let Some(failure) = &self.failure {
+            write!(f, "the event loop has failed: {failure}; start the server again")?;
+            if self.undelivered.is_empty() {
+                return Ok(());
+            }
+            f.write_str("; ")?;
+        }
+        f.write_str("stopped; not delivered:")?;
+        for (index, each) in self.undelivered.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "," };
+            let plural = if each.messages == 1 { "" } else { "s" };
+            write!(f, "{separator} {} message{plural} ({} bytes) to {}", each.messages, each.bytes, each.pid)?;
+        }
+        match self.failure {
+            Some(_) => Ok(()),
+            None => f.write_str("; these peers were not there, or did not acknowledge in time"),
+        }
+    }
+}
+
+impl std::error::Error for StopError {}

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::FaultError;
+use super::fault_error::FaultError;
 use super::rng::Rng;
 
 /// What messages meet at a [`Place`](super::Place).

@@ -63,6 +63,7 @@ mod conditions;
 mod cuts;
 mod diagram;
 mod fault;
+mod fault_error;
 mod history;
 mod members;
 mod network;
@@ -72,7 +73,8 @@ mod totals;
 
 pub use cluster::Cluster;
 pub use conditions::{Conditions, Delay};
-pub use fault::{Fault, FaultError, Place};
+pub use fault::{Fault, Place};
+pub use fault_error::FaultError;
 pub use history::{DropReason, Entry, Fate, History, Sent};
 pub use node::Node;
 pub use totals::Totals;
