@@ -1,4 +1,4 @@
-//! How applications reach a shard: two queues and a bell.
+//! How applications reach a shard: two queues and a notifier.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_queue::SegQueue;
 
 use crate::delivery::InboxSender;
-use crate::driver::{Bell, Berth, Listener};
+use crate::driver::{Berth, Listener, Notifier};
 use crate::events::EventQueue;
 use crate::link::{LinkAccount, Local, Pid, Undelivered};
 use crate::roster::{LinkKey, Roster};
@@ -76,7 +76,7 @@ pub(crate) enum Ready {
 pub(crate) struct Mailbox {
     commands: SegQueue<Command>,
     ready: SegQueue<Ready>,
-    bell: Arc<Bell>,
+    notifier: Arc<Notifier>,
     /// Written by the shard alone.
     wake_ups: AtomicU64,
     /// Nobody reads commands any more.
@@ -90,11 +90,11 @@ impl std::fmt::Debug for Command {
 }
 
 impl Mailbox {
-    pub(crate) fn new(bell: Arc<Bell>) -> Mailbox {
+    pub(crate) fn new(notifier: Arc<Notifier>) -> Mailbox {
         Mailbox {
             commands: SegQueue::new(),
             ready: SegQueue::new(),
-            bell,
+            notifier,
             wake_ups: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         }
@@ -102,8 +102,8 @@ impl Mailbox {
 
     pub(crate) fn command(&self, command: Command) {
         self.commands.push(command);
-        self.bell.ring();
-        // The bell has a fence: either this thread sees that the mailbox is closed, or the one that closes it sees the
+        self.notifier.notify();
+        // The notifier has a fence: either this thread sees that the mailbox is closed, or the one that closes it sees the
         // command.
         if self.closed.load(Ordering::Relaxed) {
             self.discard();
@@ -124,13 +124,13 @@ impl Mailbox {
     #[inline]
     pub(crate) fn ready(&self, ready: Ready) {
         self.ready.push(ready);
-        self.bell.ring();
+        self.notifier.notify();
     }
 
     /// Whether the shard sleeps: a hint.
     #[inline]
     pub(crate) fn is_asleep(&self) -> bool {
-        self.bell.is_asleep()
+        self.notifier.is_asleep()
     }
 
     pub(crate) fn next_command(&self) -> Option<Command> {
@@ -143,16 +143,16 @@ impl Mailbox {
 
     /// Announces that the shard is about to wait; `false`: there is something to look at first.
     pub(crate) fn fall_asleep(&self) -> bool {
-        self.bell.fall_asleep();
+        self.notifier.fall_asleep();
         if self.commands.is_empty() && self.ready.is_empty() {
             return true;
         }
-        self.bell.wake_up();
+        self.notifier.wake_up();
         false
     }
 
     pub(crate) fn wake_up(&self) {
-        self.bell.wake_up();
+        self.notifier.wake_up();
         self.wake_ups.store(self.wake_ups() + 1, Ordering::Relaxed);
     }
 

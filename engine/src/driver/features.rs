@@ -37,7 +37,7 @@ pub struct Unavailable {
 }
 
 impl Unavailable {
-    pub(super) fn bell(error: io::Error) -> Unavailable {
+    pub(super) fn notifier(error: io::Error) -> Unavailable {
         Unavailable { message: format!("eventfd failed: {error}; raise the limit of open files (ulimit -n)") }
     }
 

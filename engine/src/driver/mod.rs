@@ -1,9 +1,8 @@
-//! What the shard asks of the outside world: sockets, and a wait that a bell can end.
+//! What the shard asks of the outside world: sockets, and a wait that a notifier can end.
 //!
 //! A driver knows no frames and no peers. Every operation takes its buffers along and gives them back with its
 //! completion, so that what the kernel may write to or read from is owned here until then, whatever happens above.
 
-mod bell;
 mod budget;
 mod chunk;
 mod doors;
@@ -12,6 +11,7 @@ mod glances;
 mod kernel;
 mod limits;
 mod memory;
+mod notifier;
 mod options;
 mod sending;
 mod sockets;
@@ -25,7 +25,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
-pub use bell::Bell;
 pub use budget::Budget;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use budget::take_spent;
@@ -34,6 +33,7 @@ pub use features::{Feature, FeatureReport, Unavailable, probe};
 pub use limits::raise_descriptor_limit;
 pub(crate) use limits::{is_shortage, with_cure};
 pub use memory::{Berth, Dock, Exchange, WINDOW_BYTES};
+pub use notifier::Notifier;
 pub(crate) use options::hold_at_most;
 pub use uring::Uring;
 #[cfg(any(test, feature = "simulation"))]
@@ -86,8 +86,8 @@ pub trait Driver {
     /// The present moment. Everything above a driver takes the time from it.
     fn now(&self) -> Time;
 
-    /// The bell that ends a wait.
-    fn bell(&self) -> Arc<Bell>;
+    /// The notifier that ends a wait.
+    fn notifier(&self) -> Arc<Notifier>;
 
     /// Accepts connections on `listener` until it is closed; with a berth, also those that come through memory.
     fn listen(&mut self, listener: Listener, berth: Option<Berth>) -> io::Result<SocketId>;

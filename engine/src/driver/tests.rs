@@ -289,28 +289,28 @@ fn a_full_socket_takes_a_part_and_the_kernel_the_rest() {
 }
 
 #[test]
-fn a_bell_ends_a_wait_also_when_it_was_rung_before() {
+fn a_notification_ends_a_wait_also_when_it_came_before() {
     let mut driver = Uring::new(*CLOCK).unwrap();
-    let bell = driver.bell();
+    let notifier = driver.notifier();
     for early in [true, false] {
-        bell.fall_asleep();
-        let ringer = bell.clone();
-        let ring = move || thread::spawn(move || ringer.ring());
-        let ringing = if early {
-            ring().join().unwrap();
+        notifier.fall_asleep();
+        let other = notifier.clone();
+        let notify = move || thread::spawn(move || other.notify());
+        let later = if early {
+            notify().join().unwrap();
             None
         } else {
-            Some(ring)
+            Some(notify)
         };
         let began = Instant::now();
         let entry = driver.begin(Wait::Until(now() + PATIENCE)).unwrap();
-        let ringing = ringing.map(|ring| ring());
+        let later = later.map(|notify| notify());
         entry.enter().unwrap();
         driver.reap(&mut VecDeque::new(), Time::default()).unwrap();
         assert!(began.elapsed() < PATIENCE);
-        assert!(!bell.is_asleep());
-        if let Some(ringing) = ringing {
-            ringing.join().unwrap();
+        assert!(!notifier.is_asleep());
+        if let Some(later) = later {
+            later.join().unwrap();
         }
     }
 }
@@ -417,7 +417,7 @@ fn whoever_waits_at_a_door_is_let_in() {
 #[test]
 fn everything_was_read_also_while_the_kernel_claims_that_something_is_left() {
     let mut driver = Uring::new(*CLOCK).unwrap();
-    let bell = driver.bell();
+    let notifier = driver.notifier();
     let seen = AtomicU32::new(0);
     let rounds = 300_000;
     let mut stuck = 0;
@@ -430,13 +430,13 @@ fn everything_was_read_also_while_the_kernel_claims_that_something_is_left() {
                 for _ in 0..round % 200 {
                     std::hint::spin_loop();
                 }
-                bell.ring();
+                notifier.notify();
             }
         });
         for round in 0..rounds {
-            bell.fall_asleep();
+            notifier.fall_asleep();
             seen.store(round, Ordering::Release);
-            while bell.is_asleep() {
+            while notifier.is_asleep() {
                 look(&mut driver, Wait::Until(now() + Duration::from_millis(1)));
             }
             let quiet = now();

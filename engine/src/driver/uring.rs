@@ -28,7 +28,7 @@ use super::sending::{Outright, SendOperation};
 use super::sockets::Sockets;
 use super::watermark::Watermark;
 use super::{
-    Bell, Berth, Budget, Completion, Driver, Entry, Listener, Reaped, ReceiveBuffer, SocketId, Wait, Way, features,
+    Berth, Budget, Completion, Driver, Entry, Listener, Notifier, Reaped, ReceiveBuffer, SocketId, Wait, Way, features,
     options,
 };
 use crate::batch::Batch;
@@ -60,7 +60,7 @@ pub struct Uring {
     handle: Option<RingHandle>,
     /// The thread that drives the ring, once it has entered it.
     thread: Option<ThreadId>,
-    bell: Arc<Bell>,
+    notifier: Arc<Notifier>,
     doors: Doors,
     /// A look at the doors is under way.
     watching: bool,
@@ -108,13 +108,13 @@ impl Uring {
     /// Sets up a ring. It belongs to the thread that makes the first [entry](Driver::begin).
     pub fn new(clock: Clock) -> Result<Uring, features::Unavailable> {
         let ring = features::set_up(ENTRIES, COMPLETIONS)?;
-        let bell = Bell::new().map_err(features::Unavailable::bell)?;
+        let notifier = Notifier::new().map_err(features::Unavailable::notifier)?;
         let doors = Doors::new().map_err(features::Unavailable::doors)?;
         let mut driver = Uring {
             ring,
             handle: None,
             thread: None,
-            bell: Arc::new(bell),
+            notifier: Arc::new(notifier),
             doors,
             watching: false,
             sockets: Sockets::new(),
@@ -129,16 +129,16 @@ impl Uring {
             read: Watermark::default(),
             entered: false,
         };
-        driver.watch_bell();
+        driver.watch_notifier();
         Ok(driver)
     }
 
-    fn watch_bell(&mut self) {
-        let poll = opcode::PollAdd::new(Fd(self.bell.descriptor()), libc::POLLIN as u32).multi(true).build();
+    fn watch_notifier(&mut self) {
+        let poll = opcode::PollAdd::new(Fd(self.notifier.descriptor()), libc::POLLIN as u32).multi(true).build();
         self.push(poll.user_data(BELL));
     }
 
-    /// Queues an entry. What it points to lives in `sockets` (or is the bell) until its completion.
+    /// Queues an entry. What it points to lives in `sockets` (or is the notifier) until its completion.
     fn push(&mut self, entry: squeue::Entry) {
         loop {
             // SAFETY: each caller keeps what the entry points to in `self.sockets` until the completion was reaped, and
@@ -253,7 +253,7 @@ impl Uring {
         let (operation, socket) = (entry.user_data() & 0xFF, SocketId((entry.user_data() >> 8) as u32));
         if operation == BELL {
             if !cqueue::more(entry.flags()) {
-                self.watch_bell();
+                self.watch_notifier();
             }
             return;
         }
@@ -328,8 +328,8 @@ impl Driver for Uring {
         self.clock.now()
     }
 
-    fn bell(&self) -> Arc<Bell> {
-        self.bell.clone()
+    fn notifier(&self) -> Arc<Notifier> {
+        self.notifier.clone()
     }
 
     fn listen(&mut self, listener: Listener, _berth: Option<Berth>) -> io::Result<SocketId> {

@@ -93,7 +93,7 @@ impl Engine {
             Threading::Inline => 1,
         };
         let drivers = (0..count).map(|_| Uring::new(clock)).collect::<Result<Vec<Uring>, Unavailable>>()?;
-        let exchange = Exchange::new(drivers.iter().map(Driver::bell));
+        let exchange = Exchange::new(drivers.iter().map(Driver::notifier));
         for (number, driver) in drivers.into_iter().enumerate() {
             let pool = chunk_pool();
             let dock = Dock::new(driver, exchange.clone(), number, pool.clone(), WINDOW_BYTES);

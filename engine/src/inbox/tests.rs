@@ -8,7 +8,7 @@ use zerocopy::IntoBytes;
 use super::*;
 use crate::callback::Callbacks;
 use crate::delivery::{self, InboxSender};
-use crate::driver::{Bell, ChunkPool};
+use crate::driver::{ChunkPool, Notifier};
 use crate::link::RecvWindow;
 use crate::roster::LinkId;
 
@@ -27,7 +27,7 @@ struct Stream {
 
 /// An inbox whose queue holds so many arrivals, and a stream on which they come.
 fn start(arrivals: usize) -> (InboxSender, Receiver, Stream) {
-    let mailbox = Arc::new(Mailbox::new(Arc::new(Bell::for_thread())));
+    let mailbox = Arc::new(Mailbox::new(Arc::new(Notifier::for_thread())));
     let (sender, arrivals) = delivery::arrivals(arrivals, Callbacks::default());
     let receiver = Receiver::new(arrivals, mailbox);
     let mut window = RecvWindow::new(WINDOW);

@@ -14,7 +14,7 @@ use super::Sleeper;
 use super::stream::Stream;
 use crate::delivery::{self, ArrivedBody};
 use crate::delivery::{Arrived, InboxSender};
-use crate::driver::Bell;
+use crate::driver::Notifier;
 use crate::engine::Events;
 use crate::events::{Event, EventQueue, LinkState, PeerState, UntoldDrops};
 use crate::inbox::Receiver;
@@ -73,7 +73,7 @@ pub struct Harness {
     limits: Limits,
     clock: Clock,
     mailbox: Arc<Mailbox>,
-    bell: Arc<Bell>,
+    notifier: Arc<Notifier>,
     /// Each incarnation of each server has a place of its own.
     servers: Vec<Option<Server>>,
     running: BTreeMap<Pid, u32>,
@@ -113,11 +113,11 @@ struct Counts {
 impl Harness {
     /// A harness without servers.
     pub fn new(limits: Limits) -> Harness {
-        let bell = Arc::new(Bell::for_thread());
+        let notifier = Arc::new(Notifier::for_thread());
         Harness {
             limits,
-            mailbox: Arc::new(Mailbox::new(bell.clone())),
-            bell,
+            mailbox: Arc::new(Mailbox::new(notifier.clone())),
+            notifier,
             servers: Vec::new(),
             running: BTreeMap::new(),
             clock: Clock::start(),
@@ -141,7 +141,7 @@ impl Harness {
 
     /// The sleep of the thread that turns the harness.
     pub fn sleeper(&self) -> Sleeper {
-        Sleeper { mailbox: self.mailbox.clone(), bell: self.bell.clone() }
+        Sleeper { mailbox: self.mailbox.clone(), notifier: self.notifier.clone() }
     }
 
     /// A server starts. `peers` are sorted, each once.

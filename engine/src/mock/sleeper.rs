@@ -4,21 +4,21 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::driver::Bell;
+use crate::driver::Notifier;
 use crate::mailbox::{Mailbox, Ready};
 
 /// Lets a thread sleep until an application has something for the harness.
 #[derive(Clone, Debug)]
 pub struct Sleeper {
     pub(super) mailbox: Arc<Mailbox>,
-    pub(super) bell: Arc<Bell>,
+    pub(super) notifier: Arc<Notifier>,
 }
 
 impl Sleeper {
     /// Waits until there is something to collect, or something has called [`wake`](Sleeper::wake), at most `timeout`. Only
     /// one thread may call this. It may return early.
     pub fn sleep(&self, timeout: Option<Duration>) {
-        self.bell.wait_here();
+        self.notifier.wait_here();
         if !self.mailbox.fall_asleep() {
             return;
         }

@@ -121,7 +121,7 @@ impl<D: Driver> Shard<D> {
     /// A loop over `driver` whose receive buffers are of `pool`.
     pub(crate) fn new(driver: D, pool: Arc<ChunkPool>) -> Shard<D> {
         let now = driver.now();
-        let mailbox = Arc::new(Mailbox::new(driver.bell()));
+        let mailbox = Arc::new(Mailbox::new(driver.notifier()));
         Shard {
             driver,
             mailbox,

@@ -9,19 +9,19 @@ use std::sync::Arc;
 
 use super::network::Network;
 use crate::batch::Batch;
-use crate::driver::{Bell, Berth, Completion, Driver, Entry, Listener, Reaped, ReceiveBuffer, SocketId, Wait, Way};
+use crate::driver::{Berth, Completion, Driver, Entry, Listener, Notifier, Reaped, ReceiveBuffer, SocketId, Wait, Way};
 use crate::time::Time;
 
 /// One process's way into the simulated network.
 pub(super) struct SimulatedDriver {
     network: Rc<RefCell<Network>>,
     process: usize,
-    bell: Arc<Bell>,
+    notifier: Arc<Notifier>,
 }
 
 impl SimulatedDriver {
     pub(super) fn new(network: Rc<RefCell<Network>>, process: usize) -> SimulatedDriver {
-        SimulatedDriver { network, process, bell: Arc::new(Bell::for_thread()) }
+        SimulatedDriver { network, process, notifier: Arc::new(Notifier::for_thread()) }
     }
 }
 
@@ -39,8 +39,8 @@ impl Driver for SimulatedDriver {
         self.network.borrow().now()
     }
 
-    fn bell(&self) -> Arc<Bell> {
-        self.bell.clone()
+    fn notifier(&self) -> Arc<Notifier> {
+        self.notifier.clone()
     }
 
     fn listen(&mut self, listener: Listener, _berth: Option<Berth>) -> io::Result<SocketId> {

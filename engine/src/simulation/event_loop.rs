@@ -61,7 +61,7 @@ impl EventLoop {
             (process, SimulatedDriver::new(network.clone(), process))
         });
         let drivers: Vec<(usize, SimulatedDriver)> = drivers.collect();
-        let exchange = Exchange::new(drivers.iter().map(|(_, driver)| driver.bell()));
+        let exchange = Exchange::new(drivers.iter().map(|(_, driver)| driver.notifier()));
         let event_loop = |(port, (process, driver))| EventLoop::new(network, process, driver, &exchange, port, plan);
         drivers.into_iter().enumerate().map(event_loop).collect()
     }
@@ -172,7 +172,7 @@ impl EventLoop {
         }
     }
 
-    /// Whether the loop waits, and nobody has rung its bell.
+    /// Returns whether the loop waits, and nobody has notified it.
     pub(super) fn is_asleep(&self) -> bool {
         matches!(self.state, State::Waits(_)) && self.mailbox.is_asleep()
     }

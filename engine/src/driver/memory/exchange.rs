@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
 
-use crate::driver::{Bell, Slice};
+use crate::driver::{Notifier, Slice};
 use crate::time::Time;
 
 /// What the docks of an engine share.
 ///
-/// Everything between two shards is a letter: pushed to the queue of the one that it concerns, whose bell is rung then.
-/// So a letter is found by the same rule as a command (see [`Bell`]): the shard that wants to wait says so first, and
+/// Everything between two shards is a letter: pushed to the queue of the one that it concerns, which is notified then.
+/// So a letter is found by the same rule as a command (see [`Notifier`]): the shard that wants to wait says so first, and
 /// then looks at its queue once more.
 #[derive(Debug)]
 pub struct Exchange {
@@ -33,7 +33,7 @@ struct Port {
     letters: SegQueue<Letter>,
     /// Nobody reads the letters any more.
     closed: AtomicBool,
-    bell: Arc<Bell>,
+    notifier: Arc<Notifier>,
     /// The time until which the loop has sent everything that was due, and the time of that report, in nanoseconds.
     sent_until: AtomicU64,
     reported_at: AtomicU64,
@@ -107,14 +107,14 @@ pub(super) enum News {
 }
 
 impl Exchange {
-    /// An exchange for the shards that are woken by these bells. A shard is known by its place in the list.
-    pub fn new(bells: impl IntoIterator<Item = Arc<Bell>>) -> Arc<Exchange> {
-        let ports = bells
+    /// An exchange for the shards that are woken by these notifiers. A shard is known by its place in the list.
+    pub fn new(notifiers: impl IntoIterator<Item = Arc<Notifier>>) -> Arc<Exchange> {
+        let ports = notifiers
             .into_iter()
-            .map(|bell| Port {
+            .map(|notifier| Port {
                 letters: SegQueue::new(),
                 closed: AtomicBool::new(false),
-                bell,
+                notifier,
                 sent_until: AtomicU64::new(0),
                 reported_at: AtomicU64::new(0),
             })
@@ -154,7 +154,7 @@ impl Exchange {
             && !port.closed.load(Ordering::Relaxed)
         {
             port.letters.push(letter);
-            port.bell.ring();
+            port.notifier.notify();
         }
     }
 
@@ -185,7 +185,7 @@ impl Exchange {
     pub(super) fn peer_sent_until(&self, port: u32, now: Time) -> Time {
         let Some(port) = self.ports.get(port as usize) else { return now };
         let (until, at) = (port.sent_until.load(Ordering::Relaxed), port.reported_at.load(Ordering::Relaxed));
-        if port.bell.is_asleep() || now.since(Time::from_nanos(at)) > HANGS { now } else { Time::from_nanos(until) }
+        if port.notifier.is_asleep() || now.since(Time::from_nanos(at)) > HANGS { now } else { Time::from_nanos(until) }
     }
 
     /// Letters that a shard has not read.

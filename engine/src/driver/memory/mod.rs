@@ -27,7 +27,7 @@ use self::end::{End, Send, piece_behind};
 pub use self::exchange::{Berth, Exchange};
 use self::exchange::{Letter, News, Place};
 use super::watermark::Watermark;
-use super::{Bell, Budget, ChunkPool, Completion, Driver, Listener, Reaped, ReceiveBuffer, SocketId, Wait, Way};
+use super::{Budget, ChunkPool, Completion, Driver, Listener, Notifier, Reaped, ReceiveBuffer, SocketId, Wait, Way};
 use crate::batch::Batch;
 use crate::time::Time;
 
@@ -209,8 +209,8 @@ impl<D: Driver> Driver for Dock<D> {
         self.inner.now()
     }
 
-    fn bell(&self) -> Arc<Bell> {
-        self.inner.bell()
+    fn notifier(&self) -> Arc<Notifier> {
+        self.inner.notifier()
     }
 
     fn listen(&mut self, listener: Listener, berth: Option<Berth>) -> io::Result<SocketId> {
@@ -327,8 +327,7 @@ impl<D: Driver> Driver for Dock<D> {
     }
 
     fn begin(&mut self, wait: Wait) -> Option<D::Entry> {
-        // The shard has published that it will sleep before it asks to: who posts a letter after this look rings its
-        // bell.
+        // The shard has published that it will sleep before it asks to: who posts a letter after this look notifies it.
         self.inner.begin(if wait != Wait::No && self.has_news() { Wait::No } else { wait })
     }
 

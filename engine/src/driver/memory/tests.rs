@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{Berth, Dock, Exchange, WINDOW_BYTES};
 use crate::batch::Batch;
 use crate::driver::{
-    Bell, ChunkPool, Completion, Driver, Entry, Listener, Reaped, ReceiveBuffer, Slice, SocketId, Wait, Way,
+    ChunkPool, Completion, Driver, Entry, Listener, Notifier, Reaped, ReceiveBuffer, Slice, SocketId, Wait, Way,
 };
 use crate::time::Time;
 use crate::wire::{Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -17,7 +17,7 @@ const MEMORY: Way = Way { memory: true, socket_bytes: 0 };
 
 /// A driver without a network.
 struct Nowhere {
-    bell: Arc<Bell>,
+    notifier: Arc<Notifier>,
     sockets: u32,
     closed: Vec<SocketId>,
 }
@@ -35,8 +35,8 @@ impl Driver for Nowhere {
         Time::default()
     }
 
-    fn bell(&self) -> Arc<Bell> {
-        self.bell.clone()
+    fn notifier(&self) -> Arc<Notifier> {
+        self.notifier.clone()
     }
 
     fn listen(&mut self, _: Listener, _: Option<Berth>) -> io::Result<SocketId> {
@@ -86,9 +86,10 @@ type Docks = Vec<Dock<Nowhere>>;
 
 /// The shards of an engine.
 fn docks(count: usize) -> Docks {
-    let drivers = (0..count).map(|_| Nowhere { bell: Arc::new(Bell::for_thread()), sockets: 0, closed: Vec::new() });
+    let drivers =
+        (0..count).map(|_| Nowhere { notifier: Arc::new(Notifier::for_thread()), sockets: 0, closed: Vec::new() });
     let drivers: Vec<Nowhere> = drivers.collect();
-    let exchange = Exchange::new(drivers.iter().map(Driver::bell));
+    let exchange = Exchange::new(drivers.iter().map(Driver::notifier));
     let drivers = drivers.into_iter().enumerate();
     drivers
         .map(|(port, driver)| Dock::new(driver, exchange.clone(), port, ChunkPool::new(256 * 1024, 4), WINDOW_BYTES))
@@ -429,9 +430,9 @@ fn a_dock_does_not_wait_when_there_is_something() {
     let [near, _far] = connect(&mut docks);
     let waits = |dock: &mut Dock<Nowhere>| dock.begin(Wait::Forever).unwrap().0 == Wait::Forever;
     assert!(waits(&mut docks[1]));
-    docks[1].bell().fall_asleep();
+    docks[1].notifier().fall_asleep();
     docks[0].send_now(near, &batch(&[vec![1; 8]])).unwrap();
-    assert!(!docks[1].bell().is_asleep(), "the bell was rung");
+    assert!(!docks[1].notifier().is_asleep(), "it was notified");
     assert!(!waits(&mut docks[1]));
     turn(&mut docks[1]);
     assert!(waits(&mut docks[1]));
