@@ -40,7 +40,7 @@ pub(crate) fn listen(address: &str) -> Result<TcpListener, StartError> {
     }
 }
 
-/// A listener goes with its process (see the engine's `driver/doors.rs`), but whoever starts a successor may not have waited
+/// A listener goes with its process (see the engine's `driver/listeners.rs`), but whoever starts a successor may not have waited
 /// for the end of the process it has killed. The successor should not have to be started twice.
 const RELEASE_TIME: Duration = Duration::from_millis(500);
 

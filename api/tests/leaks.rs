@@ -142,7 +142,7 @@ fn two_hundred_neighbours_need_no_connections() {
     let (took, more) = (begin.elapsed(), descriptors() - before);
     let loops = engine_threads().len();
     eprintln!("200 servers, all to all, in {took:?}: {more} descriptors, {} KiB resident", resident_kib());
-    // A loop has a ring, a bell, and the doors that its listeners are watched through.
+    // A loop has a ring, an eventfd, and an epoll instance for its listeners.
     assert!(more <= 200 + 3 * loops, "{more} descriptors for {loops} loops");
     drop(servers);
     eventually("the end of the engine's threads", || engine_threads().is_empty());

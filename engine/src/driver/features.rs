@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 
 use io_uring::{IoUring, Probe, opcode};
 
-use super::kernel::{self, RingHandle};
+use super::enter::{self, RingHandle};
 
 /// One thing that the engine needs of the kernel, or makes use of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +37,11 @@ pub struct Unavailable {
 }
 
 impl Unavailable {
-    pub(super) fn notifier(error: io::Error) -> Unavailable {
+    pub(super) fn eventfd(error: io::Error) -> Unavailable {
         Unavailable { message: format!("eventfd failed: {error}; raise the limit of open files (ulimit -n)") }
     }
 
-    pub(super) fn doors(error: io::Error) -> Unavailable {
+    pub(super) fn epoll(error: io::Error) -> Unavailable {
         Unavailable { message: format!("epoll_create1 failed: {error}; raise the limit of open files (ulimit -n)") }
     }
 
@@ -150,7 +150,7 @@ fn list(ring: &IoUring) -> Result<Vec<Feature>, Unavailable> {
     let mut probe = Probe::new();
     let probed = ring.submitter().register_probe(&mut probe);
     probed.map_err(|error| Unavailable::from_call("io_uring_register", &error))?;
-    match kernel::enter(RingHandle::Descriptor(ring.as_raw_fd()), 0, false) {
+    match enter::enter(RingHandle::Descriptor(ring.as_raw_fd()), 0, false) {
         // A ring that is not enabled yet says so.
         Err(error) if error.raw_os_error() != Some(libc::EBADFD) => {
             return Err(Unavailable::from_call("io_uring_enter", &error));

@@ -4,14 +4,15 @@
 //! completion, so that what the kernel may write to or read from is owned here until then, whatever happens above.
 
 mod budget;
+mod busy_poll;
 mod chunk;
-mod doors;
+mod enter;
 mod features;
-mod glances;
-mod kernel;
 mod limits;
+mod listeners;
 mod memory;
 mod notifier;
+
 mod options;
 mod sending;
 mod sockets;

@@ -47,18 +47,18 @@ impl SendOperation {
     }
 }
 
-/// Sends that the caller waits for, as long as the kernel copies.
+/// Sends by a system call of the caller, without the ring.
 #[derive(Default)]
-pub(super) struct Outright {
+pub(super) struct DirectSend {
     /// Empty between calls.
     vectors: Vec<libc::iovec>,
     small: Vec<u8>,
 }
 
 // SAFETY: the pointers in `vectors` are gone when a call returns.
-unsafe impl Send for Outright {}
+unsafe impl Send for DirectSend {}
 
-impl Outright {
+impl DirectSend {
     /// Hands the kernel as much of the batch as it takes without waiting; returns how many bytes that were.
     pub(super) fn send(&mut self, socket: RawFd, batch: &Batch) -> io::Result<usize> {
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;

@@ -2,7 +2,7 @@
 //!
 //! One ring for each shard, used by one thread (`SINGLE_ISSUER`), whose completions run when that thread enters the
 //! kernel (`DEFER_TASKRUN`). Receives are one-shot into one contiguous buffer, so that segments stand in one piece, and
-//! done by [glances] while the thread does not sleep; sends are gathered from where their bytes stand.
+//! polled by [busy_poll] while the thread does not sleep; sends are gathered from where their bytes stand.
 //! `ARCHITECTURE.md` has the measurements behind these choices.
 
 mod closing;
@@ -21,10 +21,10 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use self::closing::Closing;
-use super::doors::{self, Doors};
-use super::glances::{self, Glances, Luck};
-use super::kernel::{self, RingHandle, UringEntry};
-use super::sending::{Outright, SendOperation};
+use super::busy_poll::{self, BusyPoll, PollBudget};
+use super::enter::{self, RingHandle, UringEntry};
+use super::listeners::{self, Listeners};
+use super::sending::{DirectSend, SendOperation};
 use super::sockets::Sockets;
 use super::watermark::Watermark;
 use super::{
@@ -45,12 +45,12 @@ const RUN_AT_ONCE: usize = 16;
 /// Room for alarms. Each is earlier than those before it, so there are few.
 const ALARMS: usize = 16;
 
-const DOORS: u64 = 1;
+const LISTENERS: u64 = 1;
 const CONNECT: u64 = 2;
 const RECEIVE: u64 = 3;
 const SEND: u64 = 4;
 const CANCEL: u64 = 5;
-const BELL: u64 = 6;
+const NOTIFIER: u64 = 6;
 const ALARM: u64 = 7;
 
 /// An io_uring instance with its sockets.
@@ -61,8 +61,8 @@ pub struct Uring {
     /// The thread that drives the ring, once it has entered it.
     thread: Option<ThreadId>,
     notifier: Arc<Notifier>,
-    doors: Doors,
-    /// A look at the doors is under way.
+    listeners: Listeners,
+    /// A poll of the listeners is under way.
     watching: bool,
     sockets: Sockets<SocketState>,
     /// Sockets that closed without anything under way.
@@ -76,9 +76,9 @@ pub struct Uring {
     alarms: Vec<Time>,
     /// Read by the kernel when the alarm is handed over.
     alarm_in: Box<Timespec>,
-    outright: Outright,
+    direct_send: DirectSend,
     /// Whose receive the kernel was not asked for yet.
-    glances: Glances,
+    busy_poll: BusyPoll,
     read: Watermark,
     /// The kernel is entered in this turn.
     entered: bool,
@@ -94,7 +94,7 @@ struct SocketState {
     waiting: bool,
     address: Option<Box<SockAddr>>,
     receive: Option<ReceiveBuffer>,
-    luck: Luck,
+    poll_budget: PollBudget,
     send: Option<Box<SendOperation>>,
     /// Cancellations of the above that are under way.
     cancelling: u8,
@@ -108,14 +108,14 @@ impl Uring {
     /// Sets up a ring. It belongs to the thread that makes the first [entry](Driver::begin).
     pub fn new(clock: Clock) -> Result<Uring, features::Unavailable> {
         let ring = features::set_up(ENTRIES, COMPLETIONS)?;
-        let notifier = Notifier::new().map_err(features::Unavailable::notifier)?;
-        let doors = Doors::new().map_err(features::Unavailable::doors)?;
+        let notifier = Notifier::new().map_err(features::Unavailable::eventfd)?;
+        let listeners = Listeners::new().map_err(features::Unavailable::epoll)?;
         let mut driver = Uring {
             ring,
             handle: None,
             thread: None,
             notifier: Arc::new(notifier),
-            doors,
+            listeners,
             watching: false,
             sockets: Sockets::new(),
             closed: Vec::new(),
@@ -124,8 +124,8 @@ impl Uring {
             clock,
             alarms: Vec::with_capacity(ALARMS),
             alarm_in: Box::default(),
-            outright: Outright::default(),
-            glances: Glances::default(),
+            direct_send: DirectSend::default(),
+            busy_poll: BusyPoll::default(),
             read: Watermark::default(),
             entered: false,
         };
@@ -135,7 +135,7 @@ impl Uring {
 
     fn watch_notifier(&mut self) {
         let poll = opcode::PollAdd::new(Fd(self.notifier.descriptor()), libc::POLLIN as u32).multi(true).build();
-        self.push(poll.user_data(BELL));
+        self.push(poll.user_data(NOTIFIER));
     }
 
     /// Queues an entry. What it points to lives in `sockets` (or is the notifier) until its completion.
@@ -174,22 +174,22 @@ impl Uring {
         self.push(receive.user_data(tag(socket, RECEIVE)));
     }
 
-    /// Looks at the sockets whose receive is not left to the ring.
-    fn look(&mut self, completions: &mut VecDeque<Completion>) {
+    /// Polls the sockets whose receives are not left to the ring.
+    fn poll(&mut self, completions: &mut VecDeque<Completion>) {
         let mut index = 0;
-        while let Some(socket) = self.glances.get(index) {
+        while let Some(socket) = self.busy_poll.get(index) {
             let Some(entry) = self.sockets.get_mut(socket) else { return };
             let Some(mut buffer) = entry.receive.take() else { return };
-            if let Some(result) = glances::look(entry.descriptor.as_raw_fd(), &mut buffer) {
-                self.glances.remove(socket);
+            if let Some(result) = busy_poll::receive(entry.descriptor.as_raw_fd(), &mut buffer) {
+                self.busy_poll.remove(socket);
                 completions.push_back(Completion::Received { socket, result, buffer });
                 continue;
             }
             entry.receive = Some(buffer);
-            if entry.luck.in_vain() {
+            if entry.poll_budget.spend() {
                 index += 1;
             } else {
-                self.glances.remove(socket);
+                self.busy_poll.remove(socket);
                 self.leave_to_ring(socket);
             }
         }
@@ -201,7 +201,7 @@ impl Uring {
             None => {
                 self.ring.submitter().register_enable_rings()?;
                 self.thread = Some(thread::current().id());
-                *self.handle.insert(kernel::register(self.ring.as_raw_fd()))
+                *self.handle.insert(enter::register(self.ring.as_raw_fd()))
             }
         };
         Ok(UringEntry { ring, submit: self.ring.submission().len() as u32, wait })
@@ -224,34 +224,34 @@ impl Uring {
         }
     }
 
-    /// Sees that the ring tells when somebody is at a door; also of whoever is there already.
-    fn watch_doors(&mut self) {
+    /// Polls the listeners on the ring, also for connections that wait already.
+    fn watch_listeners(&mut self) {
         if !std::mem::replace(&mut self.watching, true) {
-            let poll = opcode::PollAdd::new(Fd(self.doors.descriptor()), libc::POLLIN as u32).build();
-            self.push(poll.user_data(DOORS));
+            let poll = opcode::PollAdd::new(Fd(self.listeners.descriptor()), libc::POLLIN as u32).build();
+            self.push(poll.user_data(LISTENERS));
         }
     }
 
-    fn open_doors(&mut self, completions: &mut VecDeque<Completion>) {
-        for listener in self.doors.ready() {
+    fn accept_ready(&mut self, completions: &mut VecDeque<Completion>) {
+        for listener in self.listeners.ready() {
             let Some(state) = self.open(listener) else { continue };
             let descriptor = state.descriptor.as_raw_fd();
-            let accepted = doors::accept(descriptor, |connection, source| {
+            let accepted = listeners::accept(descriptor, |connection, source| {
                 let _ = options::set_up_connection(&connection);
                 let socket = self.sockets.insert(SocketState::new(connection));
                 completions.push_back(Completion::Accepted { listener, socket, source });
             });
             // Otherwise it is left alone until the shard says so.
-            if let Err(error) = accepted.and_then(|()| self.doors.watch(descriptor, listener)) {
+            if let Err(error) = accepted.and_then(|()| self.listeners.watch(descriptor, listener)) {
                 completions.push_back(Completion::AcceptFailed { listener, error });
             }
         }
-        self.watch_doors();
+        self.watch_listeners();
     }
 
     fn complete(&mut self, entry: &cqueue::Entry, completions: &mut VecDeque<Completion>) {
         let (operation, socket) = (entry.user_data() & 0xFF, SocketId((entry.user_data() >> 8) as u32));
-        if operation == BELL {
+        if operation == NOTIFIER {
             if !cqueue::more(entry.flags()) {
                 self.watch_notifier();
             }
@@ -261,9 +261,9 @@ impl Uring {
             self.alarms.pop();
             return;
         }
-        if operation == DOORS {
+        if operation == LISTENERS {
             self.watching = false;
-            return self.open_doors(completions);
+            return self.accept_ready(completions);
         }
         let Some(state) = self.sockets.get_mut(socket) else { return };
         let result = outcome(entry.result());
@@ -309,7 +309,7 @@ impl SocketState {
             waiting: false,
             address: None,
             receive: None,
-            luck: Luck::default(),
+            poll_budget: PollBudget::default(),
             send: None,
             cancelling: 0,
             attempts: 0,
@@ -341,24 +341,24 @@ impl Driver for Uring {
         options::lengthen_backlog(&listener)?;
         let descriptor = listener.as_raw_fd();
         let socket = self.sockets.insert(SocketState { listens: true, ..SocketState::new(listener.into()) });
-        if let Err(error) = self.doors.add(descriptor, socket) {
+        if let Err(error) = self.listeners.add(descriptor, socket) {
             self.sockets.remove(socket);
             return Err(error);
         }
-        self.watch_doors();
+        self.watch_listeners();
         Ok(socket)
     }
 
     fn pause_accept(&mut self, listener: SocketId) {
         if let Some(descriptor) = self.open(listener).map(|state| state.descriptor.as_raw_fd()) {
-            self.doors.pause(descriptor, listener);
+            self.listeners.pause(descriptor, listener);
         }
     }
 
     fn resume_accept(&mut self, listener: SocketId) {
         if let Some(descriptor) = self.open(listener).map(|state| state.descriptor.as_raw_fd()) {
             // It was watched before; should that fail all the same, there is nobody to tell but the next who looks.
-            let _ = self.doors.watch(descriptor, listener);
+            let _ = self.listeners.watch(descriptor, listener);
         }
     }
 
@@ -381,7 +381,7 @@ impl Driver for Uring {
         let Some(entry) = self.sockets.get_mut(socket).filter(|entry| !entry.closing) else { return };
         assert!(entry.receive.is_none(), "one receive at a time");
         entry.receive = Some(buffer);
-        if !self.glances.take(socket, &mut entry.luck, sockets) {
+        if !self.busy_poll.take(socket, &mut entry.poll_budget, sockets) {
             self.leave_to_ring(socket);
         }
     }
@@ -400,7 +400,7 @@ impl Driver for Uring {
 
     fn send_now(&mut self, socket: SocketId, batch: &Batch) -> io::Result<usize> {
         let entry = self.sockets.get(socket).ok_or(io::ErrorKind::NotConnected)?;
-        self.outright.send(entry.descriptor.as_raw_fd(), batch)
+        self.direct_send.send(entry.descriptor.as_raw_fd(), batch)
     }
 
     fn finish(&mut self, socket: SocketId) {
@@ -431,7 +431,7 @@ impl Driver for Uring {
             }
         };
         if wait {
-            while let Some(socket) = self.glances.pop() {
+            while let Some(socket) = self.busy_poll.pop() {
                 self.leave_to_ring(socket);
             }
         }
@@ -477,7 +477,7 @@ impl Driver for Uring {
                 self.complete(entry, completions);
             }
         }
-        self.look(completions);
+        self.poll(completions);
         let claimed = self.left_to_run();
         let unread = self.ring.completion().len();
         let run = if self.entered && unread == 0 { taken.max(RUN_AT_ONCE) } else { taken };

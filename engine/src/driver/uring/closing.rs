@@ -25,12 +25,12 @@ impl Uring {
     pub(super) fn begin_to_close(&mut self, socket: SocketId) -> bool {
         let Some(entry) = self.sockets.get_mut(socket).filter(|entry| !entry.closing) else { return false };
         entry.closing = true;
-        if self.glances.remove(socket).is_some() {
+        if self.busy_poll.remove(socket).is_some() {
             entry.receive = None;
         }
         if entry.listens {
             // A listener may have been duplicated and live on, so it is not shut down.
-            self.doors.remove(entry.descriptor.as_raw_fd(), socket);
+            self.listeners.remove(entry.descriptor.as_raw_fd(), socket);
         }
         if !entry.is_busy() {
             self.closed.push(socket);

@@ -1,9 +1,9 @@
 //! Listening sockets, watched through epoll, so that the ring holds none of them.
 //!
-//! What is under way on a ring keeps its file open until the kernel has torn the ring down. After a SIGKILL that waits
-//! for a grace period of RCU: some milliseconds, but seconds while a task of low priority that the kernel waits for
-//! gets no processor. An accept on the ring would keep the address in use for so long, and a successor could not start.
-//! Epoll keeps nothing open: the listener goes with the process.
+//! An operation on a ring keeps its file open until the kernel has torn the ring down. After a SIGKILL the kernel waits
+//! for a grace period of RCU first: some milliseconds, but seconds while a task of low priority gets no processor. An
+//! accept on the ring would keep the address in use for as long, and a successor could not start. Epoll keeps no file
+//! open: the listener is closed with the process.
 
 use std::io;
 use std::net::IpAddr;
@@ -13,51 +13,51 @@ use socket2::SockAddr;
 
 use super::{ACCEPTED_AT_ONCE, SocketId};
 
-/// So many listeners are looked at in one turn; the rest waits for the next.
+/// Most listeners that one turn accepts from; the others wait for the next turn.
 const AT_ONCE: usize = 16;
 
-/// The listeners of a driver.
+/// The listeners of a driver, in an epoll instance.
 #[derive(Debug)]
-pub(super) struct Doors {
+pub(super) struct Listeners {
     epoll: OwnedFd,
 }
 
-impl Doors {
-    pub(super) fn new() -> io::Result<Doors> {
+impl Listeners {
+    pub(super) fn new() -> io::Result<Listeners> {
         // SAFETY: epoll_create1 takes no pointers.
         let descriptor = checked(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
         // SAFETY: the descriptor was just made, and nobody else owns it.
-        Ok(Doors { epoll: unsafe { OwnedFd::from_raw_fd(descriptor) } })
+        Ok(Listeners { epoll: unsafe { OwnedFd::from_raw_fd(descriptor) } })
     }
 
-    /// What is readable when somebody is at a door.
+    /// The epoll instance. It is readable when a connection waits.
     pub(super) fn descriptor(&self) -> RawFd {
         self.epoll.as_raw_fd()
     }
 
-    /// Watches a listener from now on, until somebody is there.
+    /// Watches a new listener until a connection waits there.
     pub(super) fn add(&self, listener: RawFd, socket: SocketId) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, libc::EPOLLIN, listener, socket)
     }
 
-    /// Watches it again.
+    /// Watches a listener again, until the next connection waits there.
     pub(super) fn watch(&self, listener: RawFd, socket: SocketId) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_MOD, libc::EPOLLIN, listener, socket)
     }
 
-    /// Watches it no longer, until it is [watched again](Doors::watch).
+    /// Stops watching a listener until [`watch`](Listeners::watch) is called.
     pub(super) fn pause(&self, listener: RawFd, socket: SocketId) {
         // It is there, so this cannot fail.
         let _ = self.control(libc::EPOLL_CTL_MOD, 0, listener, socket);
     }
 
-    /// Watches it no longer.
+    /// Removes a listener.
     pub(super) fn remove(&self, listener: RawFd, socket: SocketId) {
         // It is there, and what is closed next cannot fail to be removed.
         let _ = self.control(libc::EPOLL_CTL_DEL, 0, listener, socket);
     }
 
-    /// The listeners at which somebody is. Each is watched no longer.
+    /// The listeners at which connections wait. None of them is watched any longer.
     pub(super) fn ready(&self) -> Vec<SocketId> {
         let mut events = [const { libc::epoll_event { events: 0, u64: 0 } }; AT_ONCE];
         // SAFETY: the kernel writes at most so many events into the array, which outlives the call.
@@ -81,8 +81,8 @@ impl Doors {
     }
 }
 
-/// Takes whoever waits at a listener that does not block, and where each has come from. Ends with the error that stands
-/// in the way, if there is one.
+/// Accepts the connections that wait at a non-blocking listener, and hands each to `each` with its source address. Ends
+/// at the first error.
 pub(super) fn accept(listener: RawFd, mut each: impl FnMut(OwnedFd, Option<IpAddr>)) -> io::Result<()> {
     for _ in 0..ACCEPTED_AT_ONCE {
         // SAFETY: the kernel writes an address into the storage, which is large enough for all, and how long it is.
