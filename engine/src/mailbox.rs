@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_queue::SegQueue;
 
 use crate::delivery::InboxSender;
-use crate::driver::{Berth, Listener, Notifier};
+use crate::driver::{Listener, LocalAddr, Notifier};
 use crate::events::EventQueue;
 use crate::link::{LinkAccount, Local, Pid, Undelivered};
 use crate::roster::{LinkKey, Roster};
@@ -55,7 +55,7 @@ pub(crate) struct Seed {
     /// Closes the outboxes, if the loop fails.
     pub(crate) close_outboxes: Box<dyn Fn() + Send>,
     /// Where other servers of the engine reach it through memory, if they and it want to.
-    pub(crate) berth: Option<Berth>,
+    pub(crate) local_addr: Option<LocalAddr>,
 }
 
 /// Something to look at.

@@ -10,7 +10,7 @@ mod enter;
 mod features;
 mod limits;
 mod listeners;
-mod memory;
+mod local;
 mod notifier;
 
 mod options;
@@ -33,7 +33,7 @@ pub use chunk::{ChunkPool, PinnedChunk, ReceiveBuffer, Slice};
 pub use features::{Feature, FeatureReport, Unavailable, probe};
 pub use limits::raise_descriptor_limit;
 pub(crate) use limits::{is_shortage, with_cure};
-pub use memory::{Berth, Dock, Exchange, WINDOW_BYTES};
+pub use local::{LocalAddr, LocalRegistry, LocalTransport, WINDOW_BYTES};
 pub use notifier::Notifier;
 pub(crate) use options::hold_at_most;
 pub use uring::Uring;
@@ -90,8 +90,8 @@ pub trait Driver {
     /// The notifier that ends a wait.
     fn notifier(&self) -> Arc<Notifier>;
 
-    /// Accepts connections on `listener` until it is closed; with a berth, also those that come through memory.
-    fn listen(&mut self, listener: Listener, berth: Option<Berth>) -> io::Result<SocketId>;
+    /// Accepts connections on `listener` until it is closed; with a local address, also those that come through memory.
+    fn listen(&mut self, listener: Listener, local: Option<LocalAddr>) -> io::Result<SocketId>;
 
     /// Accepts no more connections that come over TCP: they wait in the listener's backlog.
     fn pause_accept(&mut self, listener: SocketId);

@@ -28,8 +28,8 @@ use super::sending::{DirectSend, SendOperation};
 use super::sockets::Sockets;
 use super::watermark::Watermark;
 use super::{
-    Berth, Budget, Completion, Driver, Entry, Listener, Notifier, Reaped, ReceiveBuffer, SocketId, Wait, Way, features,
-    options,
+    Budget, Completion, Driver, Entry, Listener, LocalAddr, Notifier, Reaped, ReceiveBuffer, SocketId, Wait, Way,
+    features, options,
 };
 use crate::batch::Batch;
 use crate::time::{Clock, Time};
@@ -332,7 +332,7 @@ impl Driver for Uring {
         self.notifier.clone()
     }
 
-    fn listen(&mut self, listener: Listener, _berth: Option<Berth>) -> io::Result<SocketId> {
+    fn listen(&mut self, listener: Listener, _local: Option<LocalAddr>) -> io::Result<SocketId> {
         let listener = match listener {
             Listener::Socket(listener) => listener,
             Listener::At(address) => TcpListener::bind(address)?,

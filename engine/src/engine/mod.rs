@@ -12,7 +12,8 @@ use std::time::Duration;
 use crate::barrier;
 use crate::delivery;
 use crate::driver::{
-    Berth, ChunkPool, Dock, Driver, Exchange, Listener, Unavailable, Uring, WINDOW_BYTES, hold_at_most,
+    ChunkPool, Driver, Listener, LocalAddr, LocalRegistry, LocalTransport, Unavailable, Uring, WINDOW_BYTES,
+    hold_at_most,
 };
 use crate::events::EventQueue;
 use crate::inbox::Receiver;
@@ -68,7 +69,7 @@ pub struct Attached {
 /// Event loops. When the last server and the last handle are gone, the threads end.
 pub struct Engine {
     loops: Vec<Loop>,
-    exchange: Arc<Exchange>,
+    registry: Arc<LocalRegistry>,
     next: AtomicUsize,
     numbers: AtomicU32,
     idle: IdleStrategy,
@@ -93,11 +94,11 @@ impl Engine {
             Threading::Inline => 1,
         };
         let drivers = (0..count).map(|_| Uring::new(clock)).collect::<Result<Vec<Uring>, Unavailable>>()?;
-        let exchange = Exchange::new(drivers.iter().map(Driver::notifier));
+        let registry = LocalRegistry::new(drivers.iter().map(Driver::notifier));
         for (number, driver) in drivers.into_iter().enumerate() {
             let pool = chunk_pool();
-            let dock = Dock::new(driver, exchange.clone(), number, pool.clone(), WINDOW_BYTES);
-            let shard = Shard::new(dock, pool.clone());
+            let transport = LocalTransport::new(driver, registry.clone(), number, pool.clone(), WINDOW_BYTES);
+            let shard = Shard::new(transport, pool.clone());
             let (drive, thread) = match threading {
                 Threading::Inline => (Drive::inline(shard, idle, clock), None),
                 Threading::Dedicated { .. } => {
@@ -109,7 +110,7 @@ impl Engine {
             };
             loops.push(Loop { drive, pool, thread });
         }
-        Ok(Arc::new(Engine { loops, exchange, next: AtomicUsize::new(0), numbers: AtomicU32::new(0), idle }))
+        Ok(Arc::new(Engine { loops, registry, next: AtomicUsize::new(0), numbers: AtomicU32::new(0), idle }))
     }
 
     /// Lets a server live on this engine.
@@ -130,10 +131,17 @@ impl Engine {
         hold_at_most(local.socket_bytes, &listener);
         // Before anybody can know that it is there: who dials it from now on finds it in memory.
         let address = if memory { listener.local_addr().ok() } else { None };
-        let berth = address.map(|address| self.exchange.announce(address, index));
+        let local_addr = address.map(|address| self.registry.announce(address, index));
         let listener = Listener::Socket(listener);
-        let Seated { receiver, sender, events, outboxes } =
-            seat(&drive, node, local, listener, peers, QueueSizes { ring_bytes, arrivals: delivery::ARRIVALS }, berth);
+        let Seated { receiver, sender, events, outboxes } = seat(
+            &drive,
+            node,
+            local,
+            listener,
+            peers,
+            QueueSizes { ring_bytes, arrivals: delivery::ARRIVALS },
+            local_addr,
+        );
         let tenancy = Tenancy::new(drive, outboxes, events.queue().clone(), self.clone());
         Ok(Attached { receiver, sender, events, tenancy })
     }
@@ -185,7 +193,7 @@ pub(crate) fn seat(
     listener: Listener,
     peers: Vec<(Pid, Vec<SocketAddr>)>,
     sizes: QueueSizes,
-    berth: Option<Berth>,
+    local_addr: Option<LocalAddr>,
 ) -> Seated {
     let QueueSizes { ring_bytes, arrivals } = sizes;
     let roster = Arc::new(Roster::new(peers.iter().map(|(pid, _)| *pid)));
@@ -221,7 +229,7 @@ pub(crate) fn seat(
                 outboxes.close();
             }
         }),
-        berth,
+        local_addr,
     };
     drive.mailbox().command(Command::Start { seed: Box::new(seed), listener });
     let sender = Sender::new(outboxes.clone(), drive.clone());

@@ -10,7 +10,7 @@ use super::inline::{Inline, Owned};
 use super::virtual_clock::VirtualClock;
 use super::{IdleStrategy, Step};
 use crate::callback::caught;
-use crate::driver::{Dock, Entry, Uring};
+use crate::driver::{Entry, LocalTransport, Uring};
 use crate::link::Undelivered;
 use crate::mailbox::{Mailbox, Ready};
 use crate::roster::LinkKey;
@@ -18,7 +18,7 @@ use crate::shard::{Idle, Shard};
 use crate::time::{Clock, Time};
 
 /// An event loop over io_uring, whose servers also reach each other through memory.
-pub(crate) type Loop = Shard<Dock<Uring>>;
+pub(crate) type Loop = Shard<LocalTransport<Uring>>;
 
 /// A loop's state. Its thread has it, except while it waits in the kernel; it is gone when the thread has ended.
 type Shared = Mutex<Option<Loop>>;

@@ -3,8 +3,8 @@
 use super::connection::Role;
 use super::pinned::pinned_limit;
 use super::{CHUNK_BYTES, Shard};
-use crate::driver::Dock;
 use crate::driver::Driver;
+use crate::driver::LocalTransport;
 use crate::driver::SocketId;
 use crate::link::State;
 use crate::roster::LinkKey;
@@ -85,15 +85,15 @@ impl<D: Driver> Shard<D> {
     }
 }
 
-impl<D: Driver> Shard<Dock<D>> {
-    /// Asserts that no send through memory waits that has room.
+impl<D: Driver> Shard<LocalTransport<D>> {
+    /// Asserts that no send through memory waits although there is room.
     pub(crate) fn check_memory(&self) {
         self.driver.check_progress();
     }
 
-    /// Number of ends of connections in memory.
-    pub(crate) fn ends_in_memory(&self) -> usize {
-        self.driver.ends()
+    /// The number of endpoints of connections in memory.
+    pub(crate) fn local_endpoints(&self) -> usize {
+        self.driver.endpoints()
     }
 
     /// Asserts that receive buffers are bounded, however little peers send in each, and however much is left unread.
@@ -113,7 +113,7 @@ impl<D: Driver> Shard<Dock<D>> {
         let links = self.nodes.iter().map(|(id, node)| (node.links.iter().count() + removed(*id), node));
         let of_links = links.map(|(count, node)| count * most_of_link(node.local.window_bytes)).sum::<usize>();
         let connections = self.connections.iter().zip(0..).filter(|(connection, _)| connection.is_some());
-        let connections = connections.filter(|(_, index)| !Dock::<D>::is_in_memory(SocketId(*index))).count();
+        let connections = connections.filter(|(_, index)| !LocalTransport::<D>::is_in_memory(SocketId(*index))).count();
         let (buffers, most) = (self.pool.chunks_in_use() + self.greetings.chunks_in_use(), connections + of_links);
         assert!(buffers <= most, "{buffers} receive buffers, {most} may be: {connections} connections, {of_links}");
     }

@@ -16,7 +16,7 @@ impl<D: Driver> Shard<D> {
         match command {
             Command::Start { seed, listener } => {
                 let id = seed.node;
-                let listener = self.driver.listen(listener, seed.berth);
+                let listener = self.driver.listen(listener, seed.local_addr);
                 if let Err(error) = &listener {
                     seed.events.push(Event::AcceptFailed { error: with_cure(error) }, now);
                 }

@@ -57,7 +57,7 @@ pub(super) struct Stopping {
 impl Node {
     pub(super) fn new(seed: Seed, listener: Option<SocketId>, slept: Duration, most_strangers: usize) -> Node {
         let local = seed.local;
-        let way = Way { memory: seed.berth.is_some(), socket_bytes: local.socket_bytes };
+        let way = Way { memory: seed.local_addr.is_some(), socket_bytes: local.socket_bytes };
         let links = Links::new(&local, seed.peers, slept);
         Node {
             local,

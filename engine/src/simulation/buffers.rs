@@ -14,11 +14,11 @@ impl World {
                     |node| servers().find(|server| server.node == node).map_or(0, |server| server.left_unread);
                 event_loop.shard.check_buffers(removed);
             }
-            let letters = loops().map(|each| each.exchange.letters(each.port as u32)).sum::<usize>();
-            if letters == 0 && servers().all(|server| server.has_read_all()) {
+            let messages = loops().map(|each| each.registry.messages(each.shard_index as u32)).sum::<usize>();
+            if messages == 0 && servers().all(|server| server.has_read_all()) {
                 let chunks = loops().map(|each| each.sent.chunks_in_use()).sum::<usize>();
                 // One more for each loop, for what holds nothing of a stream.
-                let most = loops().map(|each| each.shard.ends_in_memory() + 1).sum::<usize>();
+                let most = loops().map(|each| each.shard.local_endpoints() + 1).sum::<usize>();
                 assert!(chunks <= most, "machine {machine} keeps {chunks} chunks of what was sent, {most} may be");
             }
         }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use super::network::Network;
 use crate::batch::Batch;
-use crate::driver::{Berth, Completion, Driver, Entry, Listener, Notifier, Reaped, ReceiveBuffer, SocketId, Wait, Way};
+use crate::driver::{
+    Completion, Driver, Entry, Listener, LocalAddr, Notifier, Reaped, ReceiveBuffer, SocketId, Wait, Way,
+};
 use crate::time::Time;
 
 /// One process's way into the simulated network.
@@ -43,7 +45,7 @@ impl Driver for SimulatedDriver {
         self.notifier.clone()
     }
 
-    fn listen(&mut self, listener: Listener, _berth: Option<Berth>) -> io::Result<SocketId> {
+    fn listen(&mut self, listener: Listener, _local: Option<LocalAddr>) -> io::Result<SocketId> {
         match listener {
             Listener::At(address) => self.network.borrow_mut().listen(self.process, address),
             Listener::Socket(_) => Err(io::Error::from(io::ErrorKind::Unsupported)),

@@ -10,7 +10,7 @@ use super::network::Network;
 use super::network::flood;
 use super::plan::Plan;
 use super::timetable::Happening;
-use crate::driver::{ChunkPool, Dock, Driver, Exchange, Wait, take_spent};
+use crate::driver::{ChunkPool, Driver, LocalRegistry, LocalTransport, Wait, take_spent};
 use crate::mailbox::{Mailbox, Ready};
 use crate::runtime::Drive;
 use crate::shard::{Idle, Round, Shard, chunk_pool};
@@ -24,11 +24,11 @@ const TURN_NANOS: u64 = 5_000;
 pub(super) struct EventLoop {
     pub(super) process: usize,
     pub(super) drive: Drive,
-    pub(super) shard: Shard<Dock<SimulatedDriver>>,
+    pub(super) shard: Shard<LocalTransport<SimulatedDriver>>,
     /// Where those who live here find each other.
-    pub(super) exchange: Arc<Exchange>,
+    pub(super) registry: Arc<LocalRegistry>,
     /// Its place there.
-    pub(super) port: usize,
+    pub(super) shard_index: usize,
     /// Time that an operation of a turn takes.
     operation_nanos: u64,
     /// Time that a turn takes besides its operations.
@@ -61,8 +61,9 @@ impl EventLoop {
             (process, SimulatedDriver::new(network.clone(), process))
         });
         let drivers: Vec<(usize, SimulatedDriver)> = drivers.collect();
-        let exchange = Exchange::new(drivers.iter().map(|(_, driver)| driver.notifier()));
-        let event_loop = |(port, (process, driver))| EventLoop::new(network, process, driver, &exchange, port, plan);
+        let registry = LocalRegistry::new(drivers.iter().map(|(_, driver)| driver.notifier()));
+        let event_loop =
+            |(shard_index, (process, driver))| EventLoop::new(network, process, driver, &registry, shard_index, plan);
         drivers.into_iter().enumerate().map(event_loop).collect()
     }
 
@@ -70,13 +71,14 @@ impl EventLoop {
         network: &Rc<RefCell<Network>>,
         process: usize,
         driver: SimulatedDriver,
-        exchange: &Arc<Exchange>,
-        port: usize,
+        registry: &Arc<LocalRegistry>,
+        shard_index: usize,
         plan: &Plan,
     ) -> EventLoop {
         let sent = chunk_pool();
         let window = network.borrow().weather.buffer_bytes;
-        let mut shard = Shard::new(Dock::new(driver, exchange.clone(), port, sent.clone(), window), chunk_pool());
+        let mut shard =
+            Shard::new(LocalTransport::new(driver, registry.clone(), shard_index, sent.clone(), window), chunk_pool());
         shard.limit_dials(plan.dials);
         if plan.flood {
             shard.limit_strangers(flood::ADMITTED);
@@ -86,8 +88,8 @@ impl EventLoop {
             process,
             drive: Drive::without_loop(mailbox.clone(), Clock::start(), None),
             shard,
-            exchange: exchange.clone(),
-            port,
+            registry: registry.clone(),
+            shard_index,
             sent,
             operation_nanos: plan.operation_nanos,
             turn: Duration::ZERO,

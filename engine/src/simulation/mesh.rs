@@ -86,9 +86,9 @@ impl Mesh {
         let place = server % self.loops.len();
         let event_loop = &self.loops[place];
         let address = address_of(0, server);
-        let berth = plan.memory.then(|| event_loop.exchange.announce(address, place));
+        let local_addr = plan.memory.then(|| event_loop.registry.announce(address, place));
         let sizes = QueueSizes { ring_bytes: 1 << 16, arrivals: plan.arrivals };
-        let ends = seat(&event_loop.drive, server as u32, local, Listener::At(address), peers, sizes, berth);
+        let ends = seat(&event_loop.drive, server as u32, local, Listener::At(address), peers, sizes, local_addr);
         self.members.push(Member { place, ends, next: vec![0; plan.servers], delivered: 0, ups: 0, downs: Vec::new() });
     }
 
@@ -131,7 +131,7 @@ impl Mesh {
                 Happening::Turns { process } => {
                     let event_loop = self.loops.iter_mut().find(|each| each.process == process);
                     event_loop.expect("a loop").turn(&mut self.random);
-                    self.check_letters();
+                    self.check_messages();
                 }
                 Happening::Alarm { process, wait } => {
                     let event_loop = self.loops.iter_mut().find(|each| each.process == process);
@@ -158,12 +158,12 @@ impl Mesh {
     }
 
     /// Asserts that no loop's transport queue is longer than the connections in memory explain: on each, in each
-    /// direction, the letters of its window and those that open and close it.
-    fn check_letters(&self) {
+    /// direction, the messages of its window and those that open and close it.
+    fn check_messages(&self) {
         let connections = self.members.len() * self.members.len();
         for event_loop in &self.loops {
-            let letters = event_loop.exchange.letters(event_loop.port as u32);
-            assert!(letters <= 4 * connections + 1024, "{letters} letters for {connections} links");
+            let messages = event_loop.registry.messages(event_loop.shard_index as u32);
+            assert!(messages <= 4 * connections + 1024, "{messages} messages for {connections} links");
         }
     }
 

@@ -162,10 +162,10 @@ impl World {
         let listener = Listener::At(address_of(machine, server));
         let node = self.nodes;
         self.nodes += 1;
-        let berth =
-            self.plan.memory.then(|| event_loop.exchange.announce(address_of(machine, server), event_loop.port));
+        let local_addr =
+            self.plan.memory.then(|| event_loop.registry.announce(address_of(machine, server), event_loop.shard_index));
         let sizes = QueueSizes { ring_bytes: self.plan.ring_bytes, arrivals: self.plan.arrivals };
-        let seated = seat(&event_loop.drive, node, local, listener, peers, sizes, berth);
+        let seated = seat(&event_loop.drive, node, local, listener, peers, sizes, local_addr);
         seated.events.queue().limit(self.plan.events_kept);
         let quota = 1 + self.random.below(self.plan.quota);
         let mut started = Server::new(me, node, seated, &network, if self.calm { 1 } else { quota });

@@ -1,0 +1,237 @@
+//! An endpoint of a connection in memory: what it sends, and flow control of that.
+
+use std::io;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use zerocopy::IntoBytes;
+
+use super::registry::{EndpointEvent, EndpointId, Progress};
+use crate::batch::{Batch, Part, Piece};
+use crate::driver::{ChunkPool, ReceiveBuffer};
+
+/// One endpoint of a connection. It fills two cache lines, and an idle one costs little else.
+#[repr(align(64))]
+pub(super) struct Endpoint {
+    /// See [`EndpointId`].
+    pub(super) number: NonZeroU64,
+    /// The other endpoint; `None` before a dial is answered.
+    pub(super) peer: Option<EndpointId>,
+    /// It was told to close.
+    pub(super) closing: bool,
+    /// The peer sends no more, and the shard was told.
+    pub(super) ended: bool,
+    /// The peer takes no more.
+    pub(super) broken: bool,
+    /// The send under way is the last.
+    pub(super) finishing: bool,
+    /// A send that waits for the peer.
+    pub(super) send: Option<Send>,
+    /// Bytes and messages of the peer that were taken.
+    received: Progress,
+    sending: SendState,
+}
+
+/// A send under way.
+pub(super) struct Send {
+    pub(super) batch: Box<Batch>,
+    /// The pieces before this one were sent.
+    pub(super) piece: usize,
+}
+
+/// The sending side of an endpoint.
+///
+/// `taken <= sent`. No segment is begun while a window of bytes or [`MOST_MESSAGES`] messages are under way. The peer
+/// reports its progress for all of these but the last `unasked`, which are always fewer than a quarter of either limit.
+/// So an endpoint that waits for room is told when there is some.
+struct SendState {
+    /// Bytes that may be under way.
+    window: u64,
+    /// The chunk that is sent from. Bytes that were sent no longer change, and the peer reads them in place; further bytes
+    /// are appended.
+    chunk: Option<ReceiveBuffer>,
+    sent: Progress,
+    /// Progress that the peer has reported.
+    taken: Progress,
+    unasked: Unasked,
+}
+
+/// Bytes and messages that were sent since the peer was last asked for its progress. Few: see [`SendState`].
+#[derive(Clone, Copy, Debug, Default)]
+struct Unasked {
+    bytes: u32,
+    messages: u32,
+}
+
+/// The longest batch that is sent from the chunk that all endpoints of a loop share.
+const CONTROL_BYTES: usize = 4096;
+/// Most messages of a connection that are under way in one direction. They bound the queue of a shard if they are short.
+pub(super) const MOST_MESSAGES: u32 = 256;
+
+impl Endpoint {
+    pub(super) fn new(number: NonZeroU64, peer: Option<EndpointId>, window: u64) -> Endpoint {
+        Endpoint {
+            number,
+            peer,
+            closing: false,
+            ended: false,
+            broken: false,
+            finishing: false,
+            send: None,
+            received: Progress::default(),
+            sending: SendState {
+                window,
+                chunk: None,
+                sent: Progress::default(),
+                taken: Progress::default(),
+                unasked: Unasked::default(),
+            },
+        }
+    }
+
+    /// Sends a batch from a piece on, as far as there is room for whole segments: copies them, and gives `post` the
+    /// events for the peer. Returns the number of bytes, and the piece to go on with.
+    ///
+    /// This is the only copy between the ring of the sender and the receiving application. Short segments that hold
+    /// nothing of a stream are copied to `control`, a chunk that all endpoints of the loop share. The receiver does not
+    /// keep them, so they pin no memory, and an idle endpoint needs no chunk.
+    pub(super) fn transfer(
+        &mut self,
+        batch: &Batch,
+        mut piece: usize,
+        pool: &Arc<ChunkPool>,
+        control: &mut Option<ReceiveBuffer>,
+        mut post: impl FnMut(EndpointEvent),
+    ) -> io::Result<(usize, usize)> {
+        if self.broken || self.peer.is_none() {
+            return Err(io::Error::from(io::ErrorKind::BrokenPipe));
+        }
+        // A part of the batch was sent. Without memory for the rest of it, nothing more can follow.
+        let mut take = || pool.take().inspect_err(|_| self.broken = true);
+        let (before, received) = (self.sending.sent.bytes, self.received);
+        let is_control = batch.bytes() <= CONTROL_BYTES && batch.is_control();
+        let place = if is_control { &mut *control } else { &mut self.sending.chunk };
+        let mut chunk = match place.take() {
+            Some(chunk) => chunk,
+            None => take()?,
+        };
+        // A quiet connection stays on the same few pages.
+        chunk.reset();
+        let mut begin = chunk.filled();
+        while let Some(Piece::Header(index)) = batch.pieces().get(piece)
+            && self.sending.has_room()
+        {
+            let header = batch.header(*index);
+            let bytes = header.segment_bytes();
+            if chunk.free() < bytes {
+                self.sending.hand_over(&chunk, begin, received, &mut post);
+                chunk = take()?;
+                begin = 0;
+            }
+            chunk.append(header.as_bytes());
+            piece += 1;
+            while let Some(payload) = batch.pieces().get(piece).and_then(payload_bytes) {
+                chunk.append(payload);
+                piece += 1;
+            }
+            self.sending.sent.bytes += bytes as u64;
+        }
+        self.sending.hand_over(&chunk, begin, received, &mut post);
+        *(if is_control { control } else { &mut self.sending.chunk }) = Some(chunk);
+        Ok(((self.sending.sent.bytes - before) as usize, piece))
+    }
+
+    /// Returns whether the peer has yet to take several messages, as far as is known: it answers heartbeats, unless two
+    /// cross.
+    pub(super) fn is_unread(&self) -> bool {
+        self.sending.sent.messages.wrapping_sub(self.sending.taken.messages) >= 3
+    }
+
+    /// Counts segments that have come from the peer. Returns the progress with them.
+    pub(super) fn receive(&mut self, bytes: usize) -> Progress {
+        self.received.bytes += bytes as u64;
+        self.received.messages = self.received.messages.wrapping_add(1);
+        self.received
+    }
+
+    /// Takes over the progress that the peer reports. Returns whether a send waits, which may go on now.
+    pub(super) fn taken(&mut self, taken: Progress) -> bool {
+        let SendState { sent, taken: known, unasked, .. } = &mut self.sending;
+        debug_assert!(known.bytes <= taken.bytes && taken.bytes <= sent.bytes);
+        *known = taken;
+        if taken == *sent {
+            *unasked = Unasked::default();
+        }
+        self.send.is_some()
+    }
+
+    /// Returns whether a send waits although there is room.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn can_go_on(&self) -> bool {
+        !self.closing && self.send.is_some() && self.sending.has_room()
+    }
+
+    /// Drops what is only needed to send.
+    pub(super) fn clear(&mut self) {
+        self.send = None;
+        self.sending.chunk = None;
+    }
+}
+
+impl SendState {
+    fn has_room(&self) -> bool {
+        self.sent.bytes - self.taken.bytes < self.window
+            && self.sent.messages.wrapping_sub(self.taken.messages) < MOST_MESSAGES
+    }
+
+    /// Hands the bytes of the chunk from `begin` on over to the peer.
+    fn hand_over(
+        &mut self,
+        chunk: &ReceiveBuffer,
+        begin: usize,
+        received: Progress,
+        post: &mut impl FnMut(EndpointEvent),
+    ) {
+        let bytes = chunk.filled() - begin;
+        if bytes == 0 {
+            return;
+        }
+        self.sent.messages = self.sent.messages.wrapping_add(1);
+        self.unasked.bytes += bytes as u32;
+        self.unasked.messages += 1;
+        let ask = u64::from(self.unasked.bytes) >= self.window / 4 || self.unasked.messages >= MOST_MESSAGES / 4;
+        if ask {
+            self.unasked = Unasked::default();
+        }
+        post(EndpointEvent::Bytes { bytes: chunk.share(begin..chunk.filled()), ask, taken: received });
+    }
+}
+
+/// The piece behind the first `skip` bytes of a batch, which are whole segments: nothing else is ever sent.
+pub(super) fn piece_after(batch: &Batch, mut skip: usize) -> usize {
+    let mut pieces = batch.pieces().iter().enumerate();
+    let found = pieces.find_map(|(index, piece)| match piece {
+        Piece::Header(_) if skip == 0 => Some(index),
+        Piece::Header(header) => {
+            skip = skip.saturating_sub(batch.header(*header).segment_bytes());
+            None
+        }
+        _ => None,
+    });
+    found.unwrap_or(batch.pieces().len())
+}
+
+/// The bytes of a piece that is not a header.
+fn payload_bytes(piece: &Piece) -> Option<&[u8]> {
+    Some(match piece {
+        Piece::Header(_) => return None,
+        // SAFETY: the region keeps its memory mapped. Nobody writes to its bytes before the peer has acknowledged them,
+        // which it cannot have done: they are read here because they are to be sent on the connection that the link
+        // has. A link that loses its connection closes it before it makes another, and what waits to be sent there is
+        // dropped.
+        Piece::Part(Part::Ring(region)) => unsafe { std::slice::from_raw_parts(region.as_ptr(), region.len()) },
+        Piece::Part(Part::Shared(bytes)) => bytes,
+        Piece::Part(Part::Static(bytes)) => bytes,
+        Piece::Owned(bytes) => bytes,
+    })
+}
