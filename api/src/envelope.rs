@@ -233,7 +233,7 @@ impl<'a> Draft<'a> {
     }
 
     #[inline]
-    pub(crate) fn is_perishable(&self) -> bool {
+    pub(crate) fn is_droppable(&self) -> bool {
         self.best_effort || self.ttl.is_some() || self.only.is_some()
     }
 

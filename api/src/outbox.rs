@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use cluster_engine::{Lane, Perish, Pid, PushError, Sender};
+use cluster_engine::{DropPolicy, Lane, Pid, PushError, Sender};
 
 pub use errors::{FlushError, SendError};
 
@@ -178,7 +178,7 @@ impl Outbox {
         };
         // The usual case, without a list of recipients; whatever stands in its way is looked at by the general one.
         if let Recipients::One(pid) = draft.to
-            && !draft.is_perishable()
+            && !draft.is_droppable()
             && let Ok(index) = self.sender.index_of(pid)
             && self.sender.push_at_once(index, draft.lane, id, &draft.body, true)
         {
@@ -226,19 +226,19 @@ impl Outbox {
             return Err(self.error(error, draft, vec![pid]));
         }
         let expires = draft.ttl.map(|ttl| self.sender.drive().time_in(ttl));
-        let perish = Perish { expires, best_effort: draft.best_effort, only: draft.only };
+        let policy = DropPolicy { expires, best_effort: draft.best_effort, only: draft.only };
         let alone = recipients.len() == 1;
         let mut failed = Vec::new();
         let mut failure = PushError::Full;
         for &pid in recipients {
             let sent = self.sender.index_of(pid).and_then(|index| {
                 loop {
-                    let perishable = perish.is_perishable();
-                    if !perishable && self.sender.push_at_once(index, draft.lane, id, &draft.body, alone) {
+                    let droppable = policy.is_droppable();
+                    if !droppable && self.sender.push_at_once(index, draft.lane, id, &draft.body, alone) {
                         return Ok(());
                     }
-                    let pushed = if perishable {
-                        self.sender.push_perishable(index, draft.lane, id, &draft.body, perish)
+                    let pushed = if droppable {
+                        self.sender.push_droppable(index, draft.lane, id, &draft.body, policy)
                     } else {
                         self.sender.push(index, draft.lane, id, &draft.body, alone)
                     };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cluster_engine::batch::{Batch, Piece};
 use cluster_engine::link::{Link, Verdict, Want};
-use cluster_engine::stream::{self, StreamWriter};
+use cluster_engine::stream::{self, SendQueue};
 use cluster_engine::wire::{MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES, frame_bytes};
 use cluster_engine::{Lane, Local, Pid, Time};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -28,7 +28,7 @@ fn messages(criterion: &mut Criterion) {
 
 struct Pair {
     sender: Link,
-    writer: StreamWriter,
+    writer: SendQueue,
     receiver: Link,
     batch: Batch,
     /// Stands for what has arrived: a link looks at positions and lengths, not into whole envelopes.

@@ -12,7 +12,7 @@ use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use crate::callback::Callbacks;
 use crate::driver::Slice;
-use crate::link::{Inbound, Pid};
+use crate::link::{Pid, RecvShared};
 use crate::roster::LinkKey;
 use crate::wire::WireIncarnation;
 
@@ -27,7 +27,7 @@ pub(crate) struct Arrived {
     pub(crate) session: u32,
     /// Incarnation of the peer in that session.
     pub(crate) incarnation: WireIncarnation,
-    pub(crate) stream: Arc<Inbound>,
+    pub(crate) stream: Arc<RecvShared>,
     /// Bytes that it takes up in the window of its lane.
     pub(crate) room: u64,
     pub(crate) body: ArrivedBody,

@@ -7,7 +7,7 @@ use std::task::Waker;
 use bytes::Bytes;
 
 use crate::delivery::{Arrivals, Arrived, ArrivedBody};
-use crate::link::{Inbound, Pid};
+use crate::link::{Pid, RecvShared};
 use crate::mailbox::{Command, Mailbox, Ready};
 use crate::payload::Payload;
 use crate::roster::LinkKey;
@@ -206,7 +206,7 @@ impl Receiver {
     }
 
     #[inline]
-    fn consumed(&self, link: LinkKey, stream: &Inbound, room: u64, messages: u64, bytes: u64) {
+    fn consumed(&self, link: LinkKey, stream: &RecvShared, room: u64, messages: u64, bytes: u64) {
         if stream.consume(room, messages, bytes) {
             self.mailbox.ready(Ready::Consumed(link));
         }

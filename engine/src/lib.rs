@@ -64,6 +64,6 @@ pub use outbox::{PushError, Sender};
 pub use payload::{Body, Payload};
 pub use runtime::{Drive, IdleStrategy, LoopFailed, LoopUnavailable, Step, VirtualClock, Wait, WrongThread};
 pub use stats::PeerStats;
-pub use stream::{Lane, Perish};
+pub use stream::{DropPolicy, Lane};
 pub use time::{Clock, Time};
 pub use wire::{RefusalReason, WireIncarnation};

@@ -14,14 +14,14 @@ use crate::events::EventQueue;
 use crate::link::{LinkAccount, Local, Pid, Undelivered};
 use crate::roster::{LinkKey, Roster};
 use crate::stats::StatsTable;
-use crate::stream::StreamReader;
+use crate::stream::SendWindow;
 
 /// What is not hot and has many senders.
 pub(crate) enum Command {
     /// A server starts.
     Start { seed: Box<Seed>, listener: Listener },
     /// An outbox has opened a stream.
-    Open { link: LinkKey, stream: Box<StreamReader> },
+    Open { link: LinkKey, stream: Box<SendWindow> },
     /// A server stops: deliver for at most so long, say goodbye, and report.
     Stop { node: u32, patience: Duration, report: mpsc::Sender<Vec<Undelivered>> },
     /// A peer is added. The place of its link is empty.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::link::{BROADCAST, DropReason, Inbound, LinkAccount, Pid, Undelivered};
+use crate::link::{BROADCAST, DropReason, LinkAccount, Pid, RecvShared, Undelivered};
 use crate::roster::LinkId;
 use crate::stream::Counters;
 use crate::wire::MAX_STREAMS;
@@ -135,7 +135,7 @@ struct Sending {
 struct Row {
     /// Number of links of it: two while one is added and the loop has yet to remove the one before.
     links: u32,
-    receiving: Counted<Inbound>,
+    receiving: Counted<RecvShared>,
     ended: PeerStats,
 }
 
@@ -232,7 +232,7 @@ impl StatsTable {
         room
     }
 
-    pub(crate) fn receives(&self, pid: Pid, inbound: Arc<Inbound>) {
+    pub(crate) fn receives(&self, pid: Pid, inbound: Arc<RecvShared>) {
         self.with(pid, |row| row.receiving.push(inbound));
     }
 
@@ -349,10 +349,10 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::RecvWindow;
+    use crate::link::RecvCredit;
 
-    fn inbound() -> Arc<Inbound> {
-        Inbound::new(RecvWindow::new(1 << 20).consumption().clone())
+    fn inbound() -> Arc<RecvShared> {
+        RecvShared::new(RecvCredit::new(1 << 20).consumption().clone())
     }
 
     fn counters(messages: u64, bytes: u64) -> Arc<Counters> {

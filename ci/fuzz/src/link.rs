@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_engine::batch::Batch;
-use cluster_engine::link::{Arrival, Delivery, DownReason, Inbound, Link, Local, State, Verdict, Want};
-use cluster_engine::stream::{StreamWriter, stream};
+use cluster_engine::link::{Arrival, Delivery, DownReason, Link, Local, RecvShared, State, Verdict, Want};
+use cluster_engine::stream::{SendQueue, stream};
 use cluster_engine::wire::{
     FrameHeader, GoodbyeReason, Grant, Hello, Kind, MAX_SEGMENT_PAYLOAD, NO_STREAM, Receiving, Refusal, RefusalReason,
     SEGMENT_HEADER_BYTES, SegmentHeader, Sending, WireIncarnation, encode_challenge, encode_grants, lane_of, padded,
@@ -49,7 +49,7 @@ struct Scene<'a> {
     now: Time,
     /// How many streams this side has opened.
     opened: u32,
-    writers: Vec<StreamWriter>,
+    writers: Vec<SendQueue>,
     batch: Batch,
     /// The peer's incarnation that was believed last.
     incarnation: Option<WireIncarnation>,
@@ -60,7 +60,7 @@ struct Scene<'a> {
 
 /// What was delivered on one stream and not yet read.
 struct Unread {
-    stream: Arc<Inbound>,
+    stream: Arc<RecvShared>,
     /// Bytes that it takes up.
     room: u64,
     /// Of these, bytes of whole frames.

@@ -9,7 +9,7 @@ use super::*;
 use crate::callback::Callbacks;
 use crate::delivery::{self, InboxSender};
 use crate::driver::{ChunkPool, Notifier};
-use crate::link::RecvWindow;
+use crate::link::RecvCredit;
 use crate::roster::LinkId;
 
 const WINDOW: u64 = 1 << 20;
@@ -21,8 +21,8 @@ const MUCH: u64 = 1 << 40;
 
 /// A stream, and the window that it takes its room of.
 struct Stream {
-    inbound: Arc<Inbound>,
-    window: RecvWindow,
+    inbound: Arc<RecvShared>,
+    window: RecvCredit,
 }
 
 /// An inbox whose queue holds so many arrivals, and a stream on which they come.
@@ -30,9 +30,9 @@ fn start(arrivals: usize) -> (InboxSender, Receiver, Stream) {
     let mailbox = Arc::new(Mailbox::new(Arc::new(Notifier::for_thread())));
     let (sender, arrivals) = delivery::arrivals(arrivals, Callbacks::default());
     let receiver = Receiver::new(arrivals, mailbox);
-    let mut window = RecvWindow::new(WINDOW);
+    let mut window = RecvCredit::new(WINDOW);
     window.take(MUCH);
-    (sender, receiver, Stream { inbound: Inbound::new(window.consumption().clone()), window })
+    (sender, receiver, Stream { inbound: RecvShared::new(window.consumption().clone()), window })
 }
 
 fn arrived(stream: &Stream, room: u64, body: ArrivedBody) -> Arrived {

@@ -1,6 +1,6 @@
 //! The memory of a link to a peer that was removed, for the link that it gets when it is added again.
 
-use super::window::RecvWindow;
+use super::credit::RecvCredit;
 use super::{Link, Pid};
 use crate::link::LinkAccount;
 use crate::stream::Lane;
@@ -19,14 +19,14 @@ pub struct EarlierLink {
     /// The streams of `incarnation`, each with the position up to which it is in the inbox.
     delivered: Vec<(u32, u64)>,
     /// Flow control of the lanes, with what came and was not read.
-    recv_windows: [RecvWindow; Lane::COUNT],
+    recv_credit: [RecvCredit; Lane::COUNT],
     acknowledged: u64,
     sends: u64,
     segments: u64,
 }
 
 impl Link {
-    /// Gives up the streams to this peer, whose writers find them closed, and keeps what is to outlive the link.
+    /// Gives up the streams to this peer, whose send queues are closed then, and keeps what is to outlive the link.
     pub fn into_earlier(mut self) -> EarlierLink {
         let acknowledged = self.acknowledged_messages();
         let delivered = self.incoming.iter().map(|stream| (stream.id(), stream.delivered())).collect();
@@ -38,7 +38,7 @@ impl Link {
             heard_greeting: self.heard_greeting,
             told: self.told,
             delivered,
-            recv_windows: self.recv_windows,
+            recv_credit: self.recv_credit,
             acknowledged,
             sends: self.sends,
             segments: self.segments,
@@ -50,7 +50,7 @@ impl Link {
     pub fn greet_after(&mut self, earlier: EarlierLink) {
         debug_assert_eq!(self.peer, earlier.peer);
         self.greetings = earlier.greetings;
-        self.recv_windows = earlier.recv_windows;
+        self.recv_credit = earlier.recv_credit;
         if earlier.incarnation.is_some() {
             (self.incarnation, self.heard_greeting) = (earlier.incarnation, earlier.heard_greeting);
             self.told = earlier.told;
@@ -85,7 +85,7 @@ impl EarlierLink {
             pid: self.peer,
             acknowledged: self.acknowledged,
             bytes_held: 0,
-            bytes_unread: self.recv_windows.iter().map(RecvWindow::unread).sum(),
+            bytes_unread: self.recv_credit.iter().map(RecvCredit::unread).sum(),
             sends: self.sends,
             segments: self.segments,
         }

@@ -3,11 +3,11 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use super::credit::RecvCredit;
 use super::heartbeat::HeartbeatTimes;
-use super::incoming::InStream;
-use super::window::RecvWindow;
+use super::recv_stream::RecvStream;
 use super::{DownReason, Event, HANDSHAKE_TIMEOUT, Link, Notice, State};
-use crate::stream::{StreamReader, lane_of};
+use crate::stream::{SendWindow, lane_of};
 use crate::time::Time;
 use crate::wire::{Hello, LARGEST_POSITION, NO_STREAM, Receiving, Refusal, RefusalReason, Sending, WireIncarnation};
 
@@ -142,14 +142,14 @@ impl Link {
             incarnation: self.local.incarnation,
             known_incarnation: known.unwrap_or_default(),
             max_envelope_bytes: self.local.max_envelope_bytes,
-            credit: self.recv_windows.each_mut().map(RecvWindow::begin),
+            credit: self.recv_credit.each_mut().map(RecvCredit::begin),
             peer_timeout_ms: u32::try_from(self.local.peer_timeout.as_millis()).unwrap_or(u32::MAX),
             challenge: 0,
             features: 0,
             greeting: self.greetings,
             cluster: self.local.cluster.clone(),
             sending: self.outgoing.iter().map(|stream| Sending::new(stream.id(), stream.acked())).collect(),
-            receiving: incoming.iter().map(InStream::entry).collect(),
+            receiving: incoming.iter().map(RecvStream::entry).collect(),
         }
     }
 
@@ -211,7 +211,7 @@ impl Link {
     fn expected(&self, entry: &Sending, known: bool) -> Receiving {
         let ours = self.incoming.iter().find(|stream| known && stream.id() == entry.stream.get());
         let ours = ours.filter(|stream| entry.position.get() <= stream.received());
-        Receiving::new(entry.stream.get(), ours.map_or(entry.position.get(), InStream::received))
+        Receiving::new(entry.stream.get(), ours.map_or(entry.position.get(), RecvStream::received))
     }
 
     /// A new connection carries the link.
@@ -249,14 +249,14 @@ impl Link {
                 None => stream.restart(),
             }
         }
-        for (window, credit) in self.send_windows.iter_mut().zip(hello.credit) {
+        for (window, credit) in self.send_credit.iter_mut().zip(hello.credit) {
             window.begin(credit);
         }
         for stream in self.outgoing.iter().filter(|stream| stream.is_inside_frame()) {
-            self.send_windows[lane_of(stream.id()).index()].open = Some(stream.id());
+            self.send_credit[lane_of(stream.id()).index()].open = Some(stream.id());
         }
         if !same {
-            self.outgoing.iter_mut().for_each(StreamReader::forget_sent);
+            self.outgoing.iter_mut().for_each(SendWindow::forget_sent);
         }
         self.limit_streams();
         // What the peer does not list has ended; what it lists further on than we have begun it, begins there.
@@ -297,7 +297,7 @@ fn are_different(streams: impl Iterator<Item = u32>) -> bool {
     streams.windows(2).all(|pair| pair[0] != pair[1])
 }
 
-impl InStream {
+impl RecvStream {
     fn entry(&self) -> Receiving {
         Receiving::new(self.id(), self.received())
     }

@@ -7,38 +7,38 @@
 mod account;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) mod coverage;
+mod credit;
 mod earlier;
 mod handshake;
 mod heartbeat;
-mod incoming;
 mod local;
 mod notice;
 mod receive;
+mod recv_stream;
 mod state;
 #[cfg(test)]
 mod tests;
 mod transmit;
-mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use account::LinkAccount;
 pub use account::Undelivered;
+pub use credit::{Consumption, RecvCredit};
 pub use earlier::EarlierLink;
 pub use handshake::Verdict;
-pub use incoming::{Arrival, InStream, Inbound, Violation};
 pub use local::{BROADCAST, Local, Pid};
 pub use notice::{Delivery, DownReason, DropReason, Notice, Want};
+pub use recv_stream::{Arrival, RecvShared, RecvStream, Violation};
 pub use state::{Event, State, TRANSITIONS};
-pub use window::{Consumption, RecvWindow};
 
+use credit::SendCredit;
 use handshake::Pending;
 use heartbeat::HeartbeatTimes;
-use window::SendWindow;
 
 use crate::batch::Batch;
-use crate::stream::{Buffers, Lane, StreamReader};
+use crate::stream::{Buffers, Lane, SendWindow};
 use crate::time::Time;
 use crate::wire::{GoodbyeReason, MAX_STREAMS, WireIncarnation};
 
@@ -107,15 +107,15 @@ pub struct Link {
     greetings: u32,
     /// The number of the peer's last greeting that made a session.
     heard_greeting: u32,
-    outgoing: Vec<StreamReader>,
+    outgoing: Vec<SendWindow>,
     /// Envelopes that were acknowledged on streams that have ended, and on earlier links.
     acknowledged_before: u64,
-    incoming: Vec<InStream>,
+    incoming: Vec<RecvStream>,
     /// Where long frames are put together.
     buffers: Arc<Buffers>,
     /// Flow control of what comes in, and of what goes out, by lane.
-    recv_windows: [RecvWindow; Lane::COUNT],
-    send_windows: [SendWindow; Lane::COUNT],
+    recv_credit: [RecvCredit; Lane::COUNT],
+    send_credit: [SendCredit; Lane::COUNT],
     /// The index of the stream that sends first, so that each has its turn.
     first: usize,
     /// Longest payload that the peer accepts, in bytes.
@@ -126,7 +126,7 @@ pub struct Link {
     dial_at: Option<Time>,
     failures: u32,
     /// Incoming streams that are new since the last look.
-    opened: Vec<Arc<Inbound>>,
+    opened: Vec<Arc<RecvShared>>,
 }
 
 impl Link {
@@ -157,8 +157,8 @@ impl Link {
             incoming: Vec::new(),
             buffers: Buffers::new(),
             wither_at: Time::default(),
-            recv_windows: Lane::ALL.map(|lane| RecvWindow::of_lane(window_bytes, lane)),
-            send_windows: Default::default(),
+            recv_credit: Lane::ALL.map(|lane| RecvCredit::of_lane(window_bytes, lane)),
+            send_credit: Default::default(),
             first: 0,
             peer_limit: u64::MAX,
             heard: Time::default(),
@@ -209,7 +209,7 @@ impl Link {
     }
 
     /// The incoming streams that are new since the last call.
-    pub fn take_opened(&mut self) -> Vec<Arc<Inbound>> {
+    pub fn take_opened(&mut self) -> Vec<Arc<RecvShared>> {
         std::mem::take(&mut self.opened)
     }
 
@@ -227,7 +227,7 @@ impl Link {
     }
 
     /// Takes over a stream that an outbox has opened to this peer.
-    pub fn open(&mut self, mut stream: StreamReader) {
+    pub fn open(&mut self, mut stream: SendWindow) {
         // Whoever opens streams counts them: what is written to one that is refused here would be lost.
         debug_assert!(self.outgoing.len() < MAX_STREAMS, "more streams than a greeting can name");
         if self.state == State::Up {
@@ -236,7 +236,7 @@ impl Link {
                 stream.set_limit(self.peer_limit());
                 stream.set_incarnation(self.incarnation());
             }
-            // Its writer may have asked before the loop came to know of it.
+            // The sender may have asked before the loop came to know of the stream.
             self.hurried |= stream.take_hurry();
         }
         self.outgoing.push(stream);
@@ -262,7 +262,7 @@ impl Link {
     }
 
     /// The streams to this peer.
-    pub fn outgoing(&mut self) -> &mut [StreamReader] {
+    pub fn outgoing(&mut self) -> &mut [SendWindow] {
         &mut self.outgoing
     }
 
@@ -274,12 +274,12 @@ impl Link {
 
     /// Whether everything that was written to this peer is acknowledged.
     pub fn is_drained(&mut self) -> bool {
-        self.outgoing.iter_mut().all(StreamReader::is_drained)
+        self.outgoing.iter_mut().all(SendWindow::is_drained)
     }
 
     /// How many envelopes the peer has acknowledged, at least. Walks those that it has not.
     pub fn acknowledged_messages(&mut self) -> u64 {
-        self.acknowledged_before + self.outgoing.iter_mut().map(StreamReader::acknowledged).sum::<u64>()
+        self.acknowledged_before + self.outgoing.iter_mut().map(SendWindow::acknowledged).sum::<u64>()
     }
 
     /// How much there is on both sides of the link. Walks what is not acknowledged.
@@ -287,7 +287,7 @@ impl Link {
         LinkAccount {
             pid: self.peer,
             acknowledged: self.acknowledged_messages(),
-            bytes_held: self.outgoing.iter_mut().map(StreamReader::held).sum(),
+            bytes_held: self.outgoing.iter_mut().map(SendWindow::held).sum(),
             bytes_unread: self.unread(),
             sends: self.sends,
             segments: self.segments,
@@ -350,7 +350,7 @@ impl Link {
             State::Up => {
                 // What waits for credit is dropped when it expires; what does not wait is gone already.
                 let starved = self.outgoing.iter().filter(|stream| stream.is_starved() && self.is_proven());
-                let expiry = starved.filter_map(StreamReader::next_expiry).min();
+                let expiry = starved.filter_map(SendWindow::next_expiry).min();
                 [Some(self.next_heartbeat()), self.ack_due, expiry].into_iter().flatten().min()
             }
         }
@@ -430,7 +430,7 @@ impl Link {
                 if self.absent {
                     // Nothing wakes the link for this any more.
                     self.buffers = Buffers::new();
-                    self.outgoing.iter().for_each(StreamReader::give_back_spare);
+                    self.outgoing.iter().for_each(SendWindow::give_back_spare);
                 }
                 self.step(if self.absent { Event::PeerLeft } else { Event::Lost });
                 self.announce_end(reason);
@@ -453,7 +453,7 @@ impl Link {
 
     /// Bytes in the inbox that the application has not taken.
     fn unread(&self) -> u64 {
-        self.recv_windows.iter().map(RecvWindow::unread).sum()
+        self.recv_credit.iter().map(RecvCredit::unread).sum()
     }
 
     /// Somebody waits for what was sent to be acknowledged: asks the peer for it.
@@ -467,7 +467,7 @@ impl Link {
     /// The inbox has taken envelopes, and the peer may be out of credit.
     pub fn consumed(&mut self) {
         if self.state == State::Up {
-            for window in &self.recv_windows {
+            for window in &self.recv_credit {
                 self.ack_now |= window.look();
             }
         }
@@ -542,6 +542,6 @@ impl std::fmt::Display for Link {
         for stream in &self.incoming {
             write!(f, ", from it {stream}")?;
         }
-        write!(f, ", {:?} {:?}", self.send_windows, self.recv_windows)
+        write!(f, ", {:?} {:?}", self.send_credit, self.recv_credit)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Arrival, Inbound};
+use super::{Arrival, RecvShared};
 use crate::wire::{RefusalReason, WireIncarnation};
 
 /// Reason why a link went down. Its text says what to look at.
@@ -121,7 +121,7 @@ pub enum Want {
 /// What a data segment brought.
 pub struct Delivery {
     /// The stream, as the inbox shares it.
-    pub stream: Arc<Inbound>,
+    pub stream: Arc<RecvShared>,
     /// Bytes that it takes up in the window of its lane.
     pub room: u64,
     /// What arrived.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Delivery, DownReason, InStream, Link, State, Violation};
+use super::{Delivery, DownReason, Link, RecvStream, State, Violation};
 use crate::stream::lane_of;
 use crate::time::Time;
 use crate::wire::{
@@ -37,7 +37,7 @@ impl Link {
         let acknowledged = header.ack_stream.get();
         if acknowledged != NO_STREAM {
             self.needs_look = true;
-            self.send_windows[lane_of(acknowledged).index()].grant(header.ack_credit.get());
+            self.send_credit[lane_of(acknowledged).index()].grant(header.ack_credit.get());
             self.acknowledged(acknowledged, header.ack_position.get())?;
         }
         match header.kind() {
@@ -59,7 +59,7 @@ impl Link {
             Kind::Ack => {
                 self.needs_look = true;
                 for grant in decode_grants(payload).ok_or(Violation::Unexpected)? {
-                    let window = self.send_windows.get_mut(usize::from(grant.lane.get()));
+                    let window = self.send_credit.get_mut(usize::from(grant.lane.get()));
                     window.ok_or(Violation::Unexpected)?.grant(grant.credit.get());
                     self.acknowledged(grant.stream.get(), grant.position.get())?;
                 }
@@ -68,7 +68,7 @@ impl Link {
             Kind::Skip => {
                 let to = decode_skip(payload).ok_or(Violation::Unexpected)?;
                 let index = self.incoming_index(header)?;
-                let window = &mut self.recv_windows[lane_of(header.stream.get()).index()];
+                let window = &mut self.recv_credit[lane_of(header.stream.get()).index()];
                 self.incoming[index].skip(header.position.get(), to, window)?;
                 self.ack_now |= self.incoming[index].is_due() || window.is_due();
                 self.ack_due.get_or_insert(now + ACK_DELAY);
@@ -87,7 +87,7 @@ impl Link {
                 self.needs_look = true;
                 let reason = match decode_goodbye(payload).ok_or(Violation::Unexpected)? {
                     GoodbyeReason::Violation => {
-                        let what = format!("it says that we broke the protocol{}", super::incoming::SAME_RELEASE);
+                        let what = format!("it says that we broke the protocol{}", super::recv_stream::SAME_RELEASE);
                         DownReason::Violation(what)
                     }
                     GoodbyeReason::Removed => DownReason::Removed,
@@ -118,7 +118,7 @@ impl Link {
     fn arrived(&mut self, header: &SegmentHeader, payload: &[u8], now: Time) -> Result<Option<Delivery>, Violation> {
         let index = self.incoming_index(header)?;
         let limit = self.local.max_envelope_bytes;
-        let window = &mut self.recv_windows[lane_of(header.stream.get()).index()];
+        let window = &mut self.recv_credit[lane_of(header.stream.get()).index()];
         let incoming = &mut self.incoming[index];
         let before = incoming.delivered();
         let arrival = incoming.accept(header, payload, limit, window, &self.buffers).inspect_err(|violation| {
@@ -152,8 +152,8 @@ impl Link {
     }
 
     pub(super) fn open_incoming(&mut self, id: u32, position: u64) {
-        let consumption = self.recv_windows[lane_of(id).index()].consumption();
-        let stream = InStream::new(id, position, consumption.clone());
+        let consumption = self.recv_credit[lane_of(id).index()].consumption();
+        let stream = RecvStream::new(id, position, consumption.clone());
         // Nothing has come on those that are gone already; a peer may open and end as many as it likes.
         if self.opened.len() >= 2 * MAX_STREAMS {
             self.opened.retain(|opened| Arc::strong_count(opened) > 1);
@@ -163,8 +163,8 @@ impl Link {
     }
 
     /// Forgets the streams of the peer that `are_gone`. What came on them stays in the inbox.
-    pub(super) fn forget_incoming(&mut self, are_gone: impl Fn(&InStream) -> bool) {
-        let windows = &mut self.recv_windows;
+    pub(super) fn forget_incoming(&mut self, are_gone: impl Fn(&RecvStream) -> bool) {
+        let windows = &mut self.recv_credit;
         self.incoming.retain_mut(|stream| {
             let is_gone = are_gone(stream);
             if is_gone {

@@ -1,8 +1,8 @@
 //! What a link sends next.
 
-use super::{DropReason, InStream, Link, Notice, RecvWindow, State};
+use super::{DropReason, Link, Notice, RecvCredit, RecvStream, State};
 use crate::batch::Batch;
-use crate::stream::{Dropped, Extent, Lane, StreamReader, Taken, lane_of};
+use crate::stream::{Dropped, Extent, Lane, SendWindow, Taken, lane_of};
 use crate::time::Time;
 use crate::wire::{
     ACK_NOW, CHECKSUMMED, FRAGMENT, GoodbyeReason, Grant, Kind, LAST, NO_STREAM, SegmentHeader, encode_challenge,
@@ -39,7 +39,7 @@ impl Link {
         }
         if batch.is_empty() && now >= self.heartbeat_at {
             let mut header = self.header(Kind::Heartbeat);
-            if self.outgoing.iter().any(StreamReader::is_starved) {
+            if self.outgoing.iter().any(SendWindow::is_starved) {
                 // The peer has been silent for as long: should its credit have been lost, it is asked for.
                 header.flags = ACK_NOW.into();
             }
@@ -91,7 +91,7 @@ impl Link {
         if self.first >= count {
             self.first = 0;
         }
-        if let Some(open) = self.send_windows[lane.index()].open
+        if let Some(open) = self.send_credit[lane.index()].open
             && let Some(index) = self.outgoing.iter().position(|stream| stream.id() == open)
         {
             self.transmit_stream(index, now, batch);
@@ -135,7 +135,7 @@ impl Link {
         let (id, written) = (stream.id(), stream.written());
         let lane = lane_of(id).index();
         while batch.has_room() {
-            let window = &mut self.send_windows[lane];
+            let window = &mut self.send_credit[lane];
             let extent = match self.outgoing[index].take(written, now, window.room()) {
                 None => return,
                 Some(Taken::Data(extent)) => extent,
@@ -190,9 +190,9 @@ impl Link {
 
     fn transmit_acknowledgements(&mut self, now: Time, batch: &mut Batch) {
         let due = self.ack_now || self.ack_due.is_some_and(|due| now >= due);
-        let windows = &self.recv_windows;
+        let windows = &self.recv_credit;
         let owed = self.incoming.iter().filter(|stream| is_owed(stream, windows)).count();
-        if owed == 0 && !windows.iter().any(RecvWindow::is_due) {
+        if owed == 0 && !windows.iter().any(RecvCredit::is_due) {
             self.ack_due = None;
             self.ack_now = false;
             return;
@@ -206,14 +206,14 @@ impl Link {
         }
         let mut grants = Vec::new();
         for stream in &mut self.incoming {
-            if is_owed(stream, &self.recv_windows) {
+            if is_owed(stream, &self.recv_credit) {
                 let lane = lane_of(stream.id());
-                let credit = self.recv_windows[lane.index()].grant();
+                let credit = self.recv_credit[lane.index()].grant();
                 grants.push(Grant::new(stream.id(), lane, stream.acknowledge(), credit));
             }
         }
         // Of lanes whose streams have ended.
-        for (lane, window) in Lane::ALL.into_iter().zip(&mut self.recv_windows) {
+        for (lane, window) in Lane::ALL.into_iter().zip(&mut self.recv_credit) {
             if window.is_due() {
                 grants.push(Grant::new(NO_STREAM, lane, 0, window.grant()));
             }
@@ -228,7 +228,7 @@ impl Link {
     /// A header that carries the acknowledgement of the stream that is owed one, if any is.
     fn header(&mut self, kind: Kind) -> SegmentHeader {
         let mut header = SegmentHeader::new(kind);
-        let windows = &mut self.recv_windows;
+        let windows = &mut self.recv_credit;
         if let Some(stream) = self.incoming.iter_mut().find(|stream| is_owed(stream, windows)) {
             header.ack_stream = stream.id().into();
             header.ack_position = stream.acknowledge().into();
@@ -241,6 +241,6 @@ impl Link {
 
 /// Returns whether an acknowledgement of the stream is owed, or credit of its lane.
 #[inline]
-fn is_owed(stream: &InStream, windows: &[RecvWindow; Lane::COUNT]) -> bool {
+fn is_owed(stream: &RecvStream, windows: &[RecvCredit; Lane::COUNT]) -> bool {
     stream.is_owed() || windows[lane_of(stream.id()).index()].is_due()
 }

@@ -18,7 +18,7 @@ use crate::driver::Notifier;
 use crate::engine::Events;
 use crate::events::{Event, EventQueue, LinkState, PeerState, UntoldDrops};
 use crate::inbox::Receiver;
-use crate::link::{DropReason, Inbound, Pid, Undelivered};
+use crate::link::{DropReason, Pid, RecvShared, Undelivered};
 use crate::mailbox::{Command, Mailbox, Ready};
 use crate::outbox::{OutboxShared, Sender};
 use crate::roster::{LinkId, LinkKey, Roster};
@@ -107,7 +107,7 @@ struct Counts {
     duplicated: u64,
     untold: UntoldDrops,
     sending: Vec<Arc<Counters>>,
-    receiving: Vec<Arc<Inbound>>,
+    receiving: Vec<Arc<RecvShared>>,
 }
 
 impl Harness {
@@ -334,7 +334,7 @@ impl Harness {
         }
     }
 
-    fn open(&mut self, link: LinkKey, reader: crate::stream::StreamReader) {
+    fn open(&mut self, link: LinkKey, reader: crate::stream::SendWindow) {
         let place = link.node;
         let Some(Some(server)) = self.servers.get_mut(place as usize) else { return };
         let Some(&to) = server.links.get(&link.link) else { return };

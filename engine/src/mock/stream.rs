@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::link::{Inbound, Pid, RecvWindow};
-use crate::stream::{Lane, StreamReader, Taken, lane_of};
+use crate::link::{Pid, RecvCredit, RecvShared};
+use crate::stream::{Lane, SendWindow, Taken, lane_of};
 use crate::time::Time;
 use crate::wire::{FRAGMENT, Frames, LAST, WireIncarnation, frame_bytes};
 
@@ -24,11 +24,11 @@ pub(super) struct Stream {
     pub(super) to: Pid,
     pub(super) lane: Lane,
     /// `None` once the outbox is gone and everything was taken, or the server has stopped.
-    reader: Option<StreamReader>,
+    reader: Option<SendWindow>,
     /// The part of the stream that the inbox of the recipient's present incarnation shares.
-    inbound: Arc<Inbound>,
+    inbound: Arc<RecvShared>,
     /// Room in that inbox.
-    recv_window: RecvWindow,
+    recv_window: RecvCredit,
     window: u64,
     /// Nothing has arrived at the present incarnation yet.
     is_new: bool,
@@ -46,22 +46,16 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(
-        from: u32,
-        incarnation: WireIncarnation,
-        to: Pid,
-        window: u64,
-        mut reader: StreamReader,
-    ) -> Stream {
+    pub(super) fn new(from: u32, incarnation: WireIncarnation, to: Pid, window: u64, mut reader: SendWindow) -> Stream {
         reader.restart();
         let lane = lane_of(reader.id());
-        let recv_window = RecvWindow::new(window);
+        let recv_window = RecvCredit::new(window);
         Stream {
             from,
             incarnation,
             to,
             lane,
-            inbound: Inbound::new(recv_window.consumption().clone()),
+            inbound: RecvShared::new(recv_window.consumption().clone()),
             recv_window,
             is_new: true,
             reader: Some(reader),
@@ -77,14 +71,14 @@ impl Stream {
     }
 
     /// What the recipient's inbox shares.
-    pub(super) fn shared(&self) -> &Arc<Inbound> {
+    pub(super) fn shared(&self) -> &Arc<RecvShared> {
         &self.inbound
     }
 
     /// The recipient's next incarnation knows nothing of what was before.
     pub(super) fn begin_anew(&mut self) {
-        self.recv_window = RecvWindow::new(self.window);
-        self.inbound = Inbound::new(self.recv_window.consumption().clone());
+        self.recv_window = RecvCredit::new(self.window);
+        self.inbound = RecvShared::new(self.recv_window.consumption().clone());
         self.is_new = true;
     }
 
@@ -177,7 +171,7 @@ impl Stream {
 
     /// What was written and not delivered: letters under way, and what still stands in the ring.
     pub(super) fn undelivered(&mut self) -> (u64, u64) {
-        let (messages, bytes) = self.reader.as_mut().map_or((0, 0), StreamReader::unacknowledged);
+        let (messages, bytes) = self.reader.as_mut().map_or((0, 0), SendWindow::unacknowledged);
         (messages + self.letters, bytes + self.letter_bytes)
     }
 

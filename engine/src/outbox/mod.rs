@@ -17,7 +17,7 @@ use crate::payload::Body;
 use crate::roster::LinkId;
 use crate::roster::LinkKey;
 use crate::runtime::Drive;
-use crate::stream::{Full, Lane, MAX_RING_PAYLOAD, Perish};
+use crate::stream::{DropPolicy, Full, Lane, MAX_RING_PAYLOAD};
 use crate::wire::FRAME_HEADER_BYTES;
 
 use outgoing::Outgoing;
@@ -143,20 +143,20 @@ impl Sender {
     }
 
     /// As [`push`](Sender::push), for an envelope that may be dropped before it arrives.
-    pub fn push_perishable(
+    pub fn push_droppable(
         &mut self,
         index: usize,
         lane: Lane,
         id: i64,
         body: &Body<'_>,
-        perish: Perish,
+        policy: DropPolicy,
     ) -> Result<(), PushError> {
         self.outgoing.check_length(index, body.len())?;
-        if let Some(only) = perish.only {
+        if let Some(only) = policy.only {
             self.outgoing.check_incarnation(index, only)?;
         }
         let section = self.sections.begin();
-        let signal = self.outgoing.writer(index, lane)?.push_perishable(id, body, perish)?;
+        let signal = self.outgoing.writer(index, lane)?.push_droppable(id, body, policy)?;
         drop(section);
         self.written(index, body.len(), signal, false);
         Ok(())
@@ -289,7 +289,7 @@ impl Sender {
     pub(crate) fn acknowledged(&mut self, link: LinkId, lane: Lane) -> Option<u64> {
         let (index, streams) = (link.index as usize, &mut self.outgoing.streams);
         let writer = streams.link(index).filter(|known| *known == link).and_then(|_| streams.get_mut(index, lane));
-        writer.map(crate::stream::StreamWriter::acknowledged)
+        writer.map(crate::stream::SendQueue::acknowledged)
     }
 
     /// For how many links there is room.
@@ -308,11 +308,11 @@ impl Sender {
         &self.outgoing.drive
     }
 
-    /// What follows a write: the reader's signal, and the turn of an inline loop.
+    /// Signals the link after a write, and turns an inline loop.
     #[inline(always)]
     fn written(&mut self, index: usize, bytes: usize, signal: bool, alone: bool) {
         let Outgoing { shared, drive, streams, .. } = &self.outgoing;
-        // A link that is gone has no reader to be told.
+        // A link that is gone needs no signal.
         if signal && let Some(link) = streams.link(index) {
             drive.written(LinkKey { node: shared.node, link }, alone);
         }

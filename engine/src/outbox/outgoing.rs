@@ -12,7 +12,7 @@ use crate::link::Pid;
 use crate::mailbox::{Command, Ready};
 use crate::roster::{Change, LinkId, LinkKey};
 use crate::runtime::Drive;
-use crate::stream::{self, Lane, MAX_RING_PAYLOAD, StreamWriter};
+use crate::stream::{self, Lane, MAX_RING_PAYLOAD, SendQueue};
 use crate::wire::{MAX_STREAMS, WireIncarnation};
 
 /// An outbox's streams.
@@ -42,7 +42,7 @@ impl Outgoing {
         shared.outboxes.fetch_add(1, Ordering::Relaxed);
         let mut streams = shared.take_streams();
         streams.forget_closed();
-        streams.writers_mut().for_each(StreamWriter::hand_over);
+        streams.writers_mut().for_each(SendQueue::hand_over);
         let mut outgoing = Outgoing {
             shared,
             drive,
@@ -151,7 +151,7 @@ impl Outgoing {
     }
 
     /// The stream to write to, if the server runs and the peer is there.
-    pub(super) fn writer(&mut self, index: usize, lane: Lane) -> Result<&mut StreamWriter, PushError> {
+    pub(super) fn writer(&mut self, index: usize, lane: Lane) -> Result<&mut SendQueue, PushError> {
         let link = self.shared.allows(self.streams.link(index), self.version)?;
         let slot = self.streams.slot(index, lane);
         if slot.is_none() {
@@ -229,7 +229,7 @@ pub(super) fn end(streams: Streams, shared: &OutboxShared, drive: &Drive) {
 }
 
 #[cold]
-fn open(shared: &OutboxShared, drive: &Drive, link: LinkId, lane: Lane) -> Result<StreamWriter, PushError> {
+fn open(shared: &OutboxShared, drive: &Drive, link: LinkId, lane: Lane) -> Result<SendQueue, PushError> {
     if drive.is_stopped() {
         return Err(PushError::Stopped);
     }
@@ -256,7 +256,7 @@ impl Drop for Outgoing {
         let version = self.follow_roster().version;
         let streams = mem::take(&mut self.streams);
         // Closed: the link did not take it, for it had too many. Whoever comes next opens another.
-        if streams.writers().all(StreamWriter::is_closed) {
+        if streams.writers().all(SendQueue::is_closed) {
             return;
         }
         if let Err(streams) = self.shared.keep_streams(streams, version) {

@@ -85,7 +85,7 @@ impl OutboxShared {
         Ok(())
     }
 
-    /// The streams that wait for a clone. They end when they are dropped; their readers must be told where they go on.
+    /// The streams that wait for a clone. They end when they are dropped; their links must be told where they go on.
     pub(crate) fn take_spares(&self) -> Vec<Streams> {
         mem::take(&mut *self.spares())
     }

@@ -2,14 +2,14 @@
 
 use crate::link::Pid;
 use crate::roster::LinkId;
-use crate::stream::{Lane, StreamWriter};
+use crate::stream::{Lane, SendQueue};
 
 /// The streams of one outbox. Those of a link end when another takes its place, or none does.
 #[derive(Default)]
 pub(crate) struct Streams {
     known: Known,
     /// See [`place`]. `None`: nothing was written to it yet, or that peer is gone.
-    writers: Vec<Option<StreamWriter>>,
+    writers: Vec<Option<SendQueue>>,
 }
 
 /// By place: the generation of the link that is there, as far as the outbox knows.
@@ -40,29 +40,29 @@ impl Streams {
 
     /// The stream of the link at a place, if it was opened.
     #[inline(always)]
-    pub(super) fn get_mut(&mut self, index: usize, lane: Lane) -> Option<&mut StreamWriter> {
+    pub(super) fn get_mut(&mut self, index: usize, lane: Lane) -> Option<&mut SendQueue> {
         self.get_with_known(index, lane).map(|(writer, _)| writer)
     }
 
     /// The stream of the link at a place, if it was opened, and which link that is.
     #[inline(always)]
-    pub(super) fn get_with_known(&mut self, index: usize, lane: Lane) -> Option<(&mut StreamWriter, &Known)> {
+    pub(super) fn get_with_known(&mut self, index: usize, lane: Lane) -> Option<(&mut SendQueue, &Known)> {
         let writer = self.writers.get_mut(place(index, lane))?.as_mut()?;
         Some((writer, &self.known))
     }
 
     /// Where the stream of the link at a place is put. There must be a link.
-    pub(super) fn slot(&mut self, index: usize, lane: Lane) -> &mut Option<StreamWriter> {
+    pub(super) fn slot(&mut self, index: usize, lane: Lane) -> &mut Option<SendQueue> {
         &mut self.writers[place(index, lane)]
     }
 
     /// All streams that were opened.
-    pub(super) fn writers(&self) -> impl Iterator<Item = &StreamWriter> {
+    pub(super) fn writers(&self) -> impl Iterator<Item = &SendQueue> {
         self.writers.iter().flatten()
     }
 
     /// All streams that were opened.
-    pub(super) fn writers_mut(&mut self) -> impl Iterator<Item = &mut StreamWriter> {
+    pub(super) fn writers_mut(&mut self) -> impl Iterator<Item = &mut SendQueue> {
         self.writers.iter_mut().flatten()
     }
 
@@ -72,7 +72,7 @@ impl Streams {
         if self.link(index) != Some(link) {
             return false;
         }
-        self.writers[index * LANES..][..LANES].iter_mut().flatten().any(StreamWriter::is_unflushed)
+        self.writers[index * LANES..][..LANES].iter_mut().flatten().any(SendQueue::is_unflushed)
     }
 
     /// Asks for an acknowledgement of what was written to this link. `true`: the link is to be told, which has dealt
@@ -131,7 +131,7 @@ impl Streams {
         }
     }
 
-    /// Ends the streams: what stands in them is still sent. Their readers are to be told where this returns a link.
+    /// Ends the streams: what stands in them is still sent. The links that this returns are to be told.
     pub(super) fn end(self) -> impl Iterator<Item = LinkId> {
         let Streams { known, writers } = self;
         let writers = writers.into_iter().enumerate().filter_map(|(place, writer)| Some((place / LANES, writer?)));
@@ -153,13 +153,13 @@ impl Streams {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::{self, StreamReader};
+    use crate::stream::{self, SendWindow};
 
     fn link(index: u32, generation: u32) -> LinkId {
         LinkId { index, generation }
     }
 
-    fn open(streams: &mut Streams, index: usize) -> StreamReader {
+    fn open(streams: &mut Streams, index: usize) -> SendWindow {
         let (writer, reader) = stream::stream(stream::stream_id(0, Lane::Normal), 64 * 1024, 1 << 20).unwrap();
         *streams.slot(index, Lane::Normal) = Some(writer);
         reader

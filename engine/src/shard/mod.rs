@@ -405,7 +405,7 @@ impl<D: Driver> Shard<D> {
         let bytes = batch.bytes();
         if bytes >= POLLING_BYTES && !slot.polled {
             slot.polled = true;
-            slot.link.outgoing().iter_mut().for_each(crate::stream::StreamReader::poll);
+            slot.link.outgoing().iter_mut().for_each(crate::stream::SendWindow::poll);
             self.polled.push(key);
         }
         if bytes > DIRECT_BYTES {

@@ -9,7 +9,7 @@ use super::timers::Entry;
 use crate::driver::SocketId;
 use crate::events::UntoldDrops;
 use crate::link::{Link, Local, Pid, Undelivered};
-use crate::stream::StreamReader;
+use crate::stream::SendWindow;
 
 /// A link with what the shard knows of it. The fields that are read of an idle one stand first and together, as in
 /// [`Link`].
@@ -80,7 +80,7 @@ impl LinkSlot {
 
     /// What is neither acknowledged nor dropped.
     pub(super) fn undelivered(&mut self) -> Undelivered {
-        let streams = self.link.outgoing().iter_mut().map(StreamReader::unacknowledged);
+        let streams = self.link.outgoing().iter_mut().map(SendWindow::unacknowledged);
         let (messages, bytes) = streams.fold((0, 0), |sum, stream| (sum.0 + stream.0, sum.1 + stream.1));
         Undelivered { pid: self.link.peer(), messages, bytes }
     }

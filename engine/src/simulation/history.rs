@@ -45,7 +45,7 @@ impl Stream {
 
 struct Envelope {
     length: u32,
-    perishable: bool,
+    droppable: bool,
     /// The life of the recipient that it is for, if it is for one alone.
     only: Option<u32>,
     got: bool,
@@ -55,7 +55,7 @@ impl Envelope {
     /// Returns whether the envelope need not arrive at this life of its recipient, if a life of it accepts `limit`
     /// payload bytes.
     fn may_be_dropped(&self, limit: u64, life: u32) -> bool {
-        self.perishable || u64::from(self.length) > limit || self.only.is_some_and(|only| only != life)
+        self.droppable || u64::from(self.length) > limit || self.only.is_some_and(|only| only != life)
     }
 
     /// Bytes that the envelope takes in the ring of its outbox.
@@ -111,8 +111,8 @@ impl History {
     }
 
     /// An outbox has taken it. `only`: for this life of its recipient alone.
-    pub(super) fn wrote(&mut self, stream: u32, length: usize, perishable: bool, only: Option<u32>) {
-        let envelope = Envelope { length: length as u32, perishable, only, got: false };
+    pub(super) fn wrote(&mut self, stream: u32, length: usize, droppable: bool, only: Option<u32>) {
+        let envelope = Envelope { length: length as u32, droppable, only, got: false };
         self.streams[stream as usize].envelopes.push(envelope);
     }
 
@@ -173,11 +173,11 @@ impl History {
     }
 
     /// How many envelopes of a life to a peer have not arrived; with those that may be dropped, or without.
-    pub(super) fn missing(&self, life: Life, peer: usize, link: Option<LinkId>, perishable: bool) -> u64 {
+    pub(super) fn missing(&self, life: Life, peer: usize, link: Option<LinkId>, droppable: bool) -> u64 {
         let streams = self.between(life, peer).filter(|stream| link.is_none_or(|link| stream.link == link));
         let (limit, last) = (least_limit(&self.limits, peer), self.last_life(peer));
         let envelopes = streams.flat_map(|stream| &stream.envelopes);
-        envelopes.filter(|envelope| !envelope.got && (perishable || !envelope.may_be_dropped(limit, last))).count()
+        envelopes.filter(|envelope| !envelope.got && (droppable || !envelope.may_be_dropped(limit, last))).count()
             as u64
     }
 

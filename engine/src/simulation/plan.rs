@@ -28,7 +28,7 @@ pub(super) struct Plan {
     /// The longest envelope that is written.
     pub(super) largest: usize,
     /// One envelope in so many may be dropped; 0: none.
-    pub(super) perishable: u64,
+    pub(super) droppable: u64,
     /// So many envelopes at most an outbox writes.
     pub(super) quota: u64,
     /// An application does something at least so often, if it has something to do.
@@ -87,7 +87,7 @@ impl Plan {
             checksum_payload: random.one_in(4),
             eager: random.one_in(2),
             largest: pick(random, [2048, 20 * 1024, 64 * 1024, 300 * 1024]),
-            perishable: random.below(4),
+            droppable: random.below(4),
             quota: 8 << random.below(5),
             pace_nanos: delay_nanos.clamp(500_000, 20_000_000) << random.below(3),
             fault_pause_ms: 20 << random.below(6),

@@ -24,7 +24,7 @@ use crate::link::Undelivered;
 use crate::outbox::{OutboxShared, PushError, Sender};
 use crate::payload::Body;
 use crate::roster::LinkId;
-use crate::stream::{Lane, MAX_RING_PAYLOAD, Perish};
+use crate::stream::{DropPolicy, Lane, MAX_RING_PAYLOAD};
 use crate::testing::Random;
 use crate::wire::WireIncarnation;
 
@@ -266,21 +266,19 @@ impl Server {
         let number = history.stream((self.me, to, outbox.number, lane, link));
         let (id, payload) = history.next(number, length);
         let soon = now + Duration::from_micros(random.below(300_000));
-        let perish = match random.below(3) {
-            _ if plan.perishable == 0 || !random.one_in(plan.perishable + 1) => Perish::default(),
-            0 => Perish { best_effort: true, ..Perish::default() },
-            1 => Perish { expires: Some(soon), ..Perish::default() },
-            _ => Perish { expires: Some(soon), best_effort: true, only: None },
+        let policy = match random.below(3) {
+            _ if plan.droppable == 0 || !random.one_in(plan.droppable + 1) => DropPolicy::default(),
+            0 => DropPolicy { best_effort: true, ..DropPolicy::default() },
+            1 => DropPolicy { expires: Some(soon), ..DropPolicy::default() },
+            _ => DropPolicy { expires: Some(soon), best_effort: true, only: None },
         };
-        let may_be_dropped = perish.is_perishable();
+        let may_be_dropped = policy.is_droppable();
         let is_restricted = plan.restricted > 0 && random.one_in(plan.restricted);
         let (life, only) = self.met.get(&to).filter(|_| is_restricted).copied().unzip();
-        let perish = Perish { only, ..perish };
+        let policy = DropPolicy { only, ..policy };
         let (asleep, alone) = (event_loop.is_asleep(), random.one_in(2));
         let pushed = match random.below(3) {
-            _ if perish.is_perishable() => {
-                outbox.sender.push_perishable(index, lane, id, &Body::from(&payload), perish)
-            }
+            _ if policy.is_droppable() => outbox.sender.push_droppable(index, lane, id, &Body::from(&payload), policy),
             0 => {
                 let written = outbox.sender.push_with(index, lane, id, length, |room| room.copy_from_slice(&payload));
                 written.map_err(|(error, _)| error)

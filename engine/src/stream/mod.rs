@@ -1,18 +1,19 @@
-//! A stream: the bytes that one outbox sends to one peer on one lane, from the application to the link.
+//! An outgoing stream: the bytes that one outbox sends to one peer on one lane.
 //!
-//! A stream is a position, and its ring is its memory: what the application has written and the peer has not
-//! acknowledged stands in one SPSC ring, which is the queue, the send buffer and the retransmit window at once.
+//! A stream is an SPSC ring of bytes and the positions in it. The application writes at its [`SendQueue`], the link
+//! sends from its [`SendWindow`]. Bytes stay in the ring until the peer has acknowledged them, so that the ring is queue,
+//! send buffer and retransmit window at once.
 //!
 //! An envelope longer than [`MAX_RING_PAYLOAD`] travels by reference: its frame header stands in the ring, its `Bytes`
 //! in a queue beside it, and nothing is copied. Its payload counts in the stream's positions but takes no room in the
 //! ring, so **stream position = ring position + the payload bytes by reference before it**.
 
 mod buffers;
-mod perishable;
-mod reader;
+mod droppable;
+mod send_queue;
+mod send_window;
 #[cfg(test)]
 mod tests;
-mod writer;
 
 use std::io;
 use std::sync::Arc;
@@ -27,9 +28,9 @@ use crate::wire::FRAME_HEADER_BYTES;
 
 pub use crate::wire::{Lane, lane_of, stream_id};
 pub(crate) use buffers::{Buffer, Buffers};
-pub use perishable::{Dropped, Perish};
-pub use reader::{AckError, Extent, StreamReader, Taken};
-pub use writer::{Full, StreamWriter};
+pub use droppable::{DropPolicy, Dropped};
+pub use send_queue::{Full, SendQueue};
+pub use send_window::{AckError, Extent, SendWindow, Taken};
 
 /// The longest payload that is copied into the ring; a longer one travels by reference.
 pub const MAX_RING_PAYLOAD: usize = ring::MAX_RECORD - FRAME_HEADER_BYTES;
@@ -42,7 +43,7 @@ pub const LEAST_REFERENCE_BYTES: u64 = 4 * 1024 * 1024;
 ///
 /// # Errors
 /// When there is no memory for the ring.
-pub fn stream(id: u32, ring_bytes: usize, reference_bytes: u64) -> io::Result<(StreamWriter, StreamReader)> {
+pub fn stream(id: u32, ring_bytes: usize, reference_bytes: u64) -> io::Result<(SendQueue, SendWindow)> {
     stream_with(id, ring_bytes, reference_bytes, Callbacks::default())
 }
 
@@ -52,21 +53,21 @@ pub(crate) fn stream_with(
     ring_bytes: usize,
     reference_bytes: u64,
     callbacks: Callbacks,
-) -> io::Result<(StreamWriter, StreamReader)> {
+) -> io::Result<(SendQueue, SendWindow)> {
     let (producer, consumer) = ring::ring(ring_bytes)?;
     let shared = Arc::new(Shared {
         beside: AtomicU64::new(0),
         references: SegQueue::new(),
         referenced_bytes: AtomicU64::new(0),
         reference_bytes,
-        perishables: SegQueue::new(),
+        droppables: SegQueue::new(),
         room: AtomicWaker::new(),
         callbacks,
         hurried: AtomicBool::new(false),
         counters: Arc::default(),
         buffers: Buffers::new(),
     });
-    Ok((StreamWriter::new(producer, shared.clone()), StreamReader::new(id, consumer, shared)))
+    Ok((SendQueue::new(producer, shared.clone()), SendWindow::new(id, consumer, shared)))
 }
 
 /// Messages and payload bytes that went through one stream, in one direction. Written by one thread, read by any.
@@ -102,10 +103,10 @@ impl AsRef<Counters> for Counters {
     }
 }
 
-/// What writer and reader share beside the ring.
+/// The part that the send queue and the send window share beside the ring.
 struct Shared {
-    /// How many were pushed to `references` and `perishables` together. The reader looks at this first: an empty queue
-    /// costs it a full fence.
+    /// Entries that were pushed to `references` and `droppables` together. The send window looks at this first: an empty
+    /// queue costs it a full fence.
     beside: AtomicU64,
     /// Payloads by reference, in the order of their headers in the ring. Pushed before the header is published, so that
     /// whoever sees the header finds the payload.
@@ -115,29 +116,29 @@ struct Shared {
     /// The limit on `referenced_bytes`; one envelope is always let in.
     reference_bytes: u64,
     /// Envelopes that may be dropped, in order. Pushed before their frames are published.
-    perishables: SegQueue<PerishableFrame>,
+    droppables: SegQueue<DroppableFrame>,
     /// The sender that waits for room.
     room: AtomicWaker,
     callbacks: Callbacks,
-    /// The writer has asked for an acknowledgement, and the link has not looked.
+    /// The sender has asked for an acknowledgement, and the link has not looked.
     hurried: AtomicBool,
     counters: Arc<Counters>,
     buffers: Arc<Buffers>,
 }
 
 impl Shared {
-    /// The writer has pushed something beside the ring, whose frame it publishes next.
+    /// Counts an entry that was pushed beside the ring, before its frame is published.
     fn pushed_beside(&self) {
         // There is one writer. Release: the pushes are seen by whoever sees this, and the frame is published after it.
         self.beside.store(self.beside.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 }
 
-struct PerishableFrame {
+struct DroppableFrame {
     /// Ring position of the frame's header.
     ring_at: u64,
     payload_bytes: u64,
-    perish: Perish,
+    policy: DropPolicy,
 }
 
 struct Reference {

@@ -4,7 +4,7 @@ mod model;
 
 use crate::payload::Body;
 
-use super::{AckError, Dropped, Perish, StreamReader, Taken, stream};
+use super::{AckError, DropPolicy, Dropped, SendWindow, Taken, stream};
 use crate::testing::{Random, part_bytes};
 use crate::time::Time;
 use crate::wire::{FIRST, FRAGMENT, LAST, frame_bytes};
@@ -15,11 +15,11 @@ const SKIP: u16 = u16::MAX;
 const ROOM: u64 = 1 << 20;
 const NO_ROOM: u64 = 0;
 
-fn taken(reader: &mut StreamReader) -> Vec<(u64, u64, u16)> {
+fn taken(reader: &mut SendWindow) -> Vec<(u64, u64, u16)> {
     taken_into(reader, ROOM)
 }
 
-fn taken_into(reader: &mut StreamReader, room: u64) -> Vec<(u64, u64, u16)> {
+fn taken_into(reader: &mut SendWindow, room: u64) -> Vec<(u64, u64, u16)> {
     let written = reader.written();
     let taken = std::iter::from_fn(|| reader.take(written, Time::default(), room));
     let described = taken.map(|taken| match taken {
@@ -46,14 +46,14 @@ fn a_short_frame_in_front_of_one_by_reference_is_sent() {
 fn what_is_stale_is_skipped_and_what_was_lost_is_not_sent_again() {
     let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
     reader.restart();
-    let stale = Perish { expires: Some(Time::default()), ..Perish::default() };
-    let heartbeat = Perish { best_effort: true, ..Perish::default() };
+    let stale = DropPolicy { expires: Some(Time::default()), ..DropPolicy::default() };
+    let heartbeat = DropPolicy { best_effort: true, ..DropPolicy::default() };
     let body = Body::from(&[7; 8]);
     writer.push(1, &body).expect("room");
-    writer.push_perishable(2, &body, stale).expect("room");
-    writer.push_perishable(3, &body, stale).expect("room");
-    writer.push_perishable(4, &body, heartbeat).expect("room");
-    writer.push_perishable(5, &Body::from(vec![7; 100_000]), heartbeat).expect("room");
+    writer.push_droppable(2, &body, stale).expect("room");
+    writer.push_droppable(3, &body, stale).expect("room");
+    writer.push_droppable(4, &body, heartbeat).expect("room");
+    writer.push_droppable(5, &Body::from(vec![7; 100_000]), heartbeat).expect("room");
     writer.push(6, &body).expect("room");
     let (large, end) = (96 + 16 + 100_000, 96 + 16 + 100_000 + 24);
     let cut = 96 + 66_560;
@@ -79,12 +79,12 @@ fn what_is_for_one_incarnation_is_not_sent_to_another() {
     let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
     reader.restart();
     reader.set_incarnation([1; 16]);
-    let only = |run| Perish { only: Some([run; 16]), ..Perish::default() };
+    let only = |run| DropPolicy { only: Some([run; 16]), ..DropPolicy::default() };
     let body = Body::from(&[7; 8]);
-    for (id, perish) in [(1, only(1)), (2, only(2)), (3, only(1))] {
-        writer.push_perishable(id, &body, perish).expect("room");
+    for (id, policy) in [(1, only(1)), (2, only(2)), (3, only(1))] {
+        writer.push_droppable(id, &body, policy).expect("room");
     }
-    writer.push_perishable(4, &Body::from(vec![7; 100_000]), only(1)).expect("room");
+    writer.push_droppable(4, &Body::from(vec![7; 100_000]), only(1)).expect("room");
     writer.push(5, &body).expect("room");
     let (large, end) = (72 + 16 + 100_000, 72 + 16 + 100_000 + 24);
     let cut = 72 + 66_560;
@@ -120,7 +120,7 @@ fn what_waits_for_credit_is_dropped_when_it_expires() {
     let body = Body::from(&[7; 8]);
     writer.push(1, &body).expect("room");
     assert_eq!(taken(&mut reader), [(0, 24, 0)]);
-    writer.push_perishable(2, &body, Perish { expires: Some(expires), ..Perish::default() }).expect("room");
+    writer.push_droppable(2, &body, DropPolicy { expires: Some(expires), ..DropPolicy::default() }).expect("room");
     assert_eq!(taken_into(&mut reader, NO_ROOM), []);
     assert!(reader.is_starved());
     assert_eq!(reader.next_expiry(), Some(expires));

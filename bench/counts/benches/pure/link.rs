@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cluster_engine::batch::Batch;
 use cluster_engine::link::{Link, Verdict, Want};
-use cluster_engine::stream::StreamWriter;
+use cluster_engine::stream::SendQueue;
 use cluster_engine::wire::{Kind, SegmentHeader, encode_challenge};
 use cluster_engine::{Lane, Local, Pid, Time};
 use gungraun::{library_benchmark, library_benchmark_group};
@@ -16,7 +16,7 @@ use crate::wire::{frames, segment};
 /// A link that is up, and the end of its one stream where envelopes are written.
 struct Sender {
     link: Link,
-    writer: StreamWriter,
+    writer: SendQueue,
     batch: Batch,
 }
 
@@ -86,7 +86,7 @@ impl Sender {
     }
 }
 
-fn write(writer: &mut StreamWriter, messages: i64) {
+fn write(writer: &mut SendQueue, messages: i64) {
     for id in 0..messages {
         black_box(writer.push_with(id, 64, |payload| payload.fill(7)).expect("room"));
     }

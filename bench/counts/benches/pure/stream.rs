@@ -2,11 +2,11 @@
 
 use std::hint::black_box;
 
-use cluster_engine::stream::{StreamReader, StreamWriter, Taken};
+use cluster_engine::stream::{SendQueue, SendWindow, Taken};
 use cluster_engine::{Body, Time};
 use gungraun::{library_benchmark, library_benchmark_group};
 
-pub type Ends = (StreamWriter, StreamReader);
+pub type Ends = (SendQueue, SendWindow);
 
 /// A stream with nothing in it, whose peer has room for all that fits.
 fn empty() -> Ends {
@@ -21,7 +21,7 @@ fn filled() -> Ends {
     (writer, reader)
 }
 
-fn fill(writer: &mut StreamWriter, payload: &[u8]) {
+fn fill(writer: &mut SendQueue, payload: &[u8]) {
     for id in 0..MESSAGES {
         black_box(writer.push(id, &Body::from(black_box(payload))).expect("room"));
     }

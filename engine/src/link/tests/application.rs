@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::payload::Body;
 
-use super::super::{Arrival, Delivery, Inbound};
+use super::super::{Arrival, Delivery, RecvShared};
 use super::Random;
-use crate::stream::{Lane, Perish, StreamReader, StreamWriter, stream, stream_id};
+use crate::stream::{DropPolicy, Lane, SendQueue, SendWindow, stream, stream_id};
 use crate::time::Time;
 use crate::wire::{FIRST, FRAGMENT, Frames, SegmentHeader, frame_bytes, lane_of};
 
@@ -46,7 +46,7 @@ pub(super) struct Record {
     /// How many have been delivered or dropped, to whichever life of the peer.
     pub(super) delivered: usize,
     /// Which may be dropped.
-    pub(super) perishable: Vec<bool>,
+    pub(super) droppable: Vec<bool>,
     /// Which have been delivered.
     pub(super) got: Vec<bool>,
 }
@@ -74,7 +74,7 @@ impl Wake for Flag {
 
 pub(super) struct Outbox {
     pub(super) stream: u32,
-    pub(super) writer: StreamWriter,
+    pub(super) writer: SendQueue,
     /// Envelopes still to be written.
     pub(super) quota: usize,
     /// The envelope that had no room.
@@ -115,7 +115,7 @@ impl Incoming {
 
 struct Unread {
     key: StreamKey,
-    stream: Arc<Inbound>,
+    stream: Arc<RecvShared>,
     room: u64,
     end: u64,
     messages: u64,
@@ -129,7 +129,7 @@ pub(super) struct Application {
     window: u64,
     largest: usize,
     /// One envelope in so many may be dropped; 0: none.
-    perishable: u64,
+    droppable: u64,
     next_outbox: u32,
     pub(super) outboxes: Vec<Outbox>,
     inbox: VecDeque<Unread>,
@@ -137,13 +137,13 @@ pub(super) struct Application {
 }
 
 impl Application {
-    pub(super) fn new(side: usize, life: u32, window: u64, largest: usize, perishable: u64) -> Application {
+    pub(super) fn new(side: usize, life: u32, window: u64, largest: usize, droppable: u64) -> Application {
         Application {
             side,
             life,
             window,
             largest,
-            perishable,
+            droppable,
             next_outbox: 0,
             outboxes: Vec::new(),
             inbox: VecDeque::new(),
@@ -151,7 +151,7 @@ impl Application {
         }
     }
 
-    pub(super) fn open(&mut self, random: &mut Random, quota: usize) -> StreamReader {
+    pub(super) fn open(&mut self, random: &mut Random, quota: usize) -> SendWindow {
         let lane = if random.one_in(3) { Lane::Urgent } else { Lane::Normal };
         let id = stream_id(self.next_outbox, lane);
         self.next_outbox += 1;
@@ -177,14 +177,14 @@ impl Application {
             // Many are gone by the time that a lost connection is made again.
             let longest = if random.one_in(2) { 300_000 } else { 40_000 };
             let life = Duration::from_micros(random.below(longest));
-            let perish = match random.below(3) {
-                _ if self.perishable == 0 || !random.one_in(self.perishable) => Perish::default(),
-                0 => Perish { best_effort: true, ..Perish::default() },
-                1 => Perish { expires: Some(now + life), ..Perish::default() },
-                _ => Perish { expires: Some(now + life), best_effort: true, only: None },
+            let policy = match random.below(3) {
+                _ if self.droppable == 0 || !random.one_in(self.droppable) => DropPolicy::default(),
+                0 => DropPolicy { best_effort: true, ..DropPolicy::default() },
+                1 => DropPolicy { expires: Some(now + life), ..DropPolicy::default() },
+                _ => DropPolicy { expires: Some(now + life), best_effort: true, only: None },
             };
             let pushed = match random.below(3) {
-                _ if perish.is_perishable() => outbox.writer.push_perishable(number as i64, &Body::from(bytes), perish),
+                _ if policy.is_droppable() => outbox.writer.push_droppable(number as i64, &Body::from(bytes), policy),
                 0 => outbox.writer.push_with(number as i64, length, |room| room.copy_from_slice(&bytes)),
                 1 if length > 512 => outbox.writer.push_reference(number as i64, bytes.into()),
                 _ => outbox.writer.push(number as i64, &Body::from(bytes)),
@@ -193,7 +193,7 @@ impl Application {
                 Ok(waits) => {
                     signal |= waits;
                     record.ends.push(record.begin(number) + frame_bytes(length) as u64);
-                    record.perishable.push(perish.is_perishable());
+                    record.droppable.push(policy.is_droppable());
                     record.got.push(false);
                     outbox.quota -= 1;
                 }
@@ -272,7 +272,7 @@ impl Application {
         let next = record.ends.binary_search(&to).expect("a gap ends in the middle of a frame") + 1;
         assert!(next > incoming.next, "{key:?}: a gap before what was delivered");
         let first = incoming.next;
-        assert!(record.perishable[first..next].iter().all(|perishable| *perishable), "{key:?} lost what must arrive");
+        assert!(record.droppable[first..next].iter().all(|droppable| *droppable), "{key:?} lost what must arrive");
         incoming.skipped.push((to, to - record.begin(first)));
         incoming.next = next;
         record.delivered = record.delivered.max(next);

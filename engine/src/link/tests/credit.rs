@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::window::LEAST_WINDOW;
-use super::super::{RecvWindow, Verdict};
+use super::super::credit::LEAST_WINDOW;
+use super::super::{RecvCredit, Verdict};
 use super::greeting::{dial, link};
 use crate::batch::Batch;
 use crate::payload::Body;
@@ -17,7 +17,7 @@ const WINDOW: u64 = 64 * 1024;
 /// took before a frame longer than the window was no reason to grant more, and it never asked again.
 #[test]
 fn the_application_asks_again_when_credit_was_not_due() {
-    let mut window = RecvWindow::new(WINDOW);
+    let mut window = RecvCredit::new(WINDOW);
     assert_eq!(window.begin(), WINDOW);
     let consumption = window.consumption().clone();
     // Envelopes of half a window, then one of two windows: only its beginning needs credit.
@@ -41,7 +41,7 @@ fn the_application_asks_again_when_credit_was_not_due() {
 
 #[test]
 fn a_session_begins_with_what_is_free() {
-    let mut window = RecvWindow::new(WINDOW);
+    let mut window = RecvCredit::new(WINDOW);
     assert_eq!(window.begin(), WINDOW);
     window.take(WINDOW - 8);
     assert_eq!(window.begin(), 8);
@@ -59,7 +59,7 @@ fn a_session_begins_with_what_is_free() {
 /// could leave less, with nothing unread and no reason to tell of more.
 #[test]
 fn a_sender_always_knows_of_room_for_two_frames() {
-    let mut window = RecvWindow::new(LEAST_WINDOW);
+    let mut window = RecvCredit::new(LEAST_WINDOW);
     window.begin();
     let bytes = LEAST_WINDOW / 4 - 8;
     window.take(bytes);

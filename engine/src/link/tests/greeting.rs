@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use zerocopy::IntoBytes;
 
-use super::super::window::LEAST_WINDOW;
+use super::super::credit::LEAST_WINDOW;
 use super::super::{Delivery, DownReason, Link, Notice, State, Verdict, Violation, Want};
 use crate::batch::Batch;
 use crate::testing::local;

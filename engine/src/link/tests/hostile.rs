@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::payload::Body;
 
-use super::super::window::LEAST_WINDOW;
+use super::super::credit::LEAST_WINDOW;
 use super::super::{Arrival, DownReason, Link, Local, State, Verdict, Violation};
 use super::Random;
 use super::greeting::confirm;
 use crate::batch::Batch;
-use crate::stream::{StreamWriter, stream};
+use crate::stream::{SendQueue, stream};
 use crate::time::Time;
 use crate::wire::{
     FIRST, FRAGMENT, FRAME_HEADER_BYTES, FrameHeader, GoodbyeReason, Grant, Hello, Kind, LAST, Lane, MAX_STREAMS,
@@ -23,11 +23,11 @@ const CASES: u64 = 20_000;
 const WINDOW: u64 = 128 * 1024;
 
 /// A link that is up, has sent some envelopes, and has received some.
-fn up() -> (Link, StreamWriter) {
+fn up() -> (Link, SendQueue) {
     up_with_window(WINDOW)
 }
 
-fn up_with_window(window_bytes: u64) -> (Link, StreamWriter) {
+fn up_with_window(window_bytes: u64) -> (Link, SendQueue) {
     let local = Arc::new(Local {
         pid: 100,
         incarnation: [1; 16],

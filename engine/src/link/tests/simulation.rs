@@ -92,7 +92,7 @@ struct Simulation {
     delay: u64,
     quota: u64,
     largest: usize,
-    perishable: u64,
+    droppable: u64,
     restarts: u32,
     restarted: bool,
 }
@@ -103,7 +103,7 @@ impl Simulation {
         let delay = 10_000 << random.below(12);
         let quota = 1 + random.below(60);
         let largest = if random.one_in(3) { 1024 } else { ((8 * 1024) << random.below(6)).min(200 * 1024) };
-        let perishable = if random.one_in(2) { 0 } else { 1 + random.below(4) };
+        let droppable = if random.one_in(2) { 0 } else { 1 + random.below(4) };
         let restarts = if random.one_in(2) { 0 } else { 1 + random.below(3) as u32 };
         let mut simulation = Simulation {
             random,
@@ -117,7 +117,7 @@ impl Simulation {
             delay,
             quota,
             largest,
-            perishable,
+            droppable,
             restarts,
             restarted: false,
         };
@@ -156,7 +156,7 @@ impl Simulation {
 
     fn start(&mut self, side: usize, life: u32, local: Arc<Local>) -> Side {
         let mut link = Link::new(local.clone(), PIDS[1 - side]);
-        let mut application = Application::new(side, life, local.window_bytes, self.largest, self.perishable);
+        let mut application = Application::new(side, life, local.window_bytes, self.largest, self.droppable);
         for _ in 0..=self.random.below(3) {
             let quota = 1 + self.random.below(self.quota) as usize;
             link.open(application.open(&mut self.random, quota));

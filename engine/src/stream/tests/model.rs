@@ -8,7 +8,7 @@ use std::task::{Wake, Waker};
 use bytes::Bytes;
 use zerocopy::IntoBytes;
 
-use super::super::{Extent, MAX_RING_PAYLOAD, StreamReader, StreamWriter, Taken, stream};
+use super::super::{Extent, MAX_RING_PAYLOAD, SendQueue, SendWindow, Taken, stream};
 use super::{Random, part_bytes};
 use crate::payload::Body;
 use crate::time::Time;
@@ -39,8 +39,8 @@ struct Frame {
 
 struct Model {
     random: Random,
-    writer: StreamWriter,
-    reader: StreamReader,
+    writer: SendQueue,
+    reader: SendWindow,
     bytes: Vec<u8>,
     frames: Vec<Frame>,
     highest_sent: u64,

@@ -1,4 +1,4 @@
-//! Flow control: for each lane of a link, how many bytes its sender may send, and its receiver has room for.
+//! Flow-control credit: for each lane of a link, the bytes that may be sent, and that there is room for.
 //!
 //! Credit belongs to a lane of a link, not to a stream: however many streams a peer opens, and however often it is
 //! restarted, what waits in the inbox is bounded. Credit counts the bytes of one session, from 0, in both directions.
@@ -42,12 +42,12 @@ impl Consumption {
     }
 }
 
-/// The receiver's side of a lane's flow control.
+/// Credit that the receiver of a lane grants.
 ///
-/// Invariant: what waits to be read, and what may yet be sent, are together at most the window and one envelope that is
+/// Invariant: unread bytes and bytes that may yet be sent are together at most the window, and one envelope that is
 /// longer than a segment.
 #[derive(Debug)]
-pub struct RecvWindow {
+pub struct RecvCredit {
     consumption: Arc<Consumption>,
     size: u64,
     /// Bytes that came and were not given up, ever.
@@ -60,18 +60,18 @@ pub struct RecvWindow {
     open: Option<u32>,
 }
 
-impl RecvWindow {
-    /// A window of `size` bytes.
-    pub(crate) fn new(size: u64) -> RecvWindow {
+impl RecvCredit {
+    /// Makes a window of `size` bytes.
+    pub(crate) fn new(size: u64) -> RecvCredit {
         let consumption = Arc::new(Consumption { step: size / 4, ..Consumption::default() });
-        RecvWindow { consumption, size, arrived: 0, received: 0, credit: 0, open: None }
+        RecvCredit { consumption, size, arrived: 0, received: 0, credit: 0, open: None }
     }
 
-    /// The window of `lane`, where a peer may send `bytes` before the application has read them. A sixteenth of them is
-    /// for what is urgent, or [`LEAST_WINDOW`], so that what is not cannot take its room.
-    pub(super) fn of_lane(bytes: u64, lane: Lane) -> RecvWindow {
+    /// Makes the window of `lane`, where a peer may send `bytes` before the application has read them. A sixteenth of
+    /// them, or [`LEAST_WINDOW`], is for the urgent lane, so that the normal lane cannot take its room.
+    pub(super) fn of_lane(bytes: u64, lane: Lane) -> RecvCredit {
         let urgent = (bytes / 16).max(LEAST_WINDOW).min(bytes / 2) & !7;
-        RecvWindow::new(match lane {
+        RecvCredit::new(match lane {
             Lane::Normal => bytes - urgent,
             Lane::Urgent => urgent,
         })
@@ -158,7 +158,7 @@ impl RecvWindow {
 
 /// The sender's side of a lane's flow control.
 #[derive(Debug, Default)]
-pub(super) struct SendWindow {
+pub(super) struct SendCredit {
     /// Bytes sent in this session.
     pub(super) sent: u64,
     /// Bytes that may be sent in this session.
@@ -167,10 +167,10 @@ pub(super) struct SendWindow {
     pub(super) open: Option<u32>,
 }
 
-impl SendWindow {
+impl SendCredit {
     /// Begins a session.
     pub(super) fn begin(&mut self, credit: u64) {
-        *self = SendWindow { credit, ..SendWindow::default() };
+        *self = SendCredit { credit, ..SendCredit::default() };
     }
 
     /// Takes note of credit. It never shrinks within a session.

@@ -1,9 +1,9 @@
 //! The envelopes of a stream, one by one: how many have arrived, and which are longer than the peer accepts.
 
-use super::StreamReader;
+use super::SendWindow;
 use crate::wire::{FRAME_HEADER_BYTES, frame_bytes};
 
-impl StreamReader {
+impl SendWindow {
     /// How many envelopes are acknowledged, at least. Walks those that are not.
     pub fn acknowledged(&mut self) -> u64 {
         // Read first: what is counted stands in the ring, and so is found by the walk if it is not acknowledged.
@@ -16,12 +16,12 @@ impl StreamReader {
     /// How many envelopes are neither acknowledged nor dropped, and their payload bytes. Walks them.
     pub fn unacknowledged(&mut self) -> (u64, u64) {
         let written = self.written();
-        let (mut messages, mut bytes) = self.perishables.undecided();
+        let (mut messages, mut bytes) = self.droppables.undecided();
         self.walk(self.floor, written, |_, length| {
             messages += 1;
             bytes += length;
         });
-        let dropped = self.perishables.dropped_of_unacknowledged();
+        let dropped = self.droppables.dropped_of_unacknowledged();
         (messages - dropped.0.min(messages), bytes - dropped.1.min(bytes))
     }
 
@@ -36,7 +36,7 @@ impl StreamReader {
                 longer.push((position, length));
             }
         });
-        longer.into_iter().for_each(|(position, length)| self.perishables.refuse(position, length));
+        longer.into_iter().for_each(|(position, length)| self.droppables.refuse(position, length));
     }
 
     /// Calls `each` with the position and the payload bytes of each envelope between two positions; the first position

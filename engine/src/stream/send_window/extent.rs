@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{InFlight, StreamReader};
+use super::{InFlight, SendWindow};
 use crate::batch::Part;
 use crate::wire::FRAME_HEADER_BYTES;
 
@@ -36,7 +36,7 @@ pub struct Extent {
     pub(super) reference: Option<usize>,
 }
 
-impl StreamReader {
+impl SendWindow {
     /// The extent's bytes, to be checksummed.
     pub fn slices(&self, extent: &Extent) -> [&[u8]; 4] {
         let Some(index) = extent.reference else {

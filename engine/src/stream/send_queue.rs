@@ -8,7 +8,7 @@ use bytes::Bytes;
 use zerocopy::IntoBytes;
 
 use super::buffers::Buffer;
-use super::{Counters, MAX_RING_PAYLOAD, Perish, PerishableFrame, Reference, Shared};
+use super::{Counters, DropPolicy, DroppableFrame, MAX_RING_PAYLOAD, Reference, Shared};
 use crate::callback::OwnedBytes;
 use crate::payload::Body;
 use crate::ring::{Claim, Producer};
@@ -38,7 +38,7 @@ impl Slot<'_> {
         copy(bytes, self.payload());
     }
 
-    /// Publishes the envelope. `true`: the reader waits and must be signalled.
+    /// Publishes the envelope. `true`: the link waits and must be signalled.
     #[inline(always)]
     pub(crate) fn commit(self, id: i64) -> bool {
         let Slot { mut claim, length, counters } = self;
@@ -56,7 +56,7 @@ impl Slot<'_> {
 }
 
 /// The application's end of a stream.
-pub struct StreamWriter {
+pub struct SendQueue {
     ring: Producer,
     shared: Arc<Shared>,
     /// Those of `shared`, one step nearer.
@@ -65,10 +65,10 @@ pub struct StreamWriter {
     inherited: u64,
 }
 
-impl StreamWriter {
-    pub(super) fn new(ring: Producer, shared: Arc<Shared>) -> StreamWriter {
+impl SendQueue {
+    pub(super) fn new(ring: Producer, shared: Arc<Shared>) -> SendQueue {
         let counters = shared.counters.clone();
-        StreamWriter { ring, shared, counters, inherited: 0 }
+        SendQueue { ring, shared, counters, inherited: 0 }
     }
 
     /// From now on somebody else writes, who does not ask for what was written before.
@@ -76,7 +76,7 @@ impl StreamWriter {
         self.inherited = self.ring.written();
     }
 
-    /// Writes one envelope. `Ok(true)`: the reader waits and must be signalled.
+    /// Writes one envelope. `Ok(true)`: the link waits and must be signalled.
     #[inline]
     pub fn push(&mut self, id: i64, body: &Body<'_>) -> Result<bool, Full> {
         match body {
@@ -85,19 +85,19 @@ impl StreamWriter {
         }
     }
 
-    /// Writes one envelope that may be dropped before it arrives. `Ok(true)`: as [`push`](StreamWriter::push).
-    pub fn push_perishable(&mut self, id: i64, body: &Body<'_>, perish: Perish) -> Result<bool, Full> {
+    /// Writes one envelope that may be dropped before it arrives. `Ok(true)`: as [`push`](SendQueue::push).
+    pub fn push_droppable(&mut self, id: i64, body: &Body<'_>, policy: DropPolicy) -> Result<bool, Full> {
         if !self.has_room(body.len()) {
             return Err(Full);
         }
         let (ring_at, payload_bytes) = (self.ring.written(), body.len() as u64);
-        self.shared.perishables.push(PerishableFrame { ring_at, payload_bytes, perish });
+        self.shared.droppables.push(DroppableFrame { ring_at, payload_bytes, policy });
         self.shared.pushed_beside();
         self.push(id, body)
     }
 
     /// Writes one envelope of `length` bytes that `write` encodes in place. `Ok(true)`: as
-    /// [`push`](StreamWriter::push).
+    /// [`push`](SendQueue::push).
     ///
     /// What `write` is given is left over from earlier envelopes.
     #[inline]
@@ -166,7 +166,7 @@ impl StreamWriter {
     pub fn wait_for_room(&mut self, length: usize, waker: &Waker) -> bool {
         self.shared.room.register(waker);
         // The ring's flag is raised even when it is the references that are full: every acknowledgement releases ring
-        // bytes too (each reference has a header there), so the reader looks at this flag whenever either has room.
+        // bytes too (each reference has a header there), so the send window looks at this flag whenever either has room.
         let _ = self.ring.wait_for_room(self.ring.capacity());
         !self.has_room(length)
     }
@@ -176,13 +176,13 @@ impl StreamWriter {
         self.ring.released() == self.ring.written() && self.shared.referenced_bytes.load(Ordering::Acquire) == 0
     }
 
-    /// Bytes of the ring that this writer has written, and that were released since.
+    /// Bytes of the ring that were written here, and that were released since.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn acknowledged(&mut self) -> u64 {
         self.ring.released().saturating_sub(self.inherited)
     }
 
-    /// Whether there is something of its writer's that a peer has yet to acknowledge.
+    /// Returns whether the peer has yet to acknowledge something that was written here.
     pub fn is_unflushed(&mut self) -> bool {
         self.ring.written() > self.inherited && !self.is_closed() && !self.is_flushed()
     }
@@ -195,17 +195,17 @@ impl StreamWriter {
     /// Registers `waker` to be woken when everything may be acknowledged. `false`: it is already.
     pub fn wait_for_flush(&mut self, waker: &Waker) -> bool {
         self.shared.room.register(waker);
-        // All is acknowledged when all of the ring is free: the reader gives everything back then.
+        // All is acknowledged when all of the ring is free: the send window gives everything back then.
         let _ = self.ring.wait_for_room(self.ring.capacity());
         !self.is_flushed()
     }
 
-    /// Whether the reader is gone: the peer was removed or its server has stopped.
+    /// Returns whether the send window is gone: the peer was removed, or the server has stopped.
     pub fn is_closed(&self) -> bool {
         self.ring.is_closed()
     }
 
-    /// Says that no more will be written. `true`: the reader waits and must be signalled.
+    /// Says that no more will be written. `true`: the link waits and must be signalled.
     pub fn close(&mut self) -> bool {
         self.ring.close()
     }

@@ -1,4 +1,4 @@
-//! The link's end of a stream: what may be sent next, what is acknowledged, where to go on after a disconnect.
+//! The link's end of an outgoing stream: positions of what was sent and acknowledged, and retransmits after a reconnect.
 
 mod boundaries;
 mod count;
@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use self::boundaries::Boundaries;
-use super::perishable::Perishables;
-use super::{Counters, Dropped, PerishableFrame, Shared};
+use super::droppable::Droppables;
+use super::{Counters, DroppableFrame, Dropped, Shared};
 use crate::callback::OwnedBytes;
 use crate::ring::Consumer;
 use crate::time::Time;
@@ -18,35 +18,35 @@ use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, LAST, MAX_SEGMENT_PAYLOAD
 
 pub use extent::{Extent, Taken};
 
-/// The writer is given room back in this many steps of the ring.
+/// The send queue is given room back in this many steps of the ring.
 const RELEASE_STEPS: u64 = 4;
 
 /// A fragment never begins with less of its frame than this, so that the receiver learns the frame's length at once.
 const SMALLEST_FIRST_FRAGMENT: u64 = 4096;
 
-/// The link's end of a stream.
+/// The retransmit window of an outgoing stream: the link's end.
 ///
 /// Invariant, in stream positions: `acked <= sent <= highest_sent <= written`, and `acked <= floor <= written`.
-pub struct StreamReader {
+pub struct SendWindow {
     id: u32,
     ring: Consumer,
     shared: Arc<Shared>,
     /// Envelopes by reference that are not acknowledged, in order.
     references: VecDeque<InFlight>,
     /// Envelopes that may be dropped.
-    perishables: Perishables,
+    droppables: Droppables,
     boundaries: Boundaries,
     /// How much of what was pushed beside the ring was taken.
     beside: u64,
     /// Of these it is not known yet where they stand in the stream; empty between calls.
-    unplaced: VecDeque<PerishableFrame>,
+    unplaced: VecDeque<DroppableFrame>,
     /// `stream position - ring position` in front of the first of `references`.
     base: u64,
     acked: u64,
     /// What stands before this is acknowledged or given up, and its memory is given back. The peer may yet stand before
     /// it: then it is told to pass over what was there.
     floor: u64,
-    /// The ring position of `acked`, and payload bytes by reference before it, that the writer has not been given back.
+    /// The ring position of `acked`, and payload bytes by reference before it, that the send queue has not been given back.
     releasable: u64,
     releasable_references: u64,
     sent: u64,
@@ -90,14 +90,14 @@ impl InFlight {
     }
 }
 
-impl StreamReader {
-    pub(super) fn new(id: u32, ring: Consumer, shared: Arc<Shared>) -> StreamReader {
-        StreamReader {
+impl SendWindow {
+    pub(super) fn new(id: u32, ring: Consumer, shared: Arc<Shared>) -> SendWindow {
+        SendWindow {
             id,
             ring,
             shared,
             references: VecDeque::new(),
-            perishables: Perishables::default(),
+            droppables: Droppables::default(),
             boundaries: Boundaries::default(),
             beside: 0,
             unplaced: VecDeque::new(),
@@ -159,7 +159,7 @@ impl StreamReader {
     #[cold]
     fn take_beside(&mut self) {
         // Before the references: all that stand in front of these are then seen below.
-        while let Some(frame) = self.shared.perishables.pop() {
+        while let Some(frame) = self.shared.droppables.pop() {
             self.beside += 1;
             self.unplaced.push_back(frame);
         }
@@ -178,7 +178,7 @@ impl StreamReader {
         while let Some(frame) = self.unplaced.pop_front() {
             let before = self.references.partition_point(|reference| reference.ring_after <= frame.ring_at);
             let base = before.checked_sub(1).map_or(self.base, |last| self.references[last].base_after());
-            self.perishables.push(frame.ring_at + base, frame.payload_bytes, frame.perish);
+            self.droppables.push(frame.ring_at + base, frame.payload_bytes, frame.policy);
         }
     }
 
@@ -194,7 +194,7 @@ impl StreamReader {
 
     /// Returns whether a frame was sent in part. It may have been given up since: then a gap ends it.
     pub fn is_inside_frame(&self) -> bool {
-        self.inside || self.perishables.is_inside(self.sent)
+        self.inside || self.droppables.is_inside(self.sent)
     }
 
     fn look_whether_inside(&mut self) {
@@ -209,7 +209,7 @@ impl StreamReader {
 
     /// Whether what was taken last is to ask for an acknowledgement: more than half of the ring waits for one.
     ///
-    /// Once for each step in which the writer is given room back: what is acknowledged in between would wait for the
+    /// Once for each step in which the send queue is given room back: what is acknowledged in between would wait for the
     /// step's end.
     pub fn asks(&mut self) -> bool {
         let capacity = self.ring.capacity() as u64;
@@ -226,16 +226,16 @@ impl StreamReader {
     ///
     /// The rest of a frame of which a part was sent needs no room, nor does a gap.
     ///
-    /// Who takes several asks what is [`written`](StreamReader::written) once, before the first. Asking again for each
-    /// would chase a writer that goes on: each segment would be what was written during the one before, shorter and
-    /// shorter, and each look would take the writer's cache line away from it.
+    /// Who takes several asks what is [`written`](SendWindow::written) once, before the first. Asking again for each
+    /// would chase a sender that goes on: each segment would be what was written during the one before, shorter and
+    /// shorter, and each look would take the sender's cache line away from it.
     pub fn take(&mut self, written: u64, now: Time, room: u64) -> Option<Taken> {
         let from = self.sent;
         if self.limit.is_some() {
             self.examine(written);
         }
-        // What is published is whole frames, so a perishable one that begins before `written` ends there too.
-        let gap = if from < written { self.perishables.skip(from, now) } else { None };
+        // What is published is whole frames, so a droppable one that begins before `written` ends there too.
+        let gap = if from < written { self.droppables.skip(from, now) } else { None };
         let taken = match gap {
             Some(to) => Some(Taken::Skip { from, to: to.min(written) }),
             None => self.next_extent(written, now, room).map(Taken::Data),
@@ -245,7 +245,7 @@ impl StreamReader {
             Some(Taken::Data(extent)) => {
                 self.sent = extent.to;
                 self.inside = extent.flags & (FRAGMENT | LAST) == FRAGMENT;
-                self.perishables.sent(from, extent.to);
+                self.droppables.sent(from, extent.to);
             }
             Some(Taken::Skip { to, .. }) => (self.sent, self.inside) = (*to, false),
             None => {}
@@ -270,7 +270,7 @@ impl StreamReader {
         if self.sent >= limit {
             return None;
         }
-        let gap = self.perishables.next_gap(self.sent, limit, now);
+        let gap = self.droppables.next_gap(self.sent, limit, now);
         let limit = gap.unwrap_or(limit);
         let index = self.references_before(self.sent);
         let extent = match self.references.get(index) {
@@ -331,7 +331,7 @@ impl StreamReader {
         if position > self.sent || !self.is_acknowledged_boundary(position) {
             return Err(AckError { position, sent: self.sent });
         }
-        self.perishables.acknowledge(position);
+        self.droppables.acknowledge(position);
         self.acked = position;
         if position <= self.floor {
             return Ok(());
@@ -348,7 +348,7 @@ impl StreamReader {
     /// While there is no connection: gives up what stands first and has expired, and gives its memory back.
     pub fn give_up_stale(&mut self, now: Time) {
         let written = self.written();
-        let end = self.perishables.give_up(self.floor, written, now);
+        let end = self.droppables.give_up(self.floor, written, now);
         if end > self.floor {
             self.raise_floor(end);
             self.release();
@@ -366,9 +366,9 @@ impl StreamReader {
         self.floor = position;
     }
 
-    /// Gives the writer what is acknowledged, and wakes it if it waits for room.
+    /// Gives the send queue the room of what is acknowledged, and wakes the sender if it waits for room.
     ///
-    /// In large steps: a writer that is faster than the connection would otherwise be woken for every acknowledgement.
+    /// In large steps: a sender that is faster than the connection would otherwise be woken for every acknowledgement.
     /// What is held back is given when nothing more is under way, and at every new connection.
     fn release(&mut self) {
         // Before the ring's release: a sender that waits for room looks at both once the release wakes it.
@@ -387,13 +387,13 @@ impl StreamReader {
             && if is_inside { position.is_multiple_of(8) } else { self.is_boundary(position) }
     }
 
-    /// Goes on at `position` on a new connection, where that [can be](StreamReader::can_resume).
+    /// Goes on at `position` on a new connection, where that [can be](SendWindow::can_resume).
     pub fn resume(&mut self, position: u64) {
         debug_assert!(self.can_resume(position));
         self.sent = position;
         self.look_whether_inside();
         self.asks_from = 0;
-        self.perishables.reconnect();
+        self.droppables.reconnect();
         self.release();
     }
 
@@ -402,7 +402,7 @@ impl StreamReader {
         self.sent = self.acked;
         self.inside = false;
         self.asks_from = 0;
-        self.perishables.reconnect();
+        self.droppables.reconnect();
         self.release();
     }
 
@@ -419,22 +419,22 @@ impl StreamReader {
         if self.limit != limit {
             self.limit = limit;
             self.examined = self.floor;
-            self.perishables.set_limit(limit.unwrap_or(u64::MAX));
+            self.droppables.set_limit(limit.unwrap_or(u64::MAX));
         }
     }
 
     /// Sets the incarnation of the peer from this connection on. An envelope for another one is dropped when its turn
     /// comes.
     pub fn set_incarnation(&mut self, incarnation: WireIncarnation) {
-        self.perishables.set_incarnation(incarnation);
+        self.droppables.set_incarnation(incarnation);
     }
 
     /// Incarnation of the peer that the envelope at a position is for, if it is for one alone.
     pub(crate) fn only_for(&self, position: u64) -> Option<WireIncarnation> {
-        self.perishables.only_for(position)
+        self.droppables.only_for(position)
     }
 
-    /// Gives back some memory of long envelopes that the writer has not used for long. Returns whether there is more.
+    /// Gives back some memory of long envelopes that the sender has not used for long. Returns whether there is more.
     pub(crate) fn wither(&self) -> bool {
         self.shared.buffers.wither()
     }
@@ -446,12 +446,12 @@ impl StreamReader {
 
     /// When what waits to be sent next expires, if it does.
     pub fn next_expiry(&self) -> Option<Time> {
-        self.perishables.next_expiry(self.sent)
+        self.droppables.next_expiry(self.sent)
     }
 
     /// The envelopes that were dropped so far.
     pub fn dropped(&self) -> Dropped {
-        self.perishables.dropped()
+        self.droppables.dropped()
     }
 
     /// Whether everything that was written is acknowledged.
@@ -459,7 +459,7 @@ impl StreamReader {
         self.written() == self.acked
     }
 
-    /// Takes note that the writer has asked for an acknowledgement, if it has: it may ask again. Everything that it had
+    /// Takes note that the sender has asked for an acknowledgement, if it has: it may ask again. Everything that it had
     /// written is seen from now on.
     pub fn take_hurry(&self) -> bool {
         self.shared.hurried.swap(false, Ordering::AcqRel)
@@ -481,7 +481,7 @@ impl StreamReader {
         self.ring.poll();
     }
 
-    /// Takes back a [`wait`](StreamReader::wait) or [`poll`](StreamReader::poll).
+    /// Takes back a [`wait`](SendWindow::wait) or [`poll`](SendWindow::poll).
     pub fn wake(&mut self) {
         self.ring.wake();
     }
@@ -499,8 +499,8 @@ impl StreamReader {
     }
 }
 
-impl Drop for StreamReader {
-    /// The writer learns that nobody reads any more, also when it sleeps until there is room.
+impl Drop for SendWindow {
+    /// Closes the send queue, and wakes the sender if it waits for room.
     fn drop(&mut self) {
         if self.ring.close() {
             self.shared.callbacks.wake(&self.shared.room);

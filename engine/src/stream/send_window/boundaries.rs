@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::StreamReader;
+use super::SendWindow;
 
 /// Ends of segments that were sent and are not acknowledged, in ascending order: that is where peers acknowledge.
 ///
@@ -52,7 +52,7 @@ impl Boundaries {
     }
 }
 
-impl StreamReader {
+impl SendWindow {
     /// Returns whether a frame ends at `position`, up to which the peer wants everything to be acknowledged.
     #[inline]
     pub(super) fn is_acknowledged_boundary(&mut self, position: u64) -> bool {

@@ -1,29 +1,29 @@
-//! Envelopes that need not arrive: best effort, those with a time to live, those for one incarnation of the peer, and
-//! those that the peer does not accept.
+//! Envelopes that may be dropped: best effort, with a time to live, for one incarnation of the peer, or longer than the
+//! peer accepts.
 //!
-//! They stand in the ring like all others. Beside it, a queue says where they are; when their turn comes and they are not
-//! to be sent any more, the stream goes on behind them, and the receiver is told that nothing stands there.
+//! They are written to the ring like all others, and a queue beside it has their positions. If one is not to be sent
+//! when its turn comes, the stream goes on behind it, and a Skip segment tells the receiver of the gap.
 
 use std::collections::VecDeque;
 
 use crate::time::Time;
 use crate::wire::{WireIncarnation, frame_bytes};
 
-/// What an envelope may be dropped for.
+/// Conditions under which an envelope is dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Perish {
-    /// It is stale from then on: if it has not been sent by then, it is dropped.
+pub struct DropPolicy {
+    /// Deadline: it is dropped if it has not been sent by then.
     pub expires: Option<Time>,
-    /// It is not sent a second time: if the connection is lost before it is acknowledged, it is dropped.
+    /// It is never retransmitted: it is dropped if the connection is lost before it is acknowledged.
     pub best_effort: bool,
-    /// It is for this incarnation of the peer alone: if another one is there when its turn comes, it is dropped.
+    /// Its only recipient is this incarnation of the peer: it is dropped if another one is there when its turn comes.
     pub only: Option<WireIncarnation>,
 }
 
-impl Perish {
-    /// Whether it may be dropped at all.
+impl DropPolicy {
+    /// Returns whether the envelope may be dropped at all.
     #[inline]
-    pub fn is_perishable(&self) -> bool {
+    pub fn is_droppable(&self) -> bool {
         self.best_effort || self.expires.is_some() || self.only.is_some()
     }
 }
@@ -50,8 +50,8 @@ impl Dropped {
 
 /// Unacknowledged envelopes of a stream that may be dropped, or are longer than the peer accepts, in order.
 #[derive(Debug)]
-pub(super) struct Perishables {
-    queue: VecDeque<Perishable>,
+pub(super) struct Droppables {
+    queue: VecDeque<Droppable>,
     connection: Connection,
     dropped: Dropped,
 }
@@ -68,12 +68,12 @@ struct Connection {
 }
 
 #[derive(Debug)]
-struct Perishable {
+struct Droppable {
     /// Stream positions of its frame.
     begin: u64,
     end: u64,
     payload_bytes: u64,
-    perish: Perish,
+    policy: DropPolicy,
     /// The connection on which it, or its beginning, was last sent.
     sent_on: Option<u32>,
     dropped: bool,
@@ -81,17 +81,17 @@ struct Perishable {
     given_up: bool,
 }
 
-impl Default for Perishables {
-    fn default() -> Perishables {
+impl Default for Droppables {
+    fn default() -> Droppables {
         let connection = Connection { number: 0, limit: u64::MAX, incarnation: None };
-        Perishables { queue: VecDeque::new(), connection, dropped: Dropped::default() }
+        Droppables { queue: VecDeque::new(), connection, dropped: Dropped::default() }
     }
 }
 
-impl Perishables {
-    pub(super) fn push(&mut self, begin: u64, payload_bytes: u64, perish: Perish) {
+impl Droppables {
+    pub(super) fn push(&mut self, begin: u64, payload_bytes: u64, policy: DropPolicy) {
         debug_assert!(self.queue.back().is_none_or(|last| last.end <= begin));
-        self.queue.push_back(Perishable::new(begin, payload_bytes, perish));
+        self.queue.push_back(Droppable::new(begin, payload_bytes, policy));
     }
 
     /// Sets the longest payload that the peer accepts from now on, in bytes.
@@ -106,16 +106,16 @@ impl Perishables {
 
     /// Incarnation of the peer that the envelope at `begin` is for, if it is for one alone.
     pub(super) fn only_for(&self, begin: u64) -> Option<WireIncarnation> {
-        let place = self.queue.partition_point(|perishable| perishable.begin < begin);
-        self.queue.get(place).filter(|perishable| perishable.begin == begin)?.perish.only
+        let place = self.queue.partition_point(|droppable| droppable.begin < begin);
+        self.queue.get(place).filter(|droppable| droppable.begin == begin)?.policy.only
     }
 
     /// Adds the envelope at `begin`, which is longer than the peer accepts.
     #[cold]
     pub(super) fn refuse(&mut self, begin: u64, payload_bytes: u64) {
-        let place = self.queue.partition_point(|perishable| perishable.begin < begin);
-        if self.queue.get(place).is_none_or(|perishable| perishable.begin != begin) {
-            self.queue.insert(place, Perishable::new(begin, payload_bytes, Perish::default()));
+        let place = self.queue.partition_point(|droppable| droppable.begin < begin);
+        if self.queue.get(place).is_none_or(|droppable| droppable.begin != begin) {
+            self.queue.insert(place, Droppable::new(begin, payload_bytes, DropPolicy::default()));
         }
     }
 
@@ -132,28 +132,28 @@ impl Perishables {
     }
 
     fn skip_some(&mut self, sent: u64, now: Time) -> Option<u64> {
-        let first = self.queue.partition_point(|perishable| perishable.end <= sent);
+        let first = self.queue.partition_point(|droppable| droppable.end <= sent);
         let mut end = sent;
-        for perishable in self.queue.range_mut(first..) {
-            let stands_here = perishable.begin <= end;
-            if !stands_here || !perishable.is_over(sent, &self.connection, now) {
+        for droppable in self.queue.range_mut(first..) {
+            let stands_here = droppable.begin <= end;
+            if !stands_here || !droppable.is_over(sent, &self.connection, now) {
                 break;
             }
-            if !std::mem::replace(&mut perishable.dropped, true) {
-                let lost = perishable.perish.best_effort && perishable.sent_on.is_some();
-                let expired = perishable.perish.expires.is_some_and(|expires| expires <= now);
+            if !std::mem::replace(&mut droppable.dropped, true) {
+                let lost = droppable.policy.best_effort && droppable.sent_on.is_some();
+                let expired = droppable.policy.expires.is_some_and(|expires| expires <= now);
                 let count = if lost {
                     &mut self.dropped.best_effort
                 } else if expired {
                     &mut self.dropped.expired
-                } else if perishable.is_for_another(&self.connection) {
+                } else if droppable.is_for_another(&self.connection) {
                     &mut self.dropped.other_incarnation
                 } else {
                     &mut self.dropped.too_large
                 };
                 *count += 1;
             }
-            end = perishable.end;
+            end = droppable.end;
         }
         (end > sent).then_some(end)
     }
@@ -161,19 +161,19 @@ impl Perishables {
     /// While there is no connection: the stretch of envelopes at `from` that no later connection will send ends here. Those of
     /// them that were never sent count as dropped; the others may have arrived.
     pub(super) fn give_up(&mut self, from: u64, written: u64, now: Time) -> u64 {
-        let first = self.queue.partition_point(|perishable| perishable.end <= from);
+        let first = self.queue.partition_point(|droppable| droppable.end <= from);
         let mut end = from;
-        for perishable in self.queue.range_mut(first..) {
-            let lost = perishable.perish.best_effort && perishable.sent_on.is_some();
-            let over = perishable.dropped || lost || perishable.perish.expires.is_some_and(|expires| expires <= now);
-            if perishable.begin != end || perishable.end > written || !over {
+        for droppable in self.queue.range_mut(first..) {
+            let lost = droppable.policy.best_effort && droppable.sent_on.is_some();
+            let over = droppable.dropped || lost || droppable.policy.expires.is_some_and(|expires| expires <= now);
+            if droppable.begin != end || droppable.end > written || !over {
                 break;
             }
-            if perishable.sent_on.is_none() && !std::mem::replace(&mut perishable.dropped, true) {
+            if droppable.sent_on.is_none() && !std::mem::replace(&mut droppable.dropped, true) {
                 self.dropped.expired += 1;
             }
-            perishable.given_up = true;
-            end = perishable.end;
+            droppable.given_up = true;
+            end = droppable.end;
         }
         end
     }
@@ -184,10 +184,10 @@ impl Perishables {
         if self.queue.is_empty() {
             return None;
         }
-        let first = self.queue.partition_point(|perishable| perishable.begin <= sent);
-        let ahead = self.queue.range(first..).take_while(|perishable| perishable.begin < limit);
-        let over = ahead.filter(|perishable| perishable.is_over(sent, &self.connection, now));
-        over.map(|perishable| perishable.begin).next()
+        let first = self.queue.partition_point(|droppable| droppable.begin <= sent);
+        let ahead = self.queue.range(first..).take_while(|droppable| droppable.begin < limit);
+        let over = ahead.filter(|droppable| droppable.is_over(sent, &self.connection, now));
+        over.map(|droppable| droppable.begin).next()
     }
 
     /// Bytes `from..to` are sent.
@@ -199,47 +199,47 @@ impl Perishables {
     }
 
     fn mark_sent(&mut self, from: u64, to: u64) {
-        let first = self.queue.partition_point(|perishable| perishable.end <= from);
-        for perishable in self.queue.range_mut(first..) {
-            if perishable.begin >= to {
+        let first = self.queue.partition_point(|droppable| droppable.end <= from);
+        for droppable in self.queue.range_mut(first..) {
+            if droppable.begin >= to {
                 break;
             }
-            perishable.sent_on = Some(self.connection.number);
+            droppable.sent_on = Some(self.connection.number);
         }
     }
 
     pub(super) fn acknowledge(&mut self, position: u64) {
-        while self.queue.front().is_some_and(|perishable| perishable.end <= position) {
+        while self.queue.front().is_some_and(|droppable| droppable.end <= position) {
             self.queue.pop_front();
         }
     }
 
     /// Returns whether one of them begins before this position, and ends behind it.
     pub(super) fn is_inside(&self, position: u64) -> bool {
-        let first = self.queue.partition_point(|perishable| perishable.end <= position);
-        self.queue.get(first).is_some_and(|perishable| perishable.begin < position)
+        let first = self.queue.partition_point(|droppable| droppable.end <= position);
+        self.queue.get(first).is_some_and(|droppable| droppable.begin < position)
     }
 
     /// When what stands at `sent` expires, if it does.
     pub(super) fn next_expiry(&self, sent: u64) -> Option<Time> {
-        let first = self.queue.partition_point(|perishable| perishable.end <= sent);
-        let next = self.queue.get(first).filter(|perishable| perishable.begin == sent && !perishable.dropped)?;
-        next.perish.expires
+        let first = self.queue.partition_point(|droppable| droppable.end <= sent);
+        let next = self.queue.get(first).filter(|droppable| droppable.begin == sent && !droppable.dropped)?;
+        next.policy.expires
     }
 
     /// How many of those that are not acknowledged and not given up are dropped, and their payload bytes.
     pub(super) fn dropped_of_unacknowledged(&self) -> (u64, u64) {
-        self.count(|perishable| perishable.dropped && !perishable.given_up)
+        self.count(|droppable| droppable.dropped && !droppable.given_up)
     }
 
     /// How many of those that are given up may have arrived, and their payload bytes.
     pub(super) fn undecided(&self) -> (u64, u64) {
-        self.count(|perishable| perishable.given_up && !perishable.dropped)
+        self.count(|droppable| droppable.given_up && !droppable.dropped)
     }
 
-    fn count(&self, which: impl Fn(&Perishable) -> bool) -> (u64, u64) {
-        let found = self.queue.iter().filter(|perishable| which(perishable));
-        found.fold((0, 0), |sum, perishable| (sum.0 + 1, sum.1 + perishable.payload_bytes))
+    fn count(&self, which: impl Fn(&Droppable) -> bool) -> (u64, u64) {
+        let found = self.queue.iter().filter(|droppable| which(droppable));
+        found.fold((0, 0), |sum, droppable| (sum.0 + 1, sum.1 + droppable.payload_bytes))
     }
 
     pub(super) fn dropped(&self) -> Dropped {
@@ -247,15 +247,15 @@ impl Perishables {
     }
 }
 
-impl Perishable {
-    fn new(begin: u64, payload_bytes: u64, perish: Perish) -> Perishable {
+impl Droppable {
+    fn new(begin: u64, payload_bytes: u64, policy: DropPolicy) -> Droppable {
         let end = begin + frame_bytes(payload_bytes as usize) as u64;
-        Perishable { begin, end, payload_bytes, perish, sent_on: None, dropped: false, given_up: false }
+        Droppable { begin, end, payload_bytes, policy, sent_on: None, dropped: false, given_up: false }
     }
 
     /// Returns whether the envelope is for another incarnation of the peer than the connection leads to.
     fn is_for_another(&self, connection: &Connection) -> bool {
-        self.perish.only.is_some_and(|only| connection.incarnation.is_some_and(|incarnation| incarnation != only))
+        self.policy.only.is_some_and(|only| connection.incarnation.is_some_and(|incarnation| incarnation != only))
     }
 
     /// Returns whether the envelope is not to be sent on this connection. `sent` is the next position to send.
@@ -263,8 +263,8 @@ impl Perishable {
         let sent_here = self.sent_on == Some(connection.number);
         // What has begun to travel on this connection is sent to its end.
         let begun = sent > self.begin && sent_here;
-        let lost = self.perish.best_effort && self.sent_on.is_some() && !sent_here;
-        let expired = self.perish.expires.is_some_and(|expires| expires <= now);
+        let lost = self.policy.best_effort && self.sent_on.is_some() && !sent_here;
+        let expired = self.policy.expires.is_some_and(|expires| expires <= now);
         let unfit = self.payload_bytes > connection.limit || self.is_for_another(connection);
         self.dropped || self.given_up || lost || !begun && (expired || unfit)
     }

@@ -1,4 +1,4 @@
-//! A stream as its receiver sees it.
+//! An incoming stream: frames in order, and the assembly of long ones.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,27 +6,27 @@ use std::sync::Arc;
 use bytes::Bytes;
 use zerocopy::FromBytes;
 
-use super::window::{Consumption, RecvWindow};
+use super::credit::{Consumption, RecvCredit};
 use crate::stream::{Buffer, Buffers, Counters};
 use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, FrameHeader, LAST, SegmentHeader, frame_bytes};
 
-/// So much is received before it is acknowledged without delay.
+/// Bytes that are received before they are acknowledged without delay.
 const ACK_BYTES: u64 = 256 * 1024;
 
-/// The room that a frame longer than a segment is given at first.
+/// Memory that a frame longer than a segment is given at first.
 const FIRST_ROOM: usize = 1024 * 1024;
 
-/// What the link and the inbox share of an incoming stream.
+/// The part of an incoming stream that the link shares with the inbox.
 #[derive(Debug, Default)]
-pub struct Inbound {
+pub struct RecvShared {
     consumption: Arc<Consumption>,
     counters: Counters,
 }
 
-impl Inbound {
-    /// A stream whose bytes count in the consumption of its lane.
-    pub(crate) fn new(consumption: Arc<Consumption>) -> Arc<Inbound> {
-        Arc::new(Inbound { consumption, counters: Counters::default() })
+impl RecvShared {
+    /// Makes the shared part of a stream whose bytes count in the consumption of its lane.
+    pub(crate) fn new(consumption: Arc<Consumption>) -> Arc<RecvShared> {
+        Arc::new(RecvShared { consumption, counters: Counters::default() })
     }
 
     /// Counts `messages` envelopes that the application has taken, with `bytes` of payload, which took up `room` bytes.
@@ -44,16 +44,16 @@ impl Inbound {
     }
 }
 
-impl AsRef<Counters> for Inbound {
+impl AsRef<Counters> for RecvShared {
     fn as_ref(&self) -> &Counters {
         &self.counters
     }
 }
 
-/// A stream as its receiver sees it.
+/// An incoming stream.
 ///
 /// Invariant: `acked <= delivered <= received`.
-pub struct InStream {
+pub struct RecvStream {
     id: u32,
     /// Where it began for this receiver.
     begin: u64,
@@ -63,7 +63,7 @@ pub struct InStream {
     delivered: u64,
     /// The position last acknowledged.
     acked: u64,
-    shared: Arc<Inbound>,
+    shared: Arc<RecvShared>,
     assembly: Option<Assembly>,
     /// The last acknowledgement may not have arrived.
     unsure: bool,
@@ -94,23 +94,23 @@ pub enum Arrival {
 }
 
 #[cfg(any(test, feature = "simulation"))]
-impl fmt::Display for InStream {
+impl fmt::Display for RecvStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let InStream { id, received, delivered, acked, .. } = self;
+        let RecvStream { id, received, delivered, acked, .. } = self;
         write!(f, "{id}: received {received} delivered {delivered} acked {acked}")
     }
 }
 
-impl InStream {
+impl RecvStream {
     /// A stream whose next byte is at `position`, in the lane whose consumption is counted there.
-    pub fn new(id: u32, position: u64, consumption: Arc<Consumption>) -> InStream {
-        InStream {
+    pub fn new(id: u32, position: u64, consumption: Arc<Consumption>) -> RecvStream {
+        RecvStream {
             id,
             begin: position,
             received: position,
             delivered: position,
             acked: position,
-            shared: Inbound::new(consumption),
+            shared: RecvShared::new(consumption),
             assembly: None,
             unsure: false,
         }
@@ -142,7 +142,7 @@ impl InStream {
     }
 
     /// What the inbox shares.
-    pub fn shared(&self) -> &Arc<Inbound> {
+    pub fn shared(&self) -> &Arc<RecvShared> {
         &self.shared
     }
 
@@ -154,7 +154,7 @@ impl InStream {
         header: &SegmentHeader,
         payload: &[u8],
         max_envelope_bytes: u64,
-        window: &mut RecvWindow,
+        window: &mut RecvCredit,
         buffers: &Arc<Buffers>,
     ) -> Result<Arrival, Violation> {
         let (position, length) = (header.position.get(), payload.len() as u64);
@@ -177,7 +177,7 @@ impl InStream {
     }
 
     #[cold]
-    fn beyond_credit(&self, bytes: u64, window: &RecvWindow) -> Violation {
+    fn beyond_credit(&self, bytes: u64, window: &RecvCredit) -> Violation {
         Violation::Credit { stream: self.id, bytes, credit: window.credit().saturating_sub(window.received()) }
     }
 
@@ -189,7 +189,7 @@ impl InStream {
         header: &SegmentHeader,
         payload: &[u8],
         max_envelope_bytes: u64,
-        window: &mut RecvWindow,
+        window: &mut RecvCredit,
         buffers: &Arc<Buffers>,
     ) -> Result<Arrival, Violation> {
         let (position, length) = (header.position.get(), payload.len() as u64);
@@ -247,7 +247,7 @@ impl InStream {
 
     /// Goes on behind a gap between `from`, which has to be the next position, and `to`. It takes no room, so it needs
     /// no credit. A frame that has begun to arrive is given up.
-    pub(super) fn skip(&mut self, from: u64, to: u64, window: &mut RecvWindow) -> Result<(), Violation> {
+    pub(super) fn skip(&mut self, from: u64, to: u64, window: &mut RecvCredit) -> Result<(), Violation> {
         if from != self.received || to <= from {
             return Err(Violation::Position { stream: self.id, expected: self.received, found: from });
         }
@@ -258,7 +258,7 @@ impl InStream {
     }
 
     /// Gives up a frame that has begun to arrive: its beginning is expected again.
-    pub(super) fn give_up(&mut self, window: &mut RecvWindow) {
+    pub(super) fn give_up(&mut self, window: &mut RecvCredit) {
         if self.assembly.take().is_some() {
             window.give_up(self.received - self.delivered);
             self.received = self.delivered;
