@@ -26,18 +26,18 @@ impl Events {
         if let Some(event) = self.events.pop() {
             return Some(event);
         }
-        if self.events.drive().is_inline() {
-            self.events.drive().poll();
+        if self.events.loop_handle().is_inline() {
+            self.events.loop_handle().poll();
         }
         self.events.pop()
     }
 
     /// The next event; waits at most `timeout` for it.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<Event> {
-        let drive = self.events.drive().clone();
+        let loop_handle = self.events.loop_handle().clone();
         wait(
-            &drive,
-            drive.now().checked_add(timeout),
+            &loop_handle,
+            loop_handle.now().checked_add(timeout),
             &mut self.events,
             |events| events.pop(),
             |events, waker| events.register(waker),

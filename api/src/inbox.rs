@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use cluster_engine::{Drive, Receiver, WrongThread};
+use cluster_engine::{LoopHandle, Receiver, WrongThread};
 use futures_core::Stream;
 
 use crate::wait::wait;
@@ -31,12 +31,12 @@ const DRAINED_SEGMENTS: usize = 256;
 /// that nobody reads fills up to `inbox_bytes` for each peer; then its senders are told that there is no room.
 pub struct Inbox {
     receiver: Receiver,
-    drive: Drive,
+    loop_handle: LoopHandle,
 }
 
 impl Inbox {
-    pub(crate) fn new(receiver: Receiver, drive: Drive) -> Inbox {
-        Inbox { receiver, drive }
+    pub(crate) fn new(receiver: Receiver, loop_handle: LoopHandle) -> Inbox {
+        Inbox { receiver, loop_handle }
     }
 
     /// The next envelope; waits for it.
@@ -54,10 +54,10 @@ impl Inbox {
     /// # Errors
     /// `Timeout` when none came in time; otherwise as [`recv`](Inbox::recv).
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Envelope, RecvTimeoutError> {
-        match self.next(self.drive.now().checked_add(timeout)) {
+        match self.next(self.loop_handle.now().checked_add(timeout)) {
             Some(envelope) => Ok(envelope),
             None if self.is_stopped() => Err(RecvTimeoutError::Stopped),
-            None if self.drive.is_elsewhere() => Err(RecvTimeoutError::WrongThread),
+            None if self.loop_handle.is_elsewhere() => Err(RecvTimeoutError::WrongThread),
             None => Err(RecvTimeoutError::Timeout),
         }
     }
@@ -71,7 +71,7 @@ impl Inbox {
         match self.pop() {
             Some(envelope) => Ok(envelope),
             None if self.is_stopped() => Err(TryRecvError::Stopped),
-            None if self.drive.is_elsewhere() => Err(TryRecvError::WrongThread),
+            None if self.loop_handle.is_elsewhere() => Err(TryRecvError::WrongThread),
             None => Err(TryRecvError::Empty),
         }
     }
@@ -113,8 +113,8 @@ impl Inbox {
     /// server.inbox().drain(|envelope| bytes += envelope.msg.len());
     /// ```
     pub fn drain(&mut self, mut each: impl FnMut(EnvelopeRef<'_>)) -> usize {
-        if self.receiver.is_empty() && self.drive.is_inline() {
-            self.drive.poll();
+        if self.receiver.is_empty() && self.loop_handle.is_inline() {
+            self.loop_handle.poll();
         }
         self.receiver.drain(DRAINED_SEGMENTS, |received| each(EnvelopeRef::from_received(received)))
     }
@@ -123,19 +123,21 @@ impl Inbox {
     ///
     /// Returns 0 when the time is over, and at once when nothing can come: [`try_recv`](Inbox::try_recv) tells why.
     pub fn drain_wait(&mut self, timeout: Option<Duration>, each: impl FnMut(EnvelopeRef<'_>)) -> usize {
-        self.wait(timeout.and_then(|timeout| self.drive.now().checked_add(timeout)));
+        self.wait(timeout.and_then(|timeout| self.loop_handle.now().checked_add(timeout)));
         self.drain(each)
     }
 
     /// Whether the server has stopped and everything that had arrived was taken.
     pub fn is_stopped(&self) -> bool {
-        self.receiver.is_empty() && (self.receiver.is_closed() || self.drive.is_stopped()) && self.receiver.is_empty()
+        self.receiver.is_empty()
+            && (self.receiver.is_closed() || self.loop_handle.is_stopped())
+            && self.receiver.is_empty()
     }
 
     /// Why nothing comes.
     #[cold]
     fn end(&self) -> RecvError {
-        if !self.is_stopped() && self.drive.is_elsewhere() { RecvError::WrongThread } else { RecvError::Stopped }
+        if !self.is_stopped() && self.loop_handle.is_elsewhere() { RecvError::WrongThread } else { RecvError::Stopped }
     }
 
     #[inline(always)]
@@ -143,7 +145,7 @@ impl Inbox {
         if let Some(envelope) = self.receiver.pop_as(Envelope::new) {
             return Some(envelope);
         }
-        if self.drive.is_inline() && self.drive.poll() {
+        if self.loop_handle.is_inline() && self.loop_handle.poll() {
             return self.receiver.pop_as(Envelope::new);
         }
         None
@@ -164,15 +166,15 @@ impl Inbox {
     /// Waits until something is there; `false` when the time is over, or nothing will come.
     #[inline(never)]
     fn wait(&mut self, deadline: Option<Instant>) -> bool {
-        let Inbox { receiver, drive } = self;
-        if drive.is_elsewhere() {
+        let Inbox { receiver, loop_handle } = self;
+        if loop_handle.is_elsewhere() {
             return !receiver.is_empty();
         }
         let something = wait(
-            drive,
+            loop_handle,
             deadline,
             receiver,
-            |receiver| (!receiver.is_empty() || receiver.is_closed() || drive.is_stopped()).then_some(()),
+            |receiver| (!receiver.is_empty() || receiver.is_closed() || loop_handle.is_stopped()).then_some(()),
             |receiver, waker| receiver.register(waker),
         );
         something.is_some() && !receiver.is_empty()
@@ -186,9 +188,9 @@ impl Inbox {
         // What came before the waker was registered wakes nobody.
         match self.pop() {
             Some(envelope) => Poll::Ready(Some(envelope)),
-            None if self.is_stopped() || self.drive.is_elsewhere() => Poll::Ready(None),
+            None if self.is_stopped() || self.loop_handle.is_elsewhere() => Poll::Ready(None),
             None => {
-                if self.drive.turn_for_future() {
+                if self.loop_handle.turn_for_future() {
                     context.waker().wake_by_ref();
                 }
                 Poll::Pending

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use cluster_engine::{BROADCAST, PeerState, PeerStats, Pid, Stopped, Tenancy, Undelivered};
+use cluster_engine::{BROADCAST, NodeHandle, PeerState, PeerStats, Pid, Stopped, Undelivered};
 
 use crate::registration::{Registration, resolve};
 use crate::server::{PeerError, StopError};
@@ -119,14 +119,14 @@ impl Server for Node {
 pub struct Handle {
     pid: Pid,
     peers: Vec<Pid>,
-    tenancy: Tenancy,
+    handle: NodeHandle,
     /// Frees the pid when the server has stopped.
     registration: Option<Registration>,
 }
 
 impl Handle {
-    pub(crate) fn new(pid: Pid, peers: Vec<Pid>, tenancy: Tenancy, registration: Registration) -> Handle {
-        Handle { pid, peers, tenancy, registration: Some(registration) }
+    pub(crate) fn new(pid: Pid, peers: Vec<Pid>, handle: NodeHandle, registration: Registration) -> Handle {
+        Handle { pid, peers, handle, registration: Some(registration) }
     }
 
     /// The server's pid.
@@ -152,7 +152,7 @@ impl Handle {
         }
         let addresses = resolve(address)
             .map_err(|error| PeerError::Address { address: address.to_owned(), error: error.to_string() })?;
-        if self.tenancy.set_peer(pid, addresses)?
+        if self.handle.set_peer(pid, addresses)?
             && let Err(place) = self.peers.binary_search(&pid)
         {
             self.peers.insert(place, pid);
@@ -165,7 +165,7 @@ impl Handle {
     /// # Errors
     /// As there.
     pub fn remove_peer(&mut self, pid: Pid) -> Result<Undelivered, PeerError> {
-        let undelivered = self.tenancy.remove_peer(pid)?.ok_or(PeerError::Unknown { pid })?;
+        let undelivered = self.handle.remove_peer(pid)?.ok_or(PeerError::Unknown { pid })?;
         if let Ok(place) = self.peers.binary_search(&pid) {
             self.peers.remove(place);
         }
@@ -194,7 +194,7 @@ impl Handle {
 
     fn set_blocked(&mut self, pids: &[Pid], blocked: bool) -> Result<(), PeerError> {
         for &pid in pids {
-            if !self.tenancy.set_blocked(pid, blocked)? {
+            if !self.handle.set_blocked(pid, blocked)? {
                 return Err(PeerError::Unknown { pid });
             }
         }
@@ -203,23 +203,23 @@ impl Handle {
 
     /// What has become of what was sent, and what has come, by peer: see [`Server::stats`].
     pub fn stats(&self) -> Vec<PeerStats> {
-        self.tenancy.stats()
+        self.handle.stats()
     }
 
     /// State of the link to a peer: see [`Server::peer_state`].
     pub fn peer_state(&self, pid: Pid) -> Option<PeerState> {
-        self.tenancy.peer_state(pid)
+        self.handle.peer_state(pid)
     }
 
     /// Turns the loop of an inline server: see [`Node::poll`].
     pub fn poll(&self) -> bool {
-        self.tenancy.drive().poll()
+        self.handle.loop_handle().poll()
     }
 
     /// Turns the loop of an inline server, and waits for something to happen if there is nothing to do, at most
     /// `timeout`.
     pub fn poll_timeout(&self, timeout: Duration) -> bool {
-        self.tenancy.drive().poll_until(Instant::now().checked_add(timeout))
+        self.handle.loop_handle().poll_until(Instant::now().checked_add(timeout))
     }
 
     /// Delivers what was sent, says goodbye, and closes: see [`Server::stop`].
@@ -237,7 +237,7 @@ impl Handle {
     /// [`StopError`] counts what could not be delivered, by peer. On another thread than the one that an inline server
     /// belongs to nothing is stopped.
     pub fn stop_within(&mut self, patience: Duration) -> Result<(), StopError> {
-        let Ok(Stopped { undelivered, failure }) = self.tenancy.stop(patience) else {
+        let Ok(Stopped { undelivered, failure }) = self.handle.stop(patience) else {
             return Err(StopError { wrong_thread: true, ..StopError::new(Vec::new()) });
         };
         self.registration = None;

@@ -78,7 +78,7 @@ impl Outbox {
     /// # Errors
     /// As [`send`](Outbox::send), and `Full` with the envelope addressed to those who had no room in time.
     pub fn send_timeout(&mut self, draft: Draft<'_>, timeout: Duration) -> Result<(), SendError> {
-        self.send_until(draft, self.sender.drive().now().checked_add(timeout), true)
+        self.send_until(draft, self.sender.loop_handle().now().checked_add(timeout), true)
     }
 
     /// Sends an envelope to every recipient that has room for it now.
@@ -126,14 +126,14 @@ impl Outbox {
     /// `Timeout` names the peers that have not acknowledged everything; `Stopped` when the server stops first;
     /// `WrongThread` on another thread than the one that an inline server belongs to.
     pub fn flush(&mut self, timeout: Duration) -> Result<(), FlushError> {
-        let drive = self.sender.drive().clone();
-        if !self.sender.is_stopped() && drive.is_elsewhere() {
+        let loop_handle = self.sender.loop_handle().clone();
+        if !self.sender.is_stopped() && loop_handle.is_elsewhere() {
             return Err(FlushError::WrongThread);
         }
-        let deadline = drive.now().checked_add(timeout);
-        self.sender.hurry();
+        let deadline = loop_handle.now().checked_add(timeout);
+        self.sender.request_ack();
         let flushed = wait(
-            &drive,
+            &loop_handle,
             deadline,
             &mut self.sender,
             |sender| match sender.unflushed_peers() {
@@ -225,7 +225,7 @@ impl Outbox {
         if let Some((pid, error)) = refused {
             return Err(self.error(error, draft, vec![pid]));
         }
-        let expires = draft.ttl.map(|ttl| self.sender.drive().time_in(ttl));
+        let expires = draft.ttl.map(|ttl| self.sender.loop_handle().time_in(ttl));
         let policy = DropPolicy { expires, best_effort: draft.best_effort, only: draft.only };
         let alone = recipients.len() == 1;
         let mut failed = Vec::new();
@@ -278,13 +278,13 @@ impl Outbox {
         length: usize,
         deadline: Option<Instant>,
     ) -> Result<(), PushError> {
-        let drive = self.sender.drive().clone();
+        let loop_handle = self.sender.loop_handle().clone();
         let room = wait(
-            &drive,
+            &loop_handle,
             deadline,
             &mut self.sender,
             |sender| match sender.has_room(index, lane, length) {
-                Ok(false) if !drive.is_stopped() => None,
+                Ok(false) if !loop_handle.is_stopped() => None,
                 Ok(room) => Some(if room { Ok(()) } else { Err(PushError::Stopped) }),
                 Err(error) => Some(Err(error)),
             },

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use cluster_engine::{Local, Pid, Tenant};
+use cluster_engine::{Local, NodeConfig, Pid};
 
 use crate::outbox::first_id;
 use crate::registration::{Registration, listen, resolve};
@@ -100,13 +100,13 @@ impl<'a> Builder<'a> {
         let pids = peers.iter().map(|(pid, _)| *pid).collect();
         let memory = config.neighbours == Neighbours::Memory;
         let ring_bytes = usize::try_from(config.outbox_bytes).unwrap_or(usize::MAX);
-        let attached = engine.inner.attach(Tenant { local, listener, peers, ring_bytes, memory })?;
-        let drive = attached.tenancy.drive().clone();
+        let parts = engine.inner.attach(NodeConfig { local, listener, peers, ring_bytes, memory })?;
+        let loop_handle = parts.handle.loop_handle().clone();
         Ok(Node::new(
-            Inbox::new(attached.receiver, drive),
-            Outbox::new(attached.sender, pid, first_id(config.first_message_id, &incarnation)),
-            Events::new(attached.events),
-            Handle::new(pid, pids, attached.tenancy, registration),
+            Inbox::new(parts.receiver, loop_handle),
+            Outbox::new(parts.sender, pid, first_id(config.first_message_id, &incarnation)),
+            Events::new(parts.events),
+            Handle::new(pid, pids, parts.handle, registration),
         ))
     }
 }

@@ -5,7 +5,7 @@ use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use cluster_engine::{Drive, Step, Wait};
+use cluster_engine::{LoopHandle, Step, Wait};
 
 struct Unpark(Thread);
 
@@ -27,7 +27,7 @@ thread_local! {
 ///
 /// `register` is given this thread's waker, to be woken when `ready` may have something; it may be called often.
 pub(crate) fn wait<S, T>(
-    drive: &Drive,
+    loop_handle: &LoopHandle,
     deadline: Option<Instant>,
     state: &mut S,
     mut ready: impl FnMut(&mut S) -> Option<T>,
@@ -36,14 +36,14 @@ pub(crate) fn wait<S, T>(
     if let Some(value) = ready(state) {
         return Some(value);
     }
-    let inline = drive.is_mine();
-    let mut wait = Wait::new(drive.idle());
+    let inline = loop_handle.is_mine();
+    let mut wait = Wait::new(loop_handle.idle());
     loop {
         let step = wait.step();
         match step {
-            Step::Park if inline => drop(drive.poll_until(deadline)),
+            Step::Park if inline => drop(loop_handle.poll_until(deadline)),
             _ if inline => {
-                if drive.poll() {
+                if loop_handle.poll() {
                     wait.worked();
                 }
             }
@@ -55,7 +55,7 @@ pub(crate) fn wait<S, T>(
                     return Some(value);
                 }
                 match deadline {
-                    Some(deadline) => thread::park_timeout(deadline.saturating_duration_since(drive.now())),
+                    Some(deadline) => thread::park_timeout(deadline.saturating_duration_since(loop_handle.now())),
                     None => thread::park(),
                 }
             }
@@ -64,7 +64,7 @@ pub(crate) fn wait<S, T>(
         if let Some(value) = ready(state) {
             return Some(value);
         }
-        if deadline.is_some_and(|deadline| drive.now() >= deadline) {
+        if deadline.is_some_and(|deadline| loop_handle.now() >= deadline) {
             return None;
         }
         wait.rest(step);

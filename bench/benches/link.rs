@@ -52,7 +52,7 @@ impl Pair {
         for id in 0..messages {
             black_box(self.writer.push_with(id as i64, BYTES, |payload| payload.fill(7)).expect("room"));
         }
-        self.sender.hurry();
+        self.sender.request_ack();
         while !self.writer.is_flushed() {
             self.batch.clear();
             self.sender.transmit(NOW, &mut self.batch);

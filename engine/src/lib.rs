@@ -56,13 +56,13 @@ pub mod wire;
 
 pub use callback::Callback;
 pub use driver::{Feature, FeatureReport, Unavailable, probe, raise_descriptor_limit};
-pub use engine::{Attached, Engine, Events, Stopped, Tenancy, Tenant, Threading};
+pub use engine::{Engine, Events, NodeConfig, NodeHandle, NodeParts, Stopped, Threading};
 pub use events::{Event, LinkState, PeerState};
 pub use inbox::{Message, Received, Receiver};
 pub use link::{BROADCAST, DownReason, DropReason, Local, Pid, Undelivered};
 pub use outbox::{PushError, Sender};
 pub use payload::{Body, Payload};
-pub use runtime::{Drive, IdleStrategy, LoopFailed, LoopUnavailable, Step, VirtualClock, Wait, WrongThread};
+pub use runtime::{IdleStrategy, LoopFailed, LoopHandle, LoopUnavailable, Step, VirtualClock, Wait, WrongThread};
 pub use stats::PeerStats;
 pub use stream::{DropPolicy, Lane};
 pub use time::{Clock, Time};

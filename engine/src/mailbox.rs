@@ -19,7 +19,7 @@ use crate::stream::SendWindow;
 /// What is not hot and has many senders.
 pub(crate) enum Command {
     /// A server starts.
-    Start { seed: Box<Seed>, listener: Listener },
+    Start { init: Box<NodeInit>, listener: Listener },
     /// An outbox has opened a stream.
     Open { link: LinkKey, stream: Box<SendWindow> },
     /// A server stops: deliver for at most so long, say goodbye, and report.
@@ -42,7 +42,7 @@ pub(crate) enum Command {
 }
 
 /// What a server brings along.
-pub(crate) struct Seed {
+pub(crate) struct NodeInit {
     /// Its number in this shard, unique in the engine's life.
     pub(crate) node: u32,
     pub(crate) local: Arc<Local>,
@@ -64,7 +64,7 @@ pub(crate) enum Ready {
     /// A link has something to send.
     Link(LinkKey),
     /// Somebody waits until everything is acknowledged.
-    Hurry(LinkKey),
+    RequestAck(LinkKey),
     /// An inbox has been emptied, and a peer may be given credit.
     Consumed(LinkKey),
     /// Nothing is ready: only wakes whoever waits.

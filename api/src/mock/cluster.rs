@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use cluster_engine::mock::{Harness, Limits};
+use cluster_engine::mock::{Limits, Switchboard};
 
-use super::clockwork::Keeper;
 use super::network::Network;
+use super::runner::Keeper;
 use super::{Conditions, Fault, FaultError, History, Node, Place, Time, Totals};
 use crate::outbox::first_id;
 use crate::{BROADCAST, Config, Pid, StartError};
@@ -58,7 +58,7 @@ impl Cluster {
     pub fn from_config(seed: u64, time: Time, config: &Config) -> Result<Cluster, StartError> {
         config.validate()?;
         let cluster = Cluster::make(seed, time, config);
-        cluster.keeper.works.with(|network| {
+        cluster.keeper.runner.with(|network| {
             for member in &config.servers {
                 network.members.add(member.pid);
             }
@@ -67,13 +67,13 @@ impl Cluster {
     }
 
     fn make(seed: u64, time: Time, config: &Config) -> Cluster {
-        let harness = Harness::new(Limits {
+        let switchboard = Switchboard::new(Limits {
             ring_bytes: usize::try_from(config.outbox_bytes).unwrap_or(usize::MAX),
             window_bytes: config.inbox_bytes & !7,
             max_envelope_bytes: config.max_envelope_bytes,
         });
         let peer_timeout = Duration::from_millis(config.peer_timeout_ms);
-        let network = Network::new(seed, harness, peer_timeout, HISTORY);
+        let network = Network::new(seed, switchboard, peer_timeout, HISTORY);
         Cluster { keeper: Keeper::new(network, time), seed, first_id: config.first_message_id }
     }
 
@@ -88,16 +88,16 @@ impl Cluster {
             // The configuration says it best.
             Config::new([(pid, "localhost:1")])?;
         }
-        let works = &self.keeper.works;
-        works.with(|network| {
-            if network.harness.is_running(pid) {
+        let runner = &self.keeper.runner;
+        runner.with(|network| {
+            if network.switchboard.is_running(pid) {
                 return Err(StartError::AlreadyRunning { pid });
             }
             if network.members.add(pid) {
-                works.membership.fetch_add(1, Ordering::AcqRel);
+                runner.membership.fetch_add(1, Ordering::AcqRel);
             }
-            let membership = works.membership.load(Ordering::Acquire);
-            let ends = network.join(pid, &self.keeper.drive);
+            let membership = runner.membership.load(Ordering::Acquire);
+            let ends = network.join(pid, &self.keeper.loop_handle);
             let start = network.members.start_of(pid);
             let first_id = first_id(self.first_id, &network.members.incarnation_of(pid));
             Ok(Node::new(pid, start, ends, first_id, membership, self.keeper.clone()))
@@ -112,9 +112,9 @@ impl Cluster {
         let pids: Vec<Pid> = pids.into_iter().collect();
         if !pids.contains(&BROADCAST) {
             // All at once, so that the first one's list of peers is complete.
-            self.keeper.works.with(|network| {
+            self.keeper.runner.with(|network| {
                 if pids.iter().filter(|pid| network.members.add(**pid)).count() > 0 {
-                    self.keeper.works.membership.fetch_add(1, Ordering::AcqRel);
+                    self.keeper.runner.membership.fetch_add(1, Ordering::AcqRel);
                 }
             });
         }
@@ -123,20 +123,20 @@ impl Cluster {
 
     /// Stops the server `pid` if it runs, and takes it out of the cluster: it is nobody's peer any more.
     pub fn remove_server(&self, pid: Pid) {
-        self.keeper.works.with(|network| {
+        self.keeper.runner.with(|network| {
             network.remove(pid);
-            self.keeper.works.membership.fetch_add(1, Ordering::AcqRel);
+            self.keeper.runner.membership.fetch_add(1, Ordering::AcqRel);
         });
     }
 
     /// The servers of the cluster, running or not, ascending.
     pub fn servers(&self) -> Vec<Pid> {
-        self.keeper.works.with(|network| network.members.pids().collect())
+        self.keeper.runner.with(|network| network.members.pids().collect())
     }
 
     /// The servers that run, ascending.
     pub fn running(&self) -> Vec<Pid> {
-        self.keeper.works.with(|network| network.harness.running().collect())
+        self.keeper.runner.with(|network| network.switchboard.running().collect())
     }
 
     /// Splits the cluster: servers of different groups do not reach each other. Those that are not named form one more group.
@@ -169,13 +169,13 @@ impl Cluster {
 
     /// Takes back every partition, isolation and cut.
     pub fn heal(&self) {
-        self.keeper.works.with(|network| network.apply(Fault::Heal));
+        self.keeper.runner.with(|network| network.apply(Fault::Heal));
     }
 
     /// Whether what cannot reach its recipient waits until it can (`true`), as on the real engine, or is dropped (`false`,
     /// the default).
     pub fn hold_while_partitioned(&self, hold: bool) {
-        self.keeper.works.with(|network| network.apply(Fault::HoldWhilePartitioned(hold)));
+        self.keeper.runner.with(|network| network.apply(Fault::HoldWhilePartitioned(hold)));
     }
 
     /// The conditions at a place, for what is sent from now on.
@@ -200,7 +200,7 @@ impl Cluster {
     /// A fault that makes no sense, or a pid that is not in the cluster.
     pub fn inject(&self, fault: Fault) -> Result<(), FaultError> {
         fault.check()?;
-        self.keeper.works.with(|network| {
+        self.keeper.runner.with(|network| {
             if let Some(pid) = fault.pids().into_iter().find(|pid| !network.members.contains(*pid)) {
                 return Err(FaultError::UnknownPid { pid });
             }
@@ -228,13 +228,13 @@ impl Cluster {
     /// A fault that makes no sense.
     pub fn at(&self, time: Duration, fault: Fault) -> Result<(), FaultError> {
         fault.check()?;
-        self.keeper.works.with(|network| network.plan(time, fault));
+        self.keeper.runner.with(|network| network.plan(time, fault));
         Ok(())
     }
 
     /// How old the cluster is.
     pub fn now(&self) -> Duration {
-        self.keeper.works.with(|network| network.now)
+        self.keeper.runner.with(|network| network.now)
     }
 
     /// The seed.
@@ -244,10 +244,10 @@ impl Cluster {
 
     /// Lets so much time go by. Under real time: sleeps.
     pub fn run_for(&self, duration: Duration) {
-        if self.keeper.works.time() == Time::Real {
+        if self.keeper.runner.time() == Time::Real {
             return thread::sleep(duration);
         }
-        self.keeper.works.advance(|network| {
+        self.keeper.runner.advance(|network| {
             let until = network.now + duration;
             while network.step(Some(until)) {}
         });
@@ -258,15 +258,15 @@ impl Cluster {
     /// Conditions may keep messages under way for long, but a cluster whose servers only answer each other comes to rest.
     pub fn run_until_idle(&self) -> Duration {
         let begin = self.now();
-        match self.keeper.works.time() {
+        match self.keeper.runner.time() {
             Time::Real => {
-                while let Some(due) = self.keeper.works.with(|network| network.is_flying().then(|| network.next_due()))
+                while let Some(due) = self.keeper.runner.with(|network| network.is_flying().then(|| network.next_due()))
                 {
                     let wait = due.map_or(Duration::ZERO, |due| due.saturating_sub(self.now()));
                     thread::sleep(wait.max(Duration::from_micros(100)));
                 }
             }
-            Time::Virtual => self.keeper.works.advance(|network| {
+            Time::Virtual => self.keeper.runner.advance(|network| {
                 network.turn();
                 while network.is_flying() && network.step(None) {}
             }),
@@ -277,28 +277,28 @@ impl Cluster {
     /// Goes on to when something happens next, and lets it happen. `false`: nothing is under way or planned. Under real time
     /// it does nothing.
     pub fn step(&self) -> bool {
-        self.keeper.works.time() == Time::Virtual && self.keeper.works.advance(|network| network.step(None))
+        self.keeper.runner.time() == Time::Virtual && self.keeper.runner.advance(|network| network.step(None))
     }
 
     /// What has happened so far.
     pub fn history(&self) -> History {
-        self.keeper.works.with(|network| network.recorder.read(network.seed))
+        self.keeper.runner.with(|network| network.recorder.read(network.seed))
     }
 
     /// How many entries of the history are kept: 100 000 unless this says otherwise. More make the oldest be forgotten. The
     /// messages in it take memory.
     pub fn keep_history(&self, entries: usize) {
-        self.keeper.works.with(|network| network.recorder.keep(entries));
+        self.keeper.runner.with(|network| network.recorder.keep(entries));
     }
 
     /// What has become of all messages so far.
     pub fn totals(&self) -> Totals {
-        self.keeper.works.with(|network| network.totals)
+        self.keeper.runner.with(|network| network.totals)
     }
 }
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cluster").field("seed", &self.seed).field("works", &self.keeper.works).finish_non_exhaustive()
+        f.debug_struct("Cluster").field("seed", &self.seed).field("runner", &self.keeper.runner).finish_non_exhaustive()
     }
 }

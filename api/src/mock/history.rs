@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster_engine::mock::Letter;
+use cluster_engine::mock::Packet;
 
 use super::Fault;
 use crate::{Lane, Pid};
@@ -151,8 +151,8 @@ impl History {
 
 impl Sent {
     /// A message that leaves now. The history does not keep all of a long one alive.
-    pub(super) fn new(at: Duration, letter: &Letter, is_duplicate: bool) -> Sent {
-        let Letter { from, to, lane, id, ref payload, .. } = *letter;
+    pub(super) fn new(at: Duration, packet: &Packet, is_duplicate: bool) -> Sent {
+        let Packet { from, to, lane, id, ref payload, .. } = *packet;
         let bytes = payload.len();
         let msg = if bytes > KEPT_WHOLE { Bytes::copy_from_slice(&payload[..KEPT]) } else { payload.clone() };
         Sent { at, from, to, lane, msg_id: id, msg, bytes, is_duplicate, fate: Fate::UnderWay }

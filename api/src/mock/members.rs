@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cluster_engine::mock::Harness;
+use cluster_engine::mock::Switchboard;
 use cluster_engine::{Event, Pid, Time};
 
 use super::cuts::Cuts;
@@ -91,30 +91,37 @@ impl Members {
     }
 
     /// A server runs from now on; it has links to whom it reaches.
-    pub(super) fn started(&mut self, pid: Pid, now: Duration, harness: &mut Harness, cuts: &Cuts) {
-        for peer in harness.running().filter(|peer| *peer != pid).collect::<Vec<_>>() {
+    pub(super) fn started(&mut self, pid: Pid, now: Duration, switchboard: &mut Switchboard, cuts: &Cuts) {
+        for peer in switchboard.running().filter(|peer| *peer != pid).collect::<Vec<_>>() {
             if cuts.apart(pid, peer) {
                 self.apart.entry(pair(pid, peer)).or_insert(Apart { since: now, is_down: true });
             } else {
                 self.apart.remove(&pair(pid, peer));
-                self.up(pid, peer, now, harness);
+                self.up(pid, peer, now, switchboard);
             }
         }
     }
 
     /// A server does not run any more. Whom it reaches learns it at once, the others by its silence.
-    pub(super) fn stopped(&mut self, pid: Pid, reason: DownReason, now: Duration, harness: &mut Harness, cuts: &Cuts) {
-        for peer in harness.running().collect::<Vec<_>>() {
+    pub(super) fn stopped(
+        &mut self,
+        pid: Pid,
+        reason: DownReason,
+        now: Duration,
+        switchboard: &mut Switchboard,
+        cuts: &Cuts,
+    ) {
+        for peer in switchboard.running().collect::<Vec<_>>() {
             if !cuts.apart(pid, peer) {
-                harness.tell(peer, Event::Down { pid, reason: reason.clone() }, at(now));
+                switchboard.tell(peer, Event::Down { pid, reason: reason.clone() }, at(now));
             }
         }
     }
 
     /// Who reaches whom has changed. `true`: some pairs are apart now, and will notice when `peer_timeout` is over.
-    pub(super) fn cuts_changed(&mut self, now: Duration, harness: &mut Harness, cuts: &Cuts) -> bool {
+    pub(super) fn cuts_changed(&mut self, now: Duration, switchboard: &mut Switchboard, cuts: &Cuts) -> bool {
         let mut new = false;
-        let running: Vec<Pid> = harness.running().collect();
+        let running: Vec<Pid> = switchboard.running().collect();
         if !cuts.is_empty() {
             for (index, &one) in running.iter().enumerate() {
                 for &other in running[index + 1..].iter().filter(|other| cuts.apart(one, **other)) {
@@ -130,8 +137,8 @@ impl Members {
         for (one, other) in together {
             let was_down = self.apart.remove(&(one, other)).is_some_and(|apart| apart.is_down);
             let new_incarnation = self.is_news(one, other) || self.is_news(other, one);
-            if (was_down || new_incarnation) && harness.is_running(one) && harness.is_running(other) {
-                self.up(one, other, now, harness);
+            if (was_down || new_incarnation) && switchboard.is_running(one) && switchboard.is_running(other) {
+                self.up(one, other, now, switchboard);
             }
         }
         new
@@ -139,7 +146,7 @@ impl Members {
 
     /// Who has been apart for long enough learns it: by silence if it hears nothing, else by the end of the connection that the
     /// other one, who hears nothing, has closed.
-    pub(super) fn notice(&mut self, now: Duration, harness: &mut Harness, cuts: &Cuts) {
+    pub(super) fn notice(&mut self, now: Duration, switchboard: &mut Switchboard, cuts: &Cuts) {
         let timeout = self.peer_timeout;
         for ((one, other), apart) in &mut self.apart {
             if apart.is_down || now.saturating_sub(apart.since) < timeout {
@@ -147,35 +154,42 @@ impl Members {
             }
             apart.is_down = true;
             for (pid, peer) in [(*one, *other), (*other, *one)] {
-                let silent = cuts.between(peer, pid) || !harness.is_running(peer);
+                let silent = cuts.between(peer, pid) || !switchboard.is_running(peer);
                 let reason = if silent { DownReason::Silent } else { DownReason::Closed };
-                harness.tell(pid, Event::Down { pid: peer, reason }, at(now));
+                switchboard.tell(pid, Event::Down { pid: peer, reason }, at(now));
             }
         }
     }
 
     /// Both are told that their link is up.
-    fn up(&mut self, one: Pid, other: Pid, now: Duration, harness: &mut Harness) {
+    fn up(&mut self, one: Pid, other: Pid, now: Duration, switchboard: &mut Switchboard) {
         for (pid, peer) in [(one, other), (other, one)] {
-            self.tell_up(pid, peer, now, harness);
+            self.tell_up(pid, peer, now, switchboard);
         }
     }
 
     /// Links a server to a peer that it had removed and has added again, if it can reach the peer.
-    pub(super) fn meets_again(&mut self, pid: Pid, peer: Pid, now: Duration, harness: &mut Harness, cuts: &Cuts) {
-        if harness.is_running(peer) && !cuts.apart(pid, peer) {
-            self.tell_up(pid, peer, now, harness);
+    pub(super) fn meets_again(
+        &mut self,
+        pid: Pid,
+        peer: Pid,
+        now: Duration,
+        switchboard: &mut Switchboard,
+        cuts: &Cuts,
+    ) {
+        if switchboard.is_running(peer) && !cuts.apart(pid, peer) {
+            self.tell_up(pid, peer, now, switchboard);
         }
     }
 
-    fn tell_up(&mut self, pid: Pid, peer: Pid, now: Duration, harness: &mut Harness) {
+    fn tell_up(&mut self, pid: Pid, peer: Pid, now: Duration, switchboard: &mut Switchboard) {
         let Some(Member { start, incarnation, .. }) = self.members.get(&peer) else { return };
         let (start, incarnation) = (*start, *incarnation);
         let Some(member) = self.members.get_mut(&pid) else { return };
         if member.met.insert(peer, start).is_some_and(|before| before != start) {
-            harness.tell(pid, Event::Restarted { pid: peer, incarnation }, at(now));
+            switchboard.tell(pid, Event::Restarted { pid: peer, incarnation }, at(now));
         }
-        harness.tell(pid, Event::Up { pid: peer, incarnation }, at(now));
+        switchboard.tell(pid, Event::Up { pid: peer, incarnation }, at(now));
     }
 
     /// Whether the peer has been restarted since the server had a link with it, or they never had one.

@@ -57,7 +57,6 @@
 //! - Links are up as soon as both servers run, without a message.
 //! - A clone of an outbox knows the peers of the time at which it was made.
 
-mod clockwork;
 mod cluster;
 mod conditions;
 mod cuts;
@@ -69,6 +68,7 @@ mod members;
 mod network;
 mod node;
 mod rng;
+mod runner;
 mod totals;
 
 pub use cluster::Cluster;

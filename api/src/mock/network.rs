@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
-use cluster_engine::mock::{Harness, Letter};
-use cluster_engine::{Drive, Event, Lane, Pid, Undelivered};
+use cluster_engine::mock::{Packet, Switchboard};
+use cluster_engine::{Event, Lane, LoopHandle, Pid, Undelivered};
 use slab::Slab;
 
 use super::cuts::Cuts;
@@ -23,7 +23,7 @@ pub(super) struct Network {
     pub(super) seed: u64,
     /// Since the cluster was made.
     pub(super) now: Duration,
-    pub(super) harness: Harness,
+    pub(super) switchboard: Switchboard,
     pub(super) members: Members,
     pub(super) recorder: Recorder,
     pub(super) totals: Totals,
@@ -43,12 +43,12 @@ pub(super) struct Network {
     busy: BTreeMap<(Place, Direction), Duration>,
     /// When the last message that is to stay in order arrives.
     last_arrival: BTreeMap<(Pid, Pid, Lane), Duration>,
-    letters: Vec<Letter>,
+    packets: Vec<Packet>,
 }
 
 /// A message on its way, with its number in the history.
 struct Flight {
-    letter: Letter,
+    packet: Packet,
     record: u64,
 }
 
@@ -75,11 +75,11 @@ enum Direction {
 }
 
 impl Network {
-    pub(super) fn new(seed: u64, harness: Harness, peer_timeout: Duration, history: usize) -> Network {
+    pub(super) fn new(seed: u64, switchboard: Switchboard, peer_timeout: Duration, history: usize) -> Network {
         Network {
             seed,
             now: Duration::ZERO,
-            harness,
+            switchboard,
             members: Members::new(peer_timeout),
             recorder: Recorder::new(history),
             totals: Totals::default(),
@@ -94,7 +94,7 @@ impl Network {
             flying: 0,
             busy: BTreeMap::new(),
             last_arrival: BTreeMap::new(),
-            letters: Vec::new(),
+            packets: Vec::new(),
         }
     }
 
@@ -114,19 +114,19 @@ impl Network {
                         self.arrive(flight);
                     }
                     Work::Fault(fault) => self.apply(fault),
-                    Work::Notice => self.members.notice(self.now, &mut self.harness, &self.cuts),
+                    Work::Notice => self.members.notice(self.now, &mut self.switchboard, &self.cuts),
                 }
             }
-            let mut letters = std::mem::take(&mut self.letters);
-            more |= self.harness.collect(self.time(), &mut letters);
-            letters.drain(..).for_each(|letter| self.send(letter));
-            self.letters = letters;
+            let mut packets = std::mem::take(&mut self.packets);
+            more |= self.switchboard.collect(self.time(), &mut packets);
+            packets.drain(..).for_each(|packet| self.send(packet));
+            self.packets = packets;
             if !more {
                 break;
             }
             worked = true;
         }
-        self.harness.wake();
+        self.switchboard.wake();
         worked
     }
 
@@ -189,53 +189,53 @@ impl Network {
     }
 
     fn cuts_changed(&mut self) {
-        if self.members.cuts_changed(self.now, &mut self.harness, &self.cuts) {
+        if self.members.cuts_changed(self.now, &mut self.switchboard, &self.cuts) {
             self.push(self.now + self.members.peer_timeout, Work::Notice);
         }
         self.release();
     }
 
-    /// A server starts: see [`Harness::join`].
-    pub(super) fn join(&mut self, pid: Pid, drive: &Drive) -> cluster_engine::mock::Ends {
+    /// A server starts: see [`Switchboard::join`].
+    pub(super) fn join(&mut self, pid: Pid, loop_handle: &LoopHandle) -> cluster_engine::mock::Ends {
         self.members.add(pid);
         let now = self.time();
-        for peer in self.harness.running().collect::<Vec<_>>() {
-            self.harness.meet(peer, pid, now);
+        for peer in self.switchboard.running().collect::<Vec<_>>() {
+            self.switchboard.meet(peer, pid, now);
         }
         let incarnation = self.members.draw_incarnation(pid, &mut self.rng);
-        let ends = self.harness.join(pid, incarnation, self.members.peers_of(pid), drive, now);
+        let ends = self.switchboard.join(pid, incarnation, self.members.peers_of(pid), loop_handle, now);
         self.recorder.write(Entry::Started { at: self.now, pid });
-        self.members.started(pid, self.now, &mut self.harness, &self.cuts);
+        self.members.started(pid, self.now, &mut self.switchboard, &self.cuts);
         self.release();
         ends
     }
 
     /// Adds a peer again that the server had removed.
     pub(super) fn add_peer(&mut self, pid: Pid, peer: Pid) {
-        self.harness.tell(pid, Event::Added { pid: peer }, self.time());
-        self.members.meets_again(pid, peer, self.now, &mut self.harness, &self.cuts);
+        self.switchboard.tell(pid, Event::Added { pid: peer }, self.time());
+        self.members.meets_again(pid, peer, self.now, &mut self.switchboard, &self.cuts);
     }
 
     /// A server ends. Its peers are told why.
     pub(super) fn leave(&mut self, pid: Pid, reason: DownReason) {
-        if !self.harness.is_running(pid) {
+        if !self.switchboard.is_running(pid) {
             return;
         }
         let held: Vec<(Pid, Pid)> = self.held.keys().filter(|(from, _)| *from == pid).copied().collect();
         for flight in self.take_held(&held) {
             self.drop_letter(flight, DropReason::SenderGone);
         }
-        self.harness.leave(pid);
+        self.switchboard.leave(pid);
         self.recorder.write(Entry::Stopped { at: self.now, pid });
-        self.members.stopped(pid, reason, self.now, &mut self.harness, &self.cuts);
+        self.members.stopped(pid, reason, self.now, &mut self.switchboard, &self.cuts);
     }
 
     /// A server does not belong to the cluster any more.
     pub(super) fn remove(&mut self, pid: Pid) {
         self.leave(pid, DownReason::Stopped);
         self.members.remove(pid);
-        for peer in self.harness.running().collect::<Vec<_>>() {
-            self.harness.part(peer, pid);
+        for peer in self.switchboard.running().collect::<Vec<_>>() {
+            self.switchboard.part(peer, pid);
         }
         let held: Vec<(Pid, Pid)> = self.held.keys().filter(|(_, to)| *to == pid).copied().collect();
         for flight in self.take_held(&held) {
@@ -245,29 +245,29 @@ impl Network {
 
     /// What the server's outboxes took and nobody received, by peer; and whether waiting may help.
     pub(super) fn undelivered(&mut self, pid: Pid) -> (Vec<Undelivered>, bool) {
-        let undelivered = self.harness.undelivered(pid);
-        let reachable = |peer: Pid| self.harness.is_running(peer) && !self.cuts.between(pid, peer);
+        let undelivered = self.switchboard.undelivered(pid);
+        let reachable = |peer: Pid| self.switchboard.is_running(peer) && !self.cuts.between(pid, peer);
         let helps = undelivered.iter().any(|each| reachable(each.pid));
         (undelivered, helps)
     }
 
     /// A message has left its outbox.
-    fn send(&mut self, letter: Letter) {
+    fn send(&mut self, packet: Packet) {
         self.totals.sent += 1;
-        let twice = self.each_place(&letter, |conditions| conditions.duplicate);
+        let twice = self.each_place(&packet, |conditions| conditions.duplicate);
         if twice.into_iter().any(|probability| self.rng.happens(probability)) {
             self.totals.duplicated += 1;
-            let second = self.harness.duplicate(&letter);
-            self.depart(letter, false);
+            let second = self.switchboard.duplicate(&packet);
+            self.depart(packet, false);
             self.depart(second, true);
         } else {
-            self.depart(letter, false);
+            self.depart(packet, false);
         }
     }
 
-    fn depart(&mut self, letter: Letter, is_duplicate: bool) {
-        let record = self.recorder.write(Entry::Sent(Sent::new(self.now, &letter, is_duplicate)));
-        let flight = Flight { letter, record };
+    fn depart(&mut self, packet: Packet, is_duplicate: bool) {
+        let record = self.recorder.write(Entry::Sent(Sent::new(self.now, &packet, is_duplicate)));
+        let flight = Flight { packet, record };
         match self.obstacle(&flight) {
             Some(reason) => self.hold_or_drop(flight, reason),
             None => self.fly(flight),
@@ -279,11 +279,11 @@ impl Network {
         if self.conditions.is_empty() {
             return self.deliver(flight);
         }
-        let lost = self.each_place(&flight.letter, |conditions| conditions.drop);
+        let lost = self.each_place(&flight.packet, |conditions| conditions.drop);
         if lost.into_iter().any(|probability| self.rng.happens(probability)) {
             return self.drop_letter(flight, DropReason::Chance);
         }
-        let at = self.arrival(&flight.letter);
+        let at = self.arrival(&flight.packet);
         if at <= self.now && self.next_due().is_none_or(|due| due > self.now) {
             return self.deliver(flight);
         }
@@ -292,8 +292,8 @@ impl Network {
     }
 
     /// When a message that leaves now arrives.
-    fn arrival(&mut self, letter: &Letter) -> Duration {
-        let (from, to) = (letter.from, letter.to);
+    fn arrival(&mut self, packet: &Packet) -> Duration {
+        let (from, to) = (packet.from, packet.to);
         let mut at = self.now;
         let (mut in_order, mut held_back) = (false, Duration::ZERO);
         for (place, direction) in way(from, to) {
@@ -306,7 +306,7 @@ impl Network {
                     _ => (place, direction),
                 };
                 let free = self.busy.entry(meter).or_default();
-                let nanoseconds = u128::from(letter.payload.len() as u64 + HEADER_BYTES) * 1_000_000_000;
+                let nanoseconds = u128::from(packet.payload.len() as u64 + HEADER_BYTES) * 1_000_000_000;
                 let takes = Duration::from_nanos((nanoseconds / u128::from(bytes_per_second)) as u64);
                 *free = (*free).max(at) + takes;
                 at = *free;
@@ -321,7 +321,7 @@ impl Network {
             return at + held_back;
         }
         if in_order {
-            let last = self.last_arrival.entry((from, to, letter.lane)).or_default();
+            let last = self.last_arrival.entry((from, to, packet.lane)).or_default();
             *last = (*last).max(at);
             at = *last;
         }
@@ -337,18 +337,18 @@ impl Network {
     }
 
     fn deliver(&mut self, flight: Flight) {
-        if !self.harness.is_for_present(&flight.letter) {
+        if !self.switchboard.is_for_present(&flight.packet) {
             return self.drop_letter(flight, DropReason::OtherIncarnation);
         }
-        if self.harness.deliver(flight.letter) {
+        if self.switchboard.deliver(flight.packet) {
             self.totals.delivered += 1;
             self.recorder.settle(flight.record, Fate::Delivered { at: self.now });
         }
     }
 
     fn obstacle(&self, flight: &Flight) -> Option<DropReason> {
-        let Letter { from, to, .. } = flight.letter;
-        if !self.harness.is_running(to) {
+        let Packet { from, to, .. } = flight.packet;
+        if !self.switchboard.is_running(to) {
             Some(DropReason::NotRunning)
         } else {
             self.cuts.between(from, to).then_some(DropReason::Cut)
@@ -356,8 +356,8 @@ impl Network {
     }
 
     fn hold_or_drop(&mut self, flight: Flight, reason: DropReason) {
-        let (from, to) = (flight.letter.from, flight.letter.to);
-        if !self.is_holding || !self.harness.is_running(from) || !self.members.contains(to) {
+        let (from, to) = (flight.packet.from, flight.packet.to);
+        if !self.is_holding || !self.switchboard.is_running(from) || !self.members.contains(to) {
             return self.drop_letter(flight, reason);
         }
         self.totals.held += 1;
@@ -367,7 +367,7 @@ impl Network {
     }
 
     fn drop_letter(&mut self, flight: Flight, reason: DropReason) {
-        let Flight { letter, record } = flight;
+        let Flight { packet, record } = flight;
         match reason {
             DropReason::Chance => self.totals.lost += 1,
             DropReason::Cut => self.totals.cut += 1,
@@ -377,14 +377,14 @@ impl Network {
         }
         self.recorder.settle(record, Fate::Dropped { at: self.now, reason });
         match reason {
-            DropReason::OtherIncarnation => self.harness.withhold(letter),
-            _ => self.harness.lose(letter),
+            DropReason::OtherIncarnation => self.switchboard.withhold(packet),
+            _ => self.switchboard.lose(packet),
         }
     }
 
     /// Sends what was held and can go on.
     fn release(&mut self) {
-        let is_free = |(from, to): &&(Pid, Pid)| self.harness.is_running(*to) && !self.cuts.between(*from, *to);
+        let is_free = |(from, to): &&(Pid, Pid)| self.switchboard.is_running(*to) && !self.cuts.between(*from, *to);
         let free: Vec<(Pid, Pid)> = self.held.keys().filter(is_free).copied().collect();
         for flight in self.take_held(&free) {
             self.recorder.settle(flight.record, Fate::UnderWay);
@@ -400,11 +400,11 @@ impl Network {
     }
 
     /// A probability at each place on the way.
-    fn each_place(&self, letter: &Letter, probability: impl Fn(&Conditions) -> f64) -> [f64; 4] {
+    fn each_place(&self, packet: &Packet, probability: impl Fn(&Conditions) -> f64) -> [f64; 4] {
         if self.conditions.is_empty() {
             return [0.0; 4];
         }
-        way(letter.from, letter.to).map(|(place, _)| self.conditions.get(&place).map_or(0.0, &probability))
+        way(packet.from, packet.to).map(|(place, _)| self.conditions.get(&place).map_or(0.0, &probability))
     }
 
     fn push(&mut self, at: Duration, work: Work) {

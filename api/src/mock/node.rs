@@ -9,7 +9,7 @@ use std::time::Duration;
 use cluster_engine::mock::Ends;
 use cluster_engine::{Event, PeerState, PeerStats, Undelivered};
 
-use super::clockwork::Keeper;
+use super::runner::Keeper;
 use crate::{Events, Inbox, Outbox, PeerError, Pid, Server, StopError};
 
 /// As the real node's.
@@ -52,7 +52,7 @@ impl Node {
         Node {
             pid,
             start,
-            inbox: Inbox::new(ends.receiver, keeper.drive.clone()),
+            inbox: Inbox::new(ends.receiver, keeper.loop_handle.clone()),
             outbox: Outbox::new(ends.sender, pid, first_id),
             events: Events::new(ends.events),
             peers,
@@ -64,13 +64,13 @@ impl Node {
     }
 
     fn membership(&self) -> u64 {
-        self.keeper.works.membership.load(Ordering::Acquire)
+        self.keeper.runner.membership.load(Ordering::Acquire)
     }
 
     /// The peers as they are now.
     fn read_peers(&self) -> Peers {
         let membership = self.membership();
-        let mut pids = self.keeper.works.with(|network| network.members.peers_of(self.pid));
+        let mut pids = self.keeper.runner.with(|network| network.members.peers_of(self.pid));
         pids.retain(|pid| !self.removed.contains(pid));
         Peers { membership, pids, next: OnceLock::new() }
     }
@@ -79,9 +79,9 @@ impl Node {
     fn regroup(&mut self) {
         let Peers { membership, pids, .. } = self.read_peers();
         let (pid, start) = (self.pid, self.start);
-        self.keeper.works.with(|network| {
+        self.keeper.runner.with(|network| {
             if network.members.start_of(pid) == start {
-                network.harness.regroup(pid, &pids);
+                network.switchboard.regroup(pid, &pids);
             }
         });
         self.grouped = membership;
@@ -126,12 +126,12 @@ impl Server for Node {
         if pid == self.pid {
             return Err(PeerError::Itself { pid });
         }
-        if !self.keeper.works.with(|network| network.members.peers_of(self.pid)).contains(&pid) {
+        if !self.keeper.runner.with(|network| network.members.peers_of(self.pid)).contains(&pid) {
             return Err(PeerError::Unknown { pid });
         }
         if self.removed.remove(&pid) {
             self.regroup();
-            self.keeper.works.with(|network| network.add_peer(self.pid, pid));
+            self.keeper.runner.with(|network| network.add_peer(self.pid, pid));
         }
         Ok(())
     }
@@ -142,9 +142,9 @@ impl Server for Node {
         }
         self.removed.insert(pid);
         self.regroup();
-        Ok(self.keeper.works.with(|network| {
-            let undelivered = network.harness.give_up(self.pid, pid);
-            network.harness.tell(self.pid, Event::Removed { pid }, network.time());
+        Ok(self.keeper.runner.with(|network| {
+            let undelivered = network.switchboard.give_up(self.pid, pid);
+            network.switchboard.tell(self.pid, Event::Removed { pid }, network.time());
             undelivered
         }))
     }
@@ -154,7 +154,7 @@ impl Server for Node {
             return counted.clone();
         }
         let peers = self.peers();
-        self.keeper.works.with(|network| network.harness.stats(self.pid, peers))
+        self.keeper.runner.with(|network| network.switchboard.stats(self.pid, peers))
     }
 
     /// Behaves as on the real server. The mock connects all peers that can reach each other at once, as with
@@ -163,15 +163,15 @@ impl Server for Node {
         if !self.peers().contains(&pid) {
             return None;
         }
-        self.keeper.works.with(|network| {
+        self.keeper.runner.with(|network| {
             let runs = network.members.start_of(self.pid) == self.start;
-            runs.then(|| network.harness.peer_state(self.pid, pid, network.time())).flatten()
+            runs.then(|| network.switchboard.peer_state(self.pid, pid, network.time())).flatten()
         })
     }
 
     fn stop(&mut self) -> Result<(), StopError> {
         self.counted = Some(self.stats());
-        let undelivered = self.keeper.works.stop(self.pid, self.start, STOP_PATIENCE);
+        let undelivered = self.keeper.runner.stop(self.pid, self.start, STOP_PATIENCE);
         if undelivered.is_empty() { Ok(()) } else { Err(StopError::new(undelivered)) }
     }
 }
@@ -179,7 +179,7 @@ impl Server for Node {
 impl Drop for Node {
     fn drop(&mut self) {
         // What is not delivered can be learned from `stop`; dropping is for those who do not ask.
-        self.keeper.works.stop(self.pid, self.start, Duration::ZERO);
+        self.keeper.runner.stop(self.pid, self.start, Duration::ZERO);
     }
 }
 

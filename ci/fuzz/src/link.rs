@@ -114,7 +114,7 @@ impl<'a> Scene<'a> {
             6 => self.link.dial_failed(self.now),
             7 => self.open(),
             8 => drop(self.writers.pop()),
-            9 => self.link.hurry(),
+            9 => self.link.request_ack(),
             10 if self.input.below(16) == 0 => self.link.close(GoodbyeReason::Stopped, &mut self.batch),
             10..13 => self.transmit(),
             13..16 => self.write(),

@@ -1,6 +1,6 @@
 //! The engine: its event loops, and the servers that live on them.
 
-mod tenancy;
+mod node_handle;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
@@ -18,15 +18,15 @@ use crate::driver::{
 use crate::events::EventQueue;
 use crate::inbox::Receiver;
 use crate::link::{Local, Pid};
-use crate::mailbox::{Command, Seed};
+use crate::mailbox::{Command, NodeInit};
 use crate::outbox::{OutboxShared, Sender};
 use crate::roster::{LinkId, Roster};
-use crate::runtime::{Drive, IdleStrategy, LoopFailed};
+use crate::runtime::{IdleStrategy, LoopFailed, LoopHandle};
 use crate::shard::{Shard, chunk_pool};
 use crate::stats::StatsTable;
 use crate::time::Clock;
 
-pub use tenancy::{Events, Stopped, Tenancy};
+pub use node_handle::{Events, NodeHandle, Stopped};
 
 /// Who runs the event loops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub enum Threading {
 }
 
 /// What a server brings to an engine.
-pub struct Tenant {
+pub struct NodeConfig {
     /// What it is and what it allows.
     pub local: Local,
     /// Where its peers reach it.
@@ -55,7 +55,7 @@ pub struct Tenant {
 }
 
 /// A server's ends in an engine.
-pub struct Attached {
+pub struct NodeParts {
     /// What arrives.
     pub receiver: Receiver,
     /// What is sent.
@@ -63,7 +63,7 @@ pub struct Attached {
     /// What happens to its peers.
     pub events: Events,
     /// The server itself.
-    pub tenancy: Tenancy,
+    pub handle: NodeHandle,
 }
 
 /// Event loops. When the last server and the last handle are gone, the threads end.
@@ -76,7 +76,7 @@ pub struct Engine {
 }
 
 struct Loop {
-    drive: Drive,
+    loop_handle: LoopHandle,
     pool: Arc<ChunkPool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -99,16 +99,16 @@ impl Engine {
             let pool = chunk_pool();
             let transport = LocalTransport::new(driver, registry.clone(), number, pool.clone(), WINDOW_BYTES);
             let shard = Shard::new(transport, pool.clone());
-            let (drive, thread) = match threading {
-                Threading::Inline => (Drive::inline(shard, idle, clock), None),
+            let (loop_handle, thread) = match threading {
+                Threading::Inline => (LoopHandle::inline(shard, idle, clock), None),
                 Threading::Dedicated { .. } => {
                     let name = format!("cluster-{number}");
-                    let (drive, thread) =
-                        Drive::start(shard, idle, clock, name).map_err(|error| Unavailable::thread(&error))?;
-                    (drive, Some(thread))
+                    let (loop_handle, thread) =
+                        LoopHandle::start(shard, idle, clock, name).map_err(|error| Unavailable::thread(&error))?;
+                    (loop_handle, Some(thread))
                 }
             };
-            loops.push(Loop { drive, pool, thread });
+            loops.push(Loop { loop_handle, pool, thread });
         }
         Ok(Arc::new(Engine { loops, registry, next: AtomicUsize::new(0), numbers: AtomicU32::new(0), idle }))
     }
@@ -117,24 +117,24 @@ impl Engine {
     ///
     /// # Errors
     /// When every loop has failed.
-    pub fn attach(self: &Arc<Engine>, tenant: Tenant) -> Result<Attached, LoopFailed> {
+    pub fn attach(self: &Arc<Engine>, config: NodeConfig) -> Result<NodeParts, LoopFailed> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let mut candidates = (0..self.loops.len()).map(|offset| (first + offset) % self.loops.len());
-        let index = candidates.find(|index| !self.loops[*index].drive.is_stopped());
+        let index = candidates.find(|index| !self.loops[*index].loop_handle.is_stopped());
         let index = index.unwrap_or(first % self.loops.len());
-        let drive = self.loops[index].drive.clone();
-        if let Some(failed) = drive.failure() {
+        let loop_handle = self.loops[index].loop_handle.clone();
+        if let Some(failed) = loop_handle.failure() {
             return Err(failed);
         }
         let node = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let Tenant { local, listener, peers, ring_bytes, memory } = tenant;
+        let NodeConfig { local, listener, peers, ring_bytes, memory } = config;
         hold_at_most(local.socket_bytes, &listener);
         // Before anybody can know that it is there: who dials it from now on finds it in memory.
         let address = if memory { listener.local_addr().ok() } else { None };
         let local_addr = address.map(|address| self.registry.announce(address, index));
         let listener = Listener::Socket(listener);
-        let Seated { receiver, sender, events, outboxes } = seat(
-            &drive,
+        let RegisteredNode { receiver, sender, events, outboxes } = register_node(
+            &loop_handle,
             node,
             local,
             listener,
@@ -142,8 +142,8 @@ impl Engine {
             QueueSizes { ring_bytes, arrivals: delivery::ARRIVALS },
             local_addr,
         );
-        let tenancy = Tenancy::new(drive, outboxes, events.queue().clone(), self.clone());
-        Ok(Attached { receiver, sender, events, tenancy })
+        let handle = NodeHandle::new(loop_handle, outboxes, events.queue().clone(), self.clone());
+        Ok(NodeParts { receiver, sender, events, handle })
     }
 
     /// The bytes of the receive buffers in use, of all servers: 260 KiB for each connection and for what arrives faster
@@ -154,12 +154,12 @@ impl Engine {
 
     /// Returns whether any loop has failed. The others go on.
     pub fn has_failed(&self) -> bool {
-        self.loops.iter().any(|each| each.drive.is_stopped())
+        self.loops.iter().any(|each| each.loop_handle.is_stopped())
     }
 
     /// How often the loops have waited in the kernel, and were woken.
     pub fn wake_ups(&self) -> u64 {
-        self.loops.iter().map(|each| each.drive.mailbox().wake_ups()).sum()
+        self.loops.iter().map(|each| each.loop_handle.mailbox().wake_ups()).sum()
     }
 
     /// How the engine's loops idle.
@@ -169,7 +169,7 @@ impl Engine {
 }
 
 /// A server's ends, and what its outboxes share.
-pub(crate) struct Seated {
+pub(crate) struct RegisteredNode {
     pub(crate) receiver: Receiver,
     pub(crate) sender: Sender,
     pub(crate) events: Events,
@@ -185,24 +185,24 @@ pub(crate) struct QueueSizes {
     pub(crate) arrivals: usize,
 }
 
-/// Makes a server's ends, and hands their other halves to the loop behind `drive`, where the server is number `node`.
-pub(crate) fn seat(
-    drive: &Drive,
+/// Makes the ends of a server, and hands their other halves to its loop, where the server is number `node`.
+pub(crate) fn register_node(
+    loop_handle: &LoopHandle,
     node: u32,
     local: Local,
     listener: Listener,
     peers: Vec<(Pid, Vec<SocketAddr>)>,
     sizes: QueueSizes,
     local_addr: Option<LocalAddr>,
-) -> Seated {
+) -> RegisteredNode {
     let QueueSizes { ring_bytes, arrivals } = sizes;
     let roster = Arc::new(Roster::new(peers.iter().map(|(pid, _)| *pid)));
     let stats = StatsTable::new();
     peers.iter().zip((0..).map(LinkId::first)).for_each(|((pid, _), link)| stats.add(link, *pid));
-    let events = EventQueue::new(peers.iter().map(|(pid, _)| *pid), drive.time_in(Duration::ZERO));
+    let events = EventQueue::new(peers.iter().map(|(pid, _)| *pid), loop_handle.time_in(Duration::ZERO));
     let callbacks = events.callbacks();
     let (inbox, arrivals) = delivery::arrivals(arrivals, callbacks.clone());
-    let receiver = Receiver::new(arrivals, drive.mailbox().clone());
+    let receiver = Receiver::new(arrivals, loop_handle.mailbox().clone());
     let outboxes = Arc::new(OutboxShared {
         node,
         roster: roster.clone(),
@@ -215,7 +215,7 @@ pub(crate) fn seat(
         spares: Mutex::default(),
         callbacks,
     });
-    let seed = Seed {
+    let init = NodeInit {
         node,
         local: Arc::new(local),
         peers,
@@ -231,15 +231,15 @@ pub(crate) fn seat(
         }),
         local_addr,
     };
-    drive.mailbox().command(Command::Start { seed: Box::new(seed), listener });
-    let sender = Sender::new(outboxes.clone(), drive.clone());
-    Seated { receiver, sender, events: Events::new(events, drive.clone()), outboxes }
+    loop_handle.mailbox().command(Command::Start { init: Box::new(init), listener });
+    let sender = Sender::new(outboxes.clone(), loop_handle.clone());
+    RegisteredNode { receiver, sender, events: Events::new(events, loop_handle.clone()), outboxes }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
         for each in &self.loops {
-            each.drive.mailbox().command(Command::Shutdown);
+            each.loop_handle.mailbox().command(Command::Shutdown);
         }
         for each in &mut self.loops {
             if let Some(thread) = each.thread.take() {

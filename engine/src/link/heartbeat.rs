@@ -48,13 +48,13 @@ impl Link {
     /// one acknowledgement less.
     pub fn transmit_heartbeat(&mut self, now: Time, answers: bool, batch: &mut Batch) -> bool {
         let is_idle = self.state == State::Up
-            && !(self.hangup || self.hurried || self.confirms.is_some() || self.ack_now)
+            && !(self.hangup || self.ack_requested || self.confirms.is_some() || self.ack_now)
             && self.ack_due.is_none()
             && self.is_proven()
             && self.notices.is_empty();
         let soon = if answers { self.heartbeats.half() } else { Duration::ZERO };
-        if is_idle && now >= self.wither_at {
-            self.wither(now);
+        if is_idle && now >= self.trim_at {
+            self.trim(now);
         }
         if is_idle && now + soon >= self.heartbeat_at {
             batch.push_owned(SegmentHeader::new(Kind::Heartbeat), Vec::new());

@@ -54,7 +54,7 @@ const DIAL_DELAY: Duration = Duration::from_millis(50);
 /// Memory of long envelopes that was not used for so long is given back: a little at each step, for that keeps others
 /// waiting.
 const SPARE_TIME: Duration = Duration::from_secs(10);
-const WITHER_STEP: Duration = Duration::from_millis(250);
+const TRIM_STEP: Duration = Duration::from_millis(250);
 /// One peer, as one server sees it.
 ///
 /// The fields that an idle link reads and writes stand first and together, in this order: with thousands of links each
@@ -67,7 +67,7 @@ pub struct Link {
     announced: bool,
     ack_now: bool,
     /// The next segment asks for an acknowledgement.
-    hurried: bool,
+    ack_requested: bool,
     hangup: bool,
     /// Something came since the last look that may be followed by a segment of ours, or by an earlier deadline.
     needs_look: bool,
@@ -89,7 +89,7 @@ pub struct Link {
     confirms: Option<u64>,
     ack_due: Option<Time>,
     /// When memory of long envelopes that is not used is to be given back.
-    wither_at: Time,
+    trim_at: Time,
     /// Number of times that this link has had something to send, and of segments that this took.
     sends: u64,
     segments: u64,
@@ -156,7 +156,7 @@ impl Link {
             segments: 0,
             incoming: Vec::new(),
             buffers: Buffers::new(),
-            wither_at: Time::default(),
+            trim_at: Time::default(),
             recv_credit: Lane::ALL.map(|lane| RecvCredit::of_lane(window_bytes, lane)),
             send_credit: Default::default(),
             first: 0,
@@ -164,7 +164,7 @@ impl Link {
             heard: Time::default(),
             ack_due: None,
             ack_now: false,
-            hurried: false,
+            ack_requested: false,
             until: Time::default(),
             dial_at: None,
             failures: 0,
@@ -237,7 +237,7 @@ impl Link {
                 stream.set_incarnation(self.incarnation());
             }
             // The sender may have asked before the loop came to know of the stream.
-            self.hurried |= stream.take_hurry();
+            self.ack_requested |= stream.take_ack_request();
         }
         self.outgoing.push(stream);
     }
@@ -381,8 +381,8 @@ impl Link {
             }
             _ => {}
         }
-        if now >= self.wither_at {
-            self.wither(now);
+        if now >= self.trim_at {
+            self.trim(now);
         }
     }
 
@@ -399,12 +399,12 @@ impl Link {
         self.heard + if unheard { timeout.max(FIRST_WORD_TIMEOUT) } else { timeout }
     }
 
-    fn wither(&mut self, now: Time) {
-        let mut more = self.buffers.wither();
+    fn trim(&mut self, now: Time) {
+        let mut more = self.buffers.trim();
         for stream in &self.outgoing {
-            more |= stream.wither();
+            more |= stream.trim();
         }
-        self.wither_at = now + if more { WITHER_STEP } else { SPARE_TIME };
+        self.trim_at = now + if more { TRIM_STEP } else { SPARE_TIME };
     }
 
     /// Our own process did not run for `gap`: what the peers sent meanwhile may still be on its way to us.
@@ -457,11 +457,11 @@ impl Link {
     }
 
     /// Somebody waits for what was sent to be acknowledged: asks the peer for it.
-    pub fn hurry(&mut self) {
+    pub fn request_ack(&mut self) {
         for stream in &self.outgoing {
-            stream.take_hurry();
+            stream.take_ack_request();
         }
-        self.hurried = self.state == State::Up && !self.is_drained();
+        self.ack_requested = self.state == State::Up && !self.is_drained();
     }
 
     /// The inbox has taken envelopes, and the peer may be out of credit.

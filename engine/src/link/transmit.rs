@@ -32,7 +32,7 @@ impl Link {
         self.end_streams(batch);
         self.transmit_acknowledgements(now, batch);
         // After the data, so that it asks for the acknowledgement of all of it.
-        if std::mem::take(&mut self.hurried) {
+        if std::mem::take(&mut self.ack_requested) {
             let mut header = self.header(Kind::Heartbeat);
             header.flags = ACK_NOW.into();
             batch.push_owned(header, Vec::new());

@@ -1,21 +1,22 @@
-//! What takes the place of shards where there is no network: for `cluster::mock`.
+//! A switchboard in the place of shards, without a network: for `cluster::mock`.
 //!
-//! A [`Harness`] gives servers the same ends that an [`Engine`](crate::Engine) does: a [`Receiver`](crate::Receiver), a [`Sender`](crate::Sender), events.
-//! So whatever an application does with an inbox or an outbox, it does to the real ones. Where a shard would send what
-//! the outboxes wrote, a harness hands it out as [`Letter`]s, one for each envelope. Whoever has the harness keeps them for as
-//! long as it likes, in whatever order, and then [delivers](Harness::deliver) or [loses](Harness::lose) them.
+//! A [`Switchboard`] gives servers the same ends that an [`Engine`](crate::Engine) does: a
+//! [`Receiver`](crate::Receiver), a [`Sender`](crate::Sender) and events. So applications use real inboxes and outboxes.
+//! Where a shard would send what the outboxes wrote, a switchboard hands it out as [`Packet`]s, one for each envelope.
+//! Its owner keeps them as long as it likes, in any order, and then [delivers](Switchboard::deliver) or
+//! [loses](Switchboard::lose) them.
 //!
-//! A letter counts against the inbox that it is for until it is taken out of that or lost. So a peer that does not read
-//! makes its senders wait, as it does on the engine.
+//! A packet counts against the inbox of its recipient until it is taken from there or lost. So a peer that does not read
+//! makes its senders wait, as on the engine.
 //!
-//! Who turns a harness is the [`VirtualClock`](crate::runtime::VirtualClock)'s matter: a thread that [sleeps](Sleeper) until there is something to do, or the
-//! threads that wait, under a clock of its own.
+//! A switchboard is turned by a thread that [sleeps](Parker) until there is something to do, or by the threads that
+//! wait, under a [`VirtualClock`](crate::runtime::VirtualClock).
 
-mod harness;
-mod sleeper;
+mod parker;
 mod stream;
+mod switchboard;
 #[cfg(test)]
 mod tests;
 
-pub use harness::{Ends, Harness, Letter, Limits};
-pub use sleeper::Sleeper;
+pub use parker::Parker;
+pub use switchboard::{Ends, Limits, Packet, Switchboard};

@@ -1,4 +1,4 @@
-//! One stream of a harness: what an outbox writes is taken out of it envelope by envelope.
+//! One stream of a switchboard: what an outbox writes is taken out of it envelope by envelope.
 
 use std::sync::Arc;
 
@@ -33,14 +33,14 @@ pub(super) struct Stream {
     /// Nothing has arrived at the present incarnation yet.
     is_new: bool,
     /// Letters, their payload and the frames they came in: taken out of the ring, neither delivered nor lost.
-    pub(super) letters: u64,
+    pub(super) packets: u64,
     pub(super) letter_bytes: u64,
     frame_bytes: u64,
     /// A frame longer than a segment, as far as it has been taken.
     part: Vec<u8>,
     /// What the reader has dropped.
     dropped: u64,
-    /// More than a window is under way: the next letter that ends is a reason to look again.
+    /// More than a window is under way: the next packet that ends is a reason to look again.
     pub(super) is_blocked: bool,
     pub(super) is_dirty: bool,
 }
@@ -60,7 +60,7 @@ impl Stream {
             is_new: true,
             reader: Some(reader),
             window,
-            letters: 0,
+            packets: 0,
             letter_bytes: 0,
             frame_bytes: 0,
             part: Vec::new(),
@@ -134,45 +134,45 @@ impl Stream {
             }
             let (sent, bytes) = (reader.sent(), Bytes::from(bytes));
             let mut position = sent - bytes.len() as u64;
-            let mut letters = Vec::new();
+            let mut packets = Vec::new();
             for frame in Frames::new(&bytes) {
                 let Ok(frame) = frame else { break };
-                letters.push((frame.id, bytes.slice_ref(frame.payload), reader.only_for(position)));
+                packets.push((frame.id, bytes.slice_ref(frame.payload), reader.only_for(position)));
                 position += frame_bytes(frame.payload.len()) as u64;
             }
             let acknowledged = reader.acknowledge(sent);
             debug_assert!(acknowledged.is_ok(), "a segment's end, or the last fragment's, is a frame boundary");
-            for (id, payload, only) in letters {
+            for (id, payload, only) in packets {
                 self.begin(payload.len());
                 each(id, payload, only);
             }
         }
     }
 
-    /// One more letter is under way.
+    /// One more packet is under way.
     pub(super) fn begin(&mut self, length: usize) {
-        self.letters += 1;
+        self.packets += 1;
         self.letter_bytes += length as u64;
         self.frame_bytes += frame_bytes(length) as u64;
     }
 
-    /// A letter is not under way any more.
+    /// A packet is not under way any more.
     pub(super) fn end(&mut self, length: usize) {
-        self.letters -= 1;
+        self.packets -= 1;
         self.letter_bytes -= length as u64;
         self.frame_bytes -= frame_bytes(length) as u64;
     }
 
-    /// A letter has arrived. Returns whether it is the first one at the present incarnation.
+    /// A packet has arrived. Returns whether it is the first one at the present incarnation.
     pub(super) fn arrive(&mut self, length: usize) -> bool {
         self.recv_window.take(frame_bytes(length) as u64);
         std::mem::take(&mut self.is_new)
     }
 
-    /// What was written and not delivered: letters under way, and what still stands in the ring.
+    /// What was written and not delivered: packets under way, and what still stands in the ring.
     pub(super) fn undelivered(&mut self) -> (u64, u64) {
         let (messages, bytes) = self.reader.as_mut().map_or((0, 0), SendWindow::unacknowledged);
-        (messages + self.letters, bytes + self.letter_bytes)
+        (messages + self.packets, bytes + self.letter_bytes)
     }
 
     /// Nothing more is taken; the writer learns of it.
@@ -182,7 +182,7 @@ impl Stream {
 
     /// Whether nothing more will come of it.
     pub(super) fn is_over(&self) -> bool {
-        self.reader.is_none() && self.letters == 0
+        self.reader.is_none() && self.packets == 0
     }
 
     /// Bytes that have arrived and that the application has not taken.

@@ -16,7 +16,7 @@ use crate::payload::Body;
 #[cfg(any(test, feature = "simulation"))]
 use crate::roster::LinkId;
 use crate::roster::LinkKey;
-use crate::runtime::Drive;
+use crate::runtime::LoopHandle;
 use crate::stream::{DropPolicy, Full, Lane, MAX_RING_PAYLOAD};
 use crate::wire::FRAME_HEADER_BYTES;
 
@@ -64,9 +64,9 @@ pub struct Sender {
 }
 
 impl Sender {
-    pub(crate) fn new(shared: Arc<OutboxShared>, drive: Drive) -> Sender {
+    pub(crate) fn new(shared: Arc<OutboxShared>, loop_handle: LoopHandle) -> Sender {
         let sections = Sections::new(shared.grace.clone());
-        Sender { outgoing: Outgoing::new(shared, drive), sections, unflushed: 0 }
+        Sender { outgoing: Outgoing::new(shared, loop_handle), sections, unflushed: 0 }
     }
 
     /// The peers' pids, ascending.
@@ -256,11 +256,11 @@ impl Sender {
     }
 
     /// Asks the peers to acknowledge at once what they have not.
-    pub fn hurry(&mut self) {
-        let Outgoing { shared, drive, links, streams, .. } = &mut self.outgoing;
+    pub fn request_ack(&mut self) {
+        let Outgoing { shared, loop_handle, links, streams, .. } = &mut self.outgoing;
         for &link in &*links {
-            if streams.hurry(link) {
-                drive.mailbox().ready(Ready::Hurry(LinkKey { node: shared.node, link }));
+            if streams.request_ack(link) {
+                loop_handle.mailbox().ready(Ready::RequestAck(LinkKey { node: shared.node, link }));
             }
         }
     }
@@ -279,8 +279,8 @@ impl Sender {
     /// Ends the streams that were left to clones to come.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn end_spares(&self) {
-        let Outgoing { shared, drive, .. } = &self.outgoing;
-        shared.take_spares().into_iter().for_each(|streams| outgoing::end(streams, shared, drive));
+        let Outgoing { shared, loop_handle, .. } = &self.outgoing;
+        shared.take_spares().into_iter().for_each(|streams| outgoing::end(streams, shared, loop_handle));
     }
 
     /// Bytes of the ring that this outbox has written on the link, and that were released: their envelopes are
@@ -300,27 +300,27 @@ impl Sender {
 
     /// Whether the server has stopped.
     pub fn is_stopped(&self) -> bool {
-        self.outgoing.shared.is_stopped() || self.outgoing.drive.is_stopped()
+        self.outgoing.shared.is_stopped() || self.outgoing.loop_handle.is_stopped()
     }
 
     /// How this outbox's event loop is driven.
-    pub fn drive(&self) -> &Drive {
-        &self.outgoing.drive
+    pub fn loop_handle(&self) -> &LoopHandle {
+        &self.outgoing.loop_handle
     }
 
     /// Signals the link after a write, and turns an inline loop.
     #[inline(always)]
     fn written(&mut self, index: usize, bytes: usize, signal: bool, alone: bool) {
-        let Outgoing { shared, drive, streams, .. } = &self.outgoing;
+        let Outgoing { shared, loop_handle, streams, .. } = &self.outgoing;
         // A link that is gone needs no signal.
         if signal && let Some(link) = streams.link(index) {
-            drive.written(LinkKey { node: shared.node, link }, alone);
+            loop_handle.written(LinkKey { node: shared.node, link }, alone);
         }
-        if drive.is_inline() {
+        if loop_handle.is_inline() {
             self.unflushed += bytes + FRAME_HEADER_BYTES;
             if self.unflushed >= INLINE_BYTES {
                 self.unflushed = 0;
-                drive.poll();
+                loop_handle.poll();
             }
         }
     }
@@ -336,6 +336,6 @@ fn encode(length: usize, write: impl FnOnce(&mut [u8])) -> Vec<u8> {
 impl Clone for Sender {
     /// An outbox with streams of its own.
     fn clone(&self) -> Sender {
-        Sender::new(self.outgoing.shared.clone(), self.outgoing.drive.clone())
+        Sender::new(self.outgoing.shared.clone(), self.outgoing.loop_handle.clone())
     }
 }

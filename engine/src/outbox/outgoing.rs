@@ -11,14 +11,14 @@ use crate::barrier;
 use crate::link::Pid;
 use crate::mailbox::{Command, Ready};
 use crate::roster::{Change, LinkId, LinkKey};
-use crate::runtime::Drive;
+use crate::runtime::LoopHandle;
 use crate::stream::{self, Lane, MAX_RING_PAYLOAD, SendQueue};
 use crate::wire::{MAX_STREAMS, WireIncarnation};
 
 /// An outbox's streams.
 pub(super) struct Outgoing {
     pub(super) shared: Arc<OutboxShared>,
-    pub(super) drive: Drive,
+    pub(super) loop_handle: LoopHandle,
     /// The roster as of `version`: the peers' pids, ascending, and their links.
     pub(super) version: u64,
     pub(super) peers: Vec<Pid>,
@@ -38,14 +38,14 @@ pub(super) struct Outgoing {
 const NEVER: u64 = u64::MAX;
 
 impl Outgoing {
-    pub(super) fn new(shared: Arc<OutboxShared>, drive: Drive) -> Outgoing {
+    pub(super) fn new(shared: Arc<OutboxShared>, loop_handle: LoopHandle) -> Outgoing {
         shared.outboxes.fetch_add(1, Ordering::Relaxed);
         let mut streams = shared.take_streams();
         streams.forget_closed();
         streams.writers_mut().for_each(SendQueue::hand_over);
         let mut outgoing = Outgoing {
             shared,
-            drive,
+            loop_handle,
             version: 0,
             peers: Vec::new(),
             links: Vec::new(),
@@ -155,11 +155,11 @@ impl Outgoing {
         let link = self.shared.allows(self.streams.link(index), self.version)?;
         let slot = self.streams.slot(index, lane);
         if slot.is_none() {
-            *slot = Some(open(&self.shared, &self.drive, link, lane)?);
+            *slot = Some(open(&self.shared, &self.loop_handle, link, lane)?);
         }
         match slot {
             Some(writer) if !writer.is_closed() => Ok(writer),
-            _ if self.shared.is_stopped() || self.drive.is_stopped() => Err(PushError::Stopped),
+            _ if self.shared.is_stopped() || self.loop_handle.is_stopped() => Err(PushError::Stopped),
             _ => Err(PushError::UnknownPid),
         }
     }
@@ -222,15 +222,15 @@ fn place_of(pid: Pid) -> usize {
 const FOUND_BITS: u32 = 9;
 
 /// Ends streams: what stands in them is still sent.
-pub(super) fn end(streams: Streams, shared: &OutboxShared, drive: &Drive) {
+pub(super) fn end(streams: Streams, shared: &OutboxShared, loop_handle: &LoopHandle) {
     for link in streams.end() {
-        drive.mailbox().ready(Ready::Link(LinkKey { node: shared.node, link }));
+        loop_handle.mailbox().ready(Ready::Link(LinkKey { node: shared.node, link }));
     }
 }
 
 #[cold]
-fn open(shared: &OutboxShared, drive: &Drive, link: LinkId, lane: Lane) -> Result<SendQueue, PushError> {
-    if drive.is_stopped() {
+fn open(shared: &OutboxShared, loop_handle: &LoopHandle, link: LinkId, lane: Lane) -> Result<SendQueue, PushError> {
+    if loop_handle.is_stopped() {
         return Err(PushError::Stopped);
     }
     if shared.outboxes.load(Ordering::Relaxed) as usize > MAX_STREAMS / 4 {
@@ -245,7 +245,7 @@ fn open(shared: &OutboxShared, drive: &Drive, link: LinkId, lane: Lane) -> Resul
         return Err(PushError::TooManyOutboxes);
     }
     let link = LinkKey { node: shared.node, link };
-    drive.mailbox().command(Command::Open { link, stream: Box::new(reader) });
+    loop_handle.mailbox().command(Command::Open { link, stream: Box::new(reader) });
     Ok(writer)
 }
 
@@ -260,7 +260,7 @@ impl Drop for Outgoing {
             return;
         }
         if let Err(streams) = self.shared.keep_streams(streams, version) {
-            end(streams, &self.shared, &self.drive);
+            end(streams, &self.shared, &self.loop_handle);
         }
     }
 }

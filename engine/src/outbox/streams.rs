@@ -77,7 +77,7 @@ impl Streams {
 
     /// Asks for an acknowledgement of what was written to this link. `true`: the link is to be told, which has dealt
     /// with what was asked before.
-    pub(super) fn hurry(&mut self, link: LinkId) -> bool {
+    pub(super) fn request_ack(&mut self, link: LinkId) -> bool {
         let index = link.index as usize;
         if self.link(index) != Some(link) {
             return false;
@@ -85,7 +85,7 @@ impl Streams {
         // Of each stream, so that none asks again before it is answered.
         let mut tell = false;
         for stream in self.writers[index * LANES..][..LANES].iter_mut().flatten() {
-            tell |= stream.hurry();
+            tell |= stream.request_ack();
         }
         tell
     }

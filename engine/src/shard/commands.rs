@@ -12,19 +12,19 @@ use crate::roster::LinkKey;
 use crate::time::Time;
 
 impl<D: Driver> Shard<D> {
-    pub(super) fn obey(&mut self, command: Command, now: Time) {
+    pub(super) fn handle_command(&mut self, command: Command, now: Time) {
         match command {
-            Command::Start { seed, listener } => {
-                let id = seed.node;
-                let listener = self.driver.listen(listener, seed.local_addr);
+            Command::Start { init, listener } => {
+                let id = init.node;
+                let listener = self.driver.listen(listener, init.local_addr);
                 if let Err(error) = &listener {
-                    seed.events.push(Event::AcceptFailed { error: with_cure(error) }, now);
+                    init.events.push(Event::AcceptFailed { error: with_cure(error) }, now);
                 }
                 let listener = listener.ok();
                 if let Some(listener) = listener {
                     self.put(listener, Connection::new(Role::Unknown(id), id));
                 }
-                let node = Node::new(*seed, listener, self.slept, self.most_strangers);
+                let node = Node::new(*init, listener, self.slept, self.most_strangers);
                 let links = node.links.ids();
                 self.nodes.insert(id, node);
                 for link in links {
@@ -49,9 +49,9 @@ impl<D: Driver> Shard<D> {
                         self.driver.close(listener);
                     }
                     for link in state.links.ids() {
-                        self.hurry(LinkKey { node, link });
+                        self.request_ack(LinkKey { node, link });
                     }
-                    self.look_at_stop(node, now);
+                    self.poll_shutdown(node, now);
                 }
                 None => drop(report.send(Vec::new())),
             },
@@ -81,9 +81,9 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    pub(super) fn hurry(&mut self, key: LinkKey) {
+    pub(super) fn request_ack(&mut self, key: LinkKey) {
         if let Some(slot) = self.slot(key) {
-            slot.link.hurry();
+            slot.link.request_ack();
             self.mark(key);
         }
     }

@@ -25,7 +25,7 @@ impl<D: Driver> Shard<D> {
         // Everything taken before stands in streams that are known here, or that are announced by a waiting command.
         while let Some(command) = self.mailbox.next_command() {
             // Whoever waits for an answer learns that there is none.
-            let _ = caught(|| self.obey_at_end(command, now));
+            let _ = caught(|| self.handle_last_command(command, now));
         }
         let mut undelivered = BTreeMap::new();
         for (id, node) in &mut self.nodes {
@@ -37,11 +37,11 @@ impl<D: Driver> Shard<D> {
         undelivered
     }
 
-    fn obey_at_end(&mut self, command: Command, now: Time) {
+    fn handle_last_command(&mut self, command: Command, now: Time) {
         match command {
-            Command::Start { seed, .. } => {
-                (seed.close_outboxes)();
-                self.nodes.insert(seed.node, Node::new(*seed, None, self.slept, self.most_strangers));
+            Command::Start { init, .. } => {
+                (init.close_outboxes)();
+                self.nodes.insert(init.node, Node::new(*init, None, self.slept, self.most_strangers));
             }
             Command::Add { link, pid, addresses } => self.add_peer(link, pid, addresses, now),
             Command::Open { link, stream } => {

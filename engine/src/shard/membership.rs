@@ -59,7 +59,7 @@ impl<D: Driver> Shard<D> {
                 }
             }
         }
-        self.look_at_stop(key.node, now);
+        self.poll_shutdown(key.node, now);
         Some(undelivered)
     }
 

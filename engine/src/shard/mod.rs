@@ -293,7 +293,7 @@ impl<D: Driver> Shard<D> {
         {
             awaited = true;
             budget.spend(0);
-            self.obey(command, now);
+            self.handle_command(command, now);
         }
         let mut budget = Budget::default();
         while budget.is_left()
@@ -302,7 +302,7 @@ impl<D: Driver> Shard<D> {
             budget.spend(0);
             match ready {
                 Ready::Link(key) => self.mark(key),
-                Ready::Hurry(key) => self.hurry(key),
+                Ready::RequestAck(key) => self.request_ack(key),
                 Ready::Consumed(key) => {
                     if let Some(slot) = self.slot(key) {
                         slot.link.consumed();

@@ -15,7 +15,7 @@ use crate::delivery::{Arrived, ArrivedBody, InboxSender};
 use crate::driver::{ChunkPool, Slice, SocketId, Way, with_cure};
 use crate::events::{Event, EventQueue, UntoldDrops};
 use crate::link::{Arrival, Delivery, DropReason, Link, Local, Notice, Pid, Undelivered};
-use crate::mailbox::Seed;
+use crate::mailbox::NodeInit;
 use crate::roster::{LinkId, LinkKey, Roster};
 use crate::stats::StatsTable;
 use crate::time::Time;
@@ -55,20 +55,20 @@ pub(super) struct Stopping {
 }
 
 impl Node {
-    pub(super) fn new(seed: Seed, listener: Option<SocketId>, slept: Duration, most_strangers: usize) -> Node {
-        let local = seed.local;
-        let way = Way { memory: seed.local_addr.is_some(), socket_bytes: local.socket_bytes };
-        let links = Links::new(&local, seed.peers, slept);
+    pub(super) fn new(init: NodeInit, listener: Option<SocketId>, slept: Duration, most_strangers: usize) -> Node {
+        let local = init.local;
+        let way = Way { memory: init.local_addr.is_some(), socket_bytes: local.socket_bytes };
+        let links = Links::new(&local, init.peers, slept);
         Node {
             local,
             listener,
             links,
-            roster: seed.roster,
+            roster: init.roster,
             way,
-            inbox: seed.inbox,
-            events: seed.events,
-            stats: seed.stats,
-            close_outboxes: seed.close_outboxes,
+            inbox: init.inbox,
+            events: init.events,
+            stats: init.stats,
+            close_outboxes: init.close_outboxes,
             stopping: None,
             open_sockets: usize::from(listener.is_some()),
             accepting: Accepting::Always,

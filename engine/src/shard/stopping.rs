@@ -13,11 +13,11 @@ impl<D: Driver> Shard<D> {
         if let Some(node) = self.nodes.get_mut(&node) {
             node.stop_timer = None;
         }
-        self.look_at_stop(node, now);
+        self.poll_shutdown(node, now);
     }
 
     /// Takes a stop one step further: drain, say goodbye, close, report.
-    pub(super) fn look_at_stop(&mut self, id: u32, now: Time) {
+    pub(super) fn poll_shutdown(&mut self, id: u32, now: Time) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let Some(stopping) = &mut node.stopping else { return };
         if !stopping.leaving {

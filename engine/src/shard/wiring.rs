@@ -50,7 +50,7 @@ impl<D: Driver> Shard<D> {
                 {
                     node.open_sockets -= 1;
                     self.remove_stranger(connection.node, socket);
-                    self.look_at_stop(connection.node, now);
+                    self.poll_shutdown(connection.node, now);
                 }
             }
         }
@@ -161,7 +161,7 @@ impl<D: Driver> Shard<D> {
             }
             return true;
         }
-        if !self.take_apart(socket, buffer.bytes(), |payload| buffer.share(payload), now) {
+        if !self.parse_segments(socket, buffer.bytes(), |payload| buffer.share(payload), now) {
             return true;
         }
         let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return true };
@@ -194,12 +194,18 @@ impl<D: Driver> Shard<D> {
         {
             return true;
         }
-        !self.take_apart(socket, bytes, |payload| bytes.part(payload), now) || self.has_heard(socket, now)
+        !self.parse_segments(socket, bytes, |payload| bytes.part(payload), now) || self.has_heard(socket, now)
     }
 
     /// Handles the segments that `bytes` holds from where the connection was taken apart; `share` makes a payload the
     /// inbox's. Returns whether the connection goes on.
-    fn take_apart(&mut self, socket: SocketId, bytes: &[u8], share: impl Fn(Range<usize>) -> Slice, now: Time) -> bool {
+    fn parse_segments(
+        &mut self,
+        socket: SocketId,
+        bytes: &[u8],
+        share: impl Fn(Range<usize>) -> Slice,
+        now: Time,
+    ) -> bool {
         loop {
             let Some(connection) = self.connection(socket) else { return false };
             let (role, segment) = (connection.role, connection.next_segment(bytes));
@@ -211,7 +217,7 @@ impl<D: Driver> Shard<D> {
                     return !is_refused;
                 }
                 Err(error) => {
-                    self.misspoken(socket, role, error, now);
+                    self.on_malformed(socket, role, error, now);
                     return false;
                 }
             };
@@ -280,7 +286,7 @@ impl<D: Driver> Shard<D> {
         let needs_look = self.slot(key).is_some_and(|slot| slot.link.take_needs_look());
         if needs_look {
             self.mark(key);
-            self.look_at_stop(key.node, now);
+            self.poll_shutdown(key.node, now);
         } else {
             self.send_heartbeat(key, now, true);
         }
@@ -352,7 +358,7 @@ impl<D: Driver> Shard<D> {
             self.set_role(socket, Role::Link(key));
             self.tell(key, now);
             if self.nodes.get(&key.node).is_some_and(|node| node.stopping.is_some()) {
-                self.hurry(key);
+                self.request_ack(key);
             }
             self.mark(key);
             self.schedule(key, now);
@@ -451,12 +457,12 @@ impl<D: Driver> Shard<D> {
             }
             self.tell(key, now);
             self.schedule(key, now);
-            self.look_at_stop(key.node, now);
+            self.poll_shutdown(key.node, now);
         }
     }
 
     /// What came is not this protocol.
-    fn misspoken(&mut self, socket: SocketId, role: Role, error: SegmentError, now: Time) {
+    fn on_malformed(&mut self, socket: SocketId, role: Role, error: SegmentError, now: Time) {
         match role {
             Role::Link(key) => self.violated(key, &format!("{error}; {}", error.cure()), now),
             Role::Unknown(node) if matches!(error, SegmentError::Version(_)) => {

@@ -12,7 +12,7 @@ use super::plan::Plan;
 use super::timetable::Happening;
 use crate::driver::{ChunkPool, Driver, LocalRegistry, LocalTransport, Wait, take_spent};
 use crate::mailbox::{Mailbox, Ready};
-use crate::runtime::Drive;
+use crate::runtime::LoopHandle;
 use crate::shard::{Idle, Round, Shard, chunk_pool};
 use crate::testing::Random;
 use crate::time::{Clock, Time};
@@ -23,7 +23,7 @@ const TURN_NANOS: u64 = 5_000;
 /// An event loop of a process.
 pub(super) struct EventLoop {
     pub(super) process: usize,
-    pub(super) drive: Drive,
+    pub(super) loop_handle: LoopHandle,
     pub(super) shard: Shard<LocalTransport<SimulatedDriver>>,
     /// Where those who live here find each other.
     pub(super) registry: Arc<LocalRegistry>,
@@ -86,7 +86,7 @@ impl EventLoop {
         let mailbox = shard.mailbox().clone();
         let mut event_loop = EventLoop {
             process,
-            drive: Drive::without_loop(mailbox.clone(), Clock::start(), None),
+            loop_handle: LoopHandle::without_loop(mailbox.clone(), Clock::start(), None),
             shard,
             registry: registry.clone(),
             shard_index,
@@ -179,7 +179,7 @@ impl EventLoop {
         matches!(self.state, State::Waits(_)) && self.mailbox.is_asleep()
     }
 
-    /// What [`Drive`] does after a write that is to be signalled, when the loop was asleep: it sends at once, if it
+    /// What [`LoopHandle`] does after a write that is to be signalled, when the loop was asleep: it sends at once, if it
     /// can, and the loop sleeps on.
     pub(super) fn try_from_outside(&mut self) {
         let mut ready: Vec<Ready> = std::iter::from_fn(|| self.mailbox.next_ready()).collect();

@@ -12,7 +12,7 @@ use super::timetable::Happening;
 use super::trace::Trace;
 use super::watch::pid_of;
 use crate::driver::Listener;
-use crate::engine::{QueueSizes, Seated, seat};
+use crate::engine::{QueueSizes, RegisteredNode, register_node};
 use crate::events::Event;
 use crate::link::Local;
 use crate::payload::Body;
@@ -35,7 +35,7 @@ pub(super) struct Mesh {
 struct Member {
     /// The place of its loop.
     place: usize,
-    ends: Seated,
+    ends: RegisteredNode,
     /// The number that comes next from each server.
     next: Vec<i64>,
     delivered: u64,
@@ -88,7 +88,15 @@ impl Mesh {
         let address = address_of(0, server);
         let local_addr = plan.memory.then(|| event_loop.registry.announce(address, place));
         let sizes = QueueSizes { ring_bytes: 1 << 16, arrivals: plan.arrivals };
-        let ends = seat(&event_loop.drive, server as u32, local, Listener::At(address), peers, sizes, local_addr);
+        let ends = register_node(
+            &event_loop.loop_handle,
+            server as u32,
+            local,
+            Listener::At(address),
+            peers,
+            sizes,
+            local_addr,
+        );
         self.members.push(Member { place, ends, next: vec![0; plan.servers], delivered: 0, ups: 0, downs: Vec::new() });
     }
 

@@ -152,7 +152,7 @@ impl World {
         }
         self.look_around();
         self.run_for(Duration::from_millis(20));
-        self.servers.iter_mut().flatten().for_each(super::server::Server::hurry);
+        self.servers.iter_mut().flatten().for_each(super::server::Server::request_ack);
         // Links that are not up have to be made first.
         self.run_for(if all_up { PROMPT } else { PROMPT * 8 });
         assert!(self.is_quiet(), "slow: {}", self.describe());

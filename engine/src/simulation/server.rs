@@ -17,7 +17,7 @@ use super::network::Network;
 use super::plan::Plan;
 use super::trace::{Action, EventValues};
 use super::watch::{Incarnations, Watch, life_with, pid_of, server_of};
-use crate::engine::{Events, Seated};
+use crate::engine::{Events, RegisteredNode};
 use crate::events::{Event, LinkState};
 use crate::inbox::Receiver;
 use crate::link::Undelivered;
@@ -130,8 +130,14 @@ impl Outbox {
 }
 
 impl Server {
-    pub(super) fn new(me: Life, node: u32, seated: Seated, network: &Rc<RefCell<Network>>, quota: u64) -> Server {
-        let Seated { receiver, sender, events, outboxes } = seated;
+    pub(super) fn new(
+        me: Life,
+        node: u32,
+        registered: RegisteredNode,
+        network: &Rc<RefCell<Network>>,
+        quota: u64,
+    ) -> Server {
+        let RegisteredNode { receiver, sender, events, outboxes } = registered;
         let mut server = Server {
             me,
             node,
@@ -217,8 +223,8 @@ impl Server {
         self.senders.iter_mut().all(|outbox| outbox.sender.unflushed_peers().is_empty())
     }
 
-    pub(super) fn hurry(&mut self) {
-        self.senders.iter_mut().for_each(|outbox| outbox.sender.hurry());
+    pub(super) fn request_ack(&mut self) {
+        self.senders.iter_mut().for_each(|outbox| outbox.sender.request_ack());
     }
 
     /// Writes some envelopes.
@@ -245,7 +251,7 @@ impl Server {
             self.write_one(index, (to, lane, length), random, plan, history, event_loop);
         }
         if random.one_in(20) {
-            self.hurry();
+            self.request_ack();
         }
     }
 

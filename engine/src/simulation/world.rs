@@ -17,7 +17,7 @@ use super::timetable::Happening;
 use super::trace::{Action, Trace};
 use super::watch::{Incarnations, pid_of};
 use crate::driver::Listener;
-use crate::engine::{QueueSizes, seat};
+use crate::engine::{QueueSizes, register_node};
 use crate::link::Local;
 use crate::mailbox::Command;
 use crate::roster::LinkKey;
@@ -165,10 +165,10 @@ impl World {
         let local_addr =
             self.plan.memory.then(|| event_loop.registry.announce(address_of(machine, server), event_loop.shard_index));
         let sizes = QueueSizes { ring_bytes: self.plan.ring_bytes, arrivals: self.plan.arrivals };
-        let seated = seat(&event_loop.drive, node, local, listener, peers, sizes, local_addr);
-        seated.events.queue().limit(self.plan.events_kept);
+        let registered = register_node(&event_loop.loop_handle, node, local, listener, peers, sizes, local_addr);
+        registered.events.queue().limit(self.plan.events_kept);
         let quota = 1 + self.random.below(self.plan.quota);
-        let mut started = Server::new(me, node, seated, &network, if self.calm { 1 } else { quota });
+        let mut started = Server::new(me, node, registered, &network, if self.calm { 1 } else { quota });
         if !self.calm && self.random.one_in(2) {
             started.change_outboxes(&mut self.random, quota);
         }

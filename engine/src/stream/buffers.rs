@@ -24,7 +24,7 @@ pub(crate) struct Buffers {
     spare: ArrayQueue<Vec<u8>>,
     /// The bytes of all that are in `spare`, or on their way there.
     bytes: AtomicUsize,
-    /// Whether a buffer was asked for since the last [`wither`](Buffers::wither).
+    /// Whether a buffer was asked for since the last [`trim`](Buffers::trim).
     used: AtomicBool,
 }
 
@@ -56,7 +56,7 @@ impl Buffers {
     /// Gives some memory back if no buffer was asked for since the last call. Returns whether there is more to give.
     ///
     /// A little at a time, because the caller has others to serve. The system's allocator cuts a buffer's end off in place.
-    pub(crate) fn wither(&self) -> bool {
+    pub(crate) fn trim(&self) -> bool {
         if self.used.swap(false, Ordering::Relaxed) {
             return false;
         }
@@ -187,14 +187,14 @@ mod tests {
     #[test]
     fn what_is_not_used_is_given_back_step_by_step() {
         let buffers = Buffers::new();
-        assert!(!buffers.wither());
+        assert!(!buffers.trim());
         drop(filled(&buffers, 2 * STEP_BYTES + 1));
-        assert!(!buffers.wither(), "it was used");
+        assert!(!buffers.trim(), "it was used");
         for rest in [STEP_BYTES + 1, 1, 0] {
-            assert!(buffers.wither());
+            assert!(buffers.trim());
             assert_eq!(buffers.bytes.load(Ordering::Relaxed), rest);
         }
-        assert!(!buffers.wither());
+        assert!(!buffers.trim());
         drop(filled(&buffers, 100_000));
         buffers.clear();
         assert_eq!((buffers.spare.len(), buffers.bytes.load(Ordering::Relaxed)), (0, 0));

@@ -63,7 +63,7 @@ pub(crate) fn stream_with(
         droppables: SegQueue::new(),
         room: AtomicWaker::new(),
         callbacks,
-        hurried: AtomicBool::new(false),
+        ack_requested: AtomicBool::new(false),
         counters: Arc::default(),
         buffers: Buffers::new(),
     });
@@ -121,7 +121,7 @@ struct Shared {
     room: AtomicWaker,
     callbacks: Callbacks,
     /// The sender has asked for an acknowledgement, and the link has not looked.
-    hurried: AtomicBool,
+    ack_requested: AtomicBool,
     counters: Arc<Counters>,
     buffers: Arc<Buffers>,
 }

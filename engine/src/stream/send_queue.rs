@@ -188,8 +188,8 @@ impl SendQueue {
     }
 
     /// Asks for an acknowledgement. `true`: the link is to be told, for it has dealt with what was asked before.
-    pub fn hurry(&mut self) -> bool {
-        self.is_unflushed() && !self.shared.hurried.swap(true, Ordering::AcqRel)
+    pub fn request_ack(&mut self) -> bool {
+        self.is_unflushed() && !self.shared.ack_requested.swap(true, Ordering::AcqRel)
     }
 
     /// Registers `waker` to be woken when everything may be acknowledged. `false`: it is already.

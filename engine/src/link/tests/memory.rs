@@ -51,5 +51,5 @@ fn it_is_used_again_and_given_back_when_it_is_not() {
         acceptor.timeout(at(seconds), at(seconds));
     }
     // The first of two calls only says that nothing was used since.
-    assert!(!acceptor.buffers.wither() && !acceptor.buffers.wither(), "there is nothing left to give back");
+    assert!(!acceptor.buffers.trim() && !acceptor.buffers.trim(), "there is nothing left to give back");
 }

@@ -435,8 +435,8 @@ impl SendWindow {
     }
 
     /// Gives back some memory of long envelopes that the sender has not used for long. Returns whether there is more.
-    pub(crate) fn wither(&self) -> bool {
-        self.shared.buffers.wither()
+    pub(crate) fn trim(&self) -> bool {
+        self.shared.buffers.trim()
     }
 
     /// Gives back all of it.
@@ -461,8 +461,8 @@ impl SendWindow {
 
     /// Takes note that the sender has asked for an acknowledgement, if it has: it may ask again. Everything that it had
     /// written is seen from now on.
-    pub fn take_hurry(&self) -> bool {
-        self.shared.hurried.swap(false, Ordering::AcqRel)
+    pub fn take_ack_request(&self) -> bool {
+        self.shared.ack_requested.swap(false, Ordering::AcqRel)
     }
 
     /// Whether the outbox is gone; what it had written stays to be sent.

@@ -5,7 +5,7 @@ use std::sync::mpsc::TryRecvError;
 
 use super::*;
 use crate::callback::caught;
-use crate::engine::{Attached, Tenant, Threading};
+use crate::engine::{NodeConfig, NodeParts, Threading};
 use crate::link::BROADCAST;
 use crate::mailbox::Ready;
 use crate::outbox::PushError;
@@ -16,14 +16,14 @@ use crate::stream::{self, Lane};
 use crate::testing::local;
 
 /// Server 1 on an inline engine, with peers that are nowhere.
-fn start(peers: impl Iterator<Item = Pid>) -> Attached {
+fn start(peers: impl Iterator<Item = Pid>) -> NodeParts {
     start_with(Threading::Inline, peers)
 }
 
-fn start_with(threading: Threading, peers: impl Iterator<Item = Pid>) -> Attached {
+fn start_with(threading: Threading, peers: impl Iterator<Item = Pid>) -> NodeParts {
     let engine = Engine::start(threading, IdleStrategy::PARK).unwrap();
     engine
-        .attach(Tenant {
+        .attach(NodeConfig {
             local: local(1),
             listener: TcpListener::bind("127.0.0.1:0").unwrap(),
             peers: peers.map(|pid| (pid, Vec::new())).collect(),
@@ -33,13 +33,13 @@ fn start_with(threading: Threading, peers: impl Iterator<Item = Pid>) -> Attache
         .unwrap()
 }
 
-fn send(server: &mut Attached, pid: Pid) -> Result<(), PushError> {
+fn send(server: &mut NodeParts, pid: Pid) -> Result<(), PushError> {
     let index = server.sender.index_of(pid)?;
     server.sender.push(index, Lane::Normal, 0, &Body::from(b"hello"), true)
 }
 
-fn remove(server: &mut Attached, pid: Pid) {
-    let undelivered = server.tenancy.remove_peer(pid).unwrap().unwrap();
+fn remove(server: &mut NodeParts, pid: Pid) {
+    let undelivered = server.handle.remove_peer(pid).unwrap().unwrap();
     assert_eq!((undelivered.messages, undelivered.bytes), (1, 5), "to {pid}");
     assert_eq!(send(server, pid), Err(PushError::UnknownPid));
 }
@@ -54,13 +54,13 @@ fn ten_thousand_removals_leave_no_more_than_there_was_at_once() {
     for round in 0..ROUNDS {
         // One that comes again, and one that is new.
         for pid in [2 + round % 8, 1000 + round] {
-            one.tenancy.set_peer(pid, Vec::new()).unwrap();
+            one.handle.set_peer(pid, Vec::new()).unwrap();
             send(&mut one, pid).unwrap();
             remove(&mut one, pid);
         }
-        one.tenancy.set_peer(2 + round % 8, Vec::new()).unwrap();
+        one.handle.set_peer(2 + round % 8, Vec::new()).unwrap();
     }
-    let Tenancy { node, drive, outboxes, .. } = &one.tenancy;
+    let NodeHandle { node, loop_handle, outboxes, .. } = &one.handle;
     assert_eq!(outboxes.roster.sizes(), RosterSizes { peers: 8, places: 8 });
     assert_eq!(outboxes.stats.sizes(), (8, 8 + REMEMBERED));
     // One that has followed every change, and one that has missed them.
@@ -68,11 +68,11 @@ fn ten_thousand_removals_leave_no_more_than_there_was_at_once() {
         assert_eq!(sender.peers(), [2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(sender.places(), 8);
     }
-    drive.poll();
-    let sizes = drive.with_shard(|shard| shard.link_sizes(*node)).flatten().unwrap();
+    loop_handle.poll();
+    let sizes = loop_handle.with_shard(|shard| shard.link_sizes(*node)).flatten().unwrap();
     assert_eq!((sizes.places, sizes.links, sizes.remembered), (8, 8, REMEMBERED));
 
-    let rows = one.tenancy.stats();
+    let rows = one.handle.stats();
     assert_eq!((rows.len(), rows[8 + REMEMBERED].pid), (8 + REMEMBERED + 1, BROADCAST));
     let sum = |count: fn(&PeerStats) -> u64| rows.iter().map(count).sum::<u64>();
     assert_eq!((sum(|row| row.messages_out), sum(|row| row.bytes_out)), (2 * ROUNDS, 10 * ROUNDS));
@@ -83,31 +83,31 @@ fn ten_thousand_removals_leave_no_more_than_there_was_at_once() {
 #[test]
 fn who_names_a_link_that_is_gone_does_nothing_to_the_next_one() {
     let mut one = start(2..3);
-    let key = |server: &Attached, pid| {
-        let link = server.tenancy.outboxes.roster.link_of(pid).unwrap();
-        LinkKey { node: server.tenancy.node, link }
+    let key = |server: &NodeParts, pid| {
+        let link = server.handle.outboxes.roster.link_of(pid).unwrap();
+        LinkKey { node: server.handle.node, link }
     };
     let gone = key(&one, 2);
     send(&mut one, 2).unwrap();
     remove(&mut one, 2);
-    assert!(one.tenancy.set_peer(3, Vec::new()).unwrap());
+    assert!(one.handle.set_peer(3, Vec::new()).unwrap());
     let present = key(&one, 3);
     assert_eq!(present.link.index, gone.link.index, "the place is used again");
     send(&mut one, 3).unwrap();
 
-    let mailbox = one.tenancy.drive.mailbox().clone();
+    let mailbox = one.handle.loop_handle.mailbox().clone();
     let (writer, stream) = stream::stream(stream::stream_id(9, Lane::Normal), 64 * 1024, 1 << 20).unwrap();
     mailbox.command(Command::Open { link: gone, stream: Box::new(stream) });
     mailbox.command(Command::Malformed { link: gone, pid: 2, session: 0, lost: 8 });
     let (report, reported) = mpsc::channel();
     mailbox.command(Command::Remove { link: gone, report });
-    for ready in [Ready::Link(gone), Ready::Hurry(gone), Ready::Consumed(gone)] {
+    for ready in [Ready::Link(gone), Ready::RequestAck(gone), Ready::Consumed(gone)] {
         mailbox.ready(ready);
     }
-    while one.tenancy.drive.poll() {}
+    while one.handle.loop_handle.poll() {}
     assert!(writer.is_closed(), "nobody takes it");
     assert_eq!(reported.try_recv(), Err(TryRecvError::Disconnected), "nobody is removed");
-    let row = |server: &Attached, pid| server.tenancy.stats().into_iter().find(|row| row.pid == pid).unwrap();
+    let row = |server: &NodeParts, pid| server.handle.stats().into_iter().find(|row| row.pid == pid).unwrap();
     assert_eq!((row(&one, 3).messages_out, row(&one, 3).in_flight), (1, 1));
     assert_eq!((row(&one, 2).messages_out, row(&one, 2).dropped_removed), (1, 1));
     remove(&mut one, 3);
@@ -119,8 +119,8 @@ fn an_outbox_that_has_not_heard_of_a_removal_writes_to_nobody_else() {
     let mut one = start(2..3);
     send(&mut one, 2).unwrap();
     let index = one.sender.index_of(2).unwrap();
-    assert_eq!(one.tenancy.remove_peer(2).unwrap().unwrap().messages, 1);
-    one.tenancy.set_peer(3, Vec::new()).unwrap();
+    assert_eq!(one.handle.remove_peer(2).unwrap().unwrap().messages, 1);
+    one.handle.set_peer(3, Vec::new()).unwrap();
     let sender = &mut one.sender;
     let written = sender.push_with(index, Lane::Normal, 0, 5, |room| room.fill(1));
     assert_eq!(written, Err((PushError::UnknownPid, vec![1; 5])));
@@ -128,7 +128,7 @@ fn an_outbox_that_has_not_heard_of_a_removal_writes_to_nobody_else() {
     assert_eq!(sender.push(index, Lane::Normal, 0, &Body::from(b"hello"), true), Err(PushError::UnknownPid));
     assert_eq!(sender.has_room(index, Lane::Normal, 5), Err(PushError::UnknownPid));
     send(&mut one, 3).unwrap();
-    let row = one.tenancy.stats().into_iter().find(|row| row.pid == 3).unwrap();
+    let row = one.handle.stats().into_iter().find(|row| row.pid == 3).unwrap();
     assert_eq!((row.messages_out, row.in_flight), (1, 1));
 }
 
@@ -140,43 +140,43 @@ fn undelivered(stopped: &Stopped) -> Vec<(Pid, u64, u64)> {
 fn a_panic_while_the_shard_is_looked_at_ends_its_servers() {
     let mut one = start(2..4);
     send(&mut one, 3).unwrap();
-    let drive = one.tenancy.drive().clone();
-    let looked = caught(|| drive.with_shard(|_| panic!("as a bug would")));
+    let loop_handle = one.handle.loop_handle().clone();
+    let looked = caught(|| loop_handle.with_shard(|_| panic!("as a bug would")));
     assert_eq!(looked, Err::<Option<()>, _>("as a bug would".to_owned()));
-    assert!(!drive.poll() && drive.is_stopped());
+    assert!(!loop_handle.poll() && loop_handle.is_stopped());
     assert_eq!(send(&mut one, 3), Err(PushError::Stopped));
     assert!(one.receiver.is_closed());
     let event = one.events.pop();
     assert!(matches!(&event, Some(Event::EngineFailed { message }) if message.contains("panicked")), "{event:?}");
-    assert!(one.tenancy.set_peer(9, Vec::new()).is_err() && one.tenancy.remove_peer(2).is_err());
+    assert!(one.handle.set_peer(9, Vec::new()).is_err() && one.handle.remove_peer(2).is_err());
     for _ in 0..2 {
-        let stopped = one.tenancy.stop(Duration::ZERO).unwrap();
+        let stopped = one.handle.stop(Duration::ZERO).unwrap();
         assert_eq!(undelivered(&stopped), [(3, 1, 5)]);
         assert!(stopped.failure.is_some_and(|failure| failure.contains("panicked")));
     }
-    let row = one.tenancy.stats().into_iter().find(|row| row.pid == 3).unwrap();
+    let row = one.handle.stats().into_iter().find(|row| row.pid == 3).unwrap();
     assert_eq!((row.messages_out, row.dropped_stopped, row.in_flight), (1, 1, 0));
     // A command to a loop that is gone is not kept.
-    drive.mailbox().command(Command::Shutdown);
-    assert_eq!(drive.mailbox().backlog(), (0, 0));
+    loop_handle.mailbox().command(Command::Shutdown);
+    assert_eq!(loop_handle.mailbox().backlog(), (0, 0));
 }
 
 #[test]
 fn a_stop_that_is_not_answered_is_no_success() {
     let mut one = start_with(Threading::Dedicated { shards: 1 }, 2..3);
     send(&mut one, 2).unwrap();
-    let drive = one.tenancy.drive().clone();
+    let loop_handle = one.handle.loop_handle().clone();
     let (end, ends) = mpsc::channel::<()>();
     // It keeps the loop from its next turn.
     let (held, holds) = mpsc::channel();
     let holder = std::thread::spawn(move || {
-        drive.with_shard(|_| {
+        loop_handle.with_shard(|_| {
             held.send(()).unwrap();
             let _ = ends.recv();
         });
     });
     holds.recv().unwrap();
-    let stopped = one.tenancy.stop(Duration::ZERO).unwrap();
+    let stopped = one.handle.stop(Duration::ZERO).unwrap();
     assert_eq!(undelivered(&stopped), [(2, 1, 5)]);
     assert!(stopped.failure.is_some_and(|failure| failure.contains("not answered")));
     drop(end);

@@ -1,12 +1,12 @@
-//! The account of a server: what became of its letters.
+//! The account of a server: what became of its packets.
 
 use std::collections::HashMap;
 
-use super::Harness;
+use super::Switchboard;
 use crate::link::Pid;
 use crate::stats::PeerStats;
 
-impl Harness {
+impl Switchboard {
     /// The account of a server, for these peers.
     ///
     /// There is no acknowledgement on the way back: what was delivered is acknowledged, and what was lost on the way

@@ -1,4 +1,4 @@
-//! The wait of a thread that turns a harness.
+//! The sleep of a thread that turns a switchboard.
 
 use std::sync::Arc;
 use std::thread;
@@ -7,16 +7,16 @@ use std::time::Duration;
 use crate::driver::Notifier;
 use crate::mailbox::{Mailbox, Ready};
 
-/// Lets a thread sleep until an application has something for the harness.
+/// Parks a thread until an application has something for the switchboard.
 #[derive(Clone, Debug)]
-pub struct Sleeper {
+pub struct Parker {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) notifier: Arc<Notifier>,
 }
 
-impl Sleeper {
-    /// Waits until there is something to collect, or something has called [`wake`](Sleeper::wake), at most `timeout`. Only
-    /// one thread may call this. It may return early.
+impl Parker {
+    /// Waits until there is something to collect, or [`wake`](Parker::wake) is called, at most `timeout`. Only one thread
+    /// may call this. It may return early.
     pub fn sleep(&self, timeout: Option<Duration>) {
         self.notifier.wait_here();
         if !self.mailbox.fall_asleep() {
@@ -29,7 +29,7 @@ impl Sleeper {
         self.mailbox.wake_up();
     }
 
-    /// Ends the sleep, now or the next one: what was to be done has changed.
+    /// Ends the sleep, the present one or the next.
     pub fn wake(&self) {
         // Goes through the queue, so that a thread that is about to fall asleep sees it.
         self.mailbox.ready(Ready::Nothing);

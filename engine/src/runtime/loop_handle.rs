@@ -1,4 +1,4 @@
-//! An event loop and its threads: the one that runs it, and those that reach it from outside.
+//! The handle of an event loop: for the thread that runs it, and for those that reach it from outside.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -73,7 +73,7 @@ fn lock(shared: &Shared) -> MutexGuard<'_, Option<Loop>> {
 
 /// How a server's event loop is reached, and, if it is inline, driven.
 #[derive(Clone)]
-pub struct Drive {
+pub struct LoopHandle {
     mailbox: Arc<Mailbox>,
     shard: Arc<Shared>,
     inline: Option<Arc<Inline>>,
@@ -82,18 +82,18 @@ pub struct Drive {
     clock: Clock,
 }
 
-impl Drive {
+impl LoopHandle {
     /// Starts a thread with this name that runs the loop.
     pub(crate) fn start(
         shard: Loop,
         idle: IdleStrategy,
         clock: Clock,
         name: String,
-    ) -> io::Result<(Drive, JoinHandle<()>)> {
-        let drive = Drive::new(shard, None, idle, clock);
-        let of_thread = drive.clone();
+    ) -> io::Result<(LoopHandle, JoinHandle<()>)> {
+        let loop_handle = LoopHandle::new(shard, None, idle, clock);
+        let of_thread = loop_handle.clone();
         let thread = thread::Builder::new().name(name).spawn(move || of_thread.run())?;
-        Ok((drive, thread))
+        Ok((loop_handle, thread))
     }
 
     /// Runs a loop on its own thread, until it finishes or fails.
@@ -146,13 +146,13 @@ impl Drive {
     }
 
     /// A loop that is run by whoever uses it.
-    pub(crate) fn inline(shard: Loop, idle: IdleStrategy, clock: Clock) -> Drive {
-        Drive::new(shard, Some(Arc::new(Inline::new(None))), idle, clock)
+    pub(crate) fn inline(shard: Loop, idle: IdleStrategy, clock: Clock) -> LoopHandle {
+        LoopHandle::new(shard, Some(Arc::new(Inline::new(None))), idle, clock)
     }
 
-    fn new(shard: Loop, inline: Option<Arc<Inline>>, idle: IdleStrategy, clock: Clock) -> Drive {
+    fn new(shard: Loop, inline: Option<Arc<Inline>>, idle: IdleStrategy, clock: Clock) -> LoopHandle {
         let mailbox = shard.mailbox().clone();
-        Drive { mailbox, shard: Arc::new(Mutex::new(Some(shard))), inline, failure: Arc::default(), idle, clock }
+        LoopHandle { mailbox, shard: Arc::new(Mutex::new(Some(shard))), inline, failure: Arc::default(), idle, clock }
     }
 
     /// Looks at the shard from outside, between its turns; `None` when the loop has ended.
@@ -160,7 +160,7 @@ impl Drive {
         lock(&self.shard).as_mut().map(look)
     }
 
-    /// Like [`with_shard`](Drive::with_shard), for a loop that may hang: waits at most `patience` for its turn to end.
+    /// Like [`with_shard`](LoopHandle::with_shard), for a loop that may hang: waits at most `patience` for its turn to end.
     pub(crate) fn with_shard_within<T>(&self, patience: Duration, look: impl FnOnce(&mut Loop) -> T) -> Option<T> {
         let deadline = Instant::now() + patience;
         loop {
@@ -178,8 +178,8 @@ impl Drive {
         mailbox: Arc<Mailbox>,
         clock: Clock,
         virtual_clock: Option<Arc<dyn VirtualClock>>,
-    ) -> Drive {
-        Drive {
+    ) -> LoopHandle {
+        LoopHandle {
             mailbox,
             shard: Arc::new(Mutex::new(None)),
             inline: virtual_clock.map(|virtual_clock| Arc::new(Inline::new(Some(virtual_clock)))),
@@ -253,7 +253,7 @@ impl Drive {
         self.failure.undelivered(node, patience)
     }
 
-    /// Whether this thread is to drive the loop: it is inline, and this is its thread (or it has none yet).
+    /// Returns whether this thread is to turn the loop: the loop is inline, and belongs to this thread or to none yet.
     pub fn is_mine(&self) -> bool {
         self.inline.as_ref().is_some_and(|inline| inline.is_mine(|| self.owned()))
     }
@@ -286,7 +286,7 @@ impl Drive {
     /// The loop, for the thread that it belongs to.
     #[cold]
     fn owned(&self) -> Owned {
-        let Drive { mailbox, shard, failure, idle, clock, .. } = self;
+        let LoopHandle { mailbox, shard, failure, idle, clock, .. } = self;
         let (shard, of_loop) = (Arc::downgrade(shard), Arc::downgrade(shard));
         let (mailbox, failure, idle, clock) = (mailbox.clone(), failure.clone(), *idle, *clock);
         Owned {
@@ -294,7 +294,7 @@ impl Drive {
             fail: Box::new(move |message| {
                 if let Some(shard) = shard.upgrade() {
                     let (mailbox, failure) = (mailbox.clone(), failure.clone());
-                    Drive { mailbox, shard, inline: None, failure, idle, clock }.fail(message);
+                    LoopHandle { mailbox, shard, inline: None, failure, idle, clock }.fail(message);
                 }
             }),
         }

@@ -11,18 +11,18 @@ use crate::link::{LinkAccount, Pid, Undelivered};
 use crate::mailbox::Command;
 use crate::outbox::OutboxShared;
 use crate::roster::LinkKey;
-use crate::runtime::{Drive, LoopFailed, LoopUnavailable, WrongThread};
+use crate::runtime::{LoopFailed, LoopHandle, LoopUnavailable, WrongThread};
 use crate::stats::PeerStats;
 
 /// What happens to a server's peers.
 pub struct Events {
     queue: Arc<EventQueue>,
-    drive: Drive,
+    loop_handle: LoopHandle,
 }
 
 impl Events {
-    pub(crate) fn new(queue: Arc<EventQueue>, drive: Drive) -> Events {
-        Events { queue, drive }
+    pub(crate) fn new(queue: Arc<EventQueue>, loop_handle: LoopHandle) -> Events {
+        Events { queue, loop_handle }
     }
 
     /// The next event, if there is one.
@@ -41,8 +41,8 @@ impl Events {
     }
 
     /// How the server's loop is reached.
-    pub fn drive(&self) -> &Drive {
-        &self.drive
+    pub fn loop_handle(&self) -> &LoopHandle {
+        &self.loop_handle
     }
 
     pub(crate) fn queue(&self) -> &Arc<EventQueue> {
@@ -60,9 +60,9 @@ pub struct Stopped {
 }
 
 /// A server on an engine.
-pub struct Tenancy {
+pub struct NodeHandle {
     node: u32,
-    drive: Drive,
+    loop_handle: LoopHandle,
     outboxes: Arc<OutboxShared>,
     events: Arc<EventQueue>,
     stopped: Option<Stopped>,
@@ -70,19 +70,19 @@ pub struct Tenancy {
     _engine: Arc<Engine>,
 }
 
-impl Tenancy {
+impl NodeHandle {
     pub(super) fn new(
-        drive: Drive,
+        loop_handle: LoopHandle,
         outboxes: Arc<OutboxShared>,
         events: Arc<EventQueue>,
         engine: Arc<Engine>,
-    ) -> Tenancy {
-        Tenancy { node: outboxes.node, drive, outboxes, events, stopped: None, _engine: engine }
+    ) -> NodeHandle {
+        NodeHandle { node: outboxes.node, loop_handle, outboxes, events, stopped: None, _engine: engine }
     }
 
     /// How the server's loop is reached.
-    pub fn drive(&self) -> &Drive {
-        &self.drive
+    pub fn loop_handle(&self) -> &LoopHandle {
+        &self.loop_handle
     }
 
     /// What went and came, by peer.
@@ -107,12 +107,12 @@ impl Tenancy {
         self.outboxes.roster.link_of(pid)?;
         // A peer that the loop does not know yet has no connection.
         let unheard = PeerState { link: LinkState::Idle, elapsed: Duration::ZERO };
-        Some(self.events.peer_state(pid, self.drive.time_in(Duration::ZERO)).unwrap_or(unheard))
+        Some(self.events.peer_state(pid, self.loop_handle.time_in(Duration::ZERO)).unwrap_or(unheard))
     }
 
     fn accounts(&self) -> Vec<LinkAccount> {
-        if self.drive.is_inline() {
-            return self.drive.with_shard(|shard| shard.account(self.node)).unwrap_or_default();
+        if self.loop_handle.is_inline() {
+            return self.loop_handle.with_shard(|shard| shard.account(self.node)).unwrap_or_default();
         }
         // Asked for, not taken: who asks again and again would keep the loop from its mutex.
         self.ask(|report| Command::Account { node: self.node, report }).unwrap_or_default()
@@ -121,24 +121,24 @@ impl Tenancy {
     /// Sends a command to the loop, and waits for its report.
     fn ask<T>(&self, command: impl FnOnce(mpsc::Sender<T>) -> Command) -> Result<T, Unanswered> {
         let (report, reported) = mpsc::channel();
-        self.drive.mailbox().command(command(report));
+        self.loop_handle.mailbox().command(command(report));
         loop {
-            if self.drive.is_mine() {
-                self.drive.poll();
+            if self.loop_handle.is_mine() {
+                self.loop_handle.poll();
             }
             match reported.recv_timeout(Duration::from_millis(50)) {
                 Ok(value) => return Ok(value),
-                Err(mpsc::RecvTimeoutError::Timeout) if !self.drive.is_stopped() => {}
-                Err(_) => return Err(self.drive.failure().map_or(Unanswered::Nobody, Unanswered::Failed)),
+                Err(mpsc::RecvTimeoutError::Timeout) if !self.loop_handle.is_stopped() => {}
+                Err(_) => return Err(self.loop_handle.failure().map_or(Unanswered::Nobody, Unanswered::Failed)),
             }
         }
     }
 
     /// Returns an error unless the loop can do something for this thread.
     fn check(&self) -> Result<(), LoopUnavailable> {
-        match self.drive.failure() {
+        match self.loop_handle.failure() {
             Some(failed) => Err(LoopUnavailable::Failed(failed)),
-            None if self.drive.is_elsewhere() => Err(LoopUnavailable::WrongThread(WrongThread)),
+            None if self.loop_handle.is_elsewhere() => Err(LoopUnavailable::WrongThread(WrongThread)),
             None => Ok(()),
         }
     }
@@ -152,12 +152,12 @@ impl Tenancy {
         self.check()?;
         let node = self.node;
         if let Some(link) = self.outboxes.roster.link_of(pid) {
-            self.drive.mailbox().command(Command::Move { link: LinkKey { node, link }, addresses });
+            self.loop_handle.mailbox().command(Command::Move { link: LinkKey { node, link }, addresses });
             return Ok(false);
         }
         Ok(self.outboxes.roster.add(pid, |link| {
             self.outboxes.stats.add(link, pid);
-            self.drive.mailbox().command(Command::Add { link: LinkKey { node, link }, pid, addresses });
+            self.loop_handle.mailbox().command(Command::Add { link: LinkKey { node, link }, pid, addresses });
         }))
     }
 
@@ -203,17 +203,17 @@ impl Tenancy {
     }
 
     fn stop_once(&self, patience: Duration) -> Stopped {
-        if self.drive.is_stopped() {
+        if self.loop_handle.is_stopped() {
             return self.stopped_by_failure();
         }
         self.outboxes.close();
         let (report, reported) = mpsc::channel();
         // `Time` counts from the loop's own clock; a duration is all that both sides share.
-        self.drive.mailbox().command(Command::Stop { node: self.node, patience, report });
+        self.loop_handle.mailbox().command(Command::Stop { node: self.node, patience, report });
         let give_up = Instant::now() + patience + LATE;
         loop {
-            let got = if self.drive.is_mine() {
-                self.drive.poll_until(Some(Instant::now() + Duration::from_millis(10)));
+            let got = if self.loop_handle.is_mine() {
+                self.loop_handle.poll_until(Some(Instant::now() + Duration::from_millis(10)));
                 reported.try_recv().map_err(|error| error == mpsc::TryRecvError::Disconnected)
             } else {
                 let wait = Duration::from_millis(50);
@@ -221,7 +221,7 @@ impl Tenancy {
             };
             match got {
                 Ok(undelivered) => return Stopped { undelivered, failure: None },
-                Err(disconnected) if disconnected || self.drive.is_stopped() => return self.stopped_by_failure(),
+                Err(disconnected) if disconnected || self.loop_handle.is_stopped() => return self.stopped_by_failure(),
                 Err(_) if Instant::now() > give_up => return self.stopped_without_answer(patience + LATE),
                 Err(_) => {}
             }
@@ -230,8 +230,8 @@ impl Tenancy {
 
     #[cold]
     fn stopped_by_failure(&self) -> Stopped {
-        let undelivered = self.drive.undelivered_at_failure(self.node, LATE);
-        let failure = self.drive.failure();
+        let undelivered = self.loop_handle.undelivered_at_failure(self.node, LATE);
+        let failure = self.loop_handle.failure();
         Stopped {
             undelivered: undelivered.unwrap_or_else(|| self.outboxes.stats.undelivered_at_most()),
             failure: Some(failure.map_or_else(|| "the event loop has ended".to_owned(), |failed| failed.message)),
@@ -241,7 +241,7 @@ impl Tenancy {
     /// Outcome of a stop that the loop did not answer, because it hangs or is overloaded.
     #[cold]
     fn stopped_without_answer(&self, waited: Duration) -> Stopped {
-        let undelivered = self.drive.with_shard_within(LATE / 4, |shard| shard.undelivered(self.node)).flatten();
+        let undelivered = self.loop_handle.with_shard_within(LATE / 4, |shard| shard.undelivered(self.node)).flatten();
         Stopped {
             undelivered: undelivered.unwrap_or_else(|| self.outboxes.stats.undelivered_at_most()),
             failure: Some(format!("the event loop has not answered for {waited:?}")),
@@ -259,13 +259,13 @@ enum Unanswered {
     Failed(LoopFailed),
 }
 
-impl Drop for Tenancy {
+impl Drop for NodeHandle {
     fn drop(&mut self) {
         if self.stop(Duration::ZERO).is_err() {
             // Its thread does so when it turns the loop next, or ends.
             self.outboxes.close();
             let (report, _) = mpsc::channel();
-            self.drive.mailbox().command(Command::Stop { node: self.node, patience: Duration::ZERO, report });
+            self.loop_handle.mailbox().command(Command::Stop { node: self.node, patience: Duration::ZERO, report });
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The harness: servers' ends, and the letters between them.
+//! The switchboard: servers' ends, and the packets between them.
 
 mod stats;
 
@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use slab::Slab;
 
-use super::Sleeper;
+use super::Parker;
 use super::stream::Stream;
 use crate::delivery::{self, ArrivedBody};
 use crate::delivery::{Arrived, InboxSender};
@@ -22,7 +22,7 @@ use crate::link::{DropReason, Pid, RecvShared, Undelivered};
 use crate::mailbox::{Command, Mailbox, Ready};
 use crate::outbox::{OutboxShared, Sender};
 use crate::roster::{LinkId, LinkKey, Roster};
-use crate::runtime::{Drive, VirtualClock};
+use crate::runtime::{LoopHandle, VirtualClock};
 use crate::stats::StatsTable;
 use crate::stream::{Counters, Lane};
 use crate::time::{Clock, Time};
@@ -49,10 +49,10 @@ pub struct Ends {
     pub events: Events,
 }
 
-/// One envelope on its way to one server. Must be [delivered](Harness::deliver) or [lost](Harness::lose).
+/// One envelope on its way to one server. Must be [delivered](Switchboard::deliver) or [lost](Switchboard::lose).
 #[derive(Debug)]
-#[must_use = "a letter that is neither delivered nor lost takes up room for ever"]
-pub struct Letter {
+#[must_use = "a packet that is neither delivered nor lost takes up room for ever"]
+pub struct Packet {
     /// Who sent it.
     pub from: Pid,
     /// Who is to get it.
@@ -69,7 +69,7 @@ pub struct Letter {
 }
 
 /// Servers without a network.
-pub struct Harness {
+pub struct Switchboard {
     limits: Limits,
     clock: Clock,
     mailbox: Arc<Mailbox>,
@@ -110,11 +110,11 @@ struct Counts {
     receiving: Vec<Arc<RecvShared>>,
 }
 
-impl Harness {
-    /// A harness without servers.
-    pub fn new(limits: Limits) -> Harness {
+impl Switchboard {
+    /// A switchboard without servers.
+    pub fn new(limits: Limits) -> Switchboard {
         let notifier = Arc::new(Notifier::for_thread());
-        Harness {
+        Switchboard {
             limits,
             mailbox: Arc::new(Mailbox::new(notifier.clone())),
             notifier,
@@ -129,26 +129,33 @@ impl Harness {
         }
     }
 
-    /// The moment from which the times are counted that the harness is given.
+    /// The moment from which the times are counted that the switchboard is given.
     pub fn start(&self) -> Instant {
         self.clock.start_instant()
     }
 
-    /// What servers wait with. With a `clock` whoever waits turns that; else a thread turns the harness.
-    pub fn drive(&self, clock: Option<Arc<dyn VirtualClock>>) -> Drive {
-        Drive::without_loop(self.mailbox.clone(), self.clock, clock)
+    /// What servers wait with. With a `clock` whoever waits turns that; else a thread turns the switchboard.
+    pub fn loop_handle(&self, clock: Option<Arc<dyn VirtualClock>>) -> LoopHandle {
+        LoopHandle::without_loop(self.mailbox.clone(), self.clock, clock)
     }
 
-    /// The sleep of the thread that turns the harness.
-    pub fn sleeper(&self) -> Sleeper {
-        Sleeper { mailbox: self.mailbox.clone(), notifier: self.notifier.clone() }
+    /// The sleep of the thread that turns the switchboard.
+    pub fn parker(&self) -> Parker {
+        Parker { mailbox: self.mailbox.clone(), notifier: self.notifier.clone() }
     }
 
     /// A server starts. `peers` are sorted, each once.
     ///
     /// # Panics
     /// When a server with this pid runs.
-    pub fn join(&mut self, pid: Pid, incarnation: WireIncarnation, peers: Vec<Pid>, drive: &Drive, now: Time) -> Ends {
+    pub fn join(
+        &mut self,
+        pid: Pid,
+        incarnation: WireIncarnation,
+        peers: Vec<Pid>,
+        loop_handle: &LoopHandle,
+        now: Time,
+    ) -> Ends {
         assert!(!self.running.contains_key(&pid), "server {pid} runs already");
         let place = self.servers.len() as u32;
         let events = EventQueue::new(peers.iter().copied(), now);
@@ -178,7 +185,11 @@ impl Harness {
             counts: BTreeMap::new(),
         }));
         self.running.insert(pid, place);
-        Ends { receiver, sender: Sender::new(outboxes, drive.clone()), events: Events::new(events, drive.clone()) }
+        Ends {
+            receiver,
+            sender: Sender::new(outboxes, loop_handle.clone()),
+            events: Events::new(events, loop_handle.clone()),
+        }
     }
 
     /// Gives the server `pid` another list of peers, sorted, each once. What it has sent stays sent.
@@ -262,11 +273,11 @@ impl Harness {
     /// Takes what the outboxes have written since the last call; what has expired `now` is dropped.
     ///
     /// Returns whether there was anything to look at.
-    pub fn collect(&mut self, now: Time, letters: &mut Vec<Letter>) -> bool {
+    pub fn collect(&mut self, now: Time, packets: &mut Vec<Packet>) -> bool {
         let mut worked = !self.dirty.is_empty();
         while let Some(command) = self.mailbox.next_command() {
             worked = true;
-            // Nothing else is said to a harness.
+            // Nothing else is said to a switchboard.
             if let Command::Open { link, stream } = command {
                 self.open(link, *stream);
             }
@@ -294,7 +305,7 @@ impl Harness {
                 }
                 Ready::Consumed(key) => self.mark(key.link.index as usize),
                 // What was written is handed out at once.
-                Ready::Hurry(_) | Ready::Nothing => {}
+                Ready::RequestAck(_) | Ready::Nothing => {}
             }
         }
         self.let_go_of_removed();
@@ -304,7 +315,7 @@ impl Harness {
             let Some(server) = &self.servers[stream.from as usize] else { continue };
             let (from, to, lane) = (server.pid, stream.to, stream.lane);
             let dropped = stream.take(now, &mut |id, payload, only| {
-                letters.push(Letter { from, to, lane, id, payload, only, stream: index });
+                packets.push(Packet { from, to, lane, id, payload, only, stream: index });
             });
             if dropped > 0 {
                 let place = stream.from;
@@ -345,38 +356,38 @@ impl Harness {
         self.mark(index);
     }
 
-    /// Returns whether a letter may be given to the recipient that runs now: it is not for another incarnation alone.
-    pub fn is_for_present(&self, letter: &Letter) -> bool {
-        let place = self.running.get(&letter.to);
+    /// Returns whether a packet may be given to the recipient that runs now: it is not for another incarnation alone.
+    pub fn is_for_present(&self, packet: &Packet) -> bool {
+        let place = self.running.get(&packet.to);
         let server = place.and_then(|place| self.servers[*place as usize].as_ref());
-        letter.only.is_none_or(|only| server.is_none_or(|server| server.incarnation == only))
+        packet.only.is_none_or(|only| server.is_none_or(|server| server.incarnation == only))
     }
 
-    /// Puts a letter into the inbox that it is for. `false`: its server does not run, and the letter is lost.
-    pub fn deliver(&mut self, letter: Letter) -> bool {
-        let Some(&place) = self.running.get(&letter.to) else {
-            self.lose(letter);
+    /// Puts a packet into the inbox that it is for. `false`: its server does not run, and the packet is lost.
+    pub fn deliver(&mut self, packet: Packet) -> bool {
+        let Some(&place) = self.running.get(&packet.to) else {
+            self.lose(packet);
             return false;
         };
-        let (stream, length) = (&mut self.streams[letter.stream], letter.payload.len());
+        let (stream, length) = (&mut self.streams[packet.stream], packet.payload.len());
         stream.end(length);
         let is_first = stream.arrive(length);
         let (shared, incarnation) = (stream.shared().clone(), stream.incarnation);
-        let is_present = self.running.get(&letter.from) == Some(&stream.from);
+        let is_present = self.running.get(&packet.from) == Some(&stream.from);
         if let Some(server) = &mut self.servers[place as usize] {
-            let receiving = &mut server.counts.entry(letter.from).or_default().receiving;
+            let receiving = &mut server.counts.entry(packet.from).or_default().receiving;
             if is_first {
                 receiving.push(shared.clone());
                 // The sender may be heard before a link with it is up: where one direction is cut.
-                if is_present && let Some(link) = server.outboxes.roster.link_of(letter.from) {
+                if is_present && let Some(link) = server.outboxes.roster.link_of(packet.from) {
                     server.outboxes.roster.set_incarnation(link, incarnation);
                 }
             }
             // The key comes back when the application has read: see `collect`.
-            let link = LinkKey { node: 0, link: LinkId::first(letter.stream as u32) };
-            let body = ArrivedBody::Whole { id: letter.id, payload: letter.payload };
+            let link = LinkKey { node: 0, link: LinkId::first(packet.stream as u32) };
+            let body = ArrivedBody::Whole { id: packet.id, payload: packet.payload };
             server.inbox.push(Arrived {
-                pid: letter.from,
+                pid: packet.from,
                 link,
                 session: 0,
                 incarnation,
@@ -388,44 +399,44 @@ impl Harness {
                 self.touched.push(place);
             }
         }
-        self.ended(letter.stream);
+        self.ended(packet.stream);
         true
     }
 
-    /// A letter that arrives nowhere.
-    pub fn lose(&mut self, letter: Letter) {
-        if let Some(server) = self.end(&letter) {
-            server.counts.entry(letter.to).or_default().lost += 1;
+    /// A packet that arrives nowhere.
+    pub fn lose(&mut self, packet: Packet) {
+        if let Some(server) = self.end(&packet) {
+            server.counts.entry(packet.to).or_default().lost += 1;
         }
-        self.ended(letter.stream);
+        self.ended(packet.stream);
     }
 
-    /// A letter that is not given to its recipient, which is another incarnation: see
-    /// [`is_for_present`](Harness::is_for_present). Its sender is told.
-    pub fn withhold(&mut self, letter: Letter) {
-        if let Some(server) = self.end(&letter) {
-            let counts = server.counts.entry(letter.to).or_default();
+    /// A packet that is not given to its recipient, which is another incarnation: see
+    /// [`is_for_present`](Switchboard::is_for_present). Its sender is told.
+    pub fn withhold(&mut self, packet: Packet) {
+        if let Some(server) = self.end(&packet) {
+            let counts = server.counts.entry(packet.to).or_default();
             counts.other_incarnation += 1;
-            server.events.dropped(&mut counts.untold, letter.to, 1, DropReason::OtherIncarnation);
+            server.events.dropped(&mut counts.untold, packet.to, 1, DropReason::OtherIncarnation);
         }
-        self.ended(letter.stream);
+        self.ended(packet.stream);
     }
 
-    /// Returns the sender of a letter that is not under way any more.
-    fn end(&mut self, letter: &Letter) -> Option<&mut Server> {
-        let stream = &mut self.streams[letter.stream];
-        stream.end(letter.payload.len());
+    /// Returns the sender of a packet that is not under way any more.
+    fn end(&mut self, packet: &Packet) -> Option<&mut Server> {
+        let stream = &mut self.streams[packet.stream];
+        stream.end(packet.payload.len());
         self.servers[stream.from as usize].as_mut()
     }
 
-    /// A second letter of the same kind.
-    pub fn duplicate(&mut self, letter: &Letter) -> Letter {
-        let Letter { from, to, lane, id, ref payload, only, stream } = *letter;
+    /// A second packet of the same kind.
+    pub fn duplicate(&mut self, packet: &Packet) -> Packet {
+        let Packet { from, to, lane, id, ref payload, only, stream } = *packet;
         self.streams[stream].begin(payload.len());
         if let Some(server) = &mut self.servers[self.streams[stream].from as usize] {
             server.counts.entry(to).or_default().duplicated += 1;
         }
-        Letter { from, to, lane, id, payload: payload.clone(), only, stream }
+        Packet { from, to, lane, id, payload: payload.clone(), only, stream }
     }
 
     /// Wakes the applications that were given something since the last call.
@@ -486,7 +497,7 @@ impl Harness {
         mark(&mut self.streams, &mut self.dirty, index);
     }
 
-    /// A letter of the stream is not under way any more: there may be room for others.
+    /// A packet of the stream is not under way any more: there may be room for others.
     fn ended(&mut self, index: usize) {
         if self.streams[index].is_blocked {
             self.mark(index);

@@ -1,4 +1,4 @@
-//! Who turns the network: a thread under real time, whoever waits under virtual time.
+//! The runner of a mock network: a thread under real time, the threads that wait under virtual time.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,8 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use cluster_engine::mock::Sleeper;
-use cluster_engine::{Drive, Undelivered, VirtualClock};
+use cluster_engine::mock::Parker;
+use cluster_engine::{LoopHandle, Undelivered, VirtualClock};
 
 use super::Time;
 use super::network::Network;
@@ -17,7 +17,7 @@ use crate::{DownReason, Pid};
 const STOP_LOOK: Duration = Duration::from_millis(50);
 
 /// A network and its clock.
-pub(super) struct Works {
+pub(super) struct Runner {
     network: Mutex<Network>,
     time: Time,
     start: Instant,
@@ -25,12 +25,12 @@ pub(super) struct Works {
     now: AtomicU64,
     /// The number of the list of members.
     pub(super) membership: AtomicU64,
-    sleeper: Sleeper,
+    parker: Parker,
     turned: Condvar,
     ended: AtomicBool,
 }
 
-impl Works {
+impl Runner {
     fn lock(&self) -> MutexGuard<'_, Network> {
         self.network.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -49,7 +49,7 @@ impl Works {
         drop(network);
         // What is due next may have changed.
         if self.time == Time::Real {
-            self.sleeper.wake();
+            self.parker.wake();
         }
         result
     }
@@ -66,11 +66,11 @@ impl Works {
     /// server. `start` tells which of its incarnations is meant.
     pub(super) fn stop(&self, pid: Pid, start: u32, patience: Duration) -> Vec<Undelivered> {
         let mut network = self.lock();
-        if network.members.start_of(pid) != start || !network.harness.is_running(pid) {
+        if network.members.start_of(pid) != start || !network.switchboard.is_running(pid) {
             return Vec::new();
         }
         self.read_clock(&mut network);
-        network.harness.refuse(pid);
+        network.switchboard.refuse(pid);
         network.turn();
         let deadline = network.now + patience;
         let undelivered = loop {
@@ -117,7 +117,7 @@ impl Works {
             if self.ended.load(Ordering::Acquire) {
                 return;
             }
-            self.sleeper.sleep(next);
+            self.parker.sleep(next);
         }
     }
 
@@ -126,7 +126,7 @@ impl Works {
     }
 }
 
-impl VirtualClock for Works {
+impl VirtualClock for Runner {
     fn now(&self) -> Instant {
         self.start + Duration::from_nanos(self.now.load(Ordering::Acquire))
     }
@@ -154,8 +154,8 @@ impl VirtualClock for Works {
 
 /// Keeps a network going; shared by the cluster's handles and its servers.
 pub(super) struct Keeper {
-    pub(super) works: Arc<Works>,
-    pub(super) drive: Drive,
+    pub(super) runner: Arc<Runner>,
+    pub(super) loop_handle: LoopHandle,
     seed: u64,
     thread: Option<JoinHandle<()>>,
 }
@@ -163,31 +163,31 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn new(network: Network, time: Time) -> Arc<Keeper> {
         let seed = network.seed;
-        let works = Arc::new(Works {
+        let runner = Arc::new(Runner {
             time,
-            start: network.harness.start(),
+            start: network.switchboard.start(),
             now: AtomicU64::new(0),
             membership: AtomicU64::new(0),
-            sleeper: network.harness.sleeper(),
+            parker: network.switchboard.parker(),
             turned: Condvar::new(),
             ended: AtomicBool::new(false),
             network: Mutex::new(network),
         });
-        let clockwork = (time == Time::Virtual).then(|| works.clone() as Arc<dyn VirtualClock>);
-        let drive = works.lock().harness.drive(clockwork);
+        let clock = (time == Time::Virtual).then(|| runner.clone() as Arc<dyn VirtualClock>);
+        let loop_handle = runner.lock().switchboard.loop_handle(clock);
         let thread = (time == Time::Real).then(|| {
-            let works = works.clone();
-            let spawned = thread::Builder::new().name("mock-cluster".to_owned()).spawn(move || works.run());
+            let runner = runner.clone();
+            let spawned = thread::Builder::new().name("mock-cluster".to_owned()).spawn(move || runner.run());
             spawned.unwrap_or_else(|error| panic!("a mock cluster under real time needs a thread: {error}"))
         });
-        Arc::new(Keeper { works, drive, seed, thread })
+        Arc::new(Keeper { runner, loop_handle, seed, thread })
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        self.works.ended.store(true, Ordering::Release);
-        self.works.sleeper.wake();
+        self.runner.ended.store(true, Ordering::Release);
+        self.runner.parker.wake();
         if let Some(thread) = self.thread.take() {
             // If it panicked, it has said so.
             let _ = thread.join();
@@ -203,9 +203,9 @@ fn say_seed(seed: u64) {
     eprintln!("the mock cluster's seed was {seed}: it replays this run if the test drives it from one thread");
 }
 
-impl fmt::Debug for Works {
+impl fmt::Debug for Runner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Works").field("time", &self.time).finish_non_exhaustive()
+        f.debug_struct("Runner").field("time", &self.time).finish_non_exhaustive()
     }
 }
 
