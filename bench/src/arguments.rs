@@ -41,7 +41,7 @@ pub enum Command {
     ReceiveStrategies(ReceiveStrategies),
     /// One server of a run in processes: what this program starts itself.
     #[command(hide = true)]
-    Seat(Seat),
+    Participant(Participant),
     /// Servers of a mesh: what this program starts itself.
     #[command(hide = true, name = mesh::MEMBER)]
     MeshMember {
@@ -54,12 +54,12 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
-pub struct Seat {
+pub struct Participant {
     /// Which server.
     pub index: usize,
 
     /// What to do, as JSON.
-    pub errand: String,
+    pub job: String,
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 //!
 //! - [`case`] is what is measured; [`contenders`] is the registry, and one file for each way of exchanging messages.
 //! - [`measure`] decides what is sent, checks what arrives, and keeps the figures.
-//! - [`runner`] runs one contender once: a server for each [`seat`], which find each other at a [`meeting`], in threads or
+//! - [`runner`] runs one contender once: a server for each [`participant`], which find each other at a [`rendezvous`], in threads or
 //!   in [`processes`]; [`compare`] runs all of them, interleaved.
 //! - [`usage`] says what a run used: processor, system calls, waits, and by [`allocations`] memory.
 //! - [`ratios`] holds a short comparison against committed bars; [`history`] keeps what came out.
@@ -26,18 +26,18 @@ pub mod histograms;
 pub mod history;
 pub mod machine;
 pub mod measure;
-pub mod meeting;
 pub mod mesh;
 pub mod noise;
 pub mod open_loop;
+pub mod participant;
 pub mod processes;
 pub mod raft_mix;
 pub mod ratios;
 pub mod receive_strategies;
+pub mod rendezvous;
 pub mod report;
 pub mod runner;
 pub mod scaling;
-pub mod seat;
 pub mod statistics;
 pub mod table;
 pub mod usage;

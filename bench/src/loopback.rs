@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::net::{TcpListener, TcpStream};
 
-use crate::meeting::Meeting;
+use crate::rendezvous::Rendezvous;
 
 /// The two ends of a new connection, blocking, without Nagle's delay.
 pub fn connection() -> io::Result<(TcpStream, TcpStream)> {
@@ -16,14 +16,14 @@ pub fn connection() -> io::Result<(TcpStream, TcpStream)> {
     Ok((near, far))
 }
 
-/// The connection between the two servers of a meeting, for each of them; set up as above.
-pub fn between(meeting: &mut Meeting) -> Result<TcpStream, Box<dyn Error + Send + Sync>> {
-    let socket = if meeting.index() == 0 {
-        let addresses = meeting.exchange(String::new())?;
+/// The connection between the two servers of a rendezvous, for each of them; set up as above.
+pub fn between(rendezvous: &mut Rendezvous) -> Result<TcpStream, Box<dyn Error + Send + Sync>> {
+    let socket = if rendezvous.index() == 0 {
+        let addresses = rendezvous.exchange(String::new())?;
         TcpStream::connect(&addresses[1])?
     } else {
         let listener = TcpListener::bind("127.0.0.1:0")?;
-        meeting.exchange(listener.local_addr()?.to_string())?;
+        rendezvous.exchange(listener.local_addr()?.to_string())?;
         listener.accept()?.0
     };
     socket.set_nodelay(true)?;

@@ -35,8 +35,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         Command::Scaling(arguments) => scaling(&arguments),
         Command::Mesh(arguments) => mesh(&arguments),
         Command::Report(arguments) => report(&arguments),
-        Command::Seat(arguments) => {
-            processes::serve(arguments.index, &arguments.errand)?;
+        Command::Participant(arguments) => {
+            processes::serve(arguments.index, &arguments.job)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::MeshMember { job } => {

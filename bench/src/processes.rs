@@ -15,13 +15,13 @@ use serde::{Deserialize, Serialize};
 use crate::case::Case;
 use crate::contenders::{Contender, Run};
 use crate::measure::{Arrivals, Traffic};
-use crate::meeting::{self, Host, Left, Meeting, Outlet};
-use crate::seat::{EngineCounts, Seat};
+use crate::participant::{EngineCounts, Participant};
+use crate::rendezvous::{self, Host, Left, Outlet, Rendezvous};
 use crate::usage::{Meter, Usage};
 
 /// What a process is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Errand {
+pub struct Job {
     /// Who.
     pub contender: String,
     /// What.
@@ -91,9 +91,9 @@ impl Children {
         }
     }
 
-    fn start(&self, index: usize, errand: &Errand) -> Result<(Outlet, ChildStdout), Box<dyn Error>> {
+    fn start(&self, index: usize, job: &Job) -> Result<(Outlet, ChildStdout), Box<dyn Error>> {
         let mut child = Command::new(env::current_exe()?)
-            .args([SUBCOMMAND, &index.to_string(), &serde_json::to_string(errand)?])
+            .args([SUBCOMMAND, &index.to_string(), &serde_json::to_string(job)?])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -113,13 +113,13 @@ impl Children {
 /// each.
 pub fn run<T>(
     children: &Children,
-    errand: &Errand,
-    first: impl FnOnce(Meeting) -> Result<T, Box<dyn Error + Send + Sync>>,
+    job: &Job,
+    first: impl FnOnce(Rendezvous) -> Result<T, Box<dyn Error + Send + Sync>>,
 ) -> Result<(T, Vec<Report>), String> {
-    let (own, hear) = meeting::outlet();
+    let (own, hear) = rendezvous::outlet();
     let (mut outlets, mut outputs) = (vec![own], Vec::new());
-    for index in 1..errand.work.servers() {
-        let (outlet, output) = children.start(index, errand).map_err(|error| error.to_string())?;
+    for index in 1..job.work.servers() {
+        let (outlet, output) = children.start(index, job).map_err(|error| error.to_string())?;
         outlets.push(outlet);
         outputs.push(output);
     }
@@ -137,7 +137,7 @@ pub fn run<T>(
             })
         })
         .collect();
-    let place = Meeting::new(
+    let place = Rendezvous::new(
         0,
         {
             let host = host.clone();
@@ -172,10 +172,10 @@ fn listen(index: usize, output: ChildStdout, host: &Host) -> Result<Report, Stri
     Err(Left.to_string())
 }
 
-/// What a process does that was started as above: server `index` of the errand.
-pub fn serve(index: usize, errand: &str) -> Result<(), Box<dyn Error>> {
-    let errand: Errand = serde_json::from_str(errand)?;
-    let contender = Contender::find(&errand.contender, errand.case).ok_or("there is no such contender")?;
+/// What a process does that was started as above: server `index` of the job.
+pub fn serve(index: usize, job: &str) -> Result<(), Box<dyn Error>> {
+    let job: Job = serde_json::from_str(job)?;
+    let contender = Contender::find(&job.contender, job.case).ok_or("there is no such contender")?;
     thread::spawn(|| {
         thread::sleep(LIMIT);
         process::exit(1);
@@ -189,25 +189,25 @@ pub fn serve(index: usize, errand: &str) -> Result<(), Box<dyn Error>> {
         // Nobody waits for this process any more.
         process::exit(1);
     });
-    let meeting = Meeting::new(index, |what| say(&Said::ToAll(what)), hear);
-    match part(contender, &errand, meeting) {
+    let rendezvous = Rendezvous::new(index, |what| say(&Said::ToAll(what)), hear);
+    match part(contender, &job, rendezvous) {
         Ok(report) => say(&Said::Done(report)),
         Err(error) => say(&Said::Failed(error.to_string())),
     }
     Ok(())
 }
 
-fn part(contender: &Contender, errand: &Errand, mut meeting: Meeting) -> Result<Report, Box<dyn Error + Send + Sync>> {
-    let meter = Meter::begin(errand.counting);
-    match (contender.run, errand.work) {
+fn part(contender: &Contender, job: &Job, mut rendezvous: Rendezvous) -> Result<Report, Box<dyn Error + Send + Sync>> {
+    let meter = Meter::begin(job.counting);
+    match (contender.run, job.work) {
         (Run::RoundTrip(ends), Work::Answer { size }) => {
-            (ends.answer)(&mut meeting, size)?;
+            (ends.answer)(&mut rendezvous, size)?;
             Ok(Report { usage: meter.end(), ..Report::default() })
         }
         (Run::Traffic(run), Work::Traffic(traffic)) => {
-            let mut seat = Seat::alone(meeting, traffic);
-            run(&mut seat)?;
-            Ok(Report { arrivals: seat.arrivals()?, usage: meter.end(), engine: seat.engine() })
+            let mut participant = Participant::alone(rendezvous, traffic);
+            run(&mut participant)?;
+            Ok(Report { arrivals: participant.arrivals()?, usage: meter.end(), engine: participant.engine() })
         }
         _ => Err("this is not what it does".into()),
     }
@@ -221,7 +221,7 @@ fn say(what: &Said) {
 }
 
 /// The subcommand of this program that calls [`serve`].
-pub const SUBCOMMAND: &str = "seat";
+pub const SUBCOMMAND: &str = "participant";
 const LIMIT: Duration = Duration::from_secs(90);
 
 #[cfg(test)]
@@ -240,10 +240,10 @@ mod tests {
     }
 
     #[test]
-    fn an_errand_fits_into_an_argument() {
+    fn a_job_fits_into_an_argument() {
         let work = Work::Traffic(Case::Broadcast16.traffic(64, 1000).unwrap());
-        let errand = Errand { contender: "zmq".to_owned(), case: Case::Broadcast16, work, counting: false };
-        let argument = serde_json::to_string(&errand).unwrap();
-        assert_eq!(serde_json::from_str::<Errand>(&argument).unwrap(), errand);
+        let job = Job { contender: "zmq".to_owned(), case: Case::Broadcast16, work, counting: false };
+        let argument = serde_json::to_string(&job).unwrap();
+        assert_eq!(serde_json::from_str::<Job>(&argument).unwrap(), job);
     }
 }

@@ -10,9 +10,9 @@ use hdrhistogram::Histogram;
 use crate::case::Case;
 use crate::contenders::{Contender, Outcome, RoundTrip, Run};
 use crate::measure::{Arrivals, Checker, Latencies, Load, Pinger, Throughput, Traffic};
-use crate::meeting::{self, Host, Left, Meeting};
-use crate::processes::{self, Children, Errand, Work};
-use crate::seat::{EngineCounts, Seat};
+use crate::participant::{EngineCounts, Participant};
+use crate::processes::{self, Children, Job, Work};
+use crate::rendezvous::{self, Host, Left, Rendezvous};
 use crate::usage::{Meter, Usage};
 
 /// Where servers run.
@@ -85,9 +85,9 @@ pub fn round_trip(contender: &Contender, mut pinger: Pinger, how: How) -> Result
             (Run::RoundTrip(ends), Place::Threads) => ask_thread(ends, &mut pinger)?,
             (Run::RoundTrip(ends), Place::Processes) => {
                 let work = Work::Answer { size: pinger.size() };
-                let errand = Errand { contender: name.to_owned(), case: Case::RoundTrip, work, counting: how.counting };
-                let ask = |mut meeting: Meeting| (ends.ask)(&mut meeting, &mut pinger);
-                elsewhere = processes::run(children, &errand, ask)?.1;
+                let job = Job { contender: name.to_owned(), case: Case::RoundTrip, work, counting: how.counting };
+                let ask = |mut rendezvous: Rendezvous| (ends.ask)(&mut rendezvous, &mut pinger);
+                elsewhere = processes::run(children, &job, ask)?.1;
             }
             _ => return Err("it makes no round trips".to_owned()),
         }
@@ -110,9 +110,9 @@ pub fn traffic(
         let meter = Meter::begin(how.counting);
         let (mut arrivals, mut engine): (Vec<Arrivals>, Option<EngineCounts>) = (Vec::new(), None);
         let mut elsewhere = Vec::new();
-        let mut keep = |seat: &Seat| -> Result<(), String> {
-            arrivals.extend(seat.arrivals()?);
-            engine = engine.into_iter().chain(seat.engine()).reduce(EngineCounts::and);
+        let mut keep = |participant: &Participant| -> Result<(), String> {
+            arrivals.extend(participant.arrivals()?);
+            engine = engine.into_iter().chain(participant.engine()).reduce(EngineCounts::and);
             Ok(())
         };
         match (run, how.place) {
@@ -120,12 +120,12 @@ pub fn traffic(
             (Run::Traffic(run), Place::Threads) => in_threads(run, traffic)?.iter().try_for_each(keep)?,
             (Run::Traffic(run), Place::Processes) => {
                 let work = Work::Traffic(traffic);
-                let errand = Errand { contender: name.to_owned(), case, work, counting: how.counting };
-                let first = |meeting| {
-                    let mut seat = Seat::alone(meeting, traffic);
-                    run(&mut seat).map(|()| seat)
+                let job = Job { contender: name.to_owned(), case, work, counting: how.counting };
+                let first = |rendezvous| {
+                    let mut participant = Participant::alone(rendezvous, traffic);
+                    run(&mut participant).map(|()| participant)
                 };
-                let (own, reports) = processes::run(children, &errand, first)?;
+                let (own, reports) = processes::run(children, &job, first)?;
                 keep(&own)?;
                 elsewhere = reports;
             }
@@ -152,8 +152,8 @@ pub fn open_loop(contender: &Contender, load: Load) -> Result<Histogram<u64>, Fa
         match run {
             Run::OneWayWithin(run) => late(&one_way_within(run, load)?.1),
             Run::Traffic(run) => {
-                let mut seats = in_threads(run, Traffic::one_way(load))?;
-                late(seats[1].checker().map_err(|error| error.to_string())?)
+                let mut participants = in_threads(run, Traffic::one_way(load))?;
+                late(participants[1].checker().map_err(|error| error.to_string())?)
             }
             _ => Err("it takes no traffic".to_owned()),
         }
@@ -200,7 +200,7 @@ fn grow_until(
 
 fn ask_thread(ends: RoundTrip, pinger: &mut Pinger) -> Result<(), String> {
     let size = pinger.size();
-    let (host, mut places) = meeting::within(2);
+    let (host, mut places) = rendezvous::within(2);
     let (Some(mut far), Some(mut near)) = (places.pop(), places.pop()) else { return Err("nobody meets".to_owned()) };
     thread::scope(|scope| {
         let echo = scope.spawn(|| host.close_unless(|| (ends.answer)(&mut far, size)));
@@ -210,15 +210,15 @@ fn ask_thread(ends: RoundTrip, pinger: &mut Pinger) -> Result<(), String> {
     })
 }
 
-fn in_threads(run: fn(&mut Seat) -> Outcome, traffic: Traffic) -> Result<Vec<Seat>, String> {
-    let (host, places) = meeting::within(traffic.servers());
-    let mut seats: Vec<Seat> = places.into_iter().map(|place| Seat::new(place, traffic)).collect();
+fn in_threads(run: fn(&mut Participant) -> Outcome, traffic: Traffic) -> Result<Vec<Participant>, String> {
+    let (host, places) = rendezvous::within(traffic.servers());
+    let mut participants: Vec<Participant> = places.into_iter().map(|place| Participant::new(place, traffic)).collect();
     thread::scope(|scope| {
-        let servers = seats.iter_mut().map(|seat| scope.spawn(|| host.close_unless(|| run(seat))));
+        let servers = participants.iter_mut().map(|participant| scope.spawn(|| host.close_unless(|| run(participant))));
         let servers: Vec<_> = servers.collect();
         worst(servers.into_iter().map(|server| server.join().expect("no server panics")))
     })?;
-    Ok(seats)
+    Ok(participants)
 }
 
 fn one_way_within(run: fn(&mut Checker) -> Outcome, load: Load) -> Result<(Arrivals, Checker), String> {
@@ -278,11 +278,11 @@ const LIMIT: Duration = Duration::from_secs(60);
 mod tests {
     use super::*;
 
-    const fn contender(run: fn(&mut Seat) -> Outcome) -> Contender {
+    const fn contender(run: fn(&mut Participant) -> Outcome) -> Contender {
         Contender::new("someone", &[Case::OneWay], Run::Traffic(run))
     }
 
-    fn failure(run: fn(&mut Seat) -> Outcome) -> String {
+    fn failure(run: fn(&mut Participant) -> Outcome) -> String {
         let load = Traffic::one_way(Load::new(64, 10));
         traffic(&contender(run), Case::OneWay, load, How::default()).unwrap_err().to_string()
     }
@@ -299,9 +299,9 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_server_that_has_failed() {
-        let failure = failure(|seat| match seat.index() {
+        let failure = failure(|participant| match participant.index() {
             0 => Err("out of luck".into()),
-            _ => seat.meet(String::new()).map(drop).map_err(Into::into),
+            _ => participant.meet(String::new()).map(drop).map_err(Into::into),
         });
         assert_eq!(failure, "out of luck");
     }

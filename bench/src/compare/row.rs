@@ -163,7 +163,7 @@ mod tests {
 
     use super::*;
     use crate::measure::Throughput;
-    use crate::seat::EngineCounts;
+    use crate::participant::EngineCounts;
     use crate::usage::Usage;
 
     #[test]

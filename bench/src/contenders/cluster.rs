@@ -19,95 +19,95 @@ use cluster::{
 
 use super::Outcome;
 use crate::measure::{Corrupt, Load, Pattern, Pinger, Receipts, Rising, Sink, Traffic};
-use crate::meeting::Meeting;
-use crate::seat::{EngineCounts, Seat};
+use crate::participant::{EngineCounts, Participant};
+use crate::rendezvous::Rendezvous;
 
 /// Round trip, the calling threads drive the loops and park.
-pub fn ask_inline_parked(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
-    ask(meeting, pinger, Engine::inline(PARK)?)
+pub fn ask_inline_parked(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
+    ask(rendezvous, pinger, Engine::inline(PARK)?)
 }
 
 /// The other end.
-pub fn answer_inline_parked(meeting: &mut Meeting, _: usize) -> Outcome {
-    answer(meeting, Engine::inline(PARK)?)
+pub fn answer_inline_parked(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
+    answer(rendezvous, Engine::inline(PARK)?)
 }
 
 /// Round trip, the calling threads drive the loops, and yield for 50 µs before they park, as is the default.
-pub fn ask_inline_default(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
-    ask(meeting, pinger, Engine::inline(Idle::default())?)
+pub fn ask_inline_default(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
+    ask(rendezvous, pinger, Engine::inline(Idle::default())?)
 }
 
 /// The other end.
-pub fn answer_inline_default(meeting: &mut Meeting, _: usize) -> Outcome {
-    answer(meeting, Engine::inline(Idle::default())?)
+pub fn answer_inline_default(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
+    answer(rendezvous, Engine::inline(Idle::default())?)
 }
 
 /// Round trip, the calling threads drive the loops and spin.
-pub fn ask_inline_spinning(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
-    ask(meeting, pinger, Engine::inline(SPIN)?)
+pub fn ask_inline_spinning(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
+    ask(rendezvous, pinger, Engine::inline(SPIN)?)
 }
 
 /// The other end.
-pub fn answer_inline_spinning(meeting: &mut Meeting, _: usize) -> Outcome {
-    answer(meeting, Engine::inline(SPIN)?)
+pub fn answer_inline_spinning(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
+    answer(rendezvous, Engine::inline(SPIN)?)
 }
 
 /// Round trip, a loop thread for each server, all threads park.
-pub fn ask_dedicated_parked(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
-    ask(meeting, pinger, Engine::dedicated(1, PARK)?)
+pub fn ask_dedicated_parked(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
+    ask(rendezvous, pinger, Engine::dedicated(1, PARK)?)
 }
 
 /// The other end.
-pub fn answer_dedicated_parked(meeting: &mut Meeting, _: usize) -> Outcome {
-    answer(meeting, Engine::dedicated(1, PARK)?)
+pub fn answer_dedicated_parked(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
+    answer(rendezvous, Engine::dedicated(1, PARK)?)
 }
 
 /// Round trip, a loop thread for each server, all threads yield for 50 µs before they park, as is the default.
-pub fn ask_dedicated_default(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
-    ask(meeting, pinger, Engine::dedicated(1, Idle::default())?)
+pub fn ask_dedicated_default(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
+    ask(rendezvous, pinger, Engine::dedicated(1, Idle::default())?)
 }
 
 /// The other end.
-pub fn answer_dedicated_default(meeting: &mut Meeting, _: usize) -> Outcome {
-    answer(meeting, Engine::dedicated(1, Idle::default())?)
+pub fn answer_dedicated_default(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
+    answer(rendezvous, Engine::dedicated(1, Idle::default())?)
 }
 
 /// Round trip, a loop thread for each server, no thread sleeps.
-pub fn ask_dedicated_spinning(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
-    ask(meeting, pinger, Engine::dedicated(1, YIELD)?)
+pub fn ask_dedicated_spinning(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
+    ask(rendezvous, pinger, Engine::dedicated(1, YIELD)?)
 }
 
 /// The other end.
-pub fn answer_dedicated_spinning(meeting: &mut Meeting, _: usize) -> Outcome {
-    answer(meeting, Engine::dedicated(1, YIELD)?)
+pub fn answer_dedicated_spinning(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
+    answer(rendezvous, Engine::dedicated(1, YIELD)?)
 }
 
 /// Traffic as owned envelopes, loops with threads of their own.
-pub fn dedicated_owned(seat: &mut Seat) -> Outcome {
-    let engine = dedicated(seat.traffic())?;
-    exchange(seat, &engine, Checksum::Payload, send_owned, receive_owned)
+pub fn dedicated_owned(participant: &mut Participant) -> Outcome {
+    let engine = dedicated(participant.traffic())?;
+    exchange(participant, &engine, Checksum::Payload, send_owned, receive_owned)
 }
 
 /// Traffic in place, loops with threads of their own.
-pub fn dedicated_fast(seat: &mut Seat) -> Outcome {
-    let engine = dedicated(seat.traffic())?;
-    exchange(seat, &engine, Checksum::Payload, send_in_place, receive_in_place)
+pub fn dedicated_fast(participant: &mut Participant) -> Outcome {
+    let engine = dedicated(participant.traffic())?;
+    exchange(participant, &engine, Checksum::Payload, send_in_place, receive_in_place)
 }
 
 /// Traffic in place, header checksums only, loops with threads of their own.
-pub fn dedicated_fast_header(seat: &mut Seat) -> Outcome {
-    let engine = dedicated(seat.traffic())?;
-    exchange(seat, &engine, Checksum::Header, send_in_place, receive_in_place)
+pub fn dedicated_fast_header(participant: &mut Participant) -> Outcome {
+    let engine = dedicated(participant.traffic())?;
+    exchange(participant, &engine, Checksum::Header, send_in_place, receive_in_place)
 }
 
 /// One way, in place, the calling threads drive the loops.
-pub fn inline_fast(seat: &mut Seat) -> Outcome {
-    exchange(seat, &Engine::inline(Idle::default())?, Checksum::Payload, send_in_place, receive_in_place)
+pub fn inline_fast(participant: &mut Participant) -> Outcome {
+    exchange(participant, &Engine::inline(Idle::default())?, Checksum::Payload, send_in_place, receive_in_place)
 }
 
 /// One way, in place, header checksums only, the calling threads drive the loops.
-pub fn inline_fast_header(seat: &mut Seat) -> Outcome {
-    exchange(seat, &Engine::inline(Idle::default())?, Checksum::Header, send_in_place, receive_in_place)
+pub fn inline_fast_header(participant: &mut Participant) -> Outcome {
+    exchange(participant, &Engine::inline(Idle::default())?, Checksum::Header, send_in_place, receive_in_place)
 }
 
 fn dedicated(traffic: &Traffic) -> Result<Engine, Unavailable> {
@@ -125,18 +125,18 @@ fn dedicated(traffic: &Traffic) -> Result<Engine, Unavailable> {
 
 /// A server, which has the pid after its number, and knows the others.
 fn server(
-    meeting: &mut Meeting,
+    rendezvous: &mut Rendezvous,
     engine: &Engine,
     checksum: Checksum,
 ) -> Result<Node, Box<dyn std::error::Error + Send + Sync>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    let addresses = meeting.exchange(listener.local_addr()?.to_string())?;
+    let addresses = rendezvous.exchange(listener.local_addr()?.to_string())?;
     let config = Config::new((1..).zip(addresses))?.with_checksum(checksum).with_neighbours(Neighbours::Tcp);
-    Ok(Builder::new(pid(meeting.index()), &config).engine(engine).listener(listener).start()?)
+    Ok(Builder::new(pid(rendezvous.index()), &config).engine(engine).listener(listener).start()?)
 }
 
-fn ask(meeting: &mut Meeting, pinger: &mut Pinger, engine: Engine) -> Outcome {
-    let mut near = server(meeting, &engine, Checksum::Payload)?;
+fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger, engine: Engine) -> Outcome {
+    let mut near = server(rendezvous, &engine, Checksum::Payload)?;
     let mut payload = vec![0; pinger.size()];
     while pinger.ask(&mut payload) {
         near.outbox().send(Envelope::to(2).body(&payload[..]))?;
@@ -146,8 +146,8 @@ fn ask(meeting: &mut Meeting, pinger: &mut Pinger, engine: Engine) -> Outcome {
     Ok(near.stop()?)
 }
 
-fn answer(meeting: &mut Meeting, engine: Engine) -> Outcome {
-    let mut far = server(meeting, &engine, Checksum::Payload)?;
+fn answer(rendezvous: &mut Rendezvous, engine: Engine) -> Outcome {
+    let mut far = server(rendezvous, &engine, Checksum::Payload)?;
     loop {
         let envelope = far.inbox().recv()?;
         if envelope.msg.is_empty() {
@@ -169,15 +169,21 @@ struct Task {
 type Transmit = fn(&mut Outbox, &Task) -> Outcome;
 type Receive = fn(&mut Inbox, &mut Receipts) -> Outcome;
 
-fn exchange(seat: &mut Seat, engine: &Engine, checksum: Checksum, send: Transmit, receive: Receive) -> Outcome {
+fn exchange(
+    participant: &mut Participant,
+    engine: &Engine,
+    checksum: Checksum,
+    send: Transmit,
+    receive: Receive,
+) -> Outcome {
     let woken_before = engine.wake_ups();
-    let node = server(seat.meeting(), engine, checksum)?;
+    let node = server(participant.rendezvous(), engine, checksum)?;
     let Split { mut inbox, mut outbox, mut handle, .. } = node.split();
     let task = Task {
-        load: seat.load(),
-        recipients: seat.recipients(),
-        broadcast: matches!(seat.traffic().pattern, Pattern::Broadcast { .. } | Pattern::AllToAll { .. }),
-        has_slow: seat.traffic().slow().is_some(),
+        load: participant.load(),
+        recipients: participant.recipients(),
+        broadcast: matches!(participant.traffic().pattern, Pattern::Broadcast { .. } | Pattern::AllToAll { .. }),
+        has_slow: participant.traffic().slow().is_some(),
     };
     let transmit = |outbox: &mut Outbox| -> Outcome {
         if task.recipients.is_empty() {
@@ -189,23 +195,23 @@ fn exchange(seat: &mut Seat, engine: &Engine, checksum: Checksum, send: Transmit
         }
         Ok(())
     };
-    if seat.is_slow() {
-        dawdle(&mut inbox, seat.meeting())?;
+    if participant.is_slow() {
+        dawdle(&mut inbox, participant.rendezvous())?;
     } else {
-        match (seat.recipients().is_empty(), seat.receipts().is_complete()) {
+        match (participant.recipients().is_empty(), participant.receipts().is_complete()) {
             (false, true) => transmit(&mut outbox)?,
-            (true, _) => receive(&mut inbox, seat.receipts())?,
+            (true, _) => receive(&mut inbox, participant.receipts())?,
             (false, false) => thread::scope(|scope| -> Outcome {
                 let sender = scope.spawn(|| transmit(&mut outbox));
-                receive(&mut inbox, seat.receipts())?;
+                receive(&mut inbox, participant.receipts())?;
                 sender.join().expect("the sender does not panic")
             })?,
         }
-        wait_for_others(&mut inbox, seat.meeting())?;
+        wait_for_others(&mut inbox, participant.rendezvous())?;
     }
-    let counts = counts(&handle, seat, engine.wake_ups() - woken_before);
-    seat.note(counts);
-    if seat.traffic().slow().is_some() {
+    let counts = counts(&handle, participant, engine.wake_ups() - woken_before);
+    participant.note(counts);
+    if participant.traffic().slow().is_some() {
         // What the slow one has not read is not to be waited for.
         drop(handle.stop_within(Duration::ZERO));
         return Ok(());
@@ -214,9 +220,9 @@ fn exchange(seat: &mut Seat, engine: &Engine, checksum: Checksum, send: Transmit
 }
 
 /// Nobody leaves before all have received everything; until then loops without a thread have to be turned.
-fn wait_for_others(inbox: &mut Inbox, meeting: &mut Meeting) -> Outcome {
-    meeting.arrive();
-    while !meeting.is_over()? {
+fn wait_for_others(inbox: &mut Inbox, rendezvous: &mut Rendezvous) -> Outcome {
+    rendezvous.arrive();
+    while !rendezvous.is_over()? {
         match inbox.recv_timeout(Duration::from_millis(1)) {
             Ok(envelope) => return Err(format!("a message of {} bytes too many", envelope.msg.len()).into()),
             Err(RecvTimeoutError::Timeout) => {}
@@ -227,10 +233,10 @@ fn wait_for_others(inbox: &mut Inbox, meeting: &mut Meeting) -> Outcome {
 }
 
 /// Takes a message in a millisecond until the others have had enough.
-fn dawdle(inbox: &mut Inbox, meeting: &mut Meeting) -> Outcome {
-    meeting.arrive();
+fn dawdle(inbox: &mut Inbox, rendezvous: &mut Rendezvous) -> Outcome {
+    rendezvous.arrive();
     let mut rising = Rising::default();
-    while !meeting.is_over()? {
+    while !rendezvous.is_over()? {
         if let Ok(envelope) = inbox.try_recv() {
             rising.take(&envelope.msg)?;
         }
@@ -331,10 +337,10 @@ fn receive_in_place(inbox: &mut Inbox, receipts: &mut Receipts) -> Outcome {
 }
 
 /// Of a server that sends; what others say is only that it arrived. Loops that several servers share are counted by one.
-fn counts(handle: &Handle, seat: &Seat, wake_ups: u64) -> EngineCounts {
-    let wake_ups = if seat.index() == 0 || !seat.shares_loops() { wake_ups } else { 0 };
+fn counts(handle: &Handle, participant: &Participant, wake_ups: u64) -> EngineCounts {
+    let wake_ups = if participant.index() == 0 || !participant.shares_loops() { wake_ups } else { 0 };
     let counts = EngineCounts { wake_ups, ..EngineCounts::default() };
-    if seat.recipients().is_empty() {
+    if participant.recipients().is_empty() {
         return counts;
     }
     handle.stats().iter().fold(counts, |sum, peer| EngineCounts {

@@ -13,48 +13,48 @@ use iceoryx2::prelude::*;
 
 use super::Outcome;
 use crate::measure::Pinger;
-use crate::meeting::Meeting;
-use crate::seat::Seat;
+use crate::participant::Participant;
+use crate::rendezvous::Rendezvous;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Asks.
-pub fn ask(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
-    let near = End::open(meeting, pinger.size())?;
+pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
+    let near = End::open(rendezvous, pinger.size())?;
     let mut payload = vec![0; pinger.size()];
     while pinger.ask(&mut payload) {
         near.send(&payload)?;
         near.receive(|payload| pinger.answered(payload))??;
     }
     near.send(&[0])?;
-    Ok(meeting.exchange(String::new()).map(drop)?)
+    Ok(rendezvous.exchange(String::new()).map(drop)?)
 }
 
 /// Answers.
-pub fn answer(meeting: &mut Meeting, size: usize) -> Outcome {
-    let far = End::open(meeting, size)?;
+pub fn answer(rendezvous: &mut Rendezvous, size: usize) -> Outcome {
+    let far = End::open(rendezvous, size)?;
     while far.receive(|payload| if payload.len() == size { far.send(payload).map(|()| true) } else { Ok(false) })?? {}
-    Ok(meeting.exchange(String::new()).map(drop)?)
+    Ok(rendezvous.exchange(String::new()).map(drop)?)
 }
 
 /// Sends, or receives.
-pub fn one_way(seat: &mut Seat) -> Outcome {
-    let load = seat.load();
-    let end = End::open(seat.meeting(), load.size)?;
-    if seat.index() == 0 {
+pub fn one_way(participant: &mut Participant) -> Outcome {
+    let load = participant.load();
+    let end = End::open(participant.rendezvous(), load.size)?;
+    if participant.index() == 0 {
         let mut payload = vec![0; load.size];
         for sequence in 0..load.count {
             load.stamp(sequence, &mut payload);
             end.send(&payload)?;
         }
     } else {
-        let checker = seat.checker()?;
+        let checker = participant.checker()?;
         while !checker.is_complete() {
             end.receive(|payload| checker.take(payload))??;
         }
     }
     // What is queued goes with its publisher.
-    Ok(seat.meet(String::new()).map(drop)?)
+    Ok(participant.meet(String::new()).map(drop)?)
 }
 
 /// One of two ends: a service in each direction.
@@ -64,10 +64,10 @@ struct End {
 }
 
 impl End {
-    fn open(meeting: &mut Meeting, size: usize) -> Result<End, Failure> {
+    fn open(rendezvous: &mut Rendezvous, size: usize) -> Result<End, Failure> {
         set_log_level(LogLevel::Fatal);
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
-        let names = meeting.exchange(format!("{}-{now}-{}", std::process::id(), meeting.index()))?;
+        let names = rendezvous.exchange(format!("{}-{now}-{}", std::process::id(), rendezvous.index()))?;
         let node = NodeBuilder::new().signal_handling_mode(SignalHandlingMode::Disabled).create::<ipc::Service>()?;
         let queue = (QUEUE_BYTES / size).clamp(4, 1024);
         let service = |name: &str| -> Result<_, Failure> {
@@ -75,7 +75,7 @@ impl End {
             let builder = builder.enable_safe_overflow(false).subscriber_max_buffer_size(queue);
             Ok(builder.max_publishers(1).max_subscribers(1).open_or_create()?)
         };
-        let (to, from) = (service(&names[meeting.index()])?, service(&names[1 - meeting.index()])?);
+        let (to, from) = (service(&names[rendezvous.index()])?, service(&names[1 - rendezvous.index()])?);
         let subscriber = from.subscriber_builder().create()?;
         let publisher = to
             .publisher_builder()
@@ -84,10 +84,10 @@ impl End {
             .create()?;
         // Who publishes before the other one has subscribed reaches nobody; and what has no room in a queue that is not yet
         // connected is dropped, whatever the strategy.
-        meeting.exchange(String::new())?;
+        rendezvous.exchange(String::new())?;
         publisher.update_connections()?;
         subscriber.update_connections()?;
-        meeting.exchange(String::new())?;
+        rendezvous.exchange(String::new())?;
         Ok(End { publisher, subscriber })
     }
 

@@ -3,7 +3,7 @@
 //!
 //! A contender moves messages between servers, over real loopback TCP unless its file says otherwise. It is called once for each server, in a thread or in
 //! a process of its own: what to send, how often, and whether the right thing came is decided by the [`Pinger`] or the
-//! [`Seat`] that it is given, where the others are is told at a [`Meeting`]. No thread is bound to a core.
+//! [`Participant`] that it is given, where the others are is told at a [`Rendezvous`]. No thread is bound to a core.
 
 mod cluster;
 mod frame;
@@ -28,8 +28,8 @@ use std::error::Error;
 
 use crate::case::Case;
 use crate::measure::{Checker, Pinger};
-use crate::meeting::Meeting;
-use crate::seat::Seat;
+use crate::participant::Participant;
+use crate::rendezvous::Rendezvous;
 
 /// All contenders. Adding one is a line here. Those whose libraries would slow every build down are behind the feature
 /// `peers`.
@@ -103,9 +103,9 @@ pub struct Contender {
 pub enum Run {
     /// Questions and answers between two servers.
     RoundTrip(RoundTrip),
-    /// Messages among servers; called for each of them. Sends [`Seat::load`] to all recipients, and gives what arrives to
-    /// [`Seat::receipts`] until they are complete. Returns when nothing of it is under way any more.
-    Traffic(fn(&mut Seat) -> Outcome),
+    /// Messages among servers; called for each of them. Sends [`Participant::load`] to all recipients, and gives what arrives to
+    /// [`Participant::receipts`] until they are complete. Returns when nothing of it is under way any more.
+    Traffic(fn(&mut Participant) -> Outcome),
     /// Questions and answers in one process, by a function that makes both ends.
     RoundTripWithin(fn(&mut Pinger) -> Outcome),
     /// Messages to another thread of this process, by a function that makes both ends.
@@ -116,9 +116,9 @@ pub enum Run {
 #[derive(Debug, Clone, Copy)]
 pub struct RoundTrip {
     /// Server 0: while [`Pinger::ask`] fills a payload, sends it and gives what comes back to [`Pinger::answered`].
-    pub ask: fn(&mut Meeting, &mut Pinger) -> Outcome,
+    pub ask: fn(&mut Rendezvous, &mut Pinger) -> Outcome,
     /// Server 1: sends payloads of so many bytes back until the other one ends.
-    pub answer: fn(&mut Meeting, usize) -> Outcome,
+    pub answer: fn(&mut Rendezvous, usize) -> Outcome,
 }
 
 /// `Err` when the contender could not do what it should.
@@ -132,13 +132,13 @@ impl Contender {
 
     const fn round_trip(
         name: &'static str,
-        ask: fn(&mut Meeting, &mut Pinger) -> Outcome,
-        answer: fn(&mut Meeting, usize) -> Outcome,
+        ask: fn(&mut Rendezvous, &mut Pinger) -> Outcome,
+        answer: fn(&mut Rendezvous, usize) -> Outcome,
     ) -> Self {
         Self::new(name, &[Case::RoundTrip], Run::RoundTrip(RoundTrip { ask, answer }))
     }
 
-    const fn traffic(name: &'static str, cases: &'static [Case], run: fn(&mut Seat) -> Outcome) -> Self {
+    const fn traffic(name: &'static str, cases: &'static [Case], run: fn(&mut Participant) -> Outcome) -> Self {
         Self::new(name, cases, Run::Traffic(run))
     }
 

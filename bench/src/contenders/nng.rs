@@ -5,24 +5,24 @@ use cluster_bench_nng::{Error, Server};
 
 use super::Outcome;
 use crate::measure::Pinger;
-use crate::meeting::Meeting;
-use crate::seat::Seat;
+use crate::participant::Participant;
+use crate::rendezvous::Rendezvous;
 
 /// Asks.
-pub fn ask(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
-    let near = server(meeting)?;
+pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
+    let near = server(rendezvous)?;
     let mut payload = vec![0; pinger.size()];
     while pinger.ask(&mut payload) {
         near.send(0, 1, &payload)?;
         near.recv(|payload| pinger.answered(payload))??;
     }
     near.send(0, 0, &[])?;
-    Ok(meeting.exchange(String::new()).map(drop)?)
+    Ok(rendezvous.exchange(String::new()).map(drop)?)
 }
 
 /// Answers.
-pub fn answer(meeting: &mut Meeting, size: usize) -> Outcome {
-    let far = server(meeting)?;
+pub fn answer(rendezvous: &mut Rendezvous, size: usize) -> Outcome {
+    let far = server(rendezvous)?;
     let mut answer = Vec::with_capacity(size);
     loop {
         far.recv(|payload| {
@@ -30,36 +30,36 @@ pub fn answer(meeting: &mut Meeting, size: usize) -> Outcome {
             answer.extend_from_slice(payload);
         })?;
         if answer.is_empty() {
-            return Ok(meeting.exchange(String::new()).map(drop)?);
+            return Ok(rendezvous.exchange(String::new()).map(drop)?);
         }
         far.send(1, 1, &answer)?;
     }
 }
 
 /// Sends, or receives.
-pub fn one_way(seat: &mut Seat) -> Outcome {
-    let server = server(seat.meeting())?;
-    if seat.index() == 0 {
-        let load = seat.load();
+pub fn one_way(participant: &mut Participant) -> Outcome {
+    let server = server(participant.rendezvous())?;
+    if participant.index() == 0 {
+        let load = participant.load();
         let mut payload = vec![0; load.size];
         for sequence in 0..load.count {
             load.stamp(sequence, &mut payload);
             server.send(0, sequence, &payload)?;
         }
     } else {
-        let checker = seat.checker()?;
+        let checker = participant.checker()?;
         while !checker.is_complete() {
             server.recv(|payload| checker.take(payload))??;
         }
     }
     // What is queued when a socket is closed is lost: nobody leaves before the other one has everything.
-    Ok(seat.meet(String::new()).map(drop)?)
+    Ok(participant.meet(String::new()).map(drop)?)
 }
 
 /// A server that is connected to the other one.
-fn server(meeting: &mut Meeting) -> Result<Server, Box<dyn std::error::Error + Send + Sync>> {
+fn server(rendezvous: &mut Rendezvous) -> Result<Server, Box<dyn std::error::Error + Send + Sync>> {
     let mut server = Server::listen()?;
-    let addresses = meeting.exchange(server.address().to_owned())?;
-    server.connect(&addresses[1 - meeting.index()]).map_err(|error: Error| error.to_string())?;
+    let addresses = rendezvous.exchange(server.address().to_owned())?;
+    server.connect(&addresses[1 - rendezvous.index()]).map_err(|error: Error| error.to_string())?;
     Ok(server)
 }

@@ -14,8 +14,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::Outcome;
 use crate::measure::Pinger;
-use crate::meeting::Meeting;
-use crate::seat::Seat;
+use crate::participant::Participant;
+use crate::rendezvous::Rendezvous;
 
 /// One server: where it receives, and where it sends to the other one.
 struct Side {
@@ -26,8 +26,8 @@ struct Side {
 }
 
 /// Asks.
-pub fn ask(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
-    let side = Side::new(meeting)?;
+pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
+    let side = Side::new(rendezvous)?;
     side.runtime.block_on(async {
         let mut payload = vec![0; pinger.size()];
         while pinger.ask(&mut payload) {
@@ -37,12 +37,12 @@ pub fn ask(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
         side.outbox.send(Msg::new()).await?;
         Outcome::Ok(())
     })?;
-    side.end(meeting)
+    side.end(rendezvous)
 }
 
 /// Answers.
-pub fn answer(meeting: &mut Meeting, _: usize) -> Outcome {
-    let side = Side::new(meeting)?;
+pub fn answer(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
+    let side = Side::new(rendezvous)?;
     side.runtime.block_on(async {
         loop {
             let message = side.inbox.recv().await?;
@@ -52,14 +52,14 @@ pub fn answer(meeting: &mut Meeting, _: usize) -> Outcome {
             side.outbox.send(message).await?;
         }
     })?;
-    side.end(meeting)
+    side.end(rendezvous)
 }
 
 /// Sends, or receives.
-pub fn one_way(seat: &mut Seat) -> Outcome {
-    let side = Side::new(seat.meeting())?;
-    if seat.index() == 0 {
-        let load = seat.load();
+pub fn one_way(participant: &mut Participant) -> Outcome {
+    let side = Side::new(participant.rendezvous())?;
+    if participant.index() == 0 {
+        let load = participant.load();
         side.runtime.block_on(async {
             for sequence in 0..load.count {
                 let mut payload = vec![0; load.size];
@@ -69,7 +69,7 @@ pub fn one_way(seat: &mut Seat) -> Outcome {
             Ok::<(), ZmqError>(())
         })?;
     } else {
-        let checker = seat.checker()?;
+        let checker = participant.checker()?;
         side.runtime.block_on(async {
             while !checker.is_complete() {
                 checker.take(side.inbox.recv().await?.data().unwrap_or_default())?;
@@ -77,11 +77,11 @@ pub fn one_way(seat: &mut Seat) -> Outcome {
             Outcome::Ok(())
         })?;
     }
-    side.end(seat.meeting())
+    side.end(participant.rendezvous())
 }
 
 impl Side {
-    fn new(meeting: &mut Meeting) -> Result<Self, Box<dyn Error + Send + Sync>> {
+    fn new(rendezvous: &mut Rendezvous) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         // The second time it says that it is there already.
         let config = UringConfig { default_recv_multishot: true, ..UringConfig::default() };
@@ -92,14 +92,14 @@ impl Side {
         let context = Context::new()?;
         let own = free_endpoint()?;
         let inbox = runtime.block_on(bound(&context, &own))?;
-        let endpoints = meeting.exchange(own)?;
-        let outbox = runtime.block_on(connected(&context, &endpoints[1 - meeting.index()]))?;
+        let endpoints = rendezvous.exchange(own)?;
+        let outbox = runtime.block_on(connected(&context, &endpoints[1 - rendezvous.index()]))?;
         Ok(Self { runtime, context, inbox, outbox })
     }
 
     /// Nobody leaves before the other one has received everything.
-    fn end(self, meeting: &mut Meeting) -> Outcome {
-        meeting.exchange(String::new())?;
+    fn end(self, rendezvous: &mut Rendezvous) -> Outcome {
+        rendezvous.exchange(String::new())?;
         Ok(self.runtime.block_on(self.context.term())?)
     }
 }

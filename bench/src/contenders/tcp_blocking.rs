@@ -6,11 +6,11 @@ use super::Outcome;
 use super::frame::{HEADER_BYTES, header};
 use crate::loopback::between;
 use crate::measure::Pinger;
-use crate::meeting::Meeting;
+use crate::rendezvous::Rendezvous;
 
 /// Asks.
-pub fn ask(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
-    let mut socket = between(meeting)?;
+pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
+    let mut socket = between(rendezvous)?;
     let mut message = vec![0; HEADER_BYTES + pinger.size()];
     message[..HEADER_BYTES].copy_from_slice(&header(pinger.size(), 0));
     while pinger.ask(&mut message[HEADER_BYTES..]) {
@@ -22,8 +22,8 @@ pub fn ask(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
 }
 
 /// Answers, until the other end closes the connection.
-pub fn answer(meeting: &mut Meeting, size: usize) -> Outcome {
-    let mut socket = between(meeting)?;
+pub fn answer(rendezvous: &mut Rendezvous, size: usize) -> Outcome {
+    let mut socket = between(rendezvous)?;
     let mut message = vec![0; HEADER_BYTES + size];
     while socket.read_exact(&mut message).is_ok() && socket.write_all(&message).is_ok() {}
     Ok(())

@@ -16,13 +16,13 @@ use std::thread;
 use super::Outcome;
 use super::frame::{HEADER_BYTES, header, stream_ended, walk};
 use crate::measure::{Checker, Load};
-use crate::seat::Seat;
+use crate::participant::Participant;
 
 /// All traffic but that with a slow consumer, for which something would have to queue.
-pub fn traffic(seat: &mut Seat) -> Outcome {
+pub fn traffic(participant: &mut Participant) -> Outcome {
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    let addresses = seat.meet(listener.local_addr()?.to_string())?;
-    let (index, load, recipients) = (seat.index(), seat.load(), seat.recipients());
+    let addresses = participant.meet(listener.local_addr()?.to_string())?;
+    let (index, load, recipients) = (participant.index(), participant.load(), participant.recipients());
     let mut outgoing = Vec::new();
     for recipient in recipients {
         let mut socket = TcpStream::connect(&addresses[recipient])?;
@@ -31,7 +31,7 @@ pub fn traffic(seat: &mut Seat) -> Outcome {
         outgoing.push(socket);
     }
     let mut incoming = Vec::new();
-    for (sender, checker) in seat.receipts().streams() {
+    for (sender, checker) in participant.receipts().streams() {
         incoming.push((sender, checker));
     }
     let mut sockets = Vec::new();

@@ -8,11 +8,11 @@ use super::Outcome;
 use super::frame::{HEADER_BYTES, header, stream_ended};
 use crate::loopback::between;
 use crate::measure::Pinger;
-use crate::meeting::Meeting;
+use crate::rendezvous::Rendezvous;
 
 /// Asks.
-pub fn ask(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
-    let mut socket = between(meeting)?;
+pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
+    let mut socket = between(rendezvous)?;
     socket.set_nonblocking(true)?;
     let mut message = vec![0; HEADER_BYTES + pinger.size()];
     message[..HEADER_BYTES].copy_from_slice(&header(pinger.size(), 0));
@@ -25,8 +25,8 @@ pub fn ask(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
 }
 
 /// Answers, until the other end closes the connection.
-pub fn answer(meeting: &mut Meeting, size: usize) -> Outcome {
-    let mut socket = between(meeting)?;
+pub fn answer(rendezvous: &mut Rendezvous, size: usize) -> Outcome {
+    let mut socket = between(rendezvous)?;
     socket.set_nonblocking(true)?;
     let mut message = vec![0; HEADER_BYTES + size];
     while read_spinning(&mut socket, &mut message).is_ok() && write_spinning(&mut socket, &message).is_ok() {}

@@ -14,19 +14,19 @@ use super::Outcome;
 use super::frame::stream_ended;
 use crate::loopback::between;
 use crate::measure::{Checker, Load, Pinger};
-use crate::meeting::Meeting;
-use crate::seat::Seat;
+use crate::participant::Participant;
+use crate::rendezvous::Rendezvous;
 
 type Connection = Framed<TcpStream, LengthDelimitedCodec>;
 
 /// Asks.
-pub fn ask(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
-    run(between(meeting)?, async |connection| ping(connection, pinger).await)
+pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
+    run(between(rendezvous)?, async |connection| ping(connection, pinger).await)
 }
 
 /// Answers.
-pub fn answer(meeting: &mut Meeting, _: usize) -> Outcome {
-    run(between(meeting)?, echo)
+pub fn answer(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
+    run(between(rendezvous)?, echo)
 }
 
 async fn ping(mut connection: Connection, pinger: &mut Pinger) -> Outcome {
@@ -47,12 +47,12 @@ async fn echo(mut connection: Connection) -> Outcome {
 }
 
 /// Sends, or receives.
-pub fn one_way(seat: &mut Seat) -> Outcome {
-    let (socket, load) = (between(seat.meeting())?, seat.load());
-    if seat.index() == 0 {
+pub fn one_way(participant: &mut Participant) -> Outcome {
+    let (socket, load) = (between(participant.rendezvous())?, participant.load());
+    if participant.index() == 0 {
         return run(socket, |connection| send(connection, load));
     }
-    let checker = seat.checker()?;
+    let checker = participant.checker()?;
     run(socket, async |connection| receive(connection, checker).await)
 }
 

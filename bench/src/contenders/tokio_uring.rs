@@ -15,18 +15,18 @@ use super::Outcome;
 use super::frame::{HEADER_BYTES, header, stream_ended, walk};
 use crate::loopback::between;
 use crate::measure::{Checker, Load, Pinger};
-use crate::meeting::Meeting;
-use crate::seat::Seat;
+use crate::participant::Participant;
+use crate::rendezvous::Rendezvous;
 
 /// Asks.
-pub fn ask(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
+pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     let message = framed(pinger.size());
-    run(between(meeting)?, async |socket: TcpStream| ping(socket, message, pinger).await)
+    run(between(rendezvous)?, async |socket: TcpStream| ping(socket, message, pinger).await)
 }
 
 /// Answers, until the other end closes the connection.
-pub fn answer(meeting: &mut Meeting, size: usize) -> Outcome {
-    run(between(meeting)?, |socket| echo(socket, framed(size)))
+pub fn answer(rendezvous: &mut Rendezvous, size: usize) -> Outcome {
+    run(between(rendezvous)?, |socket| echo(socket, framed(size)))
 }
 
 async fn ping(socket: TcpStream, mut message: Vec<u8>, pinger: &mut Pinger) -> Outcome {
@@ -49,12 +49,12 @@ async fn echo(socket: TcpStream, mut message: Vec<u8>) -> Outcome {
 }
 
 /// Sends, or receives.
-pub fn one_way(seat: &mut Seat) -> Outcome {
-    let (socket, load) = (between(seat.meeting())?, seat.load());
-    if seat.index() == 0 {
+pub fn one_way(participant: &mut Participant) -> Outcome {
+    let (socket, load) = (between(participant.rendezvous())?, participant.load());
+    if participant.index() == 0 {
         return run(socket, |socket| send(socket, load));
     }
-    let checker = seat.checker()?;
+    let checker = participant.checker()?;
     run(socket, async |socket: TcpStream| receive(socket, checker).await)
 }
 

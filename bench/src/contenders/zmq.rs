@@ -19,40 +19,40 @@ use cluster_bench_zmq::{Context, Envelope, Error, Inbox, Outbox, Tuning, ZmqServ
 
 use super::Outcome;
 use crate::measure::{Load, Pattern, Pinger, Receipts, Rising, Sink};
-use crate::meeting::Meeting;
-use crate::seat::Seat;
+use crate::participant::Participant;
+use crate::rendezvous::Rendezvous;
 
 /// Round trip, tuned.
-pub fn ask(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
+pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     let tuning = tuned(pinger.size());
-    ping(pinger, server(meeting, &shared(None)?, tuning)?)
+    ping(pinger, server(rendezvous, &shared(None)?, tuning)?)
 }
 
 /// The other end.
-pub fn answer(meeting: &mut Meeting, size: usize) -> Outcome {
-    echo(server(meeting, &shared(None)?, tuned(size))?)
+pub fn answer(rendezvous: &mut Rendezvous, size: usize) -> Outcome {
+    echo(server(rendezvous, &shared(None)?, tuned(size))?)
 }
 
 /// Round trip, no option set.
-pub fn ask_plain(meeting: &mut Meeting, pinger: &mut Pinger) -> Outcome {
-    ping(pinger, server(meeting, &Context::new(1)?, Tuning::DEFAULT)?)
+pub fn ask_plain(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
+    ping(pinger, server(rendezvous, &Context::new(1)?, Tuning::DEFAULT)?)
 }
 
 /// The other end.
-pub fn answer_plain(meeting: &mut Meeting, _: usize) -> Outcome {
-    echo(server(meeting, &Context::new(1)?, Tuning::DEFAULT)?)
+pub fn answer_plain(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
+    echo(server(rendezvous, &Context::new(1)?, Tuning::DEFAULT)?)
 }
 
 /// Traffic, tuned.
-pub fn traffic(seat: &mut Seat) -> Outcome {
-    let context = shared(seat.traffic().loops)?;
-    let tuning = tuned(seat.load().size);
-    exchange(seat, &context, tuning)
+pub fn traffic(participant: &mut Participant) -> Outcome {
+    let context = shared(participant.traffic().loops)?;
+    let tuning = tuned(participant.load().size);
+    exchange(participant, &context, tuning)
 }
 
 /// Traffic, no option set.
-pub fn traffic_plain(seat: &mut Seat) -> Outcome {
-    exchange(seat, &Context::new(1)?, Tuning::DEFAULT)
+pub fn traffic_plain(participant: &mut Participant) -> Outcome {
+    exchange(participant, &Context::new(1)?, Tuning::DEFAULT)
 }
 
 fn ping(pinger: &mut Pinger, mut near: ZmqServer) -> Outcome {
@@ -77,29 +77,29 @@ fn echo(mut far: ZmqServer) -> Outcome {
     }
 }
 
-fn exchange(seat: &mut Seat, context: &Context, tuning: Tuning) -> Outcome {
-    let (mut inbox, mut outbox) = server(seat.meeting(), context, tuning)?.split();
-    let (load, recipients, pattern) = (seat.load(), seat.recipients(), seat.traffic().pattern);
+fn exchange(participant: &mut Participant, context: &Context, tuning: Tuning) -> Outcome {
+    let (mut inbox, mut outbox) = server(participant.rendezvous(), context, tuning)?.split();
+    let (load, recipients, pattern) = (participant.load(), participant.recipients(), participant.traffic().pattern);
     let mut transmit = || match pattern {
         _ if recipients.is_empty() => Ok(()),
         Pattern::OneWay => send(&mut outbox, load, pid(recipients[0])),
         Pattern::Broadcast { .. } | Pattern::AllToAll { .. } => broadcast(&mut outbox, load),
         Pattern::SlowConsumer { .. } => send_to_each(&mut outbox, load, &recipients),
     };
-    if seat.is_slow() {
-        return dawdle(&mut inbox, seat.meeting());
+    if participant.is_slow() {
+        return dawdle(&mut inbox, participant.rendezvous());
     }
-    match (recipients.is_empty(), seat.receipts().is_complete()) {
+    match (recipients.is_empty(), participant.receipts().is_complete()) {
         (false, true) => transmit()?,
-        (true, _) => receive(&mut inbox, seat.receipts())?,
+        (true, _) => receive(&mut inbox, participant.receipts())?,
         (false, false) => thread::scope(|scope| -> Outcome {
             let sender = scope.spawn(transmit);
-            receive(&mut inbox, seat.receipts())?;
+            receive(&mut inbox, participant.receipts())?;
             Ok(sender.join().expect("the sender does not panic")?)
         })?,
     }
     // Nobody closes a socket before all have received everything.
-    seat.meet(String::new())?;
+    participant.meet(String::new())?;
     if let Pattern::SlowConsumer { .. } = pattern {
         outbox.forget()?;
     }
@@ -155,10 +155,10 @@ fn receive(inbox: &mut Inbox, receipts: &mut Receipts) -> Outcome {
 }
 
 /// Takes a message in a millisecond until the others have had enough.
-fn dawdle(inbox: &mut Inbox, meeting: &mut Meeting) -> Outcome {
-    meeting.arrive();
+fn dawdle(inbox: &mut Inbox, rendezvous: &mut Rendezvous) -> Outcome {
+    rendezvous.arrive();
     let (mut rising, mut envelope) = (Rising::default(), Envelope::empty());
-    while !meeting.is_over()? {
+    while !rendezvous.is_over()? {
         if inbox.try_recv(&mut envelope)? {
             rising.take(envelope.payload())?;
         }
@@ -187,13 +187,13 @@ fn shared(threads: Option<usize>) -> Result<Context, Error> {
 
 /// A server, which has the pid after its number, and knows the others.
 fn server(
-    meeting: &mut Meeting,
+    rendezvous: &mut Rendezvous,
     context: &Context,
     tuning: Tuning,
 ) -> Result<ZmqServer, Box<dyn StdError + Send + Sync>> {
-    let mut server = ZmqServer::bind(context, pid(meeting.index()), tuning)?;
-    let endpoints = meeting.exchange(server.endpoint()?)?;
-    for (index, endpoint) in endpoints.iter().enumerate().filter(|(index, _)| *index != meeting.index()) {
+    let mut server = ZmqServer::bind(context, pid(rendezvous.index()), tuning)?;
+    let endpoints = rendezvous.exchange(server.endpoint()?)?;
+    for (index, endpoint) in endpoints.iter().enumerate().filter(|(index, _)| *index != rendezvous.index()) {
         server.add_peer(pid(index), endpoint)?;
     }
     Ok(server)

@@ -5,11 +5,11 @@ use std::error::Error;
 use serde::{Deserialize, Serialize};
 
 use crate::measure::{Arrivals, Checker, Load, Receipts, Traffic};
-use crate::meeting::{Left, Meeting};
+use crate::rendezvous::{Left, Rendezvous};
 
 /// What a contender is given for each of its servers.
-pub struct Seat {
-    meeting: Meeting,
+pub struct Participant {
+    rendezvous: Rendezvous,
     traffic: Traffic,
     receipts: Receipts,
     engine: Option<EngineCounts>,
@@ -42,21 +42,21 @@ impl EngineCounts {
     }
 }
 
-impl Seat {
-    /// The place at `meeting` of a server of `traffic`.
-    pub fn new(meeting: Meeting, traffic: Traffic) -> Self {
-        let receipts = Receipts::of(&traffic, meeting.index());
-        Self { meeting, traffic, receipts, engine: None, alone: false }
+impl Participant {
+    /// The place at `rendezvous` of a server of `traffic`.
+    pub fn new(rendezvous: Rendezvous, traffic: Traffic) -> Self {
+        let receipts = Receipts::of(&traffic, rendezvous.index());
+        Self { rendezvous, traffic, receipts, engine: None, alone: false }
     }
 
     /// The same, in a process of its own.
-    pub fn alone(meeting: Meeting, traffic: Traffic) -> Self {
-        Self { alone: true, ..Self::new(meeting, traffic) }
+    pub fn alone(rendezvous: Rendezvous, traffic: Traffic) -> Self {
+        Self { alone: true, ..Self::new(rendezvous, traffic) }
     }
 
     /// The server's number, from 0.
     pub fn index(&self) -> usize {
-        self.meeting.index()
+        self.rendezvous.index()
     }
 
     /// Who sends what to whom.
@@ -85,13 +85,13 @@ impl Seat {
     }
 
     /// Where servers meet.
-    pub fn meeting(&mut self) -> &mut Meeting {
-        &mut self.meeting
+    pub fn rendezvous(&mut self) -> &mut Rendezvous {
+        &mut self.rendezvous
     }
 
     /// Tells the others where this server is, and answers where everyone is.
     pub fn meet(&mut self, own: String) -> Result<Vec<String>, Left> {
-        self.meeting.exchange(own)
+        self.rendezvous.exchange(own)
     }
 
     /// What arrives here.

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One server's place.
-pub struct Meeting {
+pub struct Rendezvous {
     index: usize,
     tell: Box<dyn FnMut(String) + Send>,
     hear: Receiver<Vec<String>>,
@@ -24,7 +24,7 @@ impl fmt::Display for Left {
 
 impl std::error::Error for Left {}
 
-impl Meeting {
+impl Rendezvous {
     /// The place of server `index`, which tells by `tell` and hears what all have told by `hear`.
     pub fn new(index: usize, tell: impl FnMut(String) + Send + 'static, hear: Receiver<Vec<String>>) -> Self {
         Self { index, tell: Box::new(tell), hear }
@@ -104,12 +104,12 @@ pub fn outlet() -> (Outlet, Receiver<Vec<String>>) {
 }
 
 /// A host and the places of so many servers in this process.
-pub fn within(servers: usize) -> (Arc<Host>, Vec<Meeting>) {
+pub fn within(servers: usize) -> (Arc<Host>, Vec<Rendezvous>) {
     let (outlets, hears): (Vec<Outlet>, Vec<Receiver<Vec<String>>>) = (0..servers).map(|_| outlet()).unzip();
     let host = Host::new(outlets);
     let place = |(index, hear)| {
         let host = host.clone();
-        Meeting::new(index, move |what| host.tell(index, what), hear)
+        Rendezvous::new(index, move |what| host.tell(index, what), hear)
     };
     (host.clone(), hears.into_iter().enumerate().map(place).collect())
 }
