@@ -5,7 +5,7 @@ use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use cluster_engine::{LoopHandle, Step, Wait};
+use cluster_engine::{Backoff, LoopHandle, Step};
 
 struct Unpark(Thread);
 
@@ -37,14 +37,14 @@ pub(crate) fn wait<S, T>(
         return Some(value);
     }
     let inline = loop_handle.is_mine();
-    let mut wait = Wait::new(loop_handle.idle());
+    let mut backoff = Backoff::new(loop_handle.idle());
     loop {
-        let step = wait.step();
+        let step = backoff.step();
         match step {
             Step::Park if inline => drop(loop_handle.poll_until(deadline)),
             _ if inline => {
                 if loop_handle.poll() {
-                    wait.worked();
+                    backoff.worked();
                 }
             }
             Step::Park => {
@@ -67,6 +67,6 @@ pub(crate) fn wait<S, T>(
         if deadline.is_some_and(|deadline| loop_handle.now() >= deadline) {
             return None;
         }
-        wait.rest(step);
+        backoff.rest(step);
     }
 }

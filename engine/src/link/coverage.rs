@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::Event;
+use super::Input;
 use super::state::{State, TRANSITIONS};
 
 thread_local! {
@@ -11,7 +11,7 @@ thread_local! {
 }
 
 /// A link on this thread has taken this transition.
-pub(super) fn took(from: State, on: Event) {
+pub(super) fn took(from: State, on: Input) {
     if let Some(place) = TRANSITIONS.iter().position(|(state, event, _)| (*state, *event) == (from, on)) {
         TAKEN.set(TAKEN.get() | 1 << place);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::credit::RecvCredit;
 use super::heartbeat::HeartbeatTimes;
 use super::recv_stream::RecvStream;
-use super::{DownReason, Event, HANDSHAKE_TIMEOUT, Link, Notice, State};
+use super::{DownReason, HANDSHAKE_TIMEOUT, Input, Link, Notice, State};
 use crate::stream::{SendWindow, lane_of};
 use crate::time::Time;
 use crate::wire::{Hello, LARGEST_POSITION, NO_STREAM, Receiving, Refusal, RefusalReason, Sending, WireIncarnation};
@@ -33,7 +33,7 @@ pub enum Verdict {
 impl Link {
     /// The dial has reached the peer: the `Hello` to send on it.
     pub fn connected(&mut self, now: Time) -> Hello {
-        self.step(Event::Connected);
+        self.step(Input::Connected);
         self.absent = false;
         self.until = now + HANDSHAKE_TIMEOUT;
         self.hello()
@@ -74,7 +74,7 @@ impl Link {
             self.announce_end(DownReason::Closed);
         }
         self.hangup = false;
-        self.step(Event::Accepted);
+        self.step(Input::Accepted);
         self.begin_session(hello, now);
         let mut pending = hello.clone();
         let mut welcome = self.hello();
@@ -112,7 +112,7 @@ impl Link {
             self.dial_failed(now);
             return false;
         }
-        self.step(Event::Welcomed);
+        self.step(Input::Welcomed);
         self.begin_session(welcome, now);
         self.settle(welcome);
         // It has answered, so it is there.
@@ -123,7 +123,7 @@ impl Link {
 
     /// The peer has refused our `Hello`.
     pub fn refused(&mut self, refusal: Refusal, now: Time) {
-        if self.step(Event::Refused) {
+        if self.step(Input::Refused) {
             // The peer is dialing us, or has a link to us that it takes to be alive: neither is news.
             if !matches!(refusal.reason, RefusalReason::Tie | RefusalReason::Stopping) {
                 self.notices.push(Notice::Refused { reason: refusal.reason });

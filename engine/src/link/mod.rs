@@ -31,7 +31,7 @@ pub use handshake::Verdict;
 pub use local::{BROADCAST, Local, Pid};
 pub use notice::{Delivery, DownReason, DropReason, Notice, Want};
 pub use recv_stream::{Arrival, RecvShared, RecvStream, Violation};
-pub use state::{Event, State, TRANSITIONS};
+pub use state::{Input, State, TRANSITIONS};
 
 use credit::SendCredit;
 use handshake::Pending;
@@ -337,7 +337,7 @@ impl Link {
 
     /// The peer is dialed now, as the link [wants](Link::wants).
     pub fn dials(&mut self, now: Time) {
-        self.step(if self.state == State::Idle { Event::Need } else { Event::RetryDue });
+        self.step(if self.state == State::Idle { Input::Need } else { Input::RetryDue });
         self.until = now + HANDSHAKE_TIMEOUT;
     }
 
@@ -415,7 +415,7 @@ impl Link {
 
     /// The dial came to nothing.
     pub fn dial_failed(&mut self, now: Time) {
-        if self.step(Event::Failed) {
+        if self.step(Input::Failed) {
             self.absent = true;
             self.pause(now);
         }
@@ -432,7 +432,7 @@ impl Link {
                     self.buffers = Buffers::new();
                     self.outgoing.iter().for_each(SendWindow::give_back_spare);
                 }
-                self.step(if self.absent { Event::PeerLeft } else { Event::Lost });
+                self.step(if self.absent { Input::PeerLeft } else { Input::Lost });
                 self.announce_end(reason);
                 self.ack_due = None;
                 self.ack_now = false;
@@ -448,7 +448,7 @@ impl Link {
         if self.state == State::Up {
             self.transmit_goodbye(reason, batch);
         }
-        self.step(Event::Close);
+        self.step(Input::Close);
     }
 
     /// Bytes in the inbox that the application has not taken.
@@ -506,7 +506,7 @@ impl Link {
         }
     }
 
-    fn step(&mut self, event: Event) -> bool {
+    fn step(&mut self, event: Input) -> bool {
         match self.state.after(event) {
             Some(next) => {
                 #[cfg(any(test, feature = "simulation"))]

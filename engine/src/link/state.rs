@@ -1,6 +1,6 @@
 //! The states of a link and the one table of transitions between them.
 
-/// Where a link stands.
+/// The state of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// No connection, and none is wanted.
@@ -17,9 +17,9 @@ pub enum State {
     Closed,
 }
 
-/// What can happen to a link.
+/// An input of the state machine of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Event {
+pub enum Input {
     /// There is something to send, or the link is to be up without that.
     Need,
     /// Our dial has reached the peer.
@@ -43,31 +43,31 @@ pub enum Event {
 }
 
 /// Every transition there is. What is not here does not happen.
-pub const TRANSITIONS: &[(State, Event, State)] = &[
-    (State::Idle, Event::Need, State::Dialing),
-    (State::Idle, Event::Accepted, State::Up),
-    (State::Idle, Event::Close, State::Closed),
-    (State::Dialing, Event::Connected, State::Greeting),
-    (State::Dialing, Event::Failed, State::Waiting),
-    (State::Dialing, Event::Accepted, State::Up),
-    (State::Dialing, Event::Close, State::Closed),
-    (State::Greeting, Event::Welcomed, State::Up),
-    (State::Greeting, Event::Refused, State::Waiting),
-    (State::Greeting, Event::Failed, State::Waiting),
-    (State::Greeting, Event::Accepted, State::Up),
-    (State::Greeting, Event::Close, State::Closed),
-    (State::Up, Event::Lost, State::Waiting),
-    (State::Up, Event::PeerLeft, State::Idle),
-    (State::Up, Event::Accepted, State::Up),
-    (State::Up, Event::Close, State::Closed),
-    (State::Waiting, Event::RetryDue, State::Dialing),
-    (State::Waiting, Event::Accepted, State::Up),
-    (State::Waiting, Event::Close, State::Closed),
+pub const TRANSITIONS: &[(State, Input, State)] = &[
+    (State::Idle, Input::Need, State::Dialing),
+    (State::Idle, Input::Accepted, State::Up),
+    (State::Idle, Input::Close, State::Closed),
+    (State::Dialing, Input::Connected, State::Greeting),
+    (State::Dialing, Input::Failed, State::Waiting),
+    (State::Dialing, Input::Accepted, State::Up),
+    (State::Dialing, Input::Close, State::Closed),
+    (State::Greeting, Input::Welcomed, State::Up),
+    (State::Greeting, Input::Refused, State::Waiting),
+    (State::Greeting, Input::Failed, State::Waiting),
+    (State::Greeting, Input::Accepted, State::Up),
+    (State::Greeting, Input::Close, State::Closed),
+    (State::Up, Input::Lost, State::Waiting),
+    (State::Up, Input::PeerLeft, State::Idle),
+    (State::Up, Input::Accepted, State::Up),
+    (State::Up, Input::Close, State::Closed),
+    (State::Waiting, Input::RetryDue, State::Dialing),
+    (State::Waiting, Input::Accepted, State::Up),
+    (State::Waiting, Input::Close, State::Closed),
 ];
 
 impl State {
     /// Where `event` leads from here; `None` when it does not happen here.
-    pub fn after(self, event: Event) -> Option<State> {
+    pub fn after(self, event: Input) -> Option<State> {
         TRANSITIONS.iter().find(|(from, on, _)| *from == self && *on == event).map(|(_, _, to)| *to)
     }
 }

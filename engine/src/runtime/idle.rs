@@ -109,21 +109,21 @@ fn of_this_core<T>(learn: impl FnOnce(&mut Core) -> T) -> T {
     learned
 }
 
-/// A thread that waits, and looks again and again whether there is something to do.
+/// Backoff of a thread that finds nothing to do: it spins, then yields, then parks, as its [`IdleStrategy`] says.
 #[derive(Debug)]
-pub struct Wait {
+pub struct Backoff {
     strategy: IdleStrategy,
-    /// Since when there has been nothing.
+    /// Time since which there has been nothing to do.
     since: Option<Instant>,
-    /// When it was last said what to do.
+    /// Time of the last [`step`](Backoff::step).
     looked: Option<Instant>,
 }
 
-impl Wait {
-    /// Nothing has been looked at yet.
+impl Backoff {
+    /// Makes the backoff of a thread that has just found something.
     #[inline]
-    pub fn new(strategy: IdleStrategy) -> Wait {
-        Wait { strategy, since: None, looked: None }
+    pub fn new(strategy: IdleStrategy) -> Backoff {
+        Backoff { strategy, since: None, looked: None }
     }
 
     /// How to look next: [`Step::Park`] is to sleep until there is something.
@@ -147,7 +147,7 @@ impl Wait {
         self.since = None;
     }
 
-    /// There was nothing: spins or yields, as [`step`](Wait::step) had said.
+    /// There was nothing: spins or yields, as [`step`](Backoff::step) had said.
     #[inline]
     pub fn rest(&mut self, step: Step) {
         match step {
@@ -222,12 +222,12 @@ mod tests {
     fn who_may_not_park_goes_on_yielding() {
         let strategy = IdleStrategy { spin: Duration::ZERO, yielding: Duration::MAX, park: true };
         for (park, expected) in [(true, Step::Park), (false, Step::Yield)] {
-            let mut wait = Wait::new(IdleStrategy { park, ..strategy });
-            assert_eq!(wait.step(), Step::Spin, "it has not looked yet");
-            wait.rest(Step::Spin);
-            assert_eq!(wait.step(), Step::Yield);
+            let mut backoff = Backoff::new(IdleStrategy { park, ..strategy });
+            assert_eq!(backoff.step(), Step::Spin, "it has not looked yet");
+            backoff.rest(Step::Spin);
+            assert_eq!(backoff.step(), Step::Yield);
             of_this_core(|core| core.crowded_until = Some(Instant::now() + LONGEST_PARKING));
-            assert_eq!(wait.step(), expected);
+            assert_eq!(backoff.step(), expected);
             of_this_core(|core| *core = Core::UNKNOWN);
         }
     }

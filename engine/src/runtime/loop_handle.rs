@@ -14,7 +14,7 @@ use crate::driver::{Entry, LocalTransport, Uring};
 use crate::link::Undelivered;
 use crate::mailbox::{Mailbox, Ready};
 use crate::roster::LinkKey;
-use crate::shard::{Idle, Shard};
+use crate::shard::{Shard, WhenIdle};
 use crate::time::{Clock, Time};
 
 /// An event loop over io_uring, whose servers also reach each other through memory.
@@ -33,7 +33,7 @@ enum Turn {
 
 /// One round of a loop. While it waits in the kernel, others can get at the shard.
 #[inline]
-fn turn(shared: &Shared, idle: Idle) -> io::Result<Turn> {
+fn turn(shared: &Shared, idle: WhenIdle) -> io::Result<Turn> {
     let mut guard = shared.lock().map_err(poisoned)?;
     let Some(shard) = guard.as_mut() else { return Ok(Turn::Finished) };
     let mut round = shard.begin(idle);
@@ -98,13 +98,13 @@ impl LoopHandle {
 
     /// Runs a loop on its own thread, until it finishes or fails.
     fn run(&self) {
-        let mut wait = super::Wait::new(self.idle);
+        let mut backoff = super::Backoff::new(self.idle);
         loop {
-            let step = wait.step();
-            let how = if step == Step::Park { Idle::Park(None) } else { Idle::Return };
+            let step = backoff.step();
+            let how = if step == Step::Park { WhenIdle::Park(None) } else { WhenIdle::Return };
             match self.try_turn(how) {
-                Some(Turn::Worked) => wait.worked(),
-                Some(Turn::Idle) => wait.rest(step),
+                Some(Turn::Worked) => backoff.worked(),
+                Some(Turn::Idle) => backoff.rest(step),
                 Some(Turn::Finished) => break,
                 None => return,
             }
@@ -117,7 +117,7 @@ impl LoopHandle {
 
     /// Takes a turn. `None` if the loop has failed.
     #[inline]
-    fn try_turn(&self, idle: Idle) -> Option<Turn> {
+    fn try_turn(&self, idle: WhenIdle) -> Option<Turn> {
         match caught(|| turn(&self.shard, idle)) {
             Ok(Ok(turn)) => Some(turn),
             Ok(Err(error)) => {
@@ -261,7 +261,7 @@ impl LoopHandle {
     /// Turns an inline loop once without waiting. Returns whether anything was done.
     #[inline]
     pub fn poll(&self) -> bool {
-        self.turn(Idle::Return)
+        self.turn(WhenIdle::Return)
     }
 
     /// Turns an inline loop once; if there is nothing to do, waits for something, at most until `deadline`.
@@ -270,10 +270,10 @@ impl LoopHandle {
         if let Some(virtual_clock) = self.virtual_clock() {
             return virtual_clock.wait(deadline);
         }
-        self.turn(Idle::Park(deadline.map(|deadline| self.clock.at(deadline))))
+        self.turn(WhenIdle::Park(deadline.map(|deadline| self.clock.at(deadline))))
     }
 
-    fn turn(&self, idle: Idle) -> bool {
+    fn turn(&self, idle: WhenIdle) -> bool {
         if !self.is_mine() {
             return false;
         }

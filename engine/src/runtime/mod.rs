@@ -7,7 +7,7 @@ mod loop_handle;
 mod virtual_clock;
 
 pub use failure::{LoopFailed, LoopUnavailable};
-pub use idle::{IdleStrategy, Step, Wait};
+pub use idle::{Backoff, IdleStrategy, Step};
 pub use inline::WrongThread;
 pub use loop_handle::LoopHandle;
 pub use virtual_clock::VirtualClock;

@@ -59,12 +59,12 @@ pub(crate) fn chunk_pool() -> Arc<ChunkPool> {
     ChunkPool::new(CHUNK_BYTES, SPARE_CHUNKS)
 }
 
-/// How a turn ends when there is nothing to do.
+/// The end of a turn that finds nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Idle {
-    /// At once: the caller spins, or has other work.
+pub(crate) enum WhenIdle {
+    /// It returns: the caller spins, or has other work.
     Return,
-    /// It waits in the kernel until there is something, at most until then.
+    /// It waits in the kernel until there is something to do, at most until this time.
     Park(Option<Time>),
 }
 
@@ -165,7 +165,7 @@ impl<D: Driver> Shard<D> {
     ///
     /// Who calls this enters (it may let others at the shard while it waits there), and then calls
     /// [`finish`](Shard::finish).
-    pub(crate) fn begin(&mut self, idle: Idle) -> Round<D::Entry> {
+    pub(crate) fn begin(&mut self, idle: WhenIdle) -> Round<D::Entry> {
         let now = self.driver.now();
         self.notice_gap(now);
         let awaited = self.read_mail(now);
@@ -259,8 +259,8 @@ impl<D: Driver> Shard<D> {
     }
 
     /// How to wait: not at all if something turns out to be there once this side has published that it sleeps.
-    fn prepare_to_wait(&mut self, idle: Idle) -> Wait {
-        let Idle::Park(until) = idle else { return Wait::No };
+    fn prepare_to_wait(&mut self, idle: WhenIdle) -> Wait {
+        let WhenIdle::Park(until) = idle else { return Wait::No };
         while let Some(key) = self.polled.pop() {
             self.settle(key);
         }

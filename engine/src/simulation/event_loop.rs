@@ -13,7 +13,7 @@ use super::timetable::Happening;
 use crate::driver::{ChunkPool, Driver, LocalRegistry, LocalTransport, Wait, take_spent};
 use crate::mailbox::{Mailbox, Ready};
 use crate::runtime::LoopHandle;
-use crate::shard::{Idle, Round, Shard, chunk_pool};
+use crate::shard::{Round, Shard, WhenIdle, chunk_pool};
 use crate::testing::Random;
 use crate::time::{Clock, Time};
 
@@ -153,7 +153,7 @@ impl EventLoop {
         }
         self.turns += 1;
         // A loop that spins goes on for a while.
-        let idle = if self.worked && random.one_in(4) { Idle::Return } else { Idle::Park(None) };
+        let idle = if self.worked && random.one_in(4) { WhenIdle::Return } else { WhenIdle::Park(None) };
         let mut round = self.shard.begin(idle);
         let operations = Duration::from_nanos(take_spent() * self.operation_nanos);
         self.busy_until = self.network.borrow().now() + self.turn + operations;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use zerocopy::IntoBytes;
 
-use super::registry::{EndpointEvent, EndpointId, Progress};
+use super::registry::{EndpointEvent, EndpointId, Transferred};
 use crate::batch::{Batch, Part, Piece};
 use crate::driver::{ChunkPool, ReceiveBuffer};
 
@@ -28,7 +28,7 @@ pub(super) struct Endpoint {
     /// A send that waits for the peer.
     pub(super) send: Option<Send>,
     /// Bytes and messages of the peer that were taken.
-    received: Progress,
+    received: Transferred,
     sending: SendState,
 }
 
@@ -50,9 +50,9 @@ struct SendState {
     /// The chunk that is sent from. Bytes that were sent no longer change, and the peer reads them in place; further bytes
     /// are appended.
     chunk: Option<ReceiveBuffer>,
-    sent: Progress,
-    /// Progress that the peer has reported.
-    taken: Progress,
+    sent: Transferred,
+    /// Transferred that the peer has reported.
+    taken: Transferred,
     unasked: Unasked,
 }
 
@@ -78,12 +78,12 @@ impl Endpoint {
             broken: false,
             finishing: false,
             send: None,
-            received: Progress::default(),
+            received: Transferred::default(),
             sending: SendState {
                 window,
                 chunk: None,
-                sent: Progress::default(),
-                taken: Progress::default(),
+                sent: Transferred::default(),
+                taken: Transferred::default(),
                 unasked: Unasked::default(),
             },
         }
@@ -148,14 +148,14 @@ impl Endpoint {
     }
 
     /// Counts segments that have come from the peer. Returns the progress with them.
-    pub(super) fn receive(&mut self, bytes: usize) -> Progress {
+    pub(super) fn receive(&mut self, bytes: usize) -> Transferred {
         self.received.bytes += bytes as u64;
         self.received.messages = self.received.messages.wrapping_add(1);
         self.received
     }
 
     /// Takes over the progress that the peer reports. Returns whether a send waits, which may go on now.
-    pub(super) fn taken(&mut self, taken: Progress) -> bool {
+    pub(super) fn taken(&mut self, taken: Transferred) -> bool {
         let SendState { sent, taken: known, unasked, .. } = &mut self.sending;
         debug_assert!(known.bytes <= taken.bytes && taken.bytes <= sent.bytes);
         *known = taken;
@@ -189,7 +189,7 @@ impl SendState {
         &mut self,
         chunk: &ReceiveBuffer,
         begin: usize,
-        received: Progress,
+        received: Transferred,
         post: &mut impl FnMut(EndpointEvent),
     ) {
         let bytes = chunk.filled() - begin;

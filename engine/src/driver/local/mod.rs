@@ -24,7 +24,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use self::endpoint::{Endpoint, Send, piece_after};
-use self::registry::{EndpointEvent, EndpointId, Message};
+use self::registry::{EndpointEvent, EndpointId, LocalMessage};
 pub use self::registry::{LocalAddr, LocalRegistry};
 use super::watermark::Watermark;
 use super::{Budget, ChunkPool, Completion, Driver, Listener, Notifier, Reaped, ReceiveBuffer, SocketId, Wait, Way};
@@ -99,24 +99,24 @@ impl<D: Driver> LocalTransport<D> {
         self.endpoints.get_mut(id.slot as usize).filter(|endpoint| endpoint.number == id.number && !endpoint.closing)
     }
 
-    fn on_message(&mut self, message: Message, completions: &mut VecDeque<Completion>) {
+    fn on_message(&mut self, message: LocalMessage, completions: &mut VecDeque<Completion>) {
         match message {
-            Message::Dial { addr, from } => {
+            LocalMessage::Dial { addr, from } => {
                 if let Some(listener) = self.listeners.get(&addr.number).copied() {
                     completions.push_back(self.accept(listener, from));
                 } else if self.registry.find(addr.address) == Some(addr) {
                     self.early.push((addr, from));
                 } else {
-                    self.registry.post(from.shard, Message::To(from, EndpointEvent::Answered(None)));
+                    self.registry.post(from.shard, LocalMessage::To(from, EndpointEvent::Answered(None)));
                 }
             }
-            Message::To(id, event) => self.on_event(id, event, completions),
+            LocalMessage::To(id, event) => self.on_event(id, event, completions),
         }
     }
 
     fn accept(&mut self, listener: SocketId, from: EndpointId) -> Completion {
         let (socket, id) = self.insert(Some(from));
-        self.registry.post(from.shard, Message::To(from, EndpointEvent::Answered(Some(id))));
+        self.registry.post(from.shard, LocalMessage::To(from, EndpointEvent::Answered(Some(id))));
         Completion::Accepted { listener, socket, source: None }
     }
 
@@ -125,7 +125,7 @@ impl<D: Driver> LocalTransport<D> {
         let Some(endpoint) = self.endpoint(id) else {
             // The endpoint that dialed was closed before it knew its peer, and could not tell it.
             if let EndpointEvent::Answered(Some(peer)) = event {
-                self.registry.post(peer.shard, Message::To(peer, EndpointEvent::Closed));
+                self.registry.post(peer.shard, LocalMessage::To(peer, EndpointEvent::Closed));
             }
             return;
         };
@@ -142,13 +142,13 @@ impl<D: Driver> LocalTransport<D> {
                 if let Some(peer) = peer
                     && ask
                 {
-                    self.registry.post(peer.shard, Message::To(peer, EndpointEvent::Progress(received)));
+                    self.registry.post(peer.shard, LocalMessage::To(peer, EndpointEvent::Transferred(received)));
                 }
                 if goes_on {
                     self.go_on(socket, completions);
                 }
             }
-            EndpointEvent::Progress(taken) => {
+            EndpointEvent::Transferred(taken) => {
                 if endpoint.taken(taken) {
                     self.go_on(socket, completions);
                 }
@@ -236,7 +236,7 @@ impl<D: Driver> Driver for LocalTransport<D> {
             Err(_) => {
                 self.registry.forget(addr);
                 for from in early {
-                    self.registry.post(from.shard, Message::To(from, EndpointEvent::Answered(None)));
+                    self.registry.post(from.shard, LocalMessage::To(from, EndpointEvent::Answered(None)));
                 }
             }
         }
@@ -255,7 +255,7 @@ impl<D: Driver> Driver for LocalTransport<D> {
         let addr = if way.memory { self.registry.find(address) } else { None };
         let Some(addr) = addr else { return self.inner.connect(address, way).map(outside) };
         let (socket, from) = self.insert(None);
-        self.registry.post(addr.shard, Message::Dial { addr, from });
+        self.registry.post(addr.shard, LocalMessage::Dial { addr, from });
         Ok(socket)
     }
 
@@ -379,7 +379,7 @@ impl<D: Driver> Drop for LocalTransport<D> {
 
 fn post(registry: &LocalRegistry, to: Option<EndpointId>, event: EndpointEvent) {
     if let Some(id) = to {
-        registry.post(id.shard, Message::To(id, event));
+        registry.post(id.shard, LocalMessage::To(id, event));
     }
 }
 

@@ -30,7 +30,7 @@ const HANGS: Duration = Duration::from_millis(500);
 /// The messages for one shard.
 #[derive(Debug)]
 struct LoopQueue {
-    messages: SegQueue<Message>,
+    messages: SegQueue<LocalMessage>,
     /// The shard is gone, and reads no more messages.
     closed: AtomicBool,
     notifier: Arc<Notifier>,
@@ -60,7 +60,7 @@ pub(super) struct EndpointId {
 
 /// A message from one shard to another, or to itself.
 #[derive(Debug)]
-pub(super) enum Message {
+pub(super) enum LocalMessage {
     /// An endpoint dials a server.
     Dial {
         /// The server.
@@ -74,18 +74,18 @@ pub(super) enum Message {
 
 /// Bytes and messages that an endpoint has sent, or taken from its peer, since the connection was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Progress {
+pub(super) struct Transferred {
     pub(super) bytes: u64,
     /// Wraps around.
     pub(super) messages: u32,
 }
 
-impl Message {
+impl LocalMessage {
     /// The bytes of segments in the message.
     #[inline]
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Message::To(_, EndpointEvent::Bytes { bytes, .. }) => bytes.len(),
+            LocalMessage::To(_, EndpointEvent::Bytes { bytes, .. }) => bytes.len(),
             _ => 0,
         }
     }
@@ -97,9 +97,9 @@ pub(super) enum EndpointEvent {
     /// The dial was accepted by this endpoint, or refused.
     Answered(Option<EndpointId>),
     /// Whole segments, and the progress of the sender. If `ask`, it wants to be told when they are taken.
-    Bytes { bytes: Slice, ask: bool, taken: Progress },
+    Bytes { bytes: Slice, ask: bool, taken: Transferred },
     /// The bytes and messages that the peer has taken.
-    Progress(Progress),
+    Transferred(Transferred),
     /// The peer sends no more.
     Finished,
     /// The peer sends no more, and takes no more.
@@ -149,7 +149,7 @@ impl LocalRegistry {
     }
 
     /// Sends a message to a shard, and wakes the shard if it sleeps.
-    pub(super) fn post(&self, shard: u32, message: Message) {
+    pub(super) fn post(&self, shard: u32, message: LocalMessage) {
         if let Some(queue) = self.queues.get(shard as usize)
             && !queue.closed.load(Ordering::Relaxed)
         {
@@ -166,8 +166,8 @@ impl LocalRegistry {
         let Some(closing) = self.queues.get(shard as usize) else { return };
         closing.closed.store(true, Ordering::Relaxed);
         while let Some(message) = closing.messages.pop() {
-            if let Message::Dial { from, .. } = message {
-                self.post(from.shard, Message::To(from, EndpointEvent::Answered(None)));
+            if let LocalMessage::Dial { from, .. } = message {
+                self.post(from.shard, LocalMessage::To(from, EndpointEvent::Answered(None)));
             }
         }
     }
@@ -205,7 +205,7 @@ impl LocalRegistry {
 
     /// Takes the next message for a shard. Does not call `pop` on an empty queue, which would cost a full fence.
     #[inline]
-    pub(super) fn next_message(&self, shard: u32) -> Option<Message> {
+    pub(super) fn next_message(&self, shard: u32) -> Option<LocalMessage> {
         let messages = &self.queues.get(shard as usize)?.messages;
         if messages.is_empty() { None } else { messages.pop() }
     }

@@ -3,19 +3,19 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
-use super::super::{Event, State, TRANSITIONS};
+use super::super::{Input, State, TRANSITIONS};
 
-const EVENTS: [Event; 10] = [
-    Event::Need,
-    Event::Connected,
-    Event::Welcomed,
-    Event::Accepted,
-    Event::Refused,
-    Event::Failed,
-    Event::Lost,
-    Event::PeerLeft,
-    Event::RetryDue,
-    Event::Close,
+const EVENTS: [Input; 10] = [
+    Input::Need,
+    Input::Connected,
+    Input::Welcomed,
+    Input::Accepted,
+    Input::Refused,
+    Input::Failed,
+    Input::Lost,
+    Input::PeerLeft,
+    Input::RetryDue,
+    Input::Close,
 ];
 
 const STATES: [State; 6] = [State::Idle, State::Dialing, State::Greeting, State::Up, State::Waiting, State::Closed];
@@ -76,8 +76,8 @@ fn every_state_is_reached_and_closed_is_final() {
     assert!(EVENTS.iter().all(|event| State::Closed.after(*event).is_none()));
     // From everywhere else one can leave for good, and a peer that dials is welcome.
     for state in STATES.into_iter().filter(|state| *state != State::Closed) {
-        assert_eq!(state.after(Event::Close), Some(State::Closed), "{state:?}");
-        assert_eq!(state.after(Event::Accepted), Some(State::Up), "{state:?}");
+        assert_eq!(state.after(Input::Close), Some(State::Closed), "{state:?}");
+        assert_eq!(state.after(Input::Accepted), Some(State::Up), "{state:?}");
     }
     assert!(EVENTS.iter().all(|event| TRANSITIONS.iter().any(|(_, on, _)| on == event)));
 }
