@@ -7,8 +7,9 @@ use super::simulate;
 
 #[test]
 fn two_hundred_seeds_keep_every_promise_and_give_the_same_history_twice() {
-    // The last one has found a link that was marked twice.
-    for seed in (0..200).chain([5139]) {
+    // Seed 5139 has found a link that was marked twice. In seed 5102450 a replay takes the place of a dial that is not
+    // confirmed yet.
+    for seed in (0..200).chain([5139, 5_102_450]) {
         let once = simulate(seed, None);
         assert_eq!(once.failure, None, "seed {seed}");
         assert_eq!(simulate(seed, None), once, "seed {seed}: the same twice");

@@ -18,13 +18,13 @@ pub(super) struct Watch {
     missed: bool,
     /// Events were missed at some time: a life of a peer may have come and gone without an event.
     has_missed: bool,
-    /// How often a peer came or went.
-    pub(super) changes: u32,
 }
 
 #[derive(Default)]
 struct Peer {
     up: bool,
+    /// Number of events that the peer is up or down.
+    changes: u32,
     /// The life that was last met.
     life: Option<u32>,
     /// It was said that this one has taken its place.
@@ -57,7 +57,7 @@ impl Watch {
                     assert_eq!(peer.announced, Some(life), "{me:?}: {pid} is another one, and nobody said so");
                 }
                 (peer.up, peer.life, peer.announced) = (true, Some(life), None);
-                self.changes += 1;
+                peer.changes += 1;
             }
             Event::Down { pid, reason } => {
                 let peer = self.peer(*pid);
@@ -66,7 +66,7 @@ impl Watch {
                     !matches!(reason, crate::link::DownReason::Violation(_)),
                     "{me:?}: {pid} broke the protocol: {reason}"
                 );
-                self.changes += 1;
+                peer.changes += 1;
             }
             Event::Restarted { pid, incarnation } => {
                 let peer = self.peer(*pid);
@@ -118,6 +118,16 @@ impl Watch {
     /// Whether the server takes its peer to be there.
     pub(super) fn is_up(&self, peer: usize) -> bool {
         self.peers.get(&peer).is_some_and(|peer| peer.up)
+    }
+
+    /// Number of events that a peer is up or down.
+    pub(super) fn changes_of(&self, peer: usize) -> u32 {
+        self.peers.get(&peer).map_or(0, |peer| peer.changes)
+    }
+
+    /// Number of events that any peer is up or down.
+    pub(super) fn changes(&self) -> u32 {
+        self.peers.values().map(|peer| peer.changes).sum()
     }
 
     /// Which life of a peer was last met.
