@@ -1,4 +1,4 @@
-//! What a server is told about its peers.
+//! Events about the peers of a server, and about the server itself.
 
 mod queue;
 #[cfg(test)]
@@ -12,112 +12,115 @@ use crate::callback::Callback;
 use crate::link::{DownReason, DropReason, Pid};
 use crate::wire::{RefusalReason, WireIncarnation};
 
-/// Something that happened to a peer, or to the server itself.
+/// Event about a peer, or about the server itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
     /// The link to the peer is up.
     Up {
-        /// The peer.
+        /// Pid of the peer.
         pid: Pid,
-        /// Drawn anew each time the peer starts.
+        /// Incarnation of the peer: a number that it draws anew at each start.
         incarnation: WireIncarnation,
     },
-    /// The link to the peer is down. What was sent to it waits, and is delivered when it comes back.
+    /// The link to the peer is down. Envelopes to it wait in their outboxes, and are delivered when the link comes
+    /// back.
     Down {
-        /// The peer.
+        /// Pid of the peer.
         pid: Pid,
-        /// Why.
+        /// Reason for the loss of the link.
         reason: DownReason,
     },
-    /// The peer has been restarted since the link was last up: what its predecessor had not acknowledged is sent to it,
-    /// except for what was for the predecessor alone (`Draft::only_incarnation`).
+    /// The peer has been restarted since the link was last up. Envelopes that its previous incarnation had not
+    /// acknowledged are sent to the new one, except for those that were for the previous one alone
+    /// (`Draft::only_incarnation`).
     Restarted {
-        /// The peer.
+        /// Pid of the peer.
         pid: Pid,
-        /// Its new incarnation.
+        /// New incarnation of the peer.
         incarnation: WireIncarnation,
     },
-    /// The peer and this server contradicted each other about their streams, and both have begun anew from what is
-    /// acknowledged. Some envelopes may have been lost, or come twice; nobody knows how many.
+    /// The peer and this server disagreed about the positions of their streams. Both have started over from the
+    /// acknowledged positions. An unknown number of envelopes may have been lost or delivered twice.
     ///
-    /// It takes a machine that was restored from a snapshot, or somebody who speaks for the peer.
+    /// Possible causes are a machine that was restored from a snapshot, and a process that impersonates the peer.
     Reset {
-        /// The peer.
+        /// Pid of the peer.
         pid: Pid,
     },
-    /// The peer refuses the connection. The engine keeps trying, and reports a further refusal once this event was
-    /// read.
+    /// The peer refuses the connection. The engine keeps dialing. A repeated refusal for one reason is reported only
+    /// after this event was read, or after the link went up or down.
     Refused {
-        /// The peer.
+        /// Pid of the peer.
         pid: Pid,
-        /// Why.
+        /// Reason for the refusal.
         reason: RefusalReason,
     },
-    /// Envelopes that the outbox had taken were given up. One event counts all of one peer and reason, until it is read
-    /// or the peer goes up or down.
+    /// Envelopes that an outbox had accepted were given up. One event counts all drops of one peer and reason, until it
+    /// is read or the peer goes up or down.
     Dropped {
-        /// The peer.
+        /// Pid of the peer.
         pid: Pid,
-        /// Number of envelopes dropped since the last such event.
+        /// Number of envelopes dropped since the last event of this peer and reason.
         count: u64,
-        /// Why.
+        /// Reason for the drop.
         reason: DropReason,
     },
-    /// The peer was added to this server while it ran.
+    /// The peer was added to this server while the server ran.
     Added {
-        /// The peer.
+        /// Pid of the peer.
         pid: Pid,
     },
-    /// The peer was removed from this server. What it had not acknowledged was given up: see [`Dropped`](Event::Dropped).
+    /// The peer was removed from this server. Envelopes that it had not acknowledged were given up: see
+    /// [`Dropped`](Event::Dropped).
     Removed {
-        /// The peer.
+        /// Pid of the peer.
         pid: Pid,
     },
-    /// Connections cannot be accepted for now, mostly for lack of descriptors. The engine tries again. Reported once,
-    /// until [`AcceptResumed`](Event::AcceptResumed).
+    /// Connections cannot be accepted at present, mostly for lack of file descriptors. The engine keeps trying. The
+    /// event is not repeated before [`AcceptResumed`](Event::AcceptResumed).
     AcceptFailed {
-        /// The kernel's error, and what helps against it.
+        /// Error of the kernel, and its cure.
         error: String,
     },
-    /// Connections are accepted again, and have been for a second.
+    /// Connections are accepted again, and no accept has failed for a second.
     AcceptResumed,
-    /// Peers cannot be dialed for now: this process or the machine has no descriptor or no memory left for another
-    /// socket. The engine tries again. Reported once, until [`DialResumed`](Event::DialResumed).
+    /// Peers cannot be dialed at present: this process or the machine has no file descriptor or no memory left for
+    /// another socket. The engine keeps trying. The event is not repeated before [`DialResumed`](Event::DialResumed).
     DialFailed {
-        /// The kernel's error, and what helps against it.
+        /// Error of the kernel, and its cure.
         error: String,
     },
     /// Peers can be dialed again: none waits for a socket any more.
     DialResumed,
-    /// Events were dropped, because nobody read them and more than 1,024 came.
+    /// Events were dropped, because more than 1,024 were unread.
     ///
-    /// The newest dropped event of each kind comes next: the state of each peer whose newest [`Up`](Event::Up) or
-    /// [`Down`](Event::Down) was dropped, its last refusal, and the sums of its [`Dropped`](Event::Dropped). Then come
-    /// the events since.
+    /// The newest dropped event of each kind follows: the state of each peer whose newest [`Up`](Event::Up) or
+    /// [`Down`](Event::Down) was dropped, the last refusal by each peer, and the sums of the dropped
+    /// [`Dropped`](Event::Dropped) events. After them come the events that were kept.
     Missed {
-        /// Number of dropped events since the last `Missed`.
+        /// Number of events dropped since the last `Missed`.
         count: u64,
     },
     /// The event loop of this server has failed, and the server has stopped with it. Received envelopes can still be
-    /// read; `stop` returns what was not delivered.
+    /// read. `stop` returns the envelopes that were not delivered.
     EngineFailed {
         /// Description of the failure.
         message: String,
     },
-    /// Code of the application panicked when the engine called it. The panic was caught, and the server goes on. If the
-    /// code was a waker, its future may not have been woken.
+    /// Code of the application panicked when the engine called it. The engine caught the panic, and the server goes on.
+    /// If the code was a waker, its future may not have been woken.
     CallbackPanicked {
         /// The code that panicked.
         callback: Callback,
-        /// Number of panics since the last such event.
+        /// Number of panics of this code since the last event about it.
         count: u64,
-        /// The message of the first of them.
+        /// Message of the first of these panics.
         message: String,
     },
 }
 
-/// State of the link to a peer, and its duration.
+/// State of the link to a peer, and the time since it was entered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerState {
@@ -131,19 +134,19 @@ pub struct PeerState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkState {
-    /// There was no connection yet, and nothing to send that would have needed one.
+    /// No connection has been made yet, and nothing was sent that needs one.
     Idle,
-    /// The link has not been up yet. The peer is dialed, and dialed again after a while.
+    /// The link has not been up yet. The peer is dialed, and dialed again after a pause.
     Connecting,
-    /// The link is up: see [`Event::Up`].
+    /// The link is up, as [`Event::Up`] reports.
     Up {
-        /// The peer's incarnation.
+        /// Incarnation of the peer.
         incarnation: WireIncarnation,
     },
-    /// The link was up, and is down: see [`Event::Down`]. The peer is dialed again, unless it has left and nothing
-    /// waits for it.
+    /// The link was up and is down, as [`Event::Down`] reports. The peer is dialed again, unless it has left and
+    /// nothing waits to be sent to it.
     Down {
-        /// Why.
+        /// Reason for the loss of the link.
         reason: DownReason,
     },
 }

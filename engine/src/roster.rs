@@ -1,4 +1,4 @@
-//! Who a server's peers are: changed by the application while outboxes look.
+//! Peers of a server. The application changes them while outboxes read them.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,9 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::link::Pid;
 use crate::wire::WireIncarnation;
 
-/// A link of a server: its place in the server's tables, and which of the links that have had this place.
+/// Id of a link of a server: its slot in the server's tables, and its generation, which counts the links in that slot.
 ///
-/// A place is used again. Whoever still names an earlier link of it names nobody.
+/// Slots are reused. The id of an earlier link in a slot matches no link any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LinkId {
     pub(crate) index: u32,
@@ -17,24 +17,25 @@ pub(crate) struct LinkId {
 }
 
 impl LinkId {
-    /// The first link that has this place.
+    /// Makes the id of the first link in a slot.
     pub(crate) fn first(index: u32) -> LinkId {
         LinkId { index, generation: 0 }
     }
 }
 
-/// A link in its shard.
+/// Id of a link in its shard: the server's number on the shard, and the link's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LinkKey {
     pub(crate) node: u32,
     pub(crate) link: LinkId,
 }
 
-/// A server's peers, each with its link, and whether the server still takes anything for them.
+/// Peers of a server with their links, and whether the server still accepts envelopes.
 #[derive(Debug)]
 pub(crate) struct Roster {
-    /// One word for everything that can stop an envelope, so that one comparison shows that nothing does. It grows by
-    /// one with every change of the peers or their limits, and has [`CLOSED`] once the server takes nothing more.
+    /// One word that changes with everything that can stop an envelope, so that one comparison shows that nothing has.
+    /// It grows by one with every change of the peers or their limits, and contains [`CLOSED`] once the server accepts
+    /// nothing more.
     version: AtomicU64,
     members: Mutex<Members>,
 }
@@ -42,17 +43,17 @@ pub(crate) struct Roster {
 #[derive(Debug)]
 struct Members {
     links: BTreeMap<Pid, LinkId>,
-    /// By place: the generation of the link that is there, or of the next one.
+    /// By slot: the generation of the link that has the slot, or that gets it next.
     generations: Vec<u32>,
-    /// Places whose last link the loop has let go of.
+    /// Slots whose last link the loop has released.
     free: Vec<u32>,
-    /// Limits of the peers that are known to accept less than this server sends, in payload bytes.
+    /// Limits, in payload bytes, of the peers that are known to accept less than this server sends.
     limits: HashMap<LinkId, u64>,
     /// Incarnations of the peers whose links have been up.
     incarnations: HashMap<LinkId, WireIncarnation>,
-    /// The least limit that any peer has had.
+    /// Lowest limit, in payload bytes, that any peer has ever had.
     least_limit: u64,
-    /// The latest changes. The last one has made the present version.
+    /// Latest changes, the oldest first. The last one made the present version.
     changes: VecDeque<Change>,
 }
 
@@ -63,21 +64,21 @@ pub(crate) enum Change {
     Added(Pid, LinkId),
     /// A peer was removed, with this link.
     Removed(Pid, LinkId),
-    /// The peer with this link has another limit.
+    /// The limit of the peer with this link has changed.
     Limited(LinkId),
 }
 
-/// The sizes of a roster's tables.
+/// Sizes of a roster's tables.
 #[cfg(any(test, feature = "simulation"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RosterSizes {
     pub(crate) peers: usize,
-    /// Places for links, taken or free.
+    /// Slots for links, taken or free.
     pub(crate) places: usize,
 }
 
 impl Roster {
-    /// Peers whose links are numbered in this order, which is that of their pids.
+    /// Makes a roster of these peers. Their links are numbered in the order of `pids`, which is ascending.
     pub(crate) fn new(pids: impl Iterator<Item = Pid>) -> Roster {
         let links: BTreeMap<Pid, LinkId> = pids.zip((0..).map(LinkId::first)).collect();
         let generations = vec![0; links.len()];
@@ -93,35 +94,37 @@ impl Roster {
         Roster { version: AtomicU64::new(0), members: Mutex::new(members) }
     }
 
-    /// Changes with every change of the peers or their limits, but not when the roster is closed.
+    /// Returns the version. It changes with every change of the peers or their limits, but not when the roster is
+    /// closed.
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire) & !CLOSED
     }
 
-    /// Whether nothing has changed since the peers were read with this version, and the roster is open.
+    /// Returns whether the peers and limits are those of this version, and the roster is open.
     #[inline(always)]
     pub(crate) fn is_still(&self, version: u64) -> bool {
         self.version.load(Ordering::Acquire) == version
     }
 
-    /// From now on [`is_still`](Roster::is_still) says no. `false`: that was so before.
+    /// Closes the roster, so that [`is_still`](Roster::is_still) returns `false` from now on. Returns `false` if it was
+    /// closed before.
     pub(crate) fn close(&self) -> bool {
         self.version.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED == 0
     }
 
-    /// Whether it was closed.
+    /// Returns whether the roster was closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.version.load(Ordering::Acquire) & CLOSED != 0
     }
 
-    /// The peers by pid, and the version that they are of.
+    /// Returns the version, and the peers of this version by pid.
     pub(crate) fn read(&self) -> (u64, Vec<(Pid, LinkId)>) {
         let members = self.lock();
         (self.version(), members.links.iter().map(|(pid, link)| (*pid, *link)).collect())
     }
 
-    /// The changes after this version, the oldest first, and the version that they lead to. `None`: there were more
-    /// than are kept, and the peers are to be read anew.
+    /// Returns the present version and the changes that led to it from `version`, the oldest first. `None` if there
+    /// were more changes than are kept: the caller has to read all peers.
     pub(crate) fn changes_since(&self, version: u64) -> Option<(u64, Vec<Change>)> {
         let members = self.lock();
         let now = self.version();
@@ -129,18 +132,18 @@ impl Roster {
         Some((now, members.changes.range(first..).copied().collect()))
     }
 
-    /// A peer's link.
+    /// Returns the link of a peer.
     pub(crate) fn link_of(&self, pid: Pid) -> Option<LinkId> {
         self.lock().links.get(&pid).copied()
     }
 
-    /// Whether a peer has this link.
+    /// Returns whether a peer has this link.
     #[cold]
     pub(crate) fn has(&self, link: LinkId) -> bool {
         self.lock().generations.get(link.index as usize) == Some(&link.generation)
     }
 
-    /// Adds a peer, unless it is there. `announce` is told its link before anybody else can use it.
+    /// Adds a peer. Returns `false` if it was there already. `announce` gets its link before any other code can use it.
     pub(crate) fn add(&self, pid: Pid, announce: impl FnOnce(LinkId)) -> bool {
         let mut members = self.lock();
         if members.links.contains_key(&pid) {
@@ -157,8 +160,7 @@ impl Roster {
         true
     }
 
-    /// Removes a peer. Returns the link that it had, whose place is not used again before it is
-    /// [released](Roster::release).
+    /// Removes a peer. Returns its link, whose slot is not reused before it is [released](Roster::release).
     pub(crate) fn remove(&self, pid: Pid) -> Option<LinkId> {
         let mut members = self.lock();
         let link = members.links.remove(&pid)?;
@@ -185,13 +187,15 @@ impl Roster {
         }
     }
 
-    /// Payload bytes that the peer with this link accepts, if that is known to be less than this server sends.
+    /// Returns the payload bytes that the peer with this link accepts, if they are known to be less than this server
+    /// sends.
     #[cold]
     pub(crate) fn limit_of(&self, link: LinkId) -> Option<u64> {
         self.lock().limits.get(&link).copied()
     }
 
-    /// Sets the incarnation of the peer with this link. Outboxes need not follow: who asks, asks here.
+    /// Sets the incarnation of the peer with this link. It makes no new version: outboxes ask for the incarnation when
+    /// they need it.
     pub(crate) fn set_incarnation(&self, link: LinkId, incarnation: WireIncarnation) {
         let mut members = self.lock();
         if members.generations.get(link.index as usize) == Some(&link.generation) {
@@ -199,32 +203,32 @@ impl Roster {
         }
     }
 
-    /// Incarnation of the peer with this link when the link was last up.
+    /// Returns the incarnation that the peer with this link had when the link was last up.
     pub(crate) fn incarnation_of(&self, link: LinkId) -> Option<WireIncarnation> {
         self.lock().incarnations.get(&link).copied()
     }
 
-    /// Payload bytes that every peer accepts, as far as is known.
+    /// Returns the payload bytes that every peer accepts, as far as is known.
     pub(crate) fn least_limit(&self) -> u64 {
         self.lock().least_limit
     }
 
-    /// The loop has let go of the link of a peer that was removed: another one may have its place.
+    /// Releases the slot of a removed peer's link, once the loop has dropped the link. Another link may get the slot.
     pub(crate) fn release(&self, link: LinkId) {
-        // Where every generation was used, the place is left empty.
+        // After the last generation, the slot stays unused for ever.
         if link.generation != u32::MAX {
             self.lock().free.push(link.index);
         }
     }
 
-    /// The sizes of its tables.
+    /// Returns the sizes of the roster's tables.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn sizes(&self) -> RosterSizes {
         let members = self.lock();
         RosterSizes { peers: members.links.len(), places: members.generations.len() }
     }
 
-    /// Makes the next version.
+    /// Records a change, and makes the next version.
     fn changed(&self, members: &mut Members, change: Change) {
         if members.changes.len() == KEPT_CHANGES {
             members.changes.pop_front();
@@ -238,10 +242,10 @@ impl Roster {
     }
 }
 
-/// In a version: the server stops, or has stopped.
+/// Bit of a version: the server is stopping, or has stopped.
 const CLOSED: u64 = 1 << 63;
 
-/// Changes that are kept. An outbox that is behind by more reads all peers. 8 KiB at most.
+/// Number of changes that are kept, in at most 8 KiB. An outbox that missed more than these reads all peers.
 const KEPT_CHANGES: usize = 256;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Messages and bytes, by peer.
+//! Counts of envelopes and bytes, by peer.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{Ordering, fence};
@@ -9,57 +9,63 @@ use crate::roster::LinkId;
 use crate::stream::Counters;
 use crate::wire::MAX_STREAMS;
 
-/// What went to and came from one peer since the server started, also before it was removed and added again.
+/// Traffic with one peer since the server started. A peer that was removed and added again keeps its counts, unless
+/// 1,024 other peers were removed in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerStats {
-    /// The peer. [`BROADCAST`](crate::BROADCAST): all peers that were removed before the last 1,024 of them, and not
-    /// added again before that; they have this one row together.
+    /// Pid of the peer. The row with the pid [`BROADCAST`](crate::BROADCAST) sums up the peers that were removed before
+    /// the latest 1,024 removals and were not added again by then.
     pub pid: Pid,
-    /// Envelopes that the outbox took for it.
+    /// Envelopes to this peer that outboxes accepted.
     pub messages_out: u64,
-    /// Their payload bytes.
+    /// Payload bytes of the envelopes in `messages_out`.
     pub bytes_out: u64,
-    /// Envelopes from it that were taken out of the inbox.
+    /// Envelopes from this peer that were taken out of the inbox.
     pub messages_in: u64,
-    /// Their payload bytes.
+    /// Payload bytes of the envelopes in `messages_in`.
     pub bytes_in: u64,
-    /// Envelopes of `messages_out` that the peer has acknowledged: they are in its inbox, or were.
+    /// Envelopes of `messages_out` that the peer has acknowledged. An acknowledged envelope is or was in the peer's
+    /// inbox.
     pub acknowledged: u64,
-    /// And those that are still to be sent, or sent and not acknowledged.
+    /// Envelopes of `messages_out` that are still to be sent, or are sent and not yet acknowledged.
     pub in_flight: u64,
-    /// And those that were given up because their time to live was over.
+    /// Envelopes of `messages_out` that were dropped because their time to live was over.
     pub dropped_expired: u64,
-    /// And those that were best effort, when the connection was lost before they were acknowledged.
+    /// Best-effort envelopes of `messages_out` that were dropped because the connection was lost before they were
+    /// acknowledged.
     pub dropped_best_effort: u64,
-    /// And those that were not acknowledged when the peer was removed.
+    /// Envelopes of `messages_out` that were dropped because the peer was removed before it had acknowledged them.
     pub dropped_removed: u64,
-    /// And those that are longer than the peer accepts.
+    /// Envelopes of `messages_out` that were dropped because they are longer than the peer accepts.
     pub dropped_too_large: u64,
-    /// And those that were for one incarnation of the peer, when another one was there.
+    /// Envelopes of `messages_out` that were dropped because they were for one incarnation of the peer, and another one
+    /// was there.
     pub dropped_other_incarnation: u64,
-    /// And those that were not acknowledged when this server stopped.
+    /// Envelopes of `messages_out` that were dropped because this server stopped before they were acknowledged.
     pub dropped_stopped: u64,
-    /// Bytes of the outboxes' memory that keep what it has not acknowledged, frame headers included. At most
-    /// `outbox_bytes` for each outbox and lane, and as much again, or 4 MiB, or one envelope, of what was sent by
-    /// reference.
+    /// Bytes of outbox memory that hold unacknowledged envelopes to this peer, frame headers included. The limit for
+    /// each outbox and lane is `outbox_bytes`, plus the payloads sent by reference: up to `outbox_bytes`, 4 MiB or one
+    /// envelope, whichever is most.
     pub bytes_held: u64,
-    /// Bytes that came from it and were not taken out of the inbox, frame headers included. At most `inbox_bytes`, and
-    /// one envelope for each lane.
+    /// Bytes received from this peer that were not yet taken out of the inbox, frame headers included. The limit is
+    /// `inbox_bytes`, plus one envelope for each lane.
     pub bytes_unread: u64,
-    /// Bytes that came from it, were acknowledged, and could not be read, for they stood behind a malformed frame: it
-    /// does not speak this protocol, or somebody has changed them. They cost their connection, if it was still there.
+    /// Bytes received from this peer that were acknowledged and could not be read, because they followed a malformed
+    /// frame. Either the peer does not speak this protocol, or the bytes were changed on the way. Their connection is
+    /// closed, if it is still open.
     pub bytes_lost: u64,
-    /// How often something was handed to the kernel for it. Zero once this server has stopped.
+    /// Calls that handed segments for this peer to the kernel. Zero once this server has stopped.
     pub sends_out: u64,
-    /// Segments that were handed over so, acknowledgements and heartbeats included: `segments_out / sends_out` of them
-    /// at once, with `messages_out / segments_out` envelopes in each. Zero once this server has stopped.
+    /// Segments to this peer that were handed to the kernel, acknowledgements and heartbeats included. One call hands
+    /// over `segments_out / sends_out` segments on average, and one segment contains `messages_out / segments_out`
+    /// envelopes. Zero once this server has stopped.
     pub segments_out: u64,
 }
 
 impl PeerStats {
-    /// Envelopes that were given up, for whatever reason.
+    /// Returns the number of envelopes to this peer that were dropped for any reason.
     ///
-    /// `messages_out = acknowledged + in_flight + dropped()`, always.
+    /// `messages_out = acknowledged + in_flight + dropped()` always holds.
     pub fn dropped(&self) -> u64 {
         self.dropped_expired
             + self.dropped_best_effort
@@ -69,17 +75,17 @@ impl PeerStats {
             + self.dropped_stopped
     }
 
-    /// Completes the account, where `acknowledged` is what was known before the rest was read; `None`: the server has
-    /// stopped, and what is not acknowledged is dropped.
+    /// Computes `acknowledged` and `in_flight` from the other counts. `acknowledged` has to be read before these.
+    /// `None` if the server has stopped: everything that was not dropped is acknowledged.
     pub(crate) fn settle(&mut self, acknowledged: Option<u64>) {
         let rest = self.messages_out - self.dropped().min(self.messages_out);
         self.acknowledged = acknowledged.map_or(rest, |acknowledged| acknowledged.min(rest));
         self.in_flight = rest - self.acknowledged;
     }
 
-    /// Takes over what the shard knows, as [`settle`](PeerStats::settle) does what is acknowledged.
+    /// Completes the row with the shard's counts of the peer's links. `None` if the server has stopped.
     pub(crate) fn complete(&mut self, account: Option<LinkAccount>) {
-        // What is added up already is of peers whose links are gone.
+        // `self` already contains the counts of the links that are gone.
         self.settle(account.map(|account| self.acknowledged + account.acknowledged));
         let LinkAccount { bytes_held, bytes_unread, sends, segments, .. } = account.unwrap_or_default();
         (self.bytes_held, self.bytes_unread) = (bytes_held, bytes_unread);
@@ -87,7 +93,7 @@ impl PeerStats {
         (self.sends_out, self.segments_out) = (ended.0 + sends, ended.1 + segments);
     }
 
-    /// Adds what is counted of another peer, or of the same.
+    /// Adds the counts of another row.
     fn add(&mut self, other: &PeerStats) {
         self.messages_out += other.messages_out;
         self.bytes_out += other.bytes_out;
@@ -106,7 +112,7 @@ impl PeerStats {
     }
 }
 
-/// The counters of a server's streams. Counting takes no lock: each stream has counters of its own, read here.
+/// Counters of a server's streams. Counting takes no lock: each stream has its own counters, which are read here.
 #[derive(Debug)]
 pub(crate) struct StatsTable {
     counts: Mutex<Counts>,
@@ -114,11 +120,11 @@ pub(crate) struct StatsTable {
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// By place: the links that are there.
+    /// By slot: the present links.
     links: Vec<Option<Sending>>,
-    /// The peers, and those of whom the shard remembers an earlier link.
+    /// Present peers, and removed peers whose earlier link the shard still remembers.
     rows: BTreeMap<Pid, Row>,
-    /// All others who were peers together.
+    /// Sum of all other former peers.
     forgotten: Option<Row>,
 }
 
@@ -130,10 +136,10 @@ struct Sending {
     streams: Counted<Counters>,
 }
 
-/// Counters of a peer, except for traffic to it on the links that are there.
+/// Counters of a peer, except for those of traffic to it on present links.
 #[derive(Debug, Default)]
 struct Row {
-    /// Number of links of it: two while one is added and the loop has yet to remove the one before.
+    /// Number of links to the peer. Two if the peer was added again before the loop has removed its earlier link.
     links: u32,
     receiving: Counted<RecvShared>,
     ended: PeerStats,
@@ -146,8 +152,8 @@ impl Row {
     }
 }
 
-/// The counters of streams that come and go. A peer may open a stream with every segment: those that have ended are
-/// added up, so that their number makes nobody's memory grow.
+/// Counters of streams that come and go. A peer may open a stream with every segment, so the counts of ended streams
+/// are added up: their number makes no memory grow.
 #[derive(Debug)]
 struct Counted<S> {
     streams: Vec<Arc<S>>,
@@ -163,7 +169,7 @@ impl<S> Default for Counted<S> {
 
 impl<S: AsRef<Counters>> Counted<S> {
     fn push(&mut self, stream: Arc<S>) {
-        // As often as the table would have to grow, so that it costs a stream little.
+        // Done only when the table would have to grow, so that it costs little for each stream.
         if self.streams.len() == self.streams.capacity() {
             self.add_up_ended();
             self.streams.reserve(self.streams.len() + 1);
@@ -175,7 +181,7 @@ impl<S: AsRef<Counters>> Counted<S> {
         self.streams.retain(|stream| {
             let ended = Arc::strong_count(stream) == 1;
             if ended {
-                // Synchronizes with the drop of the last that counted.
+                // Synchronizes with the drop of the last clone, whose holder counted.
                 fence(Ordering::Acquire);
                 self.ended_messages += stream.as_ref().as_ref().messages();
                 self.ended_bytes += stream.as_ref().as_ref().bytes();
@@ -204,7 +210,7 @@ impl StatsTable {
         Arc::new(StatsTable { counts: Mutex::default() })
     }
 
-    /// A peer gets this link.
+    /// Adds the link of a peer.
     pub(crate) fn add(&self, link: LinkId, pid: Pid) {
         let mut counts = self.lock();
         let index = link.index as usize;
@@ -215,10 +221,10 @@ impl StatsTable {
         counts.rows.entry(pid).or_default().links += 1;
     }
 
-    /// Counts a stream to a link, unless the link has as many already as it can. `false`: it has.
+    /// Adds a stream to a link. Returns `false` if the link already has as many streams as it can. A link that is gone
+    /// accepts any stream, as no envelope is written to it.
     ///
-    /// Those count that have a writer, or of which something is not acknowledged. On a link that is gone nothing is
-    /// written.
+    /// The limit counts streams that have a writer, or envelopes that are not acknowledged.
     pub(crate) fn sends(&self, link: LinkId, counters: Arc<Counters>) -> bool {
         let mut counts = self.lock();
         let Some(Sending { streams, .. }) = counts.sending(link) else { return true };
@@ -246,12 +252,13 @@ impl StatsTable {
         });
     }
 
-    /// Counts bytes of a peer that could not be read.
+    /// Counts received bytes that could not be read.
     pub(crate) fn lost(&self, pid: Pid, bytes: u64) {
         self.with(pid, |row| row.ended.bytes_lost += bytes);
     }
 
-    /// Upper bound of what is neither acknowledged nor dropped, by peer: everything that is not known to be either.
+    /// Returns an upper bound of the undelivered envelopes, by peer: those that are not known to be acknowledged or
+    /// dropped.
     pub(crate) fn undelivered_at_most(&self) -> Vec<Undelivered> {
         let rows = self.read().into_iter();
         let rest = rows.map(|row| Undelivered {
@@ -262,12 +269,12 @@ impl StatsTable {
         rest.filter(|undelivered| undelivered.messages > 0).collect()
     }
 
-    /// The server has stopped with so many envelopes unacknowledged.
+    /// Counts the envelopes to a peer that were unacknowledged when the server stopped.
     pub(crate) fn stopped(&self, pid: Pid, count: u64) {
         self.with(pid, |row| row.ended.dropped_stopped += count);
     }
 
-    /// The link is gone, and nothing is written to it any more.
+    /// Removes a link that no envelope is written to any more. Its counts are kept.
     pub(crate) fn removed(&self, link: LinkId) {
         let mut counts = self.lock();
         if counts.sending(link).is_none() {
@@ -282,8 +289,8 @@ impl StatsTable {
         }
     }
 
-    /// The shard forgets what it has known of a peer that was removed long ago. If that has not become a peer again
-    /// meanwhile, it is counted with others from now on.
+    /// Adds the counts of a peer that the shard forgets, because it was removed long ago. If it has not become a peer
+    /// again, its row is added to the row of all forgotten peers.
     pub(crate) fn forget(&self, known: LinkAccount) {
         let mut counts = self.lock();
         let mut forgotten = Row::default();
@@ -308,7 +315,7 @@ impl StatsTable {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// By pid, ascending. A peer that was removed and added again has one row for all its links.
+    /// Returns the rows by pid, ascending. A peer that was removed and added again has one row for all its links.
     pub(crate) fn read(&self) -> Vec<PeerStats> {
         let counts = self.lock();
         let rows = counts.rows.iter().map(|(pid, row)| (*pid, row));
@@ -331,7 +338,7 @@ impl StatsTable {
         rows
     }
 
-    /// Number of places for links, and of rows.
+    /// Returns the numbers of slots for links, and of rows.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn sizes(&self) -> (usize, usize) {
         let counts = self.lock();
@@ -419,7 +426,7 @@ mod tests {
         assert_eq!((row.acknowledged, row.in_flight, row.dropped_removed), (2000, 0, 1000));
         assert_eq!((row.messages_in, row.bytes_in), (1000, 5000), "what is read after that counts");
         assert_eq!((row.sends_out, row.segments_out), (1000, 2000));
-        // Somebody who is a peer again by then is not forgotten.
+        // A peer that has been added again by then is not forgotten.
         table.add(LinkId::first(1), 7);
         table.forget(account(7, 2));
         table.removed(LinkId::first(1));

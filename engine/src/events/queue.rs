@@ -1,4 +1,4 @@
-//! Events on their way from a shard to an application.
+//! Queue of events from a shard to an application.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,38 +12,38 @@ use crate::link::{DropReason, Pid};
 use crate::time::Time;
 use crate::wire::RefusalReason;
 
-/// Number of unread events that are kept. When more come, the oldest give way: see [`Backlog`].
+/// Number of unread events that are kept. Further events displace the oldest ones: see [`Backlog`].
 const KEPT: usize = 1024;
 
 /// Events of a server, and the state of each of its peers.
 ///
-/// Its lock is taken when a link goes up or down, and when an event is read. Drops, of which there may be many, are
-/// added to a counter of their own: see [`UntoldDrops`].
+/// The lock is taken when a link goes up or down, and when an event is read. Drops can be frequent, so each link counts
+/// them in counters of its own: see [`UntoldDrops`].
 #[derive(Debug)]
 pub(crate) struct EventQueue {
     backlog: Mutex<Backlog>,
-    /// There is something to read. Checked without the lock.
+    /// Set while there is something to read. Checked without the lock.
     is_unread: AtomicBool,
     waker: AtomicWaker,
 }
 
-/// Events that the application has not read, at most [`KEPT`] and a few for each peer.
+/// Events that the application has not read: at most [`KEPT`], and a few for each peer.
 ///
-/// An event that gives way is kept in `newest` as long as it is the newest of its kind; a count of drops is added to
-/// the next one. So a reader that fell behind learns the present state of each peer, and how many envelopes were
-/// dropped.
+/// A displaced event is kept in `newest` as long as it is the newest of its topic. A displaced count of drops is added
+/// to the next count of the same topic. So a reader that fell behind still learns the present state of each peer, and
+/// the number of dropped envelopes.
 #[derive(Debug, Default)]
 struct Backlog {
     entries: VecDeque<Entry>,
     most: usize,
-    /// Number of entries that have left `entries`, read or not. Entries are numbered: this is the number of the first
-    /// one.
+    /// Number of entries that have left `entries`, read or displaced. Entries are numbered; this is the number of the
+    /// first entry.
     gone: u64,
-    /// The newest event of each kind among those that had to give way. All of them are older than `entries`.
+    /// The newest displaced event of each topic. All of them are older than `entries`.
     newest: BTreeMap<Topic, Entry>,
-    /// The present peers alone: a peer that was removed leaves nothing behind.
+    /// Present peers only: a removed peer leaves no entry behind.
     peers: BTreeMap<Pid, Peer>,
-    /// Number of events that had to give way to newer ones. `missed_told` is the part of it that the reader knows of.
+    /// Number of displaced events that were dropped. The reader has been told of the first `missed_told` of them.
     missed: u64,
     missed_told: u64,
 }
@@ -52,7 +52,7 @@ struct Backlog {
 struct Peer {
     link: LinkState,
     since: Time,
-    /// The last refusal, and the number of its entry; `None`: the link has been up or down since.
+    /// Last refusal, and the number of its entry. `None` if there was none since the link last went up or down.
     refused: Option<(RefusalReason, u64)>,
 }
 
@@ -62,7 +62,7 @@ enum Entry {
     Dropped(Arc<Drops>),
 }
 
-/// Topic of an event: a newer event of the same topic takes its place. Topics without a peer come first.
+/// Topic of an event. A newer event replaces a displaced one of the same topic. Topics without a peer sort first.
 type Topic = (Option<Pid>, Kind);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,12 +77,12 @@ enum Kind {
     Drops(DropReason),
 }
 
-/// Envelopes to one peer that were given up for one reason, not yet reported to the application.
+/// Dropped envelopes of one peer and reason that were not yet reported to the application.
 #[derive(Debug)]
 struct Drops {
     pid: Pid,
     reason: DropReason,
-    /// While this is not zero, the queue has an entry for it.
+    /// Number of dropped envelopes. While it is not zero, the queue has an entry for it.
     count: AtomicU64,
 }
 
@@ -91,7 +91,7 @@ struct Drops {
 pub(crate) struct UntoldDrops(Vec<Arc<Drops>>);
 
 impl UntoldDrops {
-    /// Counts later drops in new events, because something else has happened to the peer.
+    /// Counts later drops in new events, because another event about the peer follows the earlier ones.
     pub(crate) fn begin_anew(&mut self) {
         self.0.clear();
     }
@@ -122,10 +122,10 @@ impl EventQueue {
         }
     }
 
-    /// Reports that envelopes to a peer were given up: in one event, until it is read or something else happens to the
-    /// peer.
+    /// Reports dropped envelopes of a peer. They are counted in one event, until it is read or another event about the
+    /// peer comes in between.
     ///
-    /// Takes the lock only for the first of them.
+    /// Only the first drop of an event takes the lock.
     pub(crate) fn dropped(&self, untold: &mut UntoldDrops, pid: Pid, count: u64, reason: DropReason) {
         let index = untold.0.iter().position(|drops| drops.reason == reason).unwrap_or_else(|| {
             untold.0.push(Arc::new(Drops { pid, reason, count: AtomicU64::new(0) }));
@@ -148,13 +148,13 @@ impl EventQueue {
         }
     }
 
-    /// Calls code of the application. Panics of it become events here.
+    /// Makes the callers of application code for this server. They report each panic as an event in this queue.
     pub(crate) fn callbacks(self: &Arc<EventQueue>) -> Callbacks {
         let events = self.clone();
         Callbacks::new(move |callback, message| events.panicked(callback, message))
     }
 
-    /// Reports a panic of application code that the engine has called: in one event, until it is read.
+    /// Reports a panic of application code. Panics of one callback are counted in one event until it is read.
     #[cold]
     pub(super) fn panicked(&self, callback: Callback, message: String) {
         let mut backlog = self.lock();
@@ -164,9 +164,10 @@ impl EventQueue {
         }
     }
 
-    /// The next event, if there is one.
+    /// Takes the next event, if there is one.
     pub(crate) fn pop(&self) -> Option<Event> {
-        // A reader registers its waker, and then looks once more: the flag is set before the waker is woken.
+        // No event is missed: a reader registers its waker and then checks again, and the flag is set before the waker
+        // is woken.
         if !self.is_unread.load(Ordering::Acquire) {
             return None;
         }
@@ -176,7 +177,7 @@ impl EventQueue {
         event
     }
 
-    /// Events that were dropped because nobody read them.
+    /// Returns the total number of events that were dropped unread.
     pub(crate) fn missed(&self) -> u64 {
         self.lock().missed
     }
@@ -195,14 +196,14 @@ impl EventQueue {
         self.lock().forget(pid);
     }
 
-    /// Notes that the peer is dialed for the first time.
+    /// Records that the peer is dialed for the first time.
     pub(crate) fn connects(&self, pid: Pid, now: Time) {
         if let Some(peer) = self.lock().peers.get_mut(&pid).filter(|peer| peer.link == LinkState::Idle) {
             (peer.link, peer.since) = (LinkState::Connecting, now);
         }
     }
 
-    /// State of the link to a peer. `None` if the queue does not know the peer.
+    /// Returns the state of the link to a peer. `None` if the queue does not know the peer.
     pub(crate) fn peer_state(&self, pid: Pid, now: Time) -> Option<PeerState> {
         let backlog = self.lock();
         let peer = backlog.peers.get(&pid)?;
@@ -213,13 +214,13 @@ impl EventQueue {
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets the number of events that are kept.
+    /// Sets the number of unread events that are kept.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn limit(&self, most: usize) {
         self.lock().most = most;
     }
 
-    /// Numbers of entries, of entries that gave way and are kept, and of peers.
+    /// Returns the numbers of entries, of displaced entries that are kept, and of peers.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn sizes(&self) -> (usize, usize, usize) {
         let backlog = self.lock();
@@ -258,7 +259,7 @@ impl Backlog {
         true
     }
 
-    /// Removes a peer, and the events of it that were kept.
+    /// Removes a peer, and the displaced events about it.
     fn forget(&mut self, pid: Pid) {
         self.peers.remove(&pid);
         let topics: Vec<Topic> = self
@@ -273,7 +274,7 @@ impl Backlog {
         }
     }
 
-    /// Count of the unread event that reports these panics.
+    /// Returns the count in the unread event that reports panics of this callback.
     fn panics(&mut self, wanted: Callback) -> Option<&mut u64> {
         self.newest.values_mut().chain(&mut self.entries).find_map(|entry| match entry {
             Entry::Event(Event::CallbackPanicked { callback, count, .. }) if *callback == wanted => Some(count),
@@ -291,7 +292,7 @@ impl Backlog {
         self.entries.push_back(entry);
     }
 
-    /// Keeps an entry that had to give way if it may be the newest of its topic.
+    /// Keeps a displaced entry, if it can be the newest of its topic.
     fn give_way(&mut self, entry: Entry) {
         let topic = entry.topic();
         let Some((pid, kind)) = topic.filter(|(pid, _)| pid.is_none_or(|pid| self.peers.contains_key(&pid))) else {
@@ -345,7 +346,7 @@ impl Peer {
 }
 
 impl Entry {
-    /// Topic of an entry. `None` if no other event can take its place.
+    /// Returns the topic of an entry. `None` if no other event can replace it.
     fn topic(&self) -> Option<Topic> {
         Some(match self {
             Entry::Dropped(drops) => (Some(drops.pid), Kind::Drops(drops.reason)),

@@ -1,4 +1,4 @@
-//! Events for a reader that fell behind, and the bound on what waits for it.
+//! Tests of what a slow reader is told, and of the bound on unread events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,7 @@ fn drops_of_one_peer_and_reason_are_one_event_until_it_is_read() {
     let told = [dropped(1, 500_500, DropReason::Expired), dropped(2, 1000, DropReason::Expired)];
     assert_eq!(read_all(&queue), [&told[..], &[dropped(1, 2000, DropReason::BestEffort)]].concat());
     queue.dropped(&mut untold[0], 1, 5, DropReason::Expired);
-    // Drops that follow another event are reported after it.
+    // Drops after another event are reported after it.
     untold[0].begin_anew();
     queue.push(down(1), at(1));
     queue.dropped(&mut untold[0], 1, 6, DropReason::Expired);
@@ -94,7 +94,7 @@ fn a_reader_that_fell_behind_is_told_the_newest_state_of_each_peer() {
     queue.dropped(&mut untold, 2, 8, DropReason::Expired);
     let told = read_all(&queue);
     let Event::Missed { count } = told[0] else { panic!("{:?}", told[0]) };
-    // Missed: the first `Up` of peer 2, and all events of peer 4 that are older than the 1,024 newest, except one.
+    // Missed: the first `Up` of peer 2, and all events of peer 4 older than the newest 1,024, except one.
     assert_eq!((count, queue.missed()), (count, 1 + 2 * 598 + 1 - 1024 - 1));
     let expected = [
         Event::DialFailed { error: "few".to_owned() },
@@ -107,7 +107,7 @@ fn a_reader_that_fell_behind_is_told_the_newest_state_of_each_peer() {
     assert!(matches!(told[6], Event::Up { pid: 4, .. } | Event::Down { pid: 4, .. }), "{:?}", told[6]);
     assert_eq!(told[told.len() - 2..], [down(4), dropped(2, 8, DropReason::Expired)]);
     assert_eq!(told.len(), 1 + 6 + 1024);
-    // Alternating, to the end, as if nothing had been missed.
+    // `Up` and `Down` alternate to the end, as if no event had been missed.
     assert!(told[6..told.len() - 1].windows(2).all(|pair| pair[0] != pair[1]));
     assert_eq!(queue.pop(), None);
     queue.push(up(2, 2), at(700));
@@ -190,7 +190,7 @@ fn panics_of_one_kind_are_one_event_until_it_is_read() {
         queue.panicked(callback, text.to_owned());
     }
     assert_eq!(read_all(&queue), [panicked(Callback::Waker, 2, "first"), panicked(Callback::BodyDrop, 1, "body")]);
-    // The event is kept and goes on counting, however many events come in between.
+    // The event is kept and keeps counting, however many events come in between.
     queue.panicked(Callback::Waker, "third".to_owned());
     for _ in 0..1024 {
         queue.push(up(1, 1), at(1));
@@ -218,7 +218,7 @@ fn a_panic_of_whoever_waits_for_events_is_an_event_too() {
     assert_eq!(read_all(&queue), [up(1, 1), panicked]);
 }
 
-/// A reader that waits looks at a flag alone.
+/// A waiting reader checks only the flag.
 #[test]
 fn an_event_wakes_whoever_waits() {
     struct Woken(std::sync::atomic::AtomicBool);
