@@ -1,4 +1,4 @@
-//! The engine: its event loops, and the servers that live on them.
+//! Engine: the event loops, and the servers that are attached to them.
 
 mod node_handle;
 
@@ -28,45 +28,46 @@ use crate::time::Clock;
 
 pub use node_handle::{Events, NodeHandle, Stopped};
 
-/// Who runs the event loops.
+/// Choice of the threads that run the event loops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threading {
-    /// Threads of the engine's own, one loop each. All links of a server live on one loop.
+    /// Threads of the engine, one event loop each. All links of a server run on one event loop.
     Dedicated {
-        /// Number of threads. More than there are servers are of no use.
+        /// Number of threads. More threads than servers are of no use.
         shards: usize,
     },
-    /// The thread that uses the server: each call that finds nothing to do turns the loop.
+    /// The thread that uses the server. Each call that finds nothing to do runs one turn of the event loop.
     Inline,
 }
 
-/// What a server brings to an engine.
+/// Configuration of a server on an engine.
 pub struct NodeConfig {
-    /// What it is and what it allows.
+    /// Identity and limits of the server.
     pub local: Local,
-    /// Where its peers reach it.
+    /// Listener on which peers reach the server.
     pub listener: TcpListener,
-    /// Its peers and where they may be. Sorted by pid, each once.
+    /// Peers and their addresses, sorted by pid, each pid once.
     pub peers: Vec<(Pid, Vec<SocketAddr>)>,
-    /// The bytes of each stream's ring.
+    /// Size of each stream's ring, in bytes.
     pub ring_bytes: usize,
-    /// Whether it and other servers of the engine reach each other through memory, where both want to.
+    /// Whether servers of this engine connect to this one through memory. Both ends of a connection have to allow it.
     pub memory: bool,
 }
 
-/// A server's ends in an engine.
+/// Handles of a server on an engine.
 pub struct NodeParts {
-    /// What arrives.
+    /// Receives envelopes.
     pub receiver: Receiver,
-    /// What is sent.
+    /// Sends envelopes.
     pub sender: Sender,
-    /// What happens to its peers.
+    /// Reports events about the server's peers.
     pub events: Events,
-    /// The server itself.
+    /// Controls the server.
     pub handle: NodeHandle,
 }
 
-/// Event loops. When the last server and the last handle are gone, the threads end.
+/// Event loops, and the servers that are attached to them. The threads end when the last server and the last handle are
+/// dropped.
 pub struct Engine {
     loops: Vec<Loop>,
     registry: Arc<LocalRegistry>,
@@ -82,10 +83,13 @@ struct Loop {
 }
 
 impl Engine {
-    /// Starts an engine.
+    /// Starts an engine, and its threads if it has any.
+    ///
+    /// # Errors
+    /// When io_uring or a thread is not available. The error names the cure.
     pub fn start(threading: Threading, idle: IdleStrategy) -> Result<Arc<Engine>, Unavailable> {
-        // Registers the process with the kernel, before the loops begin: with a second thread it would wait for a grace
-        // period of RCU, which is a second at times on a busy machine.
+        // Registers the process with the kernel before the loops start. Once there is a second thread, the registration
+        // waits for a grace period of RCU, which takes up to a second on a busy machine.
         let _ = barrier::available();
         let clock = Clock::start();
         let mut loops = Vec::new();
@@ -113,10 +117,10 @@ impl Engine {
         Ok(Arc::new(Engine { loops, registry, next: AtomicUsize::new(0), numbers: AtomicU32::new(0), idle }))
     }
 
-    /// Lets a server live on this engine.
+    /// Attaches a server to one of the event loops, in turn.
     ///
     /// # Errors
-    /// When every loop has failed.
+    /// When every event loop has failed. A new engine is needed then.
     pub fn attach(self: &Arc<Engine>, config: NodeConfig) -> Result<NodeParts, LoopFailed> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let mut candidates = (0..self.loops.len()).map(|offset| (first + offset) % self.loops.len());
@@ -129,7 +133,8 @@ impl Engine {
         let node = self.numbers.fetch_add(1, Ordering::Relaxed);
         let NodeConfig { local, listener, peers, ring_bytes, memory } = config;
         hold_at_most(local.socket_bytes, &listener);
-        // Before anybody can know that it is there: who dials it from now on finds it in memory.
+        // Announced before the server can be known to anyone, so that each later dial from this engine finds it in
+        // memory.
         let address = if memory { listener.local_addr().ok() } else { None };
         let local_addr = address.map(|address| self.registry.announce(address, index));
         let listener = Listener::Socket(listener);
@@ -146,29 +151,30 @@ impl Engine {
         Ok(NodeParts { receiver, sender, events, handle })
     }
 
-    /// The bytes of the receive buffers in use, of all servers: 260 KiB for each connection and for what arrives faster
-    /// than it is read. A page of them is memory once it was written to.
+    /// Returns the bytes of the receive buffers that are in use, of all servers. A buffer has 260 KiB. Each connection
+    /// has one, and more are in use while envelopes arrive faster than they are read. A page of a buffer takes physical
+    /// memory only once it was written to.
     pub fn receive_bytes(&self) -> usize {
         self.loops.iter().map(|each| each.pool.bytes_in_use()).sum()
     }
 
-    /// Returns whether any loop has failed. The others go on.
+    /// Returns whether any event loop has failed. The other event loops go on.
     pub fn has_failed(&self) -> bool {
         self.loops.iter().any(|each| each.loop_handle.is_stopped())
     }
 
-    /// How often the loops have waited in the kernel, and were woken.
+    /// Returns the number of times that event loops have waited in the kernel and were woken.
     pub fn wake_ups(&self) -> u64 {
         self.loops.iter().map(|each| each.loop_handle.mailbox().wake_ups()).sum()
     }
 
-    /// How the engine's loops idle.
+    /// Returns the idle strategy of the event loops.
     pub fn idle(&self) -> IdleStrategy {
         self.idle
     }
 }
 
-/// A server's ends, and what its outboxes share.
+/// Handles of a registered server, and the state that its outboxes share.
 pub(crate) struct RegisteredNode {
     pub(crate) receiver: Receiver,
     pub(crate) sender: Sender,
@@ -176,16 +182,16 @@ pub(crate) struct RegisteredNode {
     pub(crate) outboxes: Arc<OutboxShared>,
 }
 
-/// The sizes of the queues between a server and its loop.
+/// Sizes of the queues between a server and its event loop.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct QueueSizes {
-    /// The bytes of each stream's ring.
+    /// Size of each stream's ring, in bytes.
     pub(crate) ring_bytes: usize,
-    /// The arrivals in the inbox's queue.
+    /// Number of arrivals that the inbox's queue holds.
     pub(crate) arrivals: usize,
 }
 
-/// Makes the ends of a server, and hands their other halves to its loop, where the server is number `node`.
+/// Makes the handles of a server, and sends the event loop the command that starts it as number `node`.
 pub(crate) fn register_node(
     loop_handle: &LoopHandle,
     node: u32,
@@ -243,7 +249,7 @@ impl Drop for Engine {
         }
         for each in &mut self.loops {
             if let Some(thread) = each.thread.take() {
-                // A loop that panicked has said so already.
+                // A panic of the loop has been reported already.
                 let _ = thread.join();
             }
         }

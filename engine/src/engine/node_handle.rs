@@ -1,4 +1,4 @@
-//! A server on an engine, as its owner holds it: its events, its account, its peers, its stop.
+//! Control of a server on an engine: events, statistics, peers and shutdown.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use crate::roster::LinkKey;
 use crate::runtime::{LoopFailed, LoopHandle, LoopUnavailable, WrongThread};
 use crate::stats::PeerStats;
 
-/// What happens to a server's peers.
+/// Events of a server.
 pub struct Events {
     queue: Arc<EventQueue>,
     loop_handle: LoopHandle,
@@ -25,22 +25,23 @@ impl Events {
         Events { queue, loop_handle }
     }
 
-    /// The next event, if there is one.
+    /// Takes the next event, if there is one.
     pub fn pop(&self) -> Option<Event> {
         self.queue.pop()
     }
 
-    /// Registers a waker for the next event. Look once more after this.
+    /// Registers a waker for the next event. Call [`pop`](Events::pop) again afterwards: an event may have come in
+    /// between.
     pub fn register(&self, waker: &std::task::Waker) {
         self.queue.waker().register(waker);
     }
 
-    /// Total number of events that were dropped because nobody read them.
+    /// Returns the total number of events that were dropped because they were not read in time.
     pub fn missed(&self) -> u64 {
         self.queue.missed()
     }
 
-    /// How the server's loop is reached.
+    /// Returns the handle of the server's event loop.
     pub fn loop_handle(&self) -> &LoopHandle {
         &self.loop_handle
     }
@@ -55,11 +56,11 @@ impl Events {
 pub struct Stopped {
     /// Envelopes that were not acknowledged, by peer.
     pub undelivered: Vec<Undelivered>,
-    /// Reason why the loop failed, or did not answer in time. `undelivered` may then count acknowledged envelopes too.
+    /// Reason if the loop failed, or did not answer in time. `undelivered` may then count acknowledged envelopes too.
     pub failure: Option<String>,
 }
 
-/// A server on an engine.
+/// Handle of a server on an engine. Dropping it stops the server without waiting for acknowledgements.
 pub struct NodeHandle {
     node: u32,
     loop_handle: LoopHandle,
@@ -80,26 +81,26 @@ impl NodeHandle {
         NodeHandle { node: outboxes.node, loop_handle, outboxes, events, stopped: None, _engine: engine }
     }
 
-    /// How the server's loop is reached.
+    /// Returns the handle of the server's event loop.
     pub fn loop_handle(&self) -> &LoopHandle {
         &self.loop_handle
     }
 
-    /// What went and came, by peer.
+    /// Returns the statistics of each peer.
     ///
-    /// It looks at what is not acknowledged yet, while the loop stands still: some microseconds for each peer.
+    /// The event loop pauses while it counts unacknowledged envelopes, for some microseconds for each peer.
     pub fn stats(&self) -> Vec<PeerStats> {
-        // Asked first: what is counted afterwards is in flight.
+        // Read before the other counts: an envelope that is acknowledged afterwards counts as in flight.
         let accounts = self.accounts();
         let accounts: HashMap<Pid, LinkAccount> = accounts.into_iter().map(|account| (account.pid, account)).collect();
-        // A loop that has not turned yet knows no peers.
+        // A loop that has not turned since the start knows no peers yet.
         let none_yet = (!self.outboxes.is_stopped()).then(LinkAccount::default);
         let mut rows = self.outboxes.stats.read();
         rows.iter_mut().for_each(|row| row.complete(accounts.get(&row.pid).copied().or(none_yet)));
         rows
     }
 
-    /// State of the link to a peer. `None` if it is no peer, or the server has stopped.
+    /// Returns the state of the link to a peer. `None` if `pid` is not a peer, or the server has stopped.
     pub fn peer_state(&self, pid: Pid) -> Option<PeerState> {
         if self.outboxes.is_stopped() {
             return None;
@@ -114,7 +115,8 @@ impl NodeHandle {
         if self.loop_handle.is_inline() {
             return self.loop_handle.with_shard(|shard| shard.account(self.node)).unwrap_or_default();
         }
-        // Asked for, not taken: who asks again and again would keep the loop from its mutex.
+        // A command instead of a lock on the shard: a caller that repeats this often would keep the loop from its
+        // mutex.
         self.ask(|report| Command::Account { node: self.node, report }).unwrap_or_default()
     }
 
@@ -134,7 +136,7 @@ impl NodeHandle {
         }
     }
 
-    /// Returns an error unless the loop can do something for this thread.
+    /// Returns an error if the loop has failed, or belongs to another thread.
     fn check(&self) -> Result<(), LoopUnavailable> {
         match self.loop_handle.failure() {
             Some(failed) => Err(LoopUnavailable::Failed(failed)),
@@ -143,11 +145,12 @@ impl NodeHandle {
         }
     }
 
-    /// Makes `pid` a peer that is to be found at `addresses`, or says that it is to be found there from now on; its
-    /// streams stay as they are. Returns whether it is new.
+    /// Adds the peer `pid`, or sets new addresses of a present peer, whose streams go on. Returns whether the peer is
+    /// new.
     ///
     /// # Errors
-    /// When the loop has failed, or belongs to another thread; here and below.
+    /// When the event loop has failed, or is inline and belongs to another thread. In the second case, call this from
+    /// that thread.
     pub fn set_peer(&self, pid: Pid, addresses: Vec<SocketAddr>) -> Result<bool, LoopUnavailable> {
         self.check()?;
         let node = self.node;
@@ -161,7 +164,12 @@ impl NodeHandle {
         }))
     }
 
-    /// Ends the link to a peer for good. Returns what it has not acknowledged; `None` if it is no peer.
+    /// Removes a peer, and ends the link to it for good. Returns the envelopes that it has not acknowledged, which are
+    /// given up. `None` if `pid` is not a peer.
+    ///
+    /// # Errors
+    /// When the event loop has failed, or is inline and belongs to another thread. In the second case, call this from
+    /// that thread.
     pub fn remove_peer(&self, pid: Pid) -> Result<Option<Undelivered>, LoopUnavailable> {
         self.check()?;
         let Some(link) = self.outboxes.remove_peer(pid) else { return Ok(None) };
@@ -175,7 +183,11 @@ impl NodeHandle {
         Ok(Some(undelivered))
     }
 
-    /// Cuts the traffic with a peer, in both directions, or lets it flow again. Returns whether it is a peer.
+    /// Blocks the traffic with a peer in both directions, or unblocks it. Returns whether `pid` is a peer.
+    ///
+    /// # Errors
+    /// When the event loop has failed, or is inline and belongs to another thread. In the second case, call this from
+    /// that thread.
     pub fn set_blocked(&self, pid: Pid, blocked: bool) -> Result<bool, LoopUnavailable> {
         self.check()?;
         let Some(link) = self.outboxes.roster.link_of(pid) else { return Ok(false) };
@@ -186,11 +198,13 @@ impl NodeHandle {
         }
     }
 
-    /// Delivers what was sent until all present peers have acknowledged everything or `patience` is over, then says
-    /// goodbye and closes. A second call does nothing; if the loop has failed, it returns the failure again.
+    /// Stops the server. Envelopes are delivered until all present peers have acknowledged everything, or `patience` is
+    /// over. Then the server says goodbye and closes its connections. A second call does nothing. If the event loop has
+    /// failed, each call returns the failure.
     ///
     /// # Errors
-    /// When the loop belongs to another thread. Then the server goes on.
+    /// When the event loop is inline and belongs to another thread. The server goes on then: call this from that
+    /// thread.
     pub fn stop(&mut self, patience: Duration) -> Result<Stopped, WrongThread> {
         if let Some(before) = &self.stopped {
             return Ok(if before.failure.is_some() { before.clone() } else { Stopped::default() });
@@ -208,7 +222,7 @@ impl NodeHandle {
         }
         self.outboxes.close();
         let (report, reported) = mpsc::channel();
-        // `Time` counts from the loop's own clock; a duration is all that both sides share.
+        // Sent as a duration, because a `Time` counts from the loop's own clock.
         self.loop_handle.mailbox().command(Command::Stop { node: self.node, patience, report });
         let give_up = Instant::now() + patience + LATE;
         loop {
@@ -238,7 +252,7 @@ impl NodeHandle {
         }
     }
 
-    /// Outcome of a stop that the loop did not answer, because it hangs or is overloaded.
+    /// Returns the outcome of a stop that the loop did not answer, because it hangs or is overloaded.
     #[cold]
     fn stopped_without_answer(&self, waited: Duration) -> Stopped {
         let undelivered = self.loop_handle.with_shard_within(LATE / 4, |shard| shard.undelivered(self.node)).flatten();
@@ -249,10 +263,10 @@ impl NodeHandle {
     }
 }
 
-/// Time that a stop waits for the loop beyond its patience.
+/// Time that a stop waits for the loop's answer beyond its patience.
 const LATE: Duration = Duration::from_secs(2);
 
-/// Reason why a loop did not answer.
+/// Reason why the loop did not answer.
 enum Unanswered {
     /// The loop knows no such server or link.
     Nobody,
@@ -262,7 +276,7 @@ enum Unanswered {
 impl Drop for NodeHandle {
     fn drop(&mut self) {
         if self.stop(Duration::ZERO).is_err() {
-            // Its thread does so when it turns the loop next, or ends.
+            // The loop belongs to another thread. That thread handles the command at its next turn, or when it ends.
             self.outboxes.close();
             let (report, _) = mpsc::channel();
             self.loop_handle.mailbox().command(Command::Stop { node: self.node, patience: Duration::ZERO, report });

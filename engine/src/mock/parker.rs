@@ -1,4 +1,4 @@
-//! The sleep of a thread that turns a switchboard.
+//! Sleep of the thread that drives a switchboard.
 
 use std::sync::Arc;
 use std::thread;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::driver::Notifier;
 use crate::mailbox::{Mailbox, Ready};
 
-/// Parks a thread until an application has something for the switchboard.
+/// Parks the thread that drives a switchboard, until applications have work for it.
 #[derive(Clone, Debug)]
 pub struct Parker {
     pub(super) mailbox: Arc<Mailbox>,
@@ -15,8 +15,8 @@ pub struct Parker {
 }
 
 impl Parker {
-    /// Waits until there is something to collect, or [`wake`](Parker::wake) is called, at most `timeout`. Only one thread
-    /// may call this. It may return early.
+    /// Sleeps until there is something to collect, [`wake`](Parker::wake) is called, or `timeout` is over. May return
+    /// early. Only one thread may call this.
     pub fn sleep(&self, timeout: Option<Duration>) {
         self.notifier.wait_here();
         if !self.mailbox.fall_asleep() {
@@ -29,9 +29,9 @@ impl Parker {
         self.mailbox.wake_up();
     }
 
-    /// Ends the sleep, the present one or the next.
+    /// Ends the present sleep, or the next one if no thread sleeps.
     pub fn wake(&self) {
-        // Goes through the queue, so that a thread that is about to fall asleep sees it.
+        // Goes through the mailbox, so that a thread about to fall asleep sees it.
         self.mailbox.ready(Ready::Nothing);
     }
 }

@@ -1,4 +1,4 @@
-//! One stream of a switchboard: what an outbox writes is taken out of it envelope by envelope.
+//! Stream of a switchboard. It takes the envelopes that an outbox writes out of the ring, one by one.
 
 use std::sync::Arc;
 
@@ -9,38 +9,39 @@ use crate::stream::{Lane, SendWindow, Taken, lane_of};
 use crate::time::Time;
 use crate::wire::{FRAGMENT, Frames, LAST, WireIncarnation, frame_bytes};
 
-/// More room than anybody fills: the window is minded here.
+/// Credit that is never used up: `Stream::take_all` enforces the window itself.
 const UNBOUNDED: u64 = 1 << 62;
 
-/// Takes an envelope: its message id, its payload, and the incarnation that it is for alone.
+/// Callback for each envelope: its message id, its payload, and the only incarnation that it is for, if there is one.
 pub(super) type EachEnvelope<'a> = dyn FnMut(i64, Bytes, Option<WireIncarnation>) + 'a;
 
-/// What one outbox sends to one peer on one lane.
+/// Stream of one outbox to one peer on one lane.
 pub(super) struct Stream {
-    /// The place of the server that sends.
+    /// Slot of the sending server.
     pub(super) from: u32,
-    /// The incarnation of that server.
+    /// Incarnation of the sending server.
     pub(super) incarnation: WireIncarnation,
     pub(super) to: Pid,
     pub(super) lane: Lane,
-    /// `None` once the outbox is gone and everything was taken, or the server has stopped.
+    /// `None` once the outbox is gone and its ring is empty, or the server has stopped.
     reader: Option<SendWindow>,
-    /// The part of the stream that the inbox of the recipient's present incarnation shares.
+    /// State of the stream that is shared with the inbox of the recipient's present incarnation.
     inbound: Arc<RecvShared>,
-    /// Room in that inbox.
+    /// Credit for that inbox.
     recv_window: RecvCredit,
     window: u64,
-    /// Nothing has arrived at the present incarnation yet.
+    /// Set until something arrives at the recipient's present incarnation.
     is_new: bool,
-    /// Letters, their payload and the frames they came in: taken out of the ring, neither delivered nor lost.
+    /// Packets that were taken out of the ring and neither delivered nor lost, with their payload bytes and frame
+    /// bytes.
     pub(super) packets: u64,
     pub(super) letter_bytes: u64,
     frame_bytes: u64,
-    /// A frame longer than a segment, as far as it has been taken.
+    /// Fragments of a frame that is longer than a segment, as far as they were taken.
     part: Vec<u8>,
-    /// What the reader has dropped.
+    /// Number of envelopes that the reader has dropped.
     dropped: u64,
-    /// More than a window is under way: the next packet that ends is a reason to look again.
+    /// Set while a whole window is under way or unread. The stream is checked again when a packet ends or is read.
     pub(super) is_blocked: bool,
     pub(super) is_dirty: bool,
 }
@@ -70,20 +71,20 @@ impl Stream {
         }
     }
 
-    /// What the recipient's inbox shares.
+    /// Returns the state that the recipient's inbox shares.
     pub(super) fn shared(&self) -> &Arc<RecvShared> {
         &self.inbound
     }
 
-    /// The recipient's next incarnation knows nothing of what was before.
+    /// Starts over for the recipient's next incarnation, which knows nothing of earlier packets.
     pub(super) fn begin_anew(&mut self) {
         self.recv_window = RecvCredit::new(self.window);
         self.inbound = RecvShared::new(self.recv_window.consumption().clone());
         self.is_new = true;
     }
 
-    /// Takes what was written and the window allows. At the end it waits to be signalled, or is blocked. Returns how many
-    /// envelopes were dropped because they had expired. With each other one comes the incarnation that it is for alone.
+    /// Takes written envelopes, as far as the window allows, and calls `each` with them. Afterwards the stream waits
+    /// for a signal, or is blocked. Returns the number of envelopes that were dropped because they had expired.
     pub(super) fn take(&mut self, now: Time, each: &mut EachEnvelope<'_>) -> u64 {
         let before = self.dropped();
         self.take_all(now, each);
@@ -149,43 +150,44 @@ impl Stream {
         }
     }
 
-    /// One more packet is under way.
+    /// Counts a packet as under way.
     pub(super) fn begin(&mut self, length: usize) {
         self.packets += 1;
         self.letter_bytes += length as u64;
         self.frame_bytes += frame_bytes(length) as u64;
     }
 
-    /// A packet is not under way any more.
+    /// Counts a packet as not under way any more.
     pub(super) fn end(&mut self, length: usize) {
         self.packets -= 1;
         self.letter_bytes -= length as u64;
         self.frame_bytes -= frame_bytes(length) as u64;
     }
 
-    /// A packet has arrived. Returns whether it is the first one at the present incarnation.
+    /// Counts a packet as arrived. Returns whether it is the first one at the recipient's present incarnation.
     pub(super) fn arrive(&mut self, length: usize) -> bool {
         self.recv_window.take(frame_bytes(length) as u64);
         std::mem::take(&mut self.is_new)
     }
 
-    /// What was written and not delivered: packets under way, and what still stands in the ring.
+    /// Returns the envelopes and payload bytes that were written and not delivered: packets under way, and the rest of
+    /// the ring.
     pub(super) fn undelivered(&mut self) -> (u64, u64) {
         let (messages, bytes) = self.reader.as_mut().map_or((0, 0), SendWindow::unacknowledged);
         (messages + self.packets, bytes + self.letter_bytes)
     }
 
-    /// Nothing more is taken; the writer learns of it.
+    /// Closes the stream to its writer, which sees this. Nothing more is taken.
     pub(super) fn close(&mut self) {
         self.reader = None;
     }
 
-    /// Whether nothing more will come of it.
+    /// Returns whether no packet of the stream is under way, and none can follow.
     pub(super) fn is_over(&self) -> bool {
         self.reader.is_none() && self.packets == 0
     }
 
-    /// Bytes that have arrived and that the application has not taken.
+    /// Returns the bytes that have arrived and that the application has not read.
     pub(super) fn unread(&mut self) -> u64 {
         self.recv_window.look();
         self.recv_window.unread()

@@ -1,4 +1,4 @@
-//! The switchboard: servers' ends, and the packets between them.
+//! Switchboard: the servers, their handles, and the packets between them.
 
 mod stats;
 
@@ -28,62 +28,63 @@ use crate::stream::{Counters, Lane};
 use crate::time::{Clock, Time};
 use crate::wire::WireIncarnation;
 
-/// What a server allows.
+/// Limits of each server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The bytes of each stream's ring.
+    /// Size of each stream's ring, in bytes.
     pub ring_bytes: usize,
-    /// What may be under way on one stream before the recipient has read it, in bytes.
+    /// Bytes of one stream that may be under way or unread, frame headers included. Further envelopes wait in the ring.
     pub window_bytes: u64,
-    /// The longest envelope, in bytes.
+    /// Payload bytes of the longest envelope.
     pub max_envelope_bytes: u64,
 }
 
-/// A server's ends.
+/// Handles of a server.
 pub struct Ends {
-    /// What arrives.
+    /// Receives envelopes.
     pub receiver: Receiver,
-    /// What is sent.
+    /// Sends envelopes.
     pub sender: Sender,
-    /// What happens to its peers.
+    /// Reports events about the server's peers.
     pub events: Events,
 }
 
-/// One envelope on its way to one server. Must be [delivered](Switchboard::deliver) or [lost](Switchboard::lose).
+/// Envelope on its way to a server. It must be [delivered](Switchboard::deliver), [lost](Switchboard::lose) or
+/// [withheld](Switchboard::withhold).
 #[derive(Debug)]
 #[must_use = "a packet that is neither delivered nor lost takes up room for ever"]
 pub struct Packet {
-    /// Who sent it.
+    /// Pid of the sender.
     pub from: Pid,
-    /// Who is to get it.
+    /// Pid of the recipient.
     pub to: Pid,
-    /// On which lane.
+    /// Lane of the stream.
     pub lane: Lane,
-    /// The message id.
+    /// Message id.
     pub id: i64,
-    /// The payload.
+    /// Payload.
     pub payload: Bytes,
-    /// The incarnation of the recipient that it is for, if it is for one alone.
+    /// The only incarnation of the recipient that the envelope is for. `None` if it is for any.
     pub only: Option<WireIncarnation>,
     stream: usize,
 }
 
-/// Servers without a network.
+/// Servers that exchange packets without a network.
 pub struct Switchboard {
     limits: Limits,
     clock: Clock,
     mailbox: Arc<Mailbox>,
     notifier: Arc<Notifier>,
-    /// Each incarnation of each server has a place of its own.
+    /// By slot. Each incarnation of each server has a slot of its own.
     servers: Vec<Option<Server>>,
     running: BTreeMap<Pid, u32>,
     streams: Slab<Stream>,
-    /// The streams from a server's place to a peer.
+    /// Streams by the slot of the sending server and the pid of the peer.
     links: HashMap<(u32, Pid), Vec<usize>>,
     dirty: VecDeque<usize>,
-    /// Links of peers that were removed since the mail was last read, each with its server's place.
+    /// Links of the peers that were removed since the last `collect`, each with the slot of its server.
     removed: Vec<(u32, LinkId)>,
-    /// Servers whose inbox was given something.
+    /// Slots of the servers whose inboxes have received something since the last `wake`.
     touched: Vec<u32>,
 }
 
@@ -93,7 +94,7 @@ struct Server {
     inbox: InboxSender,
     events: Arc<EventQueue>,
     outboxes: Arc<OutboxShared>,
-    /// The peers, by their links: also those that were removed, until what their outboxes have said before is heard.
+    /// Peers by link. A removed peer stays until all earlier signals of the outboxes were handled.
     links: HashMap<LinkId, Pid>,
     counts: BTreeMap<Pid, Counts>,
 }
@@ -111,7 +112,7 @@ struct Counts {
 }
 
 impl Switchboard {
-    /// A switchboard without servers.
+    /// Makes a switchboard without servers.
     pub fn new(limits: Limits) -> Switchboard {
         let notifier = Arc::new(Notifier::for_thread());
         Switchboard {
@@ -129,25 +130,26 @@ impl Switchboard {
         }
     }
 
-    /// The moment from which the times are counted that the switchboard is given.
+    /// Returns the moment from which each [`Time`] given to the switchboard counts.
     pub fn start(&self) -> Instant {
         self.clock.start_instant()
     }
 
-    /// What servers wait with. With a `clock` whoever waits turns that; else a thread turns the switchboard.
+    /// Makes the handle with which servers wait. With a `clock`, a thread that waits drives that clock. Without one, a
+    /// thread drives the switchboard.
     pub fn loop_handle(&self, clock: Option<Arc<dyn VirtualClock>>) -> LoopHandle {
         LoopHandle::without_loop(self.mailbox.clone(), self.clock, clock)
     }
 
-    /// The sleep of the thread that turns the switchboard.
+    /// Returns the sleep of the thread that drives the switchboard.
     pub fn parker(&self) -> Parker {
         Parker { mailbox: self.mailbox.clone(), notifier: self.notifier.clone() }
     }
 
-    /// A server starts. `peers` are sorted, each once.
+    /// Starts a server. `peers` are sorted, each pid once.
     ///
     /// # Panics
-    /// When a server with this pid runs.
+    /// When a server with this pid is running.
     pub fn join(
         &mut self,
         pid: Pid,
@@ -192,7 +194,7 @@ impl Switchboard {
         }
     }
 
-    /// Gives the server `pid` another list of peers, sorted, each once. What it has sent stays sent.
+    /// Replaces the peers of the server `pid`. `peers` are sorted, each pid once. Envelopes already sent stay sent.
     pub fn regroup(&mut self, pid: Pid, peers: &[Pid]) {
         let Some(&place) = self.running.get(&pid) else { return };
         let Some(server) = &mut self.servers[place as usize] else { return };
@@ -207,7 +209,7 @@ impl Switchboard {
         }
     }
 
-    /// What the server has sent to a peer and nobody has received or lost is gone. Returns what that was.
+    /// Gives up all undelivered envelopes from the server `pid` to a peer. Returns their number and payload bytes.
     pub fn give_up(&mut self, pid: Pid, peer: Pid) -> Undelivered {
         let gone = self.undelivered(pid).into_iter().find(|each| each.pid == peer);
         let gone = gone.unwrap_or(Undelivered { pid: peer, messages: 0, bytes: 0 });
@@ -222,24 +224,24 @@ impl Switchboard {
         gone
     }
 
-    /// Whether the server runs.
+    /// Returns whether the server is running.
     pub fn is_running(&self, pid: Pid) -> bool {
         self.running.contains_key(&pid)
     }
 
-    /// The servers that run, ascending.
+    /// Returns the pids of the running servers, ascending.
     pub fn running(&self) -> impl Iterator<Item = Pid> {
         self.running.keys().copied()
     }
 
-    /// The outboxes of the server take nothing more.
+    /// Makes the server's outboxes refuse further envelopes.
     pub fn refuse(&mut self, pid: Pid) {
         if let Some(server) = self.server(pid) {
             server.outboxes.close();
         }
     }
 
-    /// What the outboxes of the server took and nobody has received or lost, by peer.
+    /// Returns the envelopes that the server's outboxes accepted and that were neither delivered nor lost, by peer.
     pub fn undelivered(&mut self, pid: Pid) -> Vec<Undelivered> {
         let Some(&place) = self.running.get(&pid) else { return Vec::new() };
         let mut peers: BTreeMap<Pid, Undelivered> = BTreeMap::new();
@@ -252,7 +254,8 @@ impl Switchboard {
         peers.into_values().filter(|undelivered| undelivered.messages > 0).collect()
     }
 
-    /// The server ends: its inbox closes, its outboxes take nothing more, and what they had not handed out is gone.
+    /// Ends a server. Its inbox closes, its outboxes refuse further envelopes, and envelopes not yet handed out are
+    /// discarded.
     pub fn leave(&mut self, pid: Pid) {
         self.refuse(pid);
         let Some(place) = self.running.remove(&pid) else { return };
@@ -270,14 +273,15 @@ impl Switchboard {
         }
     }
 
-    /// Takes what the outboxes have written since the last call; what has expired `now` is dropped.
+    /// Takes the envelopes that outboxes have written since the last call, as packets. Envelopes that have expired at
+    /// `now` are dropped.
     ///
-    /// Returns whether there was anything to look at.
+    /// Returns whether there was any work.
     pub fn collect(&mut self, now: Time, packets: &mut Vec<Packet>) -> bool {
         let mut worked = !self.dirty.is_empty();
         while let Some(command) = self.mailbox.next_command() {
             worked = true;
-            // Nothing else is said to a switchboard.
+            // No other command is sent to a switchboard.
             if let Command::Open { link, stream } = command {
                 self.open(link, *stream);
             }
@@ -293,7 +297,8 @@ impl Switchboard {
                                 mark(&mut self.streams, &mut self.dirty, *stream);
                             }
                         }
-                        // Said late, by somebody who had written before the removal: to whom is not known any more.
+                        // Late signal of an outbox that had written before the removal. The peer is not known any more,
+                        // so all streams of the server are checked.
                         None => {
                             for (index, stream) in &mut self.streams {
                                 if stream.from == key.node && !std::mem::replace(&mut stream.is_dirty, true) {
@@ -304,7 +309,7 @@ impl Switchboard {
                     }
                 }
                 Ready::Consumed(key) => self.mark(key.link.index as usize),
-                // What was written is handed out at once.
+                // All written envelopes are handed out here, so a request for acknowledgements needs no work.
                 Ready::RequestAck(_) | Ready::Nothing => {}
             }
         }
@@ -326,8 +331,7 @@ impl Switchboard {
         worked
     }
 
-    /// Whatever was written to peers that were removed is in a stream that is known here: their links' places may be
-    /// used again.
+    /// Releases the slots of removed links. All envelopes written to them are in known streams by now.
     fn let_go_of_removed(&mut self) {
         for (place, link) in self.removed.drain(..) {
             if let Some(server) = &mut self.servers[place as usize] {
@@ -356,14 +360,16 @@ impl Switchboard {
         self.mark(index);
     }
 
-    /// Returns whether a packet may be given to the recipient that runs now: it is not for another incarnation alone.
+    /// Returns whether a packet may be given to the recipient that runs now: the packet is not for another incarnation
+    /// alone.
     pub fn is_for_present(&self, packet: &Packet) -> bool {
         let place = self.running.get(&packet.to);
         let server = place.and_then(|place| self.servers[*place as usize].as_ref());
         packet.only.is_none_or(|only| server.is_none_or(|server| server.incarnation == only))
     }
 
-    /// Puts a packet into the inbox that it is for. `false`: its server does not run, and the packet is lost.
+    /// Puts a packet into its recipient's inbox. Returns `false` if the recipient does not run: the packet is lost
+    /// then.
     pub fn deliver(&mut self, packet: Packet) -> bool {
         let Some(&place) = self.running.get(&packet.to) else {
             self.lose(packet);
@@ -378,12 +384,12 @@ impl Switchboard {
             let receiving = &mut server.counts.entry(packet.from).or_default().receiving;
             if is_first {
                 receiving.push(shared.clone());
-                // The sender may be heard before a link with it is up: where one direction is cut.
+                // The sender may be heard before a link to it is up, if one direction is cut.
                 if is_present && let Some(link) = server.outboxes.roster.link_of(packet.from) {
                     server.outboxes.roster.set_incarnation(link, incarnation);
                 }
             }
-            // The key comes back when the application has read: see `collect`.
+            // The inbox returns this key when the application has read: see `collect`.
             let link = LinkKey { node: 0, link: LinkId::first(packet.stream as u32) };
             let body = ArrivedBody::Whole { id: packet.id, payload: packet.payload };
             server.inbox.push(Arrived {
@@ -403,7 +409,7 @@ impl Switchboard {
         true
     }
 
-    /// A packet that arrives nowhere.
+    /// Loses a packet on its way.
     pub fn lose(&mut self, packet: Packet) {
         if let Some(server) = self.end(&packet) {
             server.counts.entry(packet.to).or_default().lost += 1;
@@ -411,8 +417,8 @@ impl Switchboard {
         self.ended(packet.stream);
     }
 
-    /// A packet that is not given to its recipient, which is another incarnation: see
-    /// [`is_for_present`](Switchboard::is_for_present). Its sender is told.
+    /// Drops a packet because its recipient is another incarnation than it is for: see
+    /// [`is_for_present`](Switchboard::is_for_present). The sender gets an event.
     pub fn withhold(&mut self, packet: Packet) {
         if let Some(server) = self.end(&packet) {
             let counts = server.counts.entry(packet.to).or_default();
@@ -422,14 +428,14 @@ impl Switchboard {
         self.ended(packet.stream);
     }
 
-    /// Returns the sender of a packet that is not under way any more.
+    /// Ends a packet, and returns its sender.
     fn end(&mut self, packet: &Packet) -> Option<&mut Server> {
         let stream = &mut self.streams[packet.stream];
         stream.end(packet.payload.len());
         self.servers[stream.from as usize].as_mut()
     }
 
-    /// A second packet of the same kind.
+    /// Makes a second packet with the same envelope.
     pub fn duplicate(&mut self, packet: &Packet) -> Packet {
         let Packet { from, to, lane, id, ref payload, only, stream } = *packet;
         self.streams[stream].begin(payload.len());
@@ -439,7 +445,7 @@ impl Switchboard {
         Packet { from, to, lane, id, payload: payload.clone(), only, stream }
     }
 
-    /// Wakes the applications that were given something since the last call.
+    /// Wakes the applications whose inboxes have received something since the last call.
     pub fn wake(&mut self) {
         for place in self.touched.drain(..) {
             if let Some(Some(server)) = self.servers.get_mut(place as usize) {
@@ -448,7 +454,7 @@ impl Switchboard {
         }
     }
 
-    /// Tells a server what has happened.
+    /// Reports an event to a server.
     pub fn tell(&mut self, pid: Pid, event: Event, now: Time) {
         let Some(server) = self.server(pid) else { return };
         if let Event::Up { pid, .. } | Event::Down { pid, .. } | Event::Restarted { pid, .. } = &event {
@@ -462,27 +468,27 @@ impl Switchboard {
         server.events.push(event, now);
     }
 
-    /// Adds a peer to a server that runs.
+    /// Adds a peer to a running server.
     pub fn meet(&mut self, pid: Pid, peer: Pid, now: Time) {
         if let Some(server) = self.server(pid) {
             server.events.meet(peer, now);
         }
     }
 
-    /// Removes a peer from a server that runs.
+    /// Removes a peer from a running server.
     pub fn part(&mut self, pid: Pid, peer: Pid) {
         if let Some(server) = self.server(pid) {
             server.events.part(peer);
         }
     }
 
-    /// State of the link from a server to one of its peers. `None` if the server does not run.
+    /// Returns the state of the link from a server to a peer. `None` if the server does not run.
     pub fn peer_state(&mut self, pid: Pid, peer: Pid, now: Time) -> Option<PeerState> {
         let events = &self.server(pid)?.events;
         events.meet(peer, now);
         let mut state = events.peer_state(peer, now)?;
         if state.link == LinkState::Idle {
-            // An idle peer is one that cannot be reached: the mock links all others at once, see `Event::Up`.
+            // An idle peer is one that cannot be reached: the mock links all others at once, and reports `Event::Up`.
             state.link = LinkState::Connecting;
         }
         Some(state)
@@ -497,7 +503,7 @@ impl Switchboard {
         mark(&mut self.streams, &mut self.dirty, index);
     }
 
-    /// A packet of the stream is not under way any more: there may be room for others.
+    /// Looks again at a stream whose packet has ended: there may be room for others.
     fn ended(&mut self, index: usize) {
         if self.streams[index].is_blocked {
             self.mark(index);

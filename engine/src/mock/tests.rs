@@ -1,4 +1,4 @@
-//! The switchboard by itself: what an outbox writes comes out as packets, and a packet counts until it is taken.
+//! Tests of the switchboard alone: envelopes of outboxes come out as packets, and a packet counts until it is read.
 
 use std::task::Waker;
 
@@ -8,7 +8,7 @@ use crate::{Body, Lane, PushError};
 
 const LIMITS: Limits = Limits { ring_bytes: 64 * 1024, window_bytes: 128 * 1024, max_envelope_bytes: 1 << 20 };
 
-/// The servers 1 and 2.
+/// Starts the servers 1 and 2.
 fn pair() -> (Switchboard, Ends, Ends) {
     let mut switchboard = Switchboard::new(LIMITS);
     let loop_handle = switchboard.loop_handle(None);
@@ -58,7 +58,7 @@ fn what_is_under_way_takes_room_until_it_is_read_or_lost() {
         let taken = packets.len() as u64 * 1016;
         assert!((LIMITS.window_bytes..LIMITS.window_bytes + 66_560).contains(&taken), "round {round}: {taken}");
         assert!(one.sender.wait_for_room(0, Lane::Normal, 1000, Waker::noop()).unwrap());
-        // Half of them is lost, and half is delivered and read; what the ring still had comes after.
+        // Half of the packets are lost, half are delivered and read. The rest of the ring follows.
         for (index, packet) in packets.into_iter().enumerate() {
             if index % 2 == 0 { switchboard.lose(packet) } else { assert!(switchboard.deliver(packet)) }
         }
@@ -94,7 +94,7 @@ fn what_a_server_leaves_behind() {
     assert!(switchboard.deliver(first) && switchboard.deliver(copy), "what is on its way arrives");
     assert_eq!([two.receiver.pop(), two.receiver.pop()].map(|message| message.unwrap().id), [1, 1]);
     assert!(collect(&mut switchboard).is_empty());
-    // The next incarnation begins anew.
+    // The stream starts over for the next incarnation.
     let loop_handle = switchboard.loop_handle(None);
     let mut one = switchboard.join(1, [1; 16], vec![2], &loop_handle, Time::default());
     push(&mut two, 5, 10).unwrap();

@@ -1,4 +1,4 @@
-//! Peers that come and go on an engine: what is left of them, and who is found under their links.
+//! Tests of adding and removing peers, of statistics, and of stops on a loop that failed or hangs.
 
 use std::net::TcpListener;
 use std::sync::mpsc::TryRecvError;
@@ -15,7 +15,7 @@ use crate::runtime::IdleStrategy;
 use crate::stream::{self, Lane};
 use crate::testing::local;
 
-/// Server 1 on an inline engine, with peers that are nowhere.
+/// Starts server 1 on an inline engine, with peers that have no address.
 fn start(peers: impl Iterator<Item = Pid>) -> NodeParts {
     start_with(Threading::Inline, peers)
 }
@@ -52,7 +52,7 @@ fn ten_thousand_removals_leave_no_more_than_there_was_at_once() {
     let mut one = start(2..10);
     let mut idle = one.sender.clone();
     for round in 0..ROUNDS {
-        // One that comes again, and one that is new.
+        // A peer that comes again, and a new one.
         for pid in [2 + round % 8, 1000 + round] {
             one.handle.set_peer(pid, Vec::new()).unwrap();
             send(&mut one, pid).unwrap();
@@ -63,7 +63,7 @@ fn ten_thousand_removals_leave_no_more_than_there_was_at_once() {
     let NodeHandle { node, loop_handle, outboxes, .. } = &one.handle;
     assert_eq!(outboxes.roster.sizes(), RosterSizes { peers: 8, places: 8 });
     assert_eq!(outboxes.stats.sizes(), (8, 8 + REMEMBERED));
-    // One that has followed every change, and one that has missed them.
+    // An outbox that has followed every change, and one that has missed them.
     for sender in [&mut one.sender, &mut idle] {
         assert_eq!(sender.peers(), [2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(sender.places(), 8);
@@ -113,7 +113,7 @@ fn who_names_a_link_that_is_gone_does_nothing_to_the_next_one() {
     remove(&mut one, 3);
 }
 
-/// The outbox had looked for one peer, which was removed, and whose place another got.
+/// The outbox had looked up a peer that was then removed. Another peer got the slot of its link.
 #[test]
 fn an_outbox_that_has_not_heard_of_a_removal_writes_to_nobody_else() {
     let mut one = start(2..3);
@@ -156,7 +156,7 @@ fn a_panic_while_the_shard_is_looked_at_ends_its_servers() {
     }
     let row = one.handle.stats().into_iter().find(|row| row.pid == 3).unwrap();
     assert_eq!((row.messages_out, row.dropped_stopped, row.in_flight), (1, 1, 0));
-    // A command to a loop that is gone is not kept.
+    // A loop that is gone keeps no command.
     loop_handle.mailbox().command(Command::Shutdown);
     assert_eq!(loop_handle.mailbox().backlog(), (0, 0));
 }
@@ -167,7 +167,7 @@ fn a_stop_that_is_not_answered_is_no_success() {
     send(&mut one, 2).unwrap();
     let loop_handle = one.handle.loop_handle().clone();
     let (end, ends) = mpsc::channel::<()>();
-    // It keeps the loop from its next turn.
+    // Keeps the loop from its next turn.
     let (held, holds) = mpsc::channel();
     let holder = std::thread::spawn(move || {
         loop_handle.with_shard(|_| {

@@ -1,4 +1,4 @@
-//! The account of a server: what became of its packets.
+//! Statistics of a server on a switchboard.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,10 @@ use crate::link::Pid;
 use crate::stats::PeerStats;
 
 impl Switchboard {
-    /// The account of a server, for these peers.
+    /// Returns the statistics of a server for these peers.
     ///
-    /// There is no acknowledgement on the way back: what was delivered is acknowledged, and what was lost on the way
-    /// counts as best effort that was not sent again.
+    /// A switchboard has no acknowledgements: a delivered packet counts as acknowledged. A packet that was lost counts
+    /// as best effort that was not sent again.
     pub fn stats(&mut self, pid: Pid, peers: &[Pid]) -> Vec<PeerStats> {
         let undelivered = self.undelivered(pid);
         let mut unread: HashMap<u32, u64> = HashMap::new();
