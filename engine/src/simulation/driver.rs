@@ -1,4 +1,4 @@
-//! The driver that stands under a shard in place of io_uring.
+//! Simulated driver, which replaces io_uring under a shard.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ use crate::driver::{
 };
 use crate::time::Time;
 
-/// One process's way into the simulated network.
+/// Access of one process to the simulated network.
 pub(super) struct SimulatedDriver {
     network: Rc<RefCell<Network>>,
     process: usize,
@@ -27,7 +27,7 @@ impl SimulatedDriver {
     }
 }
 
-/// How long the loop wants to wait. The simulation does the waiting.
+/// Wait that the loop asks for. The simulation does the waiting.
 pub(super) struct SimulatedWait(pub(super) Wait);
 
 impl Entry for SimulatedWait {

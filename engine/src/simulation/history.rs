@@ -1,4 +1,4 @@
-//! What was written and what arrived, and whether that is as it was promised.
+//! History of written and received envelopes, and checks that it keeps the promises.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -11,25 +11,25 @@ use crate::wire::{FRAME_HEADER_BYTES, frame_bytes};
 
 const LONGEST: usize = 512 * 1024;
 
-/// What payloads are cut out of.
+/// Random bytes that payloads are cut from.
 static TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut random = Random::new(1);
     (0..LONGEST / 8 + 4096).flat_map(|_| random.next().to_le_bytes()).collect()
 });
 
-/// The stream's number and the envelope's stand in front of each payload.
+/// Bytes in front of each payload: the number of the stream, and the number of the envelope.
 pub(super) const LEAST_PAYLOAD: usize = 8;
 
-/// One life of one server.
+/// Life of a server: the server, and the number of its start.
 pub(super) type Life = (usize, u32);
 
-/// What one outbox of one life writes to one peer on one lane.
+/// Stream of one outbox of one life to one peer on one lane.
 pub(super) struct Stream {
     pub(super) from: Life,
     pub(super) to: usize,
     pub(super) outbox: u32,
     pub(super) lane: Lane,
-    /// Another one after the peer was removed and added again.
+    /// Link of the stream. It is another one after the peer was removed and added again.
     pub(super) link: LinkId,
     envelopes: Vec<Envelope>,
 }
@@ -46,19 +46,19 @@ impl Stream {
 struct Envelope {
     length: u32,
     droppable: bool,
-    /// The life of the recipient that it is for, if it is for one alone.
+    /// The only life of the recipient that the envelope is for. `None` if it is for any.
     only: Option<u32>,
     got: bool,
 }
 
 impl Envelope {
-    /// Returns whether the envelope need not arrive at this life of its recipient, if a life of it accepts `limit`
-    /// payload bytes.
+    /// Returns whether the envelope may fail to arrive at this life of its recipient. `limit` is the fewest payload
+    /// bytes that any life of the recipient accepts.
     fn may_be_dropped(&self, limit: u64, life: u32) -> bool {
         self.droppable || u64::from(self.length) > limit || self.only.is_some_and(|only| only != life)
     }
 
-    /// Bytes that the envelope takes in the ring of its outbox.
+    /// Returns the bytes that the envelope takes in the ring of its outbox.
     fn ring_bytes(&self) -> u64 {
         match self.length as usize {
             length if length > MAX_RING_PAYLOAD => FRAME_HEADER_BYTES as u64,
@@ -67,30 +67,30 @@ impl Envelope {
     }
 }
 
-/// What one life of one server has received.
+/// Envelopes that one life of a server has received.
 #[derive(Default)]
 struct Reader {
-    /// By stream: the number that comes next.
+    /// Next envelope number by stream.
     next: BTreeMap<u32, u32>,
-    /// The latest life of each server from which something came.
+    /// Latest life of each server from which an envelope has arrived.
     latest: BTreeMap<usize, u32>,
 }
 
-/// Everything that was written and that has arrived.
+/// All envelopes that were written, and their arrivals.
 #[derive(Default)]
 pub(super) struct History {
     streams: Vec<Stream>,
     readers: BTreeMap<Life, Reader>,
-    /// What each life has been told to be given up, by peer.
+    /// Envelopes that events reported as given up, by life and peer.
     given_up: BTreeMap<(Life, usize), u64>,
-    /// The payload bytes that each life accepts.
+    /// Payload bytes that each life accepts.
     limits: BTreeMap<Life, u64>,
-    /// How many envelopes have arrived.
+    /// Number of envelopes that have arrived.
     pub(super) received: u64,
 }
 
 impl History {
-    /// The stream's number.
+    /// Returns the number of a stream, and adds the stream if it is new.
     pub(super) fn stream(&mut self, key: Key) -> u32 {
         let (from, to, outbox, lane, link) = key;
         let found = self.streams.iter().position(|stream| stream.key() == key).unwrap_or_else(|| {
@@ -100,7 +100,7 @@ impl History {
         found as u32
     }
 
-    /// The number and the payload of the stream's next envelope.
+    /// Returns the number and the payload of the stream's next envelope.
     pub(super) fn next(&self, stream: u32, length: usize) -> (i64, Vec<u8>) {
         let number = self.streams[stream as usize].envelopes.len();
         let mut payload = Vec::with_capacity(length);
@@ -110,13 +110,17 @@ impl History {
         (number as i64, payload)
     }
 
-    /// An outbox has taken it. `only`: for this life of its recipient alone.
+    /// Records that an outbox has accepted the next envelope. `only` is the only life of its recipient that it is for.
     pub(super) fn wrote(&mut self, stream: u32, length: usize, droppable: bool, only: Option<u32>) {
         let envelope = Envelope { length: length as u32, droppable, only, got: false };
         self.streams[stream as usize].envelopes.push(envelope);
     }
 
-    /// It has arrived, from this life of a server.
+    /// Records that an envelope from a life of a server has arrived, and checks it.
+    ///
+    /// # Panics
+    /// When the envelope is damaged, out of order, a duplicate, or for another life, or an envelope before it is
+    /// missing.
     pub(super) fn got(&mut self, reader: Life, from: Life, id: i64, payload: &[u8]) {
         assert!(payload.len() >= LEAST_PAYLOAD, "{reader:?} received {} bytes that nobody wrote", payload.len());
         let word = |at: usize| u32::from_le_bytes([payload[at], payload[at + 1], payload[at + 2], payload[at + 3]]);
@@ -153,17 +157,17 @@ impl History {
         self.received += 1;
     }
 
-    /// A life was told that so many envelopes to a peer are given up.
+    /// Records that `count` envelopes of a life to a peer were reported as given up.
     pub(super) fn gave_up(&mut self, life: Life, peer: usize, count: u64) {
         *self.given_up.entry((life, peer)).or_default() += count;
     }
 
-    /// What a life has been told to be given up.
+    /// Returns the number of envelopes of a life to a peer that were reported as given up.
     pub(super) fn given_up(&self, life: Life, peer: usize) -> u64 {
         self.given_up.get(&(life, peer)).copied().unwrap_or_default()
     }
 
-    /// How many envelopes the outboxes of a life have taken for a peer.
+    /// Returns the number of envelopes to a peer that the outboxes of a life have accepted.
     pub(super) fn written(&self, life: Life, peer: usize) -> u64 {
         self.between(life, peer).map(|stream| stream.envelopes.len() as u64).sum()
     }
@@ -172,7 +176,8 @@ impl History {
         self.streams.iter().filter(move |stream| stream.from == life && stream.to == peer)
     }
 
-    /// How many envelopes of a life to a peer have not arrived; with those that may be dropped, or without.
+    /// Returns the number of envelopes of a life to a peer that have not arrived. `droppable` includes those that may
+    /// be dropped.
     pub(super) fn missing(&self, life: Life, peer: usize, link: Option<LinkId>, droppable: bool) -> u64 {
         let streams = self.between(life, peer).filter(|stream| link.is_none_or(|link| stream.link == link));
         let (limit, last) = (least_limit(&self.limits, peer), self.last_life(peer));
@@ -181,12 +186,12 @@ impl History {
             as u64
     }
 
-    /// The last life of a server that has begun.
+    /// Returns the last life of a server that has begun.
     fn last_life(&self, server: usize) -> u32 {
         self.limits.keys().filter(|life| life.0 == server).map(|life| life.1).max().unwrap_or(0)
     }
 
-    /// Checks that an outbox was right to refuse an envelope for one life of a peer: there is a later one.
+    /// Asserts that an outbox was right to refuse an envelope for life `only` of a peer, because there is a later life.
     pub(super) fn restarted(&self, life: Life, peer: usize, only: u32) {
         let last = self.last_life(peer);
         assert!(only < last, "{life:?} refused an envelope for life {only} of {peer}; the last one is {last}");
@@ -197,14 +202,14 @@ impl History {
         self.limits.insert(life, limit);
     }
 
-    /// Checks that an outbox was right to refuse an envelope as longer than `limit`.
+    /// Asserts that an outbox was right to refuse an envelope as longer than `limit`.
     pub(super) fn refused(&self, life: Life, peer: usize, length: usize, limit: u64) {
         let known = self.limits.iter().any(|(of, known)| (*of == life || of.0 == peer) && *known == limit);
         assert!(known && length as u64 > limit, "{life:?} refused {length} bytes for {peer} with a limit of {limit}");
     }
 
-    /// Asserts that everything before `acknowledged`, which counts bytes of the stream's ring, has arrived, where the
-    /// recipient's `life` ends.
+    /// Asserts that all envelopes before `acknowledged`, in bytes of the stream's ring, have arrived when `life` of the
+    /// recipient ends.
     pub(super) fn check_acknowledged(&self, key: Key, life: u32, acknowledged: u64) {
         let Some(stream) = self.streams.iter().find(|stream| stream.key() == key) else { return };
         let limit = least_limit(&self.limits, stream.to);
@@ -222,7 +227,8 @@ impl History {
         }
     }
 
-    /// Nothing vanishes uncounted: what has not arrived was said to be given up. `exactly`: and nothing else was.
+    /// Asserts that all envelopes that did not arrive were reported as given up. With `exactly`, no others were
+    /// reported.
     pub(super) fn check_account(&self, life: Life, peer: usize, pid: Pid, exactly: bool) {
         let (missing, given_up) = (self.missing(life, peer, None, true), self.given_up(life, peer));
         assert!(missing <= given_up, "{life:?} to {pid}: {missing} did not arrive, {given_up} were given up");
@@ -233,12 +239,12 @@ impl History {
     }
 }
 
-/// The least limit of any life of a server.
+/// Returns the lowest limit of any life of a server, in payload bytes.
 fn least_limit(limits: &BTreeMap<Life, u64>, server: usize) -> u64 {
     limits.iter().filter(|(life, _)| life.0 == server).map(|(_, limit)| *limit).min().unwrap_or(u64::MAX)
 }
 
-/// What stands behind the numbers: it differs from envelope to envelope, and from place to place.
+/// Returns the bytes of a payload behind the two numbers. They differ from envelope to envelope, and along a payload.
 fn pattern(stream: u32, seq: u32, length: usize) -> &'static [u8] {
     let offset = (stream as usize * 977 + seq as usize * 3) % 8192;
     &TEXT[offset..offset + length - LEAST_PAYLOAD]

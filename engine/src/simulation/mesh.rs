@@ -1,5 +1,5 @@
-//! A full mesh of many servers on the loops of one process: that each broadcast arrives, that nobody is taken for dead
-//! meanwhile, and that queues stay as short as they are meant to be, however slow the loops are.
+//! Full mesh of many servers on the event loops of one process. Its tests check that each broadcast arrives, that no
+//! peer goes down meanwhile, and that queues stay within their bounds, however slow the event loops are.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -19,7 +19,7 @@ use crate::payload::Body;
 use crate::stream::Lane;
 use crate::testing::Random;
 
-/// Time between two looks of applications at their inboxes and events.
+/// Interval at which applications read their inboxes and events.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// Servers of one process, each a peer of all others.
@@ -27,16 +27,16 @@ pub(super) struct Mesh {
     network: Rc<RefCell<Network>>,
     pub(super) loops: Vec<EventLoop>,
     members: Vec<Member>,
-    /// The applications do not read.
+    /// Set while the applications do not read.
     pub(super) idle: bool,
     random: Random,
 }
 
 struct Member {
-    /// The place of its loop.
+    /// Index of the server's event loop.
     place: usize,
     ends: RegisteredNode,
-    /// The number that comes next from each server.
+    /// Next message number expected from each server.
     next: Vec<i64>,
     delivered: u64,
     ups: u64,
@@ -44,7 +44,7 @@ struct Member {
 }
 
 impl Mesh {
-    /// Starts them. An operation of a loop takes so long.
+    /// Starts the servers. Each operation of an event loop takes the time `operation`.
     pub(super) fn start(seed: u64, servers: usize, loops: usize, operation: Duration, memory: bool) -> Mesh {
         let mut random = Random::new(seed);
         let calm = Weather { delay_nanos: 100_000, buffer_bytes: 512 * 1024, short: false, calm: true };
@@ -100,7 +100,7 @@ impl Mesh {
         self.members.push(Member { place, ends, next: vec![0; plan.servers], delivered: 0, ups: 0, downs: Vec::new() });
     }
 
-    /// Each server sends the message of this number to all others.
+    /// Sends the message of this number from each server to all others.
     pub(super) fn broadcast(&mut self, number: i64) {
         for index in 0..self.members.len() {
             let sender = &mut self.members[index].ends.sender;
@@ -114,7 +114,10 @@ impl Mesh {
         self.look();
     }
 
-    /// Lets time pass until everything that was sent has arrived. Returns how long that took.
+    /// Runs until each server has received `delivered` envelopes. Returns the virtual time that this took.
+    ///
+    /// # Panics
+    /// When it takes longer than `patience`.
     pub(super) fn run_until(&mut self, delivered: u64, patience: Duration) -> Duration {
         let begin = self.network.borrow().now();
         while self.members.iter().any(|member| member.delivered < delivered) {
@@ -127,7 +130,7 @@ impl Mesh {
         now.since(begin)
     }
 
-    /// Lets time pass.
+    /// Runs for this much virtual time.
     pub(super) fn run_for(&mut self, time: Duration) {
         let end = self.network.borrow().now() + time;
         loop {
@@ -152,7 +155,7 @@ impl Mesh {
         self.look();
     }
 
-    /// Makes kernels claim that something is left to read, though nothing is.
+    /// Makes kernels claim that there is more to read when there is not.
     pub(super) fn claim_more(&mut self) {
         self.network.borrow_mut().claims_more = true;
     }
@@ -165,8 +168,8 @@ impl Mesh {
         }
     }
 
-    /// Asserts that no loop's transport queue is longer than the connections in memory explain: on each, in each
-    /// direction, the messages of its window and those that open and close it.
+    /// Asserts that no loop's transport queue is longer than its connections in memory explain. Each direction of each
+    /// connection may have the messages of its window, and those that open and close the connection.
     fn check_messages(&self) {
         let connections = self.members.len() * self.members.len();
         for event_loop in &self.loops {
@@ -175,7 +178,7 @@ impl Mesh {
         }
     }
 
-    /// The applications look at what has come, and what was told.
+    /// Lets the applications read their inboxes and events.
     fn look(&mut self) {
         for member in &mut self.members {
             let Member { ends, next, delivered, .. } = member;
@@ -197,7 +200,7 @@ impl Mesh {
         self.loops.iter_mut().for_each(EventLoop::look);
     }
 
-    /// Number of links that came up, and those that went down.
+    /// Returns the number of links that came up, and a description of each link that went down.
     pub(super) fn told(&self) -> (u64, Vec<&String>) {
         let ups = self.members.iter().map(|member| member.ups).sum();
         (ups, self.members.iter().flat_map(|member| &member.downs).collect())
@@ -211,7 +214,7 @@ impl Mesh {
         told + &self.loops[place].shard.describe(index as u32)
     }
 
-    /// Lets time pass. Returns how many turns the loops take in it.
+    /// Runs for this much virtual time. Returns the number of turns of all event loops in it.
     pub(super) fn turns_in(&mut self, time: Duration) -> u64 {
         let turns = |mesh: &Mesh| -> u64 { mesh.loops.iter().map(|event_loop| event_loop.turns).sum() };
         let before = turns(self);

@@ -1,25 +1,25 @@
-//! The simulator: shards, links and streams as they are, over a driver that is played, in virtual time.
+//! Simulator of shards, links and streams, unchanged, over a simulated driver in virtual time.
 //!
-//! One number decides everything: how many machines and servers there are, how the network is, what the applications
-//! do, and what goes wrong. Connections are lost at any byte, stall, are accepted late, reach a process that has
-//! started anew, or are recorded and played again; reads and writes are short and buffers full; processes stand still,
-//! crash, stop, and come back; peers are removed and added. After the last fault everything has to come to rest, and
-//! what was written, received and told is compared with what was promised. The same seed gives the same history to the
-//! byte.
+//! One number, the seed, decides everything: how many machines and servers there are, how the network behaves, what the
+//! applications do, and which faults occur. Connections are lost at any byte, stall, are accepted late, reach a
+//! restarted process, or are recorded and replayed. Reads and writes are short, and buffers are full. Processes stall,
+//! crash, stop and come back. Peers are removed and added. After the last fault everything has to come to rest. Then
+//! the envelopes that were written and received, and the events, are checked against the promises. One seed gives the
+//! same history to the byte each time.
 //!
-//! | module | what it is |
+//! | module | content |
 //! | --- | --- |
-//! | plan | what a seed decides before anything happens |
-//! | timetable | what happens when |
+//! | plan | decisions of a seed before the simulation starts |
+//! | timetable | happenings and their times |
 //! | pipe, network, kernel, driver | connections, the network, sockets, and the driver over them |
-//! | event_loop | a process: the real shard |
-//! | server | an application: the real inbox and outbox |
-//! | world, faults, rest | all of it, what goes wrong, and how it ends |
-//! | membership, buffers | that peers which come and go leave nothing behind, and that receive buffers are bounded |
-//! | history, watch | what was written, received and told, and whether it may be so |
-//! | flood, replays | strangers: those who never greet, and those who play again what a peer has sent |
+//! | event_loop | process: the real shard |
+//! | server | application: the real inbox and outbox |
+//! | world, faults, rest | the whole simulation, its faults, and its end |
+//! | membership, buffers | checks that removed peers leave nothing behind, and that receive buffers are bounded |
+//! | history, watch | checks of the envelopes that were written and received, and of events |
+//! | flood, replays | strangers: connections that never greet, and replays of recorded connections |
 //! | mesh | many servers that broadcast, without faults |
-//! | trace | what happened, as a number and as lines |
+//! | trace | history as a hash and as lines |
 
 mod buffers;
 mod driver;
@@ -50,24 +50,24 @@ use world::World;
 
 pub use trace::Lines;
 
-/// What became of a seed.
+/// Outcome of a seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Another one for another history.
+    /// Hash of the history. Different histories have different hashes, except by coincidence.
     pub hash: u64,
-    /// How many things happened.
+    /// Number of happenings that were planned.
     pub happenings: u64,
-    /// How many envelopes arrived.
+    /// Number of envelopes that arrived.
     pub envelopes: u64,
-    /// How much time went by in the simulation.
+    /// Virtual time that has passed.
     pub time: Duration,
-    /// Which transitions of the links' table were taken, by their places in [`TRANSITIONS`](crate::link::TRANSITIONS).
+    /// Transitions of the links' table that were taken, by their indices in [`TRANSITIONS`](crate::link::TRANSITIONS).
     pub transitions: Vec<usize>,
-    /// The promise that was not kept.
+    /// Description of the broken promise, if there is one.
     pub failure: Option<String>,
 }
 
-/// Plays a seed to its end. `lines` is given what happens, if anybody wants to read it.
+/// Simulates a seed to its end. If `lines` is given, it is called with each line of the history after the end.
 pub fn simulate(seed: u64, lines: Option<Lines<'_>>) -> Outcome {
     coverage::take();
     let mut world = World::new(seed, lines.is_some());

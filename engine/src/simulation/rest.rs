@@ -1,4 +1,4 @@
-//! After the last fault everything comes to rest, and then it is looked whether every promise was kept.
+//! End of a simulation: everything comes to rest after the last fault, and every promise is checked.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use super::trace::Action;
 use super::watch::pid_of;
 use super::world::World;
 
-/// Once nothing fails any more, everything arrives within this.
+/// Time within which everything arrives after the last fault.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What is sent over links that are up is there and acknowledged within this.
+/// Time within which an envelope over a link that is up arrives and is acknowledged.
 const PROMPT: Duration = Duration::from_millis(400);
-/// An idle loop turns at most so often in a second for each of its links.
+/// Most turns of idle loops in a second, for each link.
 const IDLE_TURNS: u64 = 40;
 
 impl World {
-    /// Faults, then calm, then rest.
+    /// Runs the simulation: first with faults, then without, then at rest.
     pub(super) fn run(&mut self) {
         let pause = Duration::from_millis(self.random.below(self.plan.fault_pause_ms * 2));
         self.after(pause, Happening::Fault);
@@ -30,7 +30,7 @@ impl World {
         }
         self.record(&Action::AllHasArrived);
         self.network.borrow_mut().end_flood();
-        // Connections that nobody noticed to be dead, or that were late, come to their end.
+        // Time in which late connections, and dead ones that were not noticed yet, come to their end.
         self.run_for(Duration::from_secs(8));
         self.check_replays();
         self.check_idleness();
@@ -78,7 +78,7 @@ impl World {
         (0..servers).flat_map(move |from| (0..servers).map(move |to| (from, to))).filter(|(from, to)| from != to)
     }
 
-    /// How many envelopes are still to arrive: on the link that there is, and not such as may be dropped.
+    /// Returns the number of envelopes that are still to arrive on the present link, without those that may be dropped.
     fn outstanding(&self, from: usize, to: usize) -> u64 {
         let Some(server) = &self.servers[from] else { return 1 };
         let link = server.outboxes.roster.link_of(pid_of(to));
@@ -89,9 +89,9 @@ impl World {
         self.servers.iter().flatten().map(|server| server.watch.changes()).sum()
     }
 
-    /// Plays again all that was ever recorded, to servers that hear each other. Links that are up stay up. A link that is
-    /// down may take a replay for its peer, and dials that peer afterwards. If another replay arrives between the answer
-    /// to such a dial and its Confirm, it takes the place of the dial, and the link goes down once before it is up.
+    /// Replays all recordings to connected servers, and asserts that links which are up stay up. A link that is down may
+    /// take a replay for its peer. It dials that peer afterwards. If another replay arrives between the Welcome to such a
+    /// dial and its Confirm, it displaces the dial, and the link goes up and down once before it stays up.
     fn check_replays(&mut self) {
         if self.plan.replay_pause_ms == 0 {
             return;
@@ -121,7 +121,7 @@ impl World {
         );
     }
 
-    /// Links stay as they are, and loops do no more than keep them.
+    /// Asserts that links keep their states, and that loops do no more than keep the links up.
     fn check_idleness(&mut self) {
         let seconds = 4;
         let (changes, turns) = (self.changes(), self.turns());
@@ -147,7 +147,7 @@ impl World {
         self.loops.iter().flatten().map(|event_loop: &EventLoop| event_loop.turns).sum()
     }
 
-    /// What is sent now is there and acknowledged soon.
+    /// Asserts that new envelopes arrive and are acknowledged soon.
     fn check_promptness(&mut self) {
         let all_up =
             self.pairs().all(|(from, to)| self.servers[from].as_ref().is_some_and(|server| server.watch.is_up(to)));
@@ -157,7 +157,7 @@ impl World {
         self.look_around();
         self.run_for(Duration::from_millis(20));
         self.servers.iter_mut().flatten().for_each(super::server::Server::request_ack);
-        // Links that are not up have to be made first.
+        // Links that are down have to connect first.
         self.run_for(if all_up { PROMPT } else { PROMPT * 8 });
         assert!(self.is_quiet(), "slow: {}", self.describe());
     }

@@ -1,4 +1,4 @@
-//! What is going to happen, and when.
+//! Timetable of the happenings that are due.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,49 +6,49 @@ use std::collections::BinaryHeap;
 use super::pipe::Side;
 use crate::time::Time;
 
-/// More than this is a loop that gets nowhere.
+/// Limit on planned happenings. More mean that the simulation makes no progress.
 const MOST_ENTRIES: u64 = 2_000_000;
 
-/// Something that happens.
+/// Event of the simulation that happens at a planned time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Happening {
-    /// A dial's first packet reaches the other machine, or does not, at that attempt.
+    /// The first packet of a dial's attempt reaches the other machine, or is lost.
     DialReaches { connection: usize, attempt: u32 },
-    /// The answer to a dial is back.
+    /// The answer to a dial arrives.
     DialAnswered { connection: usize, reached: bool },
-    /// A connection can be accepted.
+    /// A connection is ready to be accepted.
     Acceptable { connection: usize },
-    /// What was sent arrives at that end.
+    /// Bytes, or their end, arrive at this end.
     Arrives(Side),
-    /// The kernel at that end has room for more of what is to be sent.
+    /// The kernel at this end has room for more bytes to be sent.
     HasRoom(Side),
-    /// That end learns that the connection is over.
+    /// This end learns that the connection is over.
     Reset(Side),
-    /// The kernel has let go of a socket.
+    /// The kernel has released a socket.
     LetGo { process: usize, socket: u32 },
-    /// An event loop turns.
+    /// An event loop runs one turn.
     Turns { process: usize },
-    /// An event loop has waited as long as it wanted to.
+    /// The wait of an event loop is over.
     Alarm { process: usize, wait: u64 },
     /// An application writes.
     Writes { server: usize, life: u32 },
     /// An application reads.
     Reads { server: usize, life: u32 },
-    /// A machine, or a server on it, comes back.
+    /// A server starts again, with its machine if that is down.
     Starts { server: usize, life: u32 },
-    /// A peer that was removed is added again.
+    /// A removed peer is added again.
     Adds { server: usize, life: u32, peer: usize },
-    /// A stranger on that machine dials a server.
+    /// A stranger on this machine dials a server.
     Floods { server: usize, machine: usize },
     /// The next replay is due.
     Replays,
-    /// A replay goes on.
+    /// A replay continues.
     Plays { connection: usize },
     /// The next fault is due.
     Fault,
 }
 
-/// The simulation's clock, and what stands before it.
+/// Clock of the simulation, and the happenings that are due.
 pub(super) struct Timetable {
     now: Time,
     entries: u64,
@@ -64,7 +64,7 @@ impl Timetable {
         self.now
     }
 
-    /// How many things have been on it.
+    /// Returns the number of happenings planned so far.
     pub(super) fn entries(&self) -> u64 {
         self.entries
     }
@@ -75,7 +75,8 @@ impl Timetable {
         self.heap.push(Reverse((at.max(self.now), self.entries, what)));
     }
 
-    /// Goes on to the next thing, if that is not later than `end`; else to `end`.
+    /// Advances the clock to the next happening and returns it. If none is due until `end`, advances the clock to
+    /// `end`.
     pub(super) fn next(&mut self, end: Time) -> Option<Happening> {
         match self.heap.peek() {
             Some(Reverse((at, ..))) if *at <= end => {

@@ -1,4 +1,4 @@
-//! What happened, as a number that tells two runs apart, and for whoever wants to read it, as lines.
+//! History of a simulation, as a hash that tells two runs apart, and optionally as readable lines.
 
 use std::fmt::{Debug, Formatter};
 use std::hash::{Hash, Hasher};
@@ -10,13 +10,13 @@ use crate::link::{DownReason, Pid, Undelivered};
 use crate::stream::Lane;
 use crate::time::Time;
 
-/// Takes the lines of a trace.
+/// Callback for each line of a trace.
 pub type Lines<'a> = &'a mut dyn FnMut(&str);
 
-/// What happened, hashed as it happens.
+/// History, hashed while it happens.
 pub(super) struct Trace {
     hash: Words,
-    /// Filled and emptied again by whoever prints; `None`: nobody does.
+    /// Lines not taken yet. `None` if the history is not printed.
     lines: Option<Vec<String>>,
 }
 
@@ -25,7 +25,7 @@ impl Trace {
         Trace { hash: Words(0xCBF2_9CE4_8422_2325), lines: readable.then(Vec::new) }
     }
 
-    /// Records something that happens now.
+    /// Records a happening or an action at `now`.
     pub(super) fn record(&mut self, now: Time, what: &(impl Debug + Hash)) {
         now.hash(&mut self.hash);
         what.hash(&mut self.hash);
@@ -43,15 +43,15 @@ impl Trace {
         self.hash.finish()
     }
 
-    /// The lines since the last call.
+    /// Takes the lines recorded since the last call.
     pub(super) fn take_lines(&mut self) -> Vec<String> {
         self.lines.as_mut().map(std::mem::take).unwrap_or_default()
     }
 }
 
-/// Actions of servers, applications and faults, beside what the [timetable](super::timetable) plans.
+/// Actions of servers, applications and faults that the [timetable](super::timetable) does not plan.
 ///
-/// The hash covers the order of the variants and their values. Names and texts may change without another hash.
+/// The hash covers the order of the variants and their values. Names and texts may change without changing it.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(super) enum Action<'a> {
     Start { server: Life },
@@ -73,7 +73,7 @@ pub(super) enum Action<'a> {
     ReplaysBegin,
 }
 
-/// An event, hashed without its texts.
+/// Event that is hashed without its texts.
 #[derive(Clone, Copy)]
 pub(super) struct EventValues<'a>(pub(super) &'a Event);
 
@@ -115,7 +115,7 @@ impl Hash for EventValues<'_> {
     }
 }
 
-/// FNV-1a over words: the standard library promises nothing about its own hashes.
+/// FNV-1a over words. The standard library does not promise that its own hashes stay the same.
 struct Words(u64);
 
 impl Words {

@@ -1,4 +1,4 @@
-//! The world: machines with event loops, servers on them, and what happens between them from a seed.
+//! World of a simulation: machines with event loops, the servers on them, and what happens between them.
 
 use std::cell::RefCell;
 use std::fmt::Debug;
@@ -23,7 +23,7 @@ use crate::mailbox::Command;
 use crate::roster::LinkKey;
 use crate::testing::Random;
 
-/// Everything there is.
+/// Complete state of a simulation.
 pub(super) struct World {
     pub(super) plan: Plan,
     pub(super) random: Random,
@@ -34,11 +34,11 @@ pub(super) struct World {
     pub(super) incarnations: Incarnations,
     pub(super) history: History,
     pub(super) calm: bool,
-    /// Lives that were stopped, and have said what they could not deliver.
+    /// Lives that were stopped, and have reported their undelivered envelopes.
     pub(super) stopped: Vec<Life>,
-    /// Pairs of which one has removed the other.
+    /// Pairs of servers of which the first has removed the second.
     pub(super) parted: Vec<(usize, usize)>,
-    /// Greetings may outlive those who said them.
+    /// Next node number. Numbers are never reused: a greeting may outlive the server that sent it.
     nodes: u32,
 }
 
@@ -77,7 +77,7 @@ impl World {
             world.start(server);
         }
         if world.plan.flood {
-            // From a machine without servers, or from one of those that have some.
+            // Strangers come from a machine without servers, or from one that has some.
             let machine = (seed / 2) as usize % (world.plan.machines + 1);
             let server = seed as usize % world.plan.servers;
             let mut network = world.network.borrow_mut();
@@ -102,12 +102,12 @@ impl World {
         server % self.plan.machines
     }
 
-    /// The place of the event loop that the server lives on.
+    /// Returns the index of the event loop on which the server runs.
     pub(super) fn loop_of(&self, server: usize) -> usize {
         self.machine_of(server) * self.plan.loops + server / self.plan.machines % self.plan.loops
     }
 
-    /// The places of a machine's event loops.
+    /// Returns the indices of a machine's event loops.
     pub(super) fn loops_of(&self, machine: usize) -> std::ops::Range<usize> {
         machine * self.plan.loops..(machine + 1) * self.plan.loops
     }
@@ -118,7 +118,7 @@ impl World {
         network.timetable.at(at, what);
     }
 
-    /// A server starts, on a machine that may have been down.
+    /// Starts a server, on a machine that may have been down.
     pub(super) fn start(&mut self, server: usize) {
         if self.servers[server].is_some() {
             return;
@@ -175,7 +175,7 @@ impl World {
         self.servers[server] = Some(started);
     }
 
-    /// A machine's process ends, and everything in it.
+    /// Ends the process of a machine, with all its servers. If `silently`, the machine goes down too.
     pub(super) fn crash(&mut self, machine: usize, silently: bool) {
         let loops: Vec<EventLoop> = self.loops_of(machine).filter_map(|place| self.loops[place].take()).collect();
         if loops.is_empty() {
@@ -196,7 +196,7 @@ impl World {
         network.set_running(machine, !silently);
     }
 
-    /// A server is stopped as its application would stop it.
+    /// Stops a server as its application would.
     pub(super) fn stop(&mut self, server: usize, patience: Duration) {
         let place = self.loop_of(server);
         let (Some(running), Some(event_loop)) = (&mut self.servers[server], &self.loops[place]) else { return };
@@ -210,7 +210,7 @@ impl World {
         self.record(&Action::StopWithin { server: me, patience });
     }
 
-    /// A server removes a peer. It is added again after some time.
+    /// Removes a peer of a server, and plans to add it again after a pause.
     pub(super) fn remove_peer(&mut self, server: usize, peer: usize) {
         let place = self.loop_of(server);
         let (Some(running), Some(event_loop)) = (&mut self.servers[server], &self.loops[place]) else { return };
@@ -241,7 +241,7 @@ impl World {
         running.count_links();
     }
 
-    /// The next thing, if there is one before `end`.
+    /// Runs the next happening, if it is due before `end`, and checks the world. Returns `false` if there is none.
     pub(super) fn step(&mut self, end: crate::time::Time) -> bool {
         let mut network = self.network.borrow_mut();
         let Some(what) = network.timetable.next(end) else { return false };
@@ -280,7 +280,7 @@ impl World {
     fn application(&mut self, server: usize, writes: bool) {
         let place = self.loop_of(server);
         let (Some(running), Some(event_loop)) = (&mut self.servers[server], &mut self.loops[place]) else { return };
-        // What is stopped are processes, and the application with them.
+        // A pause stops the whole process, with its applications.
         let now = self.network.borrow().now();
         if event_loop.paused_until > now {
             let (life, until) = (running.me.1, event_loop.paused_until);
@@ -296,7 +296,7 @@ impl World {
         }
     }
 
-    /// Wakes whoever has something to do.
+    /// Wakes the event loops and plans actions of the applications that have work to do.
     pub(super) fn look_around(&mut self) {
         self.loops.iter_mut().flatten().for_each(EventLoop::look);
         for server in 0..self.servers.len() {

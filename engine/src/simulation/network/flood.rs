@@ -1,4 +1,4 @@
-//! Strangers: they keep connections to a server open on which they never greet.
+//! Strangers: they keep connections to a server open, and never greet.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use super::super::pipe::{Connection, End, Owner, Side};
 use super::super::timetable::Happening;
 use super::{Network, address_of};
 
-/// Strangers of a flood: more than the descriptors of a process.
+/// Strangers of a flood. They are more than the descriptors of a process.
 const STRANGERS: usize = 60;
-/// Descriptors of a process that is flooded: enough for its links, and for as many strangers as it admits.
+/// Descriptors of a flooded process. They suffice for its links, and for all strangers that it admits.
 pub(crate) const DESCRIPTORS: usize = 56;
 /// Strangers that a flooded server admits at once.
 pub(crate) const ADMITTED: usize = 24;
 
 impl Network {
-    /// Strangers on that machine flood a server from now on.
+    /// Starts a flood of strangers on `machine` that dial a server.
     pub(crate) fn flood(&mut self, server: usize, machine: usize) {
         self.floods = true;
         for _ in 0..STRANGERS {
@@ -22,7 +22,7 @@ impl Network {
         }
     }
 
-    /// The strangers leave, and no others come.
+    /// Ends the flood: closes the connections of all strangers.
     pub(crate) fn end_flood(&mut self) {
         self.floods = false;
         for connection in 0..self.connections.len() {
@@ -32,7 +32,7 @@ impl Network {
         }
     }
 
-    /// A stranger dials.
+    /// Dials a server as a stranger.
     pub(crate) fn stranger_dials(&mut self, server: usize, machine: usize) {
         if !self.floods {
             return;
@@ -44,7 +44,7 @@ impl Network {
         self.after_delay(Happening::DialReaches { connection, attempt: 0 });
     }
 
-    /// A stranger's dial was answered. It says a byte, or nothing.
+    /// Handles the answer to a stranger's dial. The stranger sends one byte, or nothing.
     pub(crate) fn stranger_answered(&mut self, connection: usize, reached: bool) {
         let side = Side { connection, end: 0 };
         if !reached {
@@ -54,7 +54,7 @@ impl Network {
         }
     }
 
-    /// A stranger's connection has ended.
+    /// Plans the next dial of a stranger whose connection has ended.
     pub(crate) fn stranger_dials_again(&mut self, side: Side) {
         let end = self.end(side);
         if let Owner::Stranger { server } = end.owner {

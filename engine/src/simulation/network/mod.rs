@@ -1,4 +1,4 @@
-//! The network: machines, what crosses between them and when, and what goes wrong on the way.
+//! Simulated network: machines, the bytes between them with their delays, and faults on the way.
 
 pub(crate) mod flood;
 pub(crate) mod kernel;
@@ -17,23 +17,23 @@ use crate::time::Time;
 use kernel::{Done, Process};
 use replays::Replays;
 
-/// A kernel tries so often to reach a machine that does not answer.
+/// Attempts of a kernel to reach a machine that does not answer.
 const DIAL_ATTEMPTS: u32 = 6;
 
-/// How the network is.
+/// Behaviour of the network.
 #[derive(Clone, Debug, Hash)]
 pub(super) struct Weather {
-    /// The longest time on the way, as a rule.
+    /// Longest usual delay, in nanoseconds.
     pub(super) delay_nanos: u64,
-    /// What a connection's kernels hold in one direction.
+    /// Bytes that the kernels of a connection buffer in one direction.
     pub(super) buffer_bytes: usize,
-    /// Reads and writes often come to less than they could.
+    /// Reads and writes often move fewer bytes than they could.
     pub(super) short: bool,
-    /// Nothing goes wrong any more.
+    /// No faults occur any more.
     pub(super) calm: bool,
 }
 
-/// Machines, processes on them, and connections between these.
+/// Machines, the processes on them, and the connections between processes.
 pub(super) struct Network {
     pub(super) timetable: Timetable,
     pub(super) random: Random,
@@ -42,21 +42,21 @@ pub(super) struct Network {
     pub(super) processes: Vec<Process>,
     pub(super) connections: Vec<Connection>,
     pub(super) listeners: BTreeMap<SocketAddr, (usize, SocketId)>,
-    /// Strangers come again when their connections have ended.
+    /// Strangers dial again when their connections have ended.
     pub(super) floods: bool,
-    /// None where nobody records.
+    /// Replays. `None` if connections are not recorded.
     pub(super) replays: Option<Replays>,
-    /// Kernels claim that something is left to read, though nothing is.
+    /// Kernels claim that there is more to read when there is not.
     pub(super) claims_more: bool,
-    /// The most sockets of a process.
+    /// Most sockets of a process.
     pub(super) descriptors: usize,
-    /// Whether the machine runs; a process that has ended leaves its machine running.
+    /// By machine: whether it runs. It goes on running when its process ends.
     running: Vec<bool>,
-    /// Until when nothing crosses from one machine to another.
+    /// End of the time in which nothing crosses from the first machine to the second.
     cut_until: BTreeMap<(usize, usize), Time>,
 }
 
-/// Where server number `server` is reached.
+/// Returns the address of a server.
 pub(super) fn address_of(machine: usize, server: usize) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, machine as u8)), 7000 + server as u16)
 }
@@ -88,7 +88,7 @@ impl Network {
         }
     }
 
-    /// Number of machines with servers. The machine of that number has none.
+    /// Returns the number of machines with servers. The machine of that number has none.
     pub(super) fn machines(&self) -> usize {
         self.running.len() - 1
     }
@@ -111,7 +111,7 @@ impl Network {
         &mut self.connections[side.connection].ends[side.end]
     }
 
-    /// Sends something to that end, behind what was sent before.
+    /// Sends bytes to this end, behind all that was sent before. `None` is the end of what is sent.
     pub(super) fn put_under_way(&mut self, side: Side, what: Option<Vec<u8>>) {
         let at = self.now() + self.some_delay();
         let pipe = &mut self.end(side).pipe;
@@ -127,7 +127,7 @@ impl Network {
         self.timetable.at(at, Happening::Arrives(side));
     }
 
-    /// Until when nothing gets to that end.
+    /// Returns the time until which nothing arrives at this end, if that is not over.
     fn held_until(&mut self, side: Side) -> Option<Time> {
         let now = self.now();
         let (from, to) = (self.end(side.other()).machine, self.end(side).machine);
@@ -136,7 +136,7 @@ impl Network {
         (until > now).then_some(until)
     }
 
-    /// Something that concerns the network.
+    /// Handles a happening that concerns the network.
     pub(super) fn happens(&mut self, what: Happening) {
         match what {
             Happening::DialReaches { connection, attempt } => self.dial_reaches(connection, attempt),
@@ -182,7 +182,7 @@ impl Network {
         self.end(Side { connection, end: 1 }).machine = to;
         if reached {
             self.end(Side { connection, end: 1 }).owner = Owner::Kernel;
-            // A process that is busy accepts late.
+            // A busy process accepts late.
             if !self.weather.calm && self.random.one_in(12) {
                 let at = self.now() + Duration::from_millis(self.random.below(3000));
                 self.timetable.at(at, Happening::Acceptable { connection });
@@ -226,7 +226,7 @@ impl Network {
         let end = self.end(side);
         let Some(what) = end.pipe.under_way.pop_front() else { return };
         if end.owner == Owner::Closed {
-            // Nobody is there any more, and the machine says so, if it runs.
+            // The end is closed. The machine answers with a reset, if it runs.
             if self.running[machine] {
                 self.after_delay(Happening::Reset(side.other()));
             }
@@ -263,23 +263,24 @@ impl Network {
         self.try_send(side);
     }
 
-    /// Nothing crosses from one machine to another until then.
+    /// Stops all traffic from one machine to another until the given time.
     pub(super) fn cut_path(&mut self, from: usize, to: usize, until: Time) {
         self.cut_until.insert((from, to), until);
     }
 
-    /// Connections of which an end is open.
+    /// Returns the connections that have an open end.
     pub(super) fn open_connections(&self) -> Vec<usize> {
         let open = |connection: &Connection| connection.ends.iter().any(|end| end.owner != Owner::Closed);
         (0..self.connections.len()).filter(|index| open(&self.connections[*index])).collect()
     }
 
-    /// Nothing arrives at that end until then.
+    /// Stops all arrivals at this end until the given time.
     pub(super) fn hold(&mut self, side: Side, until: Time) {
         self.end(side).pipe.held_until = until;
     }
 
-    /// The connection is over: what is under way is lost from some byte on, and each end learns of it some time, or never.
+    /// Breaks a connection. The bytes under way are lost from a random byte on. Each end learns of this after a while,
+    /// or never.
     pub(super) fn cut(&mut self, connection: usize) {
         for end in 0..2 {
             let side = Side { connection, end };
@@ -297,12 +298,12 @@ impl Network {
         }
     }
 
-    /// A machine runs, or does not: then nobody there answers.
+    /// Sets whether a machine runs. A machine that is down answers nothing.
     pub(super) fn set_running(&mut self, machine: usize, running: bool) {
         self.running[machine] = running;
     }
 
-    /// Nothing goes wrong any more.
+    /// Ends all faults of the network.
     pub(super) fn calm(&mut self) {
         self.weather.calm = true;
         self.weather.delay_nanos = self.weather.delay_nanos.min(1_000_000);
