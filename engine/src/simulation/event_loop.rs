@@ -1,4 +1,4 @@
-//! A process's event loop: the real shard, turned when it would wake.
+//! Event loop of a process: the real shard, which takes a turn whenever a real loop would wake.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -17,32 +17,33 @@ use crate::shard::{Round, Shard, WhenIdle, chunk_pool};
 use crate::testing::Random;
 use crate::time::{Clock, Time};
 
-/// So long at most a loop takes to wake, or for a turn.
+/// Longest time, in nanoseconds, until a loop that is to take a turn begins with it.
 const TURN_NANOS: u64 = 5_000;
 
-/// An event loop of a process.
+/// Event loop of a process.
 pub(super) struct EventLoop {
     pub(super) process: usize,
     pub(super) loop_handle: LoopHandle,
     pub(super) shard: Shard<LocalTransport<SimulatedDriver>>,
-    /// Where those who live here find each other.
+    /// Registry of the servers of this process that are reached through memory.
     pub(super) registry: Arc<LocalRegistry>,
-    /// Its place there.
+    /// Index of this loop in the registry.
     pub(super) shard_index: usize,
-    /// Time that an operation of a turn takes.
+    /// Time that an operation of a turn takes, in nanoseconds.
     operation_nanos: u64,
     /// Time that a turn takes besides its operations.
     pub(super) turn: Duration,
-    /// The last turn is over then.
+    /// End of the last turn.
     busy_until: Time,
-    /// The chunks of what is sent through memory. Apart from the receive buffers, so that each have a bound.
+    /// Chunks of what is sent through memory. They are apart from the receive buffers, so that each pool has its own
+    /// bound.
     pub(super) sent: Arc<ChunkPool>,
     network: Rc<RefCell<Network>>,
     mailbox: Arc<Mailbox>,
     state: State,
     waits: u64,
     worked: bool,
-    /// It does nothing before: the process is stopped, or starved.
+    /// Time before which the loop takes no turn, because the process is paused.
     pub(super) paused_until: Time,
     pub(super) turns: u64,
 }
@@ -54,7 +55,7 @@ enum State {
 }
 
 impl EventLoop {
-    /// The event loops of a process on a machine, whose servers reach each other through memory.
+    /// Starts the event loops of a process on a machine. Their servers connect through memory.
     pub(super) fn start(network: &Rc<RefCell<Network>>, machine: usize, plan: &Plan) -> Vec<EventLoop> {
         let drivers = (0..plan.loops).map(|_| {
             let process = network.borrow_mut().start_process(machine);
@@ -113,7 +114,7 @@ impl EventLoop {
         network.timetable.at(at, Happening::Turns { process: self.process });
     }
 
-    /// Ends the wait, if there is something to wake for.
+    /// Ends the wait if there is something to do.
     pub(super) fn look(&mut self) {
         if matches!(self.state, State::Waits(_))
             && (!self.mailbox.is_asleep() || self.network.borrow().has_done(self.process))
@@ -122,7 +123,7 @@ impl EventLoop {
         }
     }
 
-    /// The wait is over by the clock.
+    /// Ends wait number `wait` because its time is over. Does nothing if that wait has ended already.
     pub(super) fn alarm(&mut self, wait: u64) {
         if matches!(self.state, State::Waits(_)) && wait == self.waits {
             self.wake();
@@ -137,7 +138,7 @@ impl EventLoop {
         self.turn_soon();
     }
 
-    /// One turn of the loop, as `engine.rs` has it.
+    /// Runs one turn of the loop, in the order of `runtime/loop_handle.rs`.
     pub(super) fn turn(&mut self, random: &mut Random) {
         if self.network.borrow().now() < self.paused_until {
             return self.turn_soon();
@@ -152,7 +153,7 @@ impl EventLoop {
             self.shard.check_memory();
         }
         self.turns += 1;
-        // A loop that spins goes on for a while.
+        // At random, a loop that has worked spins instead of waiting.
         let idle = if self.worked && random.one_in(4) { WhenIdle::Return } else { WhenIdle::Park(None) };
         let mut round = self.shard.begin(idle);
         let operations = Duration::from_nanos(take_spent() * self.operation_nanos);
@@ -167,20 +168,20 @@ impl EventLoop {
         self.waits += 1;
         if let Wait::Until(until) = wait {
             let mut network = self.network.borrow_mut();
-            // It may wake a little early.
+            // The wait may end a little early.
             let early = if random.one_in(8) { random.below(2000) } else { 0 };
             let at = Time::from_nanos(until.as_nanos() - early).max(network.now() + Duration::from_nanos(1));
             network.timetable.at(at, Happening::Alarm { process: self.process, wait: self.waits });
         }
     }
 
-    /// Returns whether the loop waits, and nobody has notified it.
+    /// Returns whether the loop waits, and was not notified since.
     pub(super) fn is_asleep(&self) -> bool {
         matches!(self.state, State::Waits(_)) && self.mailbox.is_asleep()
     }
 
-    /// What [`LoopHandle`] does after a write that is to be signalled, when the loop was asleep: it sends at once, if it
-    /// can, and the loop sleeps on.
+    /// Does what [`LoopHandle`] does after a write to a sleeping loop that has to be signalled: the writer's thread
+    /// sends, if it can, and the loop sleeps on.
     pub(super) fn try_from_outside(&mut self) {
         let mut ready: Vec<Ready> = std::iter::from_fn(|| self.mailbox.next_ready()).collect();
         if let [Ready::Link(key)] = ready[..]
@@ -194,7 +195,7 @@ impl EventLoop {
         }
     }
 
-    /// What the loop knows to be acknowledged by peers of a server.
+    /// Returns the number of envelopes that each peer of a server has acknowledged, as far as the loop knows.
     pub(super) fn acknowledged(&mut self, node: u32) -> Vec<(crate::link::Pid, u64)> {
         self.shard.account(node).into_iter().map(|account| (account.pid, account.acknowledged)).collect()
     }

@@ -1,4 +1,4 @@
-//! What goes wrong, and when.
+//! Faults of a simulation, and their times.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::trace::Action;
 use super::world::World;
 
 impl World {
-    /// One fault, and the next some time later.
+    /// Causes one fault, and plans the next one.
     pub(super) fn fault(&mut self) {
         if self.calm {
             return;
@@ -55,7 +55,7 @@ impl World {
         }
     }
 
-    /// Silence on one connection, one way or both.
+    /// Silences a connection for a while, in one direction or both.
     fn hold_a_connection(&mut self) {
         let Some(connection) = self.some_connection() else { return };
         let pause = Duration::from_millis(self.random.below(3500));
@@ -70,7 +70,7 @@ impl World {
         }
     }
 
-    /// Silence between two machines, one way or both.
+    /// Silences the path between two machines for a while, in one direction or both.
     fn cut_a_path(&mut self, from: usize) {
         let to = self.random.below(self.plan.machines as u64) as usize;
         if from == to {
@@ -86,7 +86,7 @@ impl World {
         }
     }
 
-    /// A process stands still, and its clock jumps.
+    /// Pauses the process of a machine. Its clock seems to jump then.
     fn pause(&mut self, machine: usize) {
         let pause = match self.random.below(3) {
             0 => Duration::from_millis(self.random.below(50)),

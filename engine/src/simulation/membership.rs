@@ -1,9 +1,10 @@
-//! That peers which come and go leave nothing behind: looked at after each step.
+//! Check after each step: peers that come and go leave nothing behind.
 
 use super::world::World;
 
 impl World {
-    /// No table has more places than there were links at once, and nobody is remembered who was never a peer.
+    /// Asserts that no table has more slots than there were links at once, and that only servers that were peers are
+    /// remembered.
     pub(super) fn check_links(&mut self) {
         for server in 0..self.servers.len() {
             let place = self.loop_of(server);

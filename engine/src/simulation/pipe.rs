@@ -1,4 +1,4 @@
-//! Simulated TCP connections: two pipes of bytes.
+//! Simulated TCP connections: two pipes of bytes each.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use crate::driver::SocketId;
 use crate::testing::part_bytes;
 use crate::time::Time;
 
-/// One end of a connection. End 0 has dialed.
+/// Name of one end of a connection. End 0 has dialed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Side {
     pub(super) connection: usize,
@@ -23,36 +23,36 @@ impl Side {
     }
 }
 
-/// A connection.
+/// Connection between two ends.
 pub(super) struct Connection {
     pub(super) address: SocketAddr,
-    /// The listener that it has reached: it ends with that, unless it was accepted.
+    /// Listener that the dial has reached. A connection that was not accepted ends with its listener.
     pub(super) listener: Option<(usize, SocketId)>,
     pub(super) ends: [End; 2],
 }
 
-/// Who has an end of a connection.
+/// Owner of an end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// The kernel: it has not been accepted.
+    /// The kernel: the connection was not accepted yet.
     Kernel,
-    /// A process.
+    /// A process, with a socket.
     Socket { process: usize, socket: SocketId },
-    /// Somebody who never greets that server.
+    /// A stranger, who never greets this server.
     Stranger { server: usize },
-    /// Somebody who plays again what a dialer has sent.
+    /// A replayer, who sends the recording of a dialer.
     Replayer,
-    /// Nobody any more.
+    /// None: the end is closed.
     Closed,
 }
 
-/// An end of a connection.
+/// End of a connection.
 pub(super) struct End {
     pub(super) machine: usize,
     pub(super) owner: Owner,
-    /// It has learned that the connection is over.
+    /// The end has learned that the connection is over.
     pub(super) reset: bool,
-    /// What is on its way here.
+    /// Bytes on their way to this end.
     pub(super) pipe: Pipe,
 }
 
@@ -62,25 +62,25 @@ impl End {
     }
 }
 
-/// What one end sends and the other has not read.
+/// Bytes that one end sends and the other has not read.
 #[derive(Default)]
 pub(super) struct Pipe {
-    /// `None` is the end of what is sent.
+    /// Chunks on their way, in order. `None` is the end of what is sent.
     pub(super) under_way: VecDeque<Option<Vec<u8>>>,
     pub(super) arrived: Vec<u8>,
-    /// So many of `arrived` were read.
+    /// Number of bytes of `arrived` that were read.
     pub(super) read: usize,
-    /// What takes room in the kernels' buffers.
+    /// Bytes that take room in the kernels' buffers.
     pub(super) bytes: usize,
-    /// The writer has said that this is all.
+    /// The writer has ended its direction.
     pub(super) finished: bool,
-    /// And that has arrived.
+    /// The end of the writer's direction has arrived.
     pub(super) ended: bool,
-    /// What is written vanishes.
+    /// All bytes that are written are lost.
     pub(super) cut: bool,
-    /// Nothing arrives before.
+    /// Time before which nothing arrives.
     pub(super) held_until: Time,
-    /// What was sent last arrives then.
+    /// Arrival time of the last chunk that was sent.
     pub(super) last_arrival: Time,
 }
 
@@ -98,7 +98,7 @@ impl Pipe {
         }
     }
 
-    /// What is under way is lost from its byte number `keep` on, and so is all that follows.
+    /// Cuts the pipe. Of the bytes under way, only the first `keep` still arrive. All later bytes are lost.
     pub(super) fn cut(&mut self, mut keep: usize) {
         self.cut = true;
         for chunk in &mut self.under_way {
@@ -117,7 +117,7 @@ impl Pipe {
     }
 }
 
-/// The bytes `from..to` of a batch, as they stand in memory now.
+/// Returns the bytes `from..to` of a batch, as they are in memory now.
 pub(super) fn batch_bytes(batch: &Batch, from: usize, to: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(to - from);
     let mut at = 0;

@@ -1,4 +1,4 @@
-//! What a seed decides before anything happens.
+//! Decisions of a seed before the simulation starts.
 
 use std::time::Duration;
 
@@ -6,56 +6,56 @@ use super::network::Weather;
 use crate::delivery::ARRIVALS;
 use crate::testing::Random;
 
-/// The size of a simulation, and how much goes wrong in it.
+/// Size of a simulation, and the faults in it.
 #[derive(Clone, Debug, Hash)]
 pub(super) struct Plan {
     pub(super) machines: usize,
-    /// Server number `n` lives on machine `n % machines`; those of one machine share its event loops.
+    /// Number of servers. Server `n` runs on machine `n % machines`. Servers of one machine share its event loops.
     pub(super) servers: usize,
-    /// The event loops of a machine.
+    /// Event loops of a machine.
     pub(super) loops: usize,
-    /// The most dials of a loop that are under way at once.
+    /// Most dials of an event loop that are under way at once.
     pub(super) dials: usize,
-    /// Time that an operation of a loop takes.
+    /// Time that an operation of an event loop takes, in nanoseconds.
     pub(super) operation_nanos: u64,
     pub(super) weather: Weather,
-    /// So long things go wrong.
+    /// Time during which faults occur.
     pub(super) chaos: Duration,
     pub(super) window_bytes: u64,
     pub(super) ring_bytes: usize,
     pub(super) checksum_payload: bool,
     pub(super) eager: bool,
-    /// The longest envelope that is written.
+    /// Limit on the payload bytes of an envelope.
     pub(super) largest: usize,
-    /// One envelope in so many may be dropped; 0: none.
+    /// One in `droppable + 1` envelopes may be dropped. 0 if none may.
     pub(super) droppable: u64,
-    /// So many envelopes at most an outbox writes.
+    /// Limit on the envelopes that an outbox writes.
     pub(super) quota: u64,
-    /// An application does something at least so often, if it has something to do.
+    /// Longest pause between actions of an application that has something to do, in nanoseconds.
     pub(super) pace_nanos: u64,
-    /// The mean pause between faults.
+    /// Mean pause between faults, in milliseconds.
     pub(super) fault_pause_ms: u64,
-    /// Servers of one machine reach each other through memory.
+    /// Servers of one machine connect through memory.
     pub(super) memory: bool,
-    /// Servers are configured differently, and anew each time they start.
+    /// Servers have different configurations, which are drawn anew at each start.
     pub(super) differ: bool,
-    /// The arrivals in the queue of an inbox.
+    /// Number of arrivals that the queue of an inbox holds.
     pub(super) arrivals: usize,
-    /// One in this many calls of `drain` panics; 0: none.
+    /// One in this many calls of `drain` panics. 0 if none does.
     pub(super) panics: u64,
     /// A server is flooded with connections that never greet.
     pub(super) flood: bool,
-    /// Largest number of events that wait for an application. If they are few, it reads them late and misses some.
+    /// Most unread events of an application. If they are few, the application reads them late and misses some.
     pub(super) events_kept: usize,
-    /// One envelope in so many is for one life of its recipient alone; 0: none.
+    /// One in this many envelopes is for one life of its recipient only. 0 if none is.
     pub(super) restricted: u64,
-    /// The mean pause between replays of what dialers have sent; 0: there are none.
+    /// Mean pause between replays of what dialers have sent, in milliseconds. 0 if there are none.
     pub(super) replay_pause_ms: u64,
-    /// No application reads as long as things go wrong.
+    /// No application reads while faults occur.
     pub(super) idle_readers: bool,
 }
 
-/// The configuration of one life of a server.
+/// Configuration of one life of a server.
 pub(super) struct Configuration {
     pub(super) max_envelope_bytes: u64,
     pub(super) heartbeat_interval: Duration,
@@ -106,32 +106,32 @@ impl Plan {
         }
     }
 
-    /// Draws whether servers are configured differently, and read their events late. `random` is used for nothing else,
-    /// so that all else stays as it was for a seed.
+    /// Draws whether servers have different configurations, and whether they read events late. `random` is used for
+    /// nothing else, so that the rest of a seed's decisions stays as it was.
     pub(super) fn with_differences(self, random: &mut Random) -> Plan {
         Plan { differ: random.one_in(3), events_kept: pick(random, [EVENTS, EVENTS, EVENTS, 4]), ..self }
     }
 
-    /// Draws how many envelopes are for one life of their recipient. `random` is used for nothing else, so that all
-    /// else stays as it was for a seed without any.
+    /// Draws the share of envelopes that are for one life of their recipient. `random` is used for nothing else, so
+    /// that a seed without such envelopes stays as it was.
     pub(super) fn with_restrictions(self, random: &mut Random) -> Plan {
         Plan { restricted: pick(random, [0, 0, 2, 8]), ..self }
     }
 
-    /// Draws whether a server is flooded. `random` is used for nothing else, so that all else stays as it was for a
-    /// seed.
+    /// Draws whether a server is flooded. `random` is used for nothing else, so that the rest of a seed's decisions
+    /// stays as it was.
     pub(super) fn with_flood(self, random: &mut Random) -> Plan {
         Plan { flood: random.one_in(8), ..self }
     }
 
-    /// Draws whether connections are played again. `random` is used for nothing else, so that all else stays as it was
-    /// for a seed without replays.
+    /// Draws whether connections are replayed. `random` is used for nothing else, so that a seed without replays stays
+    /// as it was.
     pub(super) fn with_replays(self, random: &mut Random) -> Plan {
         Plan { replay_pause_ms: if random.one_in(4) { 4 << random.below(6) } else { 0 }, ..self }
     }
 
-    /// Draws whether applications read nothing for long. `random` is used for nothing else, so that all else stays as
-    /// it was for a seed where they read.
+    /// Draws whether applications read nothing while faults occur. `random` is used for nothing else, so that a seed in
+    /// which they read stays as it was.
     pub(super) fn with_idle_readers(self, random: &mut Random) -> Plan {
         Plan { idle_readers: random.one_in(16), ..self }
     }
@@ -146,7 +146,8 @@ impl Plan {
         }
     }
 
-    /// Draws how inboxes are read. `random` is used for nothing else, so that all else stays as it was for a seed.
+    /// Draws the ways in which inboxes are read. `random` is used for nothing else, so that the rest of a seed's
+    /// decisions stays as it was.
     pub(super) fn with_reading(self, random: &mut Random) -> Plan {
         if random.one_in(2) {
             return self;
@@ -155,7 +156,7 @@ impl Plan {
     }
 }
 
-/// Number of events that the queue of a server holds.
+/// Number of events that a server's queue holds.
 const EVENTS: usize = 1024;
 
 fn pick<T: Copy, const N: usize>(random: &mut Random, from: [T; N]) -> T {

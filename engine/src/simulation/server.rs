@@ -1,4 +1,4 @@
-//! A server's application: it writes numbered envelopes and reads what comes, each at its own pace.
+//! Application of a server. It writes numbered envelopes and reads what arrives, at its own pace.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -28,10 +28,10 @@ use crate::stream::{DropPolicy, Lane, MAX_RING_PAYLOAD};
 use crate::testing::Random;
 use crate::wire::WireIncarnation;
 
-/// The panic of an application.
+/// Payload of a panic of an application.
 struct Panic;
 
-/// A waker that remembers its call, and may panic.
+/// Waker that records its call, and may panic.
 struct Flag {
     set: AtomicBool,
     panics: bool,
@@ -51,13 +51,13 @@ impl Wake for Flag {
     fn wake(self: Arc<Self>) {
         self.set.store(true, Ordering::SeqCst);
         if self.panics {
-            // This panics without a message on the terminal.
+            // Panics without a message on the terminal.
             resume_unwind(Box::new("a waker"));
         }
     }
 }
 
-/// The memory of a body, which may panic when the engine lets go of it.
+/// Memory of a body. Its drop may panic.
 struct Memory {
     bytes: Vec<u8>,
     panics: Arc<AtomicBool>,
@@ -77,23 +77,23 @@ impl Drop for Memory {
     }
 }
 
-/// One in this many wakers and long bodies panics.
+/// Interval of panics: one in this many wakers and long bodies panics.
 const PANICS: u32 = 8;
 
-/// One life of a server.
+/// One life of a server, with its application.
 pub(super) struct Server {
     pub(super) me: Life,
-    /// Its number on its shard.
+    /// Number of the server on its shard.
     pub(super) node: u32,
     pub(super) outboxes: Arc<OutboxShared>,
     pub(super) watch: Watch,
-    /// A stop is under way.
+    /// Report of the stop that is under way.
     pub(super) stopping: Option<mpsc::Receiver<Vec<Undelivered>>>,
-    /// Removals under way.
+    /// Reports of the removals that are under way.
     pub(super) removing: Vec<(LinkId, mpsc::Receiver<Undelivered>)>,
-    /// The most links that it had at once.
+    /// Most links that the server had at once.
     pub(super) most_links: usize,
-    /// Number of links that were removed since the inbox was last found empty.
+    /// Number of links removed since the inbox was last found empty.
     pub(super) left_unread: usize,
     pub(super) writes_soon: bool,
     pub(super) reads_soon: bool,
@@ -101,7 +101,7 @@ pub(super) struct Server {
     events: Events,
     senders: Vec<Outbox>,
     next_outbox: u32,
-    /// Something has arrived since the inbox was last found empty.
+    /// Set when something has arrived since the inbox was last found empty.
     arrived: Arc<Flag>,
     /// Number of wakers and bodies that were given to the engine.
     callbacks: u32,
@@ -109,17 +109,17 @@ pub(super) struct Server {
     network: Rc<RefCell<Network>>,
 }
 
-/// The life of each peer that was met last, in an event or in an envelope, with its incarnation.
+/// Latest life of each peer that an event or an envelope has mentioned, with its incarnation.
 type Met = BTreeMap<usize, (u32, WireIncarnation)>;
 
 struct Outbox {
     number: u32,
     sender: Sender,
-    /// Envelopes still to be written.
+    /// Number of envelopes still to be written.
     quota: u64,
-    /// The envelope that had no room: for whom, on which lane, how long.
+    /// Envelope that had no room: its recipient, its lane, and its length in bytes.
     refused: Option<(usize, Lane, usize)>,
-    /// Sleeps until there is room.
+    /// Flag of the waker that waits for room.
     asleep: Option<Arc<Flag>>,
 }
 
@@ -168,11 +168,11 @@ impl Server {
         self.senders.push(Outbox { number, sender, quota, refused: None, asleep: None });
     }
 
-    /// One more outbox. Those that have nothing more to write may go.
+    /// Adds an outbox. At random, drops outboxes that have nothing more to write.
     pub(super) fn change_outboxes(&mut self, random: &mut Random, quota: u64) {
         let sender = self.senders[0].sender.clone();
         self.add_outbox(sender, quota);
-        // One stays, to be cloned.
+        // The first outbox stays, to be cloned.
         let mut index = 0;
         self.senders.retain(|outbox| {
             index += 1;
@@ -183,7 +183,7 @@ impl Server {
         }
     }
 
-    /// One more envelope for everybody.
+    /// Adds `quota` envelopes to those that the server has to write.
     pub(super) fn owe(&mut self, quota: u64) {
         self.senders[0].quota += quota;
     }
@@ -201,24 +201,24 @@ impl Server {
         self.receiver.is_empty()
     }
 
-    /// Whether everything is written that was to be.
+    /// Returns whether all envelopes of the quotas were written.
     pub(super) fn has_written_all(&self) -> bool {
         self.senders.iter().all(|outbox| outbox.quota == 0)
     }
 
-    /// Number of links, including those that the loop has yet to let go of.
+    /// Returns the number of links, including those that the loop has yet to release.
     pub(super) fn count_links(&mut self) -> usize {
         let links = self.outboxes.roster.sizes().peers + self.removing.len();
         self.most_links = self.most_links.max(links);
         links
     }
 
-    /// For how many links its outboxes have room, each.
+    /// Returns the number of links for which an outbox has room: that of the largest outbox.
     pub(super) fn outbox_places(&self) -> usize {
         self.senders.iter().map(|outbox| outbox.sender.places()).max().unwrap_or(0)
     }
 
-    /// Whether the peers have acknowledged everything.
+    /// Returns whether the peers have acknowledged everything.
     pub(super) fn is_flushed(&mut self) -> bool {
         self.senders.iter_mut().all(|outbox| outbox.sender.unflushed_peers().is_empty())
     }
@@ -227,7 +227,7 @@ impl Server {
         self.senders.iter_mut().for_each(|outbox| outbox.sender.request_ack());
     }
 
-    /// Writes some envelopes.
+    /// Writes up to six envelopes.
     pub(super) fn write(
         &mut self,
         random: &mut Random,
@@ -266,7 +266,7 @@ impl Server {
     ) {
         let now = self.network.borrow().now();
         let outbox = &mut self.senders[index];
-        // A peer that is removed is left alone until it is there again.
+        // A removed peer gets no envelopes until it is added again.
         let Ok(index) = outbox.sender.index_of(pid_of(to)) else { return };
         let Some(link) = self.outboxes.roster.link_of(pid_of(to)) else { return };
         let number = history.stream((self.me, to, outbox.number, lane, link));
@@ -295,7 +295,7 @@ impl Server {
                 let panics = Arc::new(AtomicBool::new(false));
                 let body = Bytes::from_owner(Memory { bytes: payload, panics: panics.clone() });
                 let pushed = outbox.sender.push(index, lane, id, &Body::Owned(body.clone()), alone);
-                // The body panics only if the engine drops it last. A short one was copied.
+                // The body may panic only if the engine drops it last. A short body was copied.
                 let is_kept = pushed.is_ok() && length > MAX_RING_PAYLOAD;
                 panics.store(is_kept && self.callbacks.is_multiple_of(PANICS), Ordering::SeqCst);
                 pushed
@@ -329,7 +329,7 @@ impl Server {
         }
     }
 
-    /// Reads some of what has arrived.
+    /// Reads some envelopes. If the inbox is empty then, waits for the next one.
     pub(super) fn read(
         &mut self,
         random: &mut Random,
@@ -363,7 +363,7 @@ impl Server {
         }
     }
 
-    /// Looks at what was told of the peers.
+    /// Reads and checks all events, and compares them with the states of the links.
     pub(super) fn look_at_events(&mut self, incarnations: &Incarnations, history: &mut History) {
         while let Some(event) = self.events.pop() {
             let mut network = self.network.borrow_mut();
@@ -375,7 +375,7 @@ impl Server {
             }
             self.watch.told(self.me, &event, incarnations, history);
         }
-        // However many events were missed, the last ones told the present state.
+        // Even if events were missed, the last ones tell the present state.
         let (queue, now) = (self.events.queue(), self.network.borrow().now());
         let (_, peers) = self.outboxes.roster.read();
         for (pid, _) in &peers {
@@ -393,19 +393,19 @@ impl Server {
         );
     }
 
-    /// The last look at everything, when this life ends.
+    /// Reads all remaining events and envelopes, at the end of this life.
     pub(super) fn end(&mut self, incarnations: &Incarnations, history: &mut History) {
         self.look_at_events(incarnations, history);
         let mut reading = Reading { network: &self.network, me: self.me, met: &mut self.met, incarnations, history };
         while take(&mut self.receiver, usize::MAX, &mut reading) > 0 {}
     }
 
-    /// Asserts that a reader that has read everything after a stop is told that this is the end.
+    /// Asserts that after a stop the inbox is closed, once everything was read.
     pub(super) fn check_end(&self) {
         assert!(self.receiver.is_closed() && self.receiver.is_empty(), "{:?} has stopped, and reads on", self.me);
     }
 
-    /// Asserts that this life of a peer, which has stopped and read to the end, has read everything that it
+    /// Asserts that this life of a peer, which has stopped and read to the end, has read every envelope that it
     /// acknowledged to this server.
     pub(super) fn check_acknowledged(&mut self, (peer, life): Life, history: &History) {
         let Some(link) = self.outboxes.roster.link_of(pid_of(peer)) else { return };
@@ -417,7 +417,7 @@ impl Server {
         }
     }
 
-    /// What stands in its way, for whoever looks for a fault.
+    /// Describes what the server waits for, as part of a failure's message.
     pub(super) fn describe(&mut self) -> String {
         let mut text = format!("\n{:?}: something to read: {};", self.me, self.arrived.is_set());
         for outbox in &mut self.senders {
@@ -434,7 +434,7 @@ impl Server {
     }
 }
 
-/// A server that reads what has arrived.
+/// Context in which a server reads what has arrived.
 struct Reading<'a> {
     network: &'a RefCell<Network>,
     me: Life,
@@ -459,7 +459,7 @@ fn take(receiver: &mut Receiver, limit: usize, reading: &mut Reading<'_>) -> usi
     receiver.drain(limit, |each| reading.got(each.pid, each.incarnation, each.id, each.payload))
 }
 
-/// Takes what there is, and panics at the envelope number `last`.
+/// Takes envelopes, and panics at envelope number `last`, counted from 1.
 fn take_and_panic(receiver: &mut Receiver, last: u64, reading: &mut Reading<'_>) {
     let mut taken = 0;
     let drained = catch_unwind(AssertUnwindSafe(|| {
@@ -472,7 +472,7 @@ fn take_and_panic(receiver: &mut Receiver, last: u64, reading: &mut Reading<'_>)
         })
     }));
     match drained {
-        // Another panic: a check of the simulation has failed.
+        // The panic of a failed check goes on.
         Err(panic) if !panic.is::<Panic>() => resume_unwind(panic),
         _ => {}
     }

@@ -1,4 +1,4 @@
-//! That a seed is a history, and that histories are as they should be.
+//! Tests that a seed always gives the same history, and that histories keep their promises.
 
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ fn who_reads_along_changes_nothing() {
     assert!(lines > 100);
 }
 
-/// Two hundred servers once stalled: a turn of a loop ran every timer, but read few messages of the transport, whose
-/// queue grew until handshakes timed out and were repeated.
+/// Regression: two hundred servers stalled. A turn of a loop ran every timer, but read few messages of the transport.
+/// The transport's queue grew until handshakes timed out and were repeated.
 #[test]
 fn sixty_four_servers_on_two_slow_loops_exchange_broadcasts_and_stay_connected() {
     for (memory, operation) in [(true, Duration::from_micros(40)), (false, Duration::from_micros(20))] {
@@ -42,8 +42,8 @@ fn sixty_four_servers_on_two_slow_loops_exchange_broadcasts_and_stay_connected()
     }
 }
 
-/// A process beside two hundred busy ones takes half a second for a turn. It once looked at few of the timers that were
-/// due in it, so that its heartbeats came too late. One of the two loops is as slow here.
+/// Regression: a process beside two hundred busy ones takes half a second for a turn. A turn looked at few of the
+/// timers that were due, so that heartbeats came too late. One of the two loops is as slow here.
 #[test]
 fn servers_whose_turns_take_long_stay_connected() {
     let servers = 42;
@@ -55,9 +55,9 @@ fn servers_whose_turns_take_long_stay_connected() {
     assert_eq!(mesh.told(), (servers as u64 * (servers as u64 - 1), vec![]));
 }
 
-/// Each timer for an acknowledgement once left an entry behind, which came up again every 250 ms for ever: two servers
-/// that had exchanged messages for 20 seconds used nine times as much of a processor when idle as before. Each turn
-/// checks that there are no more timers than links, connections and servers.
+/// Regression: each timer for an acknowledgement left an entry behind, which came up again every 250 ms for ever. Two
+/// servers that had exchanged messages for 20 seconds used nine times as much of a processor when idle as before. Each
+/// turn checks that there are no more timers than links, connections and servers.
 #[test]
 fn a_hundred_thousand_messages_leave_no_timer_behind() {
     for memory in [true, false] {
@@ -75,8 +75,8 @@ fn a_hundred_thousand_messages_leave_no_timer_behind() {
     }
 }
 
-/// The kernel sometimes claims until the next completion that it has work to run. A loop that took that for work did not
-/// sleep meanwhile: 0.3 s of a core, in one of a hundred pairs of idle servers.
+/// Regression: the kernel sometimes claims until the next completion that it has work to run. A loop that took this
+/// claim for work did not sleep meanwhile. This cost 0.3 s of a core, in one of a hundred pairs of idle servers.
 #[test]
 fn a_loop_sleeps_though_the_kernel_claims_that_something_is_left() {
     let mut mesh = Mesh::start(4, 2, 2, Duration::ZERO, false);
@@ -88,7 +88,7 @@ fn a_loop_sleeps_though_the_kernel_claims_that_something_is_left() {
     assert!(claimed <= before + before / 10, "{before} turns of idle loops before, {claimed} with the claim");
 }
 
-/// Each connection once left its last buffer to an inbox that nobody read, uncounted: 260 KiB for an envelope.
+/// Regression: each connection left its last buffer to an unread inbox, uncounted: 260 KiB for an envelope.
 #[test]
 fn two_hundred_reconnects_leave_no_more_buffers_to_an_inbox_than_it_may_pin() {
     let mut mesh = Mesh::start(3, 2, 2, Duration::ZERO, false);

@@ -1,4 +1,4 @@
-//! What a server was told about its peers, and whether that makes sense.
+//! Check of a server's events: they must be consistent with each other and with the history.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,17 @@ use crate::events::Event;
 use crate::link::Pid;
 use crate::wire::WireIncarnation;
 
-/// What one life of one server knows of its peers.
+/// Knowledge of one life of a server about its peers.
 #[derive(Default)]
 pub(super) struct Watch {
     peers: BTreeMap<usize, Peer>,
-    /// The last event said that connections cannot be accepted, or (`dial_failed`) that peers cannot be dialed.
+    /// Set while the last event said that connections cannot be accepted, or (`dial_failed`) that peers cannot be
+    /// dialed.
     accept_failed: bool,
     dial_failed: bool,
-    /// Events were missed since all of them were last read.
+    /// Set if events were missed since all of them were last read.
     missed: bool,
-    /// Events were missed at some time: a life of a peer may have come and gone without an event.
+    /// Set once events were missed: a life of a peer may have come and gone without an event.
     has_missed: bool,
 }
 
@@ -25,27 +26,27 @@ struct Peer {
     up: bool,
     /// Number of events that the peer is up or down.
     changes: u32,
-    /// The life that was last met.
+    /// Life of the peer that was up last.
     life: Option<u32>,
-    /// It was said that this one has taken its place.
+    /// Life that was announced as restarted, and has not been up yet.
     announced: Option<u32>,
 }
 
-/// Every incarnation that there has been, with whose it is.
+/// Every incarnation of the simulation, with its life.
 pub(super) type Incarnations = BTreeMap<WireIncarnation, Life>;
 
-/// The pid of a server.
+/// Returns the pid of a server.
 pub(super) fn pid_of(server: usize) -> Pid {
     100 * (server as Pid + 1)
 }
 
-/// The server with a pid.
+/// Returns the server with a pid.
 pub(super) fn server_of(pid: Pid) -> usize {
     (pid / 100) as usize - 1
 }
 
 impl Watch {
-    /// Takes what server `me` was told.
+    /// Checks and records an event of server `me`.
     pub(super) fn told(&mut self, me: Life, event: &Event, incarnations: &Incarnations, history: &mut History) {
         let (missed, has_missed) = (self.missed, self.has_missed);
         match event {
@@ -99,23 +100,23 @@ impl Watch {
                 assert!(*count > 0, "{me:?}: no event was missed");
                 (self.missed, self.has_missed) = (true, true);
             }
-            // A few wakers and bodies panic: see `server.rs`.
+            // Expected: a few wakers and bodies panic, see `server.rs`.
             Event::CallbackPanicked { count, .. } => assert!(*count > 0, "{me:?}: no panic"),
             Event::EngineFailed { .. } => panic!("{me:?} is told {event:?}"),
         }
     }
 
-    /// All events were read.
+    /// Records that all events were read.
     pub(super) fn has_read_all(&mut self) {
         self.missed = false;
     }
 
-    /// Returns whether accepts and dials succeed, as far as events say.
+    /// Returns whether accepts and dials succeed, according to the events.
     pub(super) fn is_well(&self) -> bool {
         !self.accept_failed && !self.dial_failed
     }
 
-    /// Whether the server takes its peer to be there.
+    /// Returns whether the link to a peer is up, according to the events.
     pub(super) fn is_up(&self, peer: usize) -> bool {
         self.peers.get(&peer).is_some_and(|peer| peer.up)
     }
@@ -130,7 +131,7 @@ impl Watch {
         self.peers.values().map(|peer| peer.changes).sum()
     }
 
-    /// Which life of a peer was last met.
+    /// Returns the life of a peer that was up last.
     pub(super) fn life_of(&self, peer: usize) -> Option<u32> {
         self.peers.get(&peer).and_then(|peer| peer.life)
     }
@@ -140,7 +141,7 @@ impl Watch {
     }
 }
 
-/// Returns which life of a peer has this incarnation.
+/// Returns the life of a peer that has this incarnation.
 pub(super) fn life_with(pid: Pid, incarnation: &WireIncarnation, incarnations: &Incarnations) -> u32 {
     let (server, life) = incarnations.get(incarnation).copied().expect("somebody has this incarnation");
     assert_eq!(server, server_of(pid), "{pid} with the incarnation of {server}");

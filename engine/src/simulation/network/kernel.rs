@@ -1,4 +1,4 @@
-//! What the kernels do for their processes: sockets, and what is under way on them.
+//! Simulated kernels: the sockets of processes, and the operations on them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,14 +11,14 @@ use super::{Network, address_of};
 use crate::batch::Batch;
 use crate::driver::{ACCEPTED_AT_ONCE, Budget, Completion, Reaped, ReceiveBuffer, SocketId, Watermark};
 
-/// So long at most a kernel takes to let go of a socket.
+/// Longest time, in nanoseconds, that a kernel takes to release a closed socket.
 const LET_GO_NANOS: u64 = 50_000;
 
-/// A process as its kernel sees it.
+/// Process as its kernel sees it.
 pub(crate) struct Process {
     machine: usize,
     sockets: Vec<Option<Socket>>,
-    /// Sockets that are gone, and whose numbers are not used again yet.
+    /// Sockets that are closed, and whose numbers are not reused yet.
     gone: Vec<SocketId>,
     done: VecDeque<Done>,
     read: Watermark,
@@ -28,7 +28,7 @@ struct Socket {
     kind: Kind,
     closing: bool,
     receive: Option<ReceiveBuffer>,
-    /// So many bytes of it are sent.
+    /// Batch that is being sent, and the number of its bytes that were taken.
     send: Option<(Box<Batch>, usize)>,
 }
 
@@ -37,7 +37,7 @@ enum Kind {
     Connection(Side),
 }
 
-/// What has completed. Sockets are numbered when the process looks, as io_uring does it.
+/// Completed operation. An accepted connection gets its socket number when the process reaps it, as in io_uring.
 pub(crate) enum Done {
     Accepted { listener: SocketId, connection: usize },
     AcceptFailed { listener: SocketId },
@@ -48,7 +48,7 @@ pub(crate) enum Done {
 }
 
 impl Done {
-    /// Number of bytes that were moved.
+    /// Returns the number of bytes that were moved.
     fn bytes(&self) -> usize {
         match self {
             Done::Received { result: Ok(bytes), .. } => *bytes,
@@ -57,7 +57,7 @@ impl Done {
         }
     }
 
-    /// The connection, if that listener has accepted one.
+    /// Returns the connection that this listener has accepted, if this is such a completion.
     fn accepted_by(&self, wanted: SocketId) -> Option<usize> {
         match self {
             Done::Accepted { listener, connection } if *listener == wanted => Some(*connection),
@@ -81,7 +81,7 @@ impl Process {
         }
     }
 
-    /// Sockets that are not gone, and connections that are being accepted.
+    /// Returns the number of sockets that the kernel has not released, and of accepted connections not yet reaped.
     fn open_sockets(&self) -> usize {
         let accepted = self.done.iter().filter(|done| matches!(done, Done::Accepted { .. })).count();
         self.sockets.iter().flatten().count() + accepted
@@ -100,7 +100,7 @@ impl Process {
 }
 
 impl Network {
-    /// A process starts. Returns its number.
+    /// Starts a process. Returns its number.
     pub(crate) fn start_process(&mut self, machine: usize) -> usize {
         self.processes.push(Process {
             machine,
@@ -112,7 +112,8 @@ impl Network {
         self.processes.len() - 1
     }
 
-    /// A process ends. `silently`: its machine with it, so that nobody says that its connections are over.
+    /// Ends a process. If `silently`, its machine goes down too, so that the other ends of its connections get no
+    /// reset.
     pub(crate) fn end_process(&mut self, process: usize, silently: bool) {
         self.processes[process].done.clear();
         for socket in std::mem::take(&mut self.processes[process].sockets).into_iter().flatten() {
@@ -121,7 +122,8 @@ impl Network {
                 Kind::Listener { address, .. } => self.forget_listener(address, silently),
                 Kind::Connection(side) => {
                     if side.end == 0 && !self.weather.calm && self.random.one_in(2) {
-                        // Its kernel, or a proxy, goes on sending what it has said: a successor may be heard before.
+                        // Bytes of the dead process stay on the way in its kernel or a proxy. Its successor may be
+                        // heard before they arrive.
                         let until = self.now() + Duration::from_millis(self.random.below(4000));
                         self.end(side.other()).pipe.held_until = until;
                     }
@@ -131,7 +133,8 @@ impl Network {
         }
     }
 
-    /// What was not accepted ends with its listener; unless it stands before a proxy, that keeps it for who listens there next.
+    /// Removes a listener, and closes the connections that it has not accepted. In some cases a proxy stands in front
+    /// of the listener, and keeps such a connection for the next listener at this address.
     fn forget_listener(&mut self, address: SocketAddr, silently: bool) {
         let Some(listener) = self.listeners.remove(&address) else { return };
         for connection in 0..self.connections.len() {
@@ -150,7 +153,7 @@ impl Network {
         if silently { self.end(side).owner = Owner::Closed } else { self.abandon(side) }
     }
 
-    /// Whether there is something for the process to look at.
+    /// Returns whether the process has completions to reap.
     pub(crate) fn has_done(&self, process: usize) -> bool {
         !self.processes[process].done.is_empty()
     }
@@ -176,7 +179,7 @@ impl Network {
         Ok(listener)
     }
 
-    /// A connection stands before a listener.
+    /// Offers a connection to a listener, which accepts it, fails to, or is paused.
     pub(crate) fn offer(&mut self, process: usize, listener: SocketId, connection: usize) {
         let fails = !self.weather.calm && self.random.one_in(15);
         let fails = fails || self.processes[process].open_sockets() >= self.descriptors;
@@ -239,7 +242,7 @@ impl Network {
         self.try_receive(side);
     }
 
-    /// Gives the process what has arrived, if it waits for it.
+    /// Completes the receive of this end, if one is pending and there is something to report.
     pub(crate) fn try_receive(&mut self, side: Side) {
         let Owner::Socket { process, socket } = self.end(side).owner else { return };
         let Some(state) = self.processes[process].socket(socket) else { return };
@@ -275,7 +278,8 @@ impl Network {
         self.try_send(side);
     }
 
-    /// Takes what there is room for of what the process wants to send.
+    /// Takes bytes of the send that is pending at this end, as far as there is room, and completes it when all are
+    /// taken.
     pub(crate) fn try_send(&mut self, side: Side) {
         let Owner::Socket { process, socket } = self.end(side).owner else { return };
         let Some(state) = self.processes[process].socket(socket) else { return };
@@ -304,7 +308,7 @@ impl Network {
         }
     }
 
-    /// Returns how many bytes were taken.
+    /// Sends bytes of a batch from `from` on, as far as there is room. Returns the number of bytes that were taken.
     fn write(&mut self, side: Side, batch: &Batch, from: usize) -> io::Result<usize> {
         let end = self.end(side);
         if end.reset {
@@ -336,7 +340,7 @@ impl Network {
         }
     }
 
-    /// An end is closed, by whoever had it.
+    /// Closes an end: with a reset if bytes are unread, and at random, else with the end of what is sent.
     pub(crate) fn abandon(&mut self, side: Side) {
         let abrupt = self.random.one_in(8);
         let end = self.end(side);
@@ -360,7 +364,7 @@ impl Network {
         self.timetable.at(at, Happening::LetGo { process, socket: socket.0 });
     }
 
-    /// Hands over what has completed, as much as io_uring's driver takes in a turn.
+    /// Hands over completions, at most as many as the io_uring driver takes in a turn.
     pub(crate) fn reap(&mut self, process: usize, completions: &mut VecDeque<Completion>) -> Reaped {
         let (mut budget, before) = (Budget::default(), self.processes[process].done.len());
         let state = &mut self.processes[process];

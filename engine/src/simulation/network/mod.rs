@@ -17,7 +17,7 @@ use crate::time::Time;
 use kernel::{Done, Process};
 use replays::Replays;
 
-/// Attempts of a kernel to reach a machine that does not answer.
+/// Retries of a kernel whose dial a machine does not answer, after the first attempt.
 const DIAL_ATTEMPTS: u32 = 6;
 
 /// Behaviour of the network.

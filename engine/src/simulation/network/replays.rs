@@ -1,6 +1,6 @@
-//! Replays: somebody on the network records what dialers send, and plays it again on connections of its own.
+//! Replays: an attacker on the network records what dialers send, and replays it on connections of its own.
 //!
-//! Nothing of it may be believed: such a connection cannot repeat the challenge of the Welcome that it gets.
+//! Servers must not believe a replay: it cannot repeat the challenge of the Welcome that it gets.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,27 +13,27 @@ use super::Network;
 use crate::testing::Random;
 use crate::wire::{Kind, NO_STREAM, SegmentHeader};
 
-/// Bytes that are recorded of a connection, at most.
+/// Most bytes that are recorded of a connection.
 const RECORDED_BYTES: usize = 64 * 1024;
-/// Replays under way, at most.
+/// Most replays under way.
 const MOST: usize = 8;
-/// The latest recordings, of which every second replay is one.
+/// Number of latest recordings, from which every second replay is drawn.
 const LATEST: usize = 4;
-/// Mean pause between replays when nothing else goes wrong.
+/// Mean pause between replays when no other faults occur, in milliseconds.
 pub(crate) const CALM_PAUSE_MS: u64 = 20;
 
-/// The recordings, and the replays under way.
+/// Recordings, and replays under way.
 pub(crate) struct Replays {
     random: Random,
-    /// The mean pause between two of them; 0: there are none at present.
+    /// Mean pause between replays, in milliseconds. 0 if there are no replays at present.
     pause_ms: u64,
-    /// By connection.
+    /// Recordings by the connection that was recorded.
     recordings: BTreeMap<usize, Recording>,
-    /// By the connection on which it is played.
+    /// Replays by the connection on which they are played.
     under_way: BTreeMap<usize, Replay>,
 }
 
-/// What a dialer has sent, from its Hello on.
+/// Bytes that a dialer has sent, from its Hello on.
 #[derive(Clone)]
 struct Recording {
     address: SocketAddr,
@@ -41,10 +41,10 @@ struct Recording {
     bytes: Vec<u8>,
 }
 
-/// What is still to be played.
+/// Rest of a replay.
 struct Replay {
     bytes: Vec<u8>,
-    /// Says that this is all, and reads on for a while.
+    /// The replayer ends its direction after the last byte, and reads on for a while.
     half_closes: bool,
 }
 
@@ -53,7 +53,7 @@ impl Replays {
         Replays { random, pause_ms: 0, recordings: BTreeMap::new(), under_way: BTreeMap::new() }
     }
 
-    /// Draws a recording, and where it ends when it is played again.
+    /// Draws a recording, and the number of its bytes to replay.
     fn draw(&mut self) -> Option<(Recording, usize)> {
         let random = &mut self.random;
         let all = self.recordings.len();
@@ -67,12 +67,12 @@ impl Replays {
 }
 
 impl Network {
-    /// Dialers are recorded from now on.
+    /// Starts recording the dialers.
     pub(crate) fn record(&mut self, random: Random) {
         self.replays = Some(Replays::new(random));
     }
 
-    /// Records what an end has sent, if that has dialed.
+    /// Records bytes that this end has sent, if it has dialed.
     pub(crate) fn record_sent(&mut self, side: Side, bytes: &[u8]) {
         let Some(replays) = self.replays.as_mut().filter(|_| side.end == 0) else { return };
         let Connection { address, ends, .. } = &self.connections[side.connection];
@@ -83,14 +83,14 @@ impl Network {
         recorded.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    /// Recordings are played again from now on, at this mean pause.
+    /// Starts replaying recordings, at this mean pause in milliseconds.
     pub(crate) fn begin_replays(&mut self, pause_ms: u64) {
         let Some(replays) = &mut self.replays else { return };
         replays.pause_ms = pause_ms;
         self.replay_later();
     }
 
-    /// Whoever plays recordings leaves, and plays no others.
+    /// Ends all replays: closes their connections, and starts no others.
     pub(crate) fn end_replays(&mut self) {
         let Some(replays) = &mut self.replays else { return };
         replays.pause_ms = 0;
@@ -106,7 +106,7 @@ impl Network {
         self.timetable.at(now + pause, Happening::Replays);
     }
 
-    /// Plays a recording again, or one several times.
+    /// Starts a replay of a recording, or several replays of one.
     pub(crate) fn replay(&mut self) {
         let machines = self.machines();
         let Some(replays) = self.replays.as_mut().filter(|replays| replays.pause_ms > 0) else { return };
@@ -115,7 +115,7 @@ impl Network {
         for _ in 0..times {
             let Some((Recording { address, machine, bytes }, end)) = &drawn else { break };
             let Some(replays) = self.replays.as_mut().filter(|replays| replays.under_way.len() < MOST) else { break };
-            // From where it was recorded, or from a machine without servers.
+            // From the machine where it was recorded, or from one without servers.
             let machine = if replays.random.one_in(2) { *machine } else { machines };
             let replay = Replay { bytes: bytes[..*end].to_vec(), half_closes: replays.random.one_in(2) };
             let connection = self.connections.len();
@@ -129,7 +129,7 @@ impl Network {
         self.replay_later();
     }
 
-    /// The dial of a replay was answered.
+    /// Handles the answer to the dial of a replay.
     pub(crate) fn replay_answered(&mut self, connection: usize, reached: bool) {
         if reached {
             self.go_on_replaying(connection);
@@ -138,7 +138,7 @@ impl Network {
         }
     }
 
-    /// Plays the next part, or ends the connection.
+    /// Sends the next part of a replay, or ends its connection.
     pub(crate) fn go_on_replaying(&mut self, connection: usize) {
         let side = Side { connection, end: 0 };
         let now = self.now();
@@ -152,7 +152,7 @@ impl Network {
         let random = &mut replays.random;
         let bytes = if rest > 0 && random.one_in(2) { 1 + random.below(rest as u64) as usize } else { rest };
         let part: Vec<u8> = replay.bytes.drain(..bytes).collect();
-        // It waits for an answer now and then, or keeps a link that has taken it for its peer.
+        // A long pause waits for an answer, or keeps a link busy that takes the replayer for its peer.
         let pause = if random.one_in(2) { random.below(2000) } else { random.below(3_000_000) };
         self.timetable.at(now + Duration::from_micros(pause), Happening::Plays { connection });
         if part.is_empty() {
@@ -162,7 +162,8 @@ impl Network {
         self.put_under_way(side.other(), Some(part));
     }
 
-    /// Reads and forgets what a server answers. Asserts that the server believes nothing: it says nothing of streams.
+    /// Reads and discards the answers of a server. Asserts that no answer mentions a stream: the server does not
+    /// believe the replay.
     pub(crate) fn replayer_hears(&mut self, side: Side) {
         let (now, connection) = (self.now(), side.connection);
         let pipe = &mut self.connections[connection].ends[side.end].pipe;
@@ -184,7 +185,7 @@ impl Network {
         }
     }
 
-    /// The connection of a replay is over, if it is one.
+    /// Ends a replay whose connection is over. Does nothing for other connections.
     pub(crate) fn replayer_leaves(&mut self, side: Side) {
         if self.end(side).owner == Owner::Replayer {
             self.end(side).owner = Owner::Closed;
