@@ -50,7 +50,8 @@ pub struct NodeConfig {
     pub peers: Vec<(Pid, Vec<SocketAddr>)>,
     /// Size of each stream's ring, in bytes.
     pub ring_bytes: usize,
-    /// Whether servers of this engine connect to this one through memory. Both ends of a connection have to allow it.
+    /// Connections through memory between servers of this engine are allowed. Both ends of a connection have to allow
+    /// them.
     pub memory: bool,
 }
 
