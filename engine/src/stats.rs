@@ -13,8 +13,8 @@ use crate::wire::MAX_STREAMS;
 /// 1,024 other peers were removed in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerStats {
-    /// Pid of the peer. The row with the pid [`BROADCAST`](crate::BROADCAST) sums up the peers that were removed before
-    /// the latest 1,024 removals and were not added again by then.
+    /// Pid of the peer. The row with the pid [`BROADCAST`] sums up the peers that were removed before the latest 1,024
+    /// removals and were not added again by then.
     pub pid: Pid,
     /// Envelopes to this peer that outboxes accepted.
     pub messages_out: u64,
