@@ -1,9 +1,8 @@
 //! The bound on one kind of work in a turn of a loop.
 
-/// The work of one kind that a turn of a loop may still do.
+/// Work of one kind that a turn of a loop may still do: 256 operations, or 1 MiB.
 ///
-/// It is counted in operations and in bytes, so that neither many short ones nor a few long ones keep everything else
-/// waiting: 256 operations, or 1 MiB.
+/// Both operations and bytes count, so that neither many short operations nor a few long ones delay all other work.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     operations: usize,
@@ -21,18 +20,18 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// An eighth of a budget: for work that makes more work, while there is too much already.
+    /// Returns an eighth of a budget, for work that makes more work while there is too much already.
     pub fn reduced() -> Budget {
         Budget { operations: OPERATIONS / 8 }
     }
 
-    /// Returns whether anything is left.
+    /// Returns whether the turn may do another operation.
     #[inline]
     pub fn is_left(self) -> bool {
         self.operations > 0
     }
 
-    /// Takes one operation that moves so many bytes.
+    /// Counts one operation that moves `bytes` bytes.
     #[inline]
     pub fn spend(&mut self, bytes: usize) {
         let operations = 1 + bytes / OPERATION_BYTES;
@@ -47,7 +46,8 @@ thread_local! {
     static SPENT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
-/// Operations of all kinds on this thread since the last call: what a turn costs in the simulator.
+/// Returns the number of operations of all kinds on this thread since the last call: the cost of a turn in the
+/// simulator.
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) fn take_spent() -> u64 {
     SPENT.take()

@@ -1,4 +1,4 @@
-//! Receive buffers: chunks of memory that the kernel fills from the front while applications read what is filled.
+//! Receive buffers: chunks of memory that the kernel fills from the front while applications read the filled part.
 
 use std::io;
 use std::ops::{Deref, Range};
@@ -10,7 +10,7 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::ring::Block;
 
-/// Memory for chunks of one size. What applications let go of is used again.
+/// Pool of chunks of one size. It reuses the memory of chunks that applications have released.
 #[derive(Debug)]
 pub struct ChunkPool {
     chunk_bytes: usize,
@@ -19,18 +19,18 @@ pub struct ChunkPool {
 }
 
 impl ChunkPool {
-    /// A pool of chunks of `chunk_bytes` that keeps at most `spare` of them for later use.
+    /// Makes a pool of chunks of `chunk_bytes` bytes. It keeps at most `spare` released chunks, and at least one.
     pub fn new(chunk_bytes: usize, spare: usize) -> Arc<ChunkPool> {
         Arc::new(ChunkPool { chunk_bytes, free: ArrayQueue::new(spare.max(1)), in_use: AtomicUsize::new(0) })
     }
 
-    /// The bytes of a chunk.
+    /// Size of a chunk in bytes.
     pub fn chunk_bytes(&self) -> usize {
         self.chunk_bytes
     }
 
-    /// The bytes of the chunks that are in use: by connections, and by arrivals that nobody has let go of. A page of them is
-    /// memory once it was written to.
+    /// Bytes of the chunks in use: by connections, and by arrivals that are not released. The kernel backs a page of a
+    /// chunk with memory once the page was written to.
     pub fn bytes_in_use(&self) -> usize {
         self.in_use.load(Ordering::Relaxed) * self.chunk_bytes
     }
@@ -41,10 +41,10 @@ impl ChunkPool {
         self.in_use.load(Ordering::Relaxed)
     }
 
-    /// An empty buffer.
+    /// Takes an empty buffer.
     ///
     /// # Errors
-    /// When none is spare, and there is no memory for another.
+    /// When no chunk is spare, and there is no memory for another.
     pub fn take(self: &Arc<ChunkPool>) -> io::Result<ReceiveBuffer> {
         let memory = match self.free.pop() {
             Some(memory) => memory,
@@ -56,7 +56,7 @@ impl ChunkPool {
     }
 }
 
-/// A chunk in use. Its memory goes back to the pool with its last owner.
+/// A chunk in use. Its memory returns to the pool when the last owner drops it.
 #[derive(Debug)]
 struct Chunk {
     memory: Option<Block>,
@@ -77,13 +77,14 @@ impl Drop for Chunk {
     fn drop(&mut self) {
         if let (Some(memory), Some(pool)) = (self.memory.take(), self.pool.upgrade()) {
             pool.in_use.fetch_sub(1, Ordering::Relaxed);
-            // A full pool gives the memory back; that is what its bound is for.
+            // A full pool frees the memory: its bound exists for that.
             drop(pool.free.push(memory));
         }
     }
 }
 
-/// A chunk with the right to fill it: bytes `..filled` are constant and may be shared, the rest is this owner's alone.
+/// A chunk and the right to fill it. The bytes `..filled` do not change and may be shared; only this owner accesses the
+/// rest.
 #[derive(Debug)]
 pub struct ReceiveBuffer {
     chunk: Arc<Chunk>,
@@ -91,53 +92,54 @@ pub struct ReceiveBuffer {
 }
 
 impl ReceiveBuffer {
-    /// How many bytes were received into it.
+    /// Number of bytes received into the buffer.
     pub fn filled(&self) -> usize {
         self.filled
     }
 
-    /// How many more there is room for.
+    /// Number of bytes that the buffer has room for.
     pub fn free(&self) -> usize {
         self.chunk.bytes() - self.filled
     }
 
     /// The bytes received so far.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: the first `filled` bytes are initialized (the memory was zeroed) and nobody writes to them while this
-        // buffer or a slice of it lives: the only writers go behind `filled`, which only grows, until `reset` has
-        // made sure that there is no slice.
+        // SAFETY: the first `filled` bytes are initialized, because the memory was zeroed. They are not written to
+        // while this buffer or a slice of it lives: writes go behind `filled`, which only grows until `reset` has made
+        // sure that there is no slice.
         unsafe { slice::from_raw_parts(self.chunk.start(), self.filled) }
     }
 
-    /// Shares bytes that were received.
+    /// Shares a range of the received bytes.
     ///
     /// # Panics
-    /// When the range reaches beyond what was received.
+    /// When the range reaches beyond the received bytes.
     pub fn share(&self, range: Range<usize>) -> Slice {
         assert!(range.start <= range.end && range.end <= self.filled);
         Slice { chunk: self.chunk.clone(), start: range.start, len: range.end - range.start }
     }
 
-    /// Appends a copy of `bytes`: the beginning of something whose rest is still to be received.
+    /// Appends a copy of `bytes`: the beginning of a segment whose rest is still to be received.
     ///
     /// # Panics
-    /// When there is no room for them.
+    /// When `bytes` is longer than the free part.
     pub fn append(&mut self, bytes: &[u8]) {
         assert!(bytes.len() <= self.free());
-        // SAFETY: the target lies behind `filled` and within the chunk, where only this owner may write; `bytes` cannot
-        // overlap it, because it is borrowed and nothing behind `filled` is ever lent.
+        // SAFETY: the target lies behind `filled` and within the chunk, where only this owner may write. `bytes` cannot
+        // overlap the target, because it is borrowed, and nothing behind `filled` is ever lent.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.chunk.start().add(self.filled), bytes.len()) };
         self.filled += bytes.len();
     }
 
-    /// The chunk, for whoever wants to know how long it is shared after this buffer is dropped.
+    /// Returns a weak handle of the chunk. It tells after the drop of this buffer whether slices still share the chunk.
     pub fn pinned(&self) -> PinnedChunk {
         PinnedChunk(Arc::downgrade(&self.chunk))
     }
 
-    /// Empties the buffer if nobody shares its bytes any more; so a quiet connection stays on the same few pages.
+    /// Empties the buffer if no slice shares its bytes. Returns whether it did. So a quiet connection stays on the same
+    /// few pages.
     pub fn reset(&mut self) -> bool {
-        // Weak references are never upgraded, and slices are made from this buffer or from other slices alone: a count
+        // Weak references are never upgraded, and slices are made only from this buffer or from other slices: a count
         // of one stays one. (`Arc::get_mut` would lock the weak count, at the price of a full barrier for each
         // receive.)
         let alone = Arc::strong_count(&self.chunk) == 1;
@@ -149,34 +151,34 @@ impl ReceiveBuffer {
         alone
     }
 
-    /// Where the kernel may write: address and length. Used by drivers alone.
+    /// Returns the address and the length of the part that the kernel may write to. For drivers only.
     pub(super) fn target(&mut self) -> (*mut u8, usize) {
         // SAFETY: `filled` is within the chunk.
         (unsafe { self.chunk.start().add(self.filled) }, self.free())
     }
 
-    /// The kernel has written `bytes` more.
+    /// Counts `bytes` more bytes as received.
     ///
     /// # Safety
-    /// So many bytes behind `filled` were written, and the kernel writes no more.
+    /// The kernel has written that many bytes behind `filled`, and writes no more.
     pub(super) unsafe fn advance(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.free());
         self.filled += bytes.min(self.free());
     }
 }
 
-/// A chunk whose buffer is not filled any more, and which slices may keep.
+/// A chunk whose buffer is not filled any more, and whose memory slices may keep.
 #[derive(Debug)]
 pub struct PinnedChunk(Weak<Chunk>);
 
 impl PinnedChunk {
-    /// Returns whether any of its slices is still there.
+    /// Returns whether a slice of the chunk still exists.
     pub fn is_pinned(&self) -> bool {
         self.0.strong_count() > 0
     }
 }
 
-/// Received bytes, shared: they stay where they are, and their chunk lives, while this does.
+/// Shared received bytes. They keep their address, and their chunk stays alive, as long as the slice exists.
 #[derive(Clone, Debug)]
 pub struct Slice {
     chunk: Arc<Chunk>,
@@ -185,10 +187,10 @@ pub struct Slice {
 }
 
 impl Slice {
-    /// A part of these bytes.
+    /// Shares a part of the slice.
     ///
     /// # Panics
-    /// When the range reaches beyond them.
+    /// When the range reaches beyond the slice.
     pub fn part(&self, range: Range<usize>) -> Slice {
         assert!(range.start <= range.end && range.end <= self.len);
         Slice { chunk: self.chunk.clone(), start: self.start + range.start, len: range.end - range.start }
@@ -200,7 +202,7 @@ impl Deref for Slice {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        // SAFETY: the bytes were received when the slice was made (`share`), and nobody writes to it while the slice
+        // SAFETY: the bytes were received before `share` made the slice. They are not written to, because the slice
         // keeps the chunk from being reset.
         unsafe { slice::from_raw_parts(self.chunk.start().add(self.start), self.len) }
     }

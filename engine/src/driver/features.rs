@@ -1,4 +1,4 @@
-//! What the kernel must offer, and what it says when it does not.
+//! Kernel features that the engine needs, and the errors when one is missing.
 
 use std::fmt;
 use std::io;
@@ -8,29 +8,29 @@ use io_uring::{IoUring, Probe, opcode};
 
 use super::enter::{self, RingHandle};
 
-/// One thing that the engine needs of the kernel, or makes use of.
+/// A kernel feature that the engine needs or makes use of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Feature {
-    /// The kernel's name for it.
+    /// The kernel's name of the feature.
     pub name: &'static str,
-    /// What the engine does with it.
+    /// Use of the feature in the engine.
     pub purpose: &'static str,
-    /// Whether it is there.
+    /// Set if the kernel has the feature.
     pub found: bool,
-    /// Whether the engine cannot do without.
+    /// Set if the engine does not run without the feature.
     pub required: bool,
 }
 
-/// What was found.
+/// Result of [`probe`].
 #[derive(Clone, Debug)]
 pub struct FeatureReport {
     /// Every feature that matters to the engine.
     pub features: Vec<Feature>,
-    /// Why there is no io_uring at all.
+    /// The reason if io_uring cannot be used at all.
     pub unavailable: Option<Unavailable>,
 }
 
-/// io_uring, or something of it, is not to be had. The message names what is missing, why, and what to do.
+/// Error: io_uring or a part of it cannot be used. The message names the missing part, the reason and the cure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailable {
     message: String,
@@ -45,7 +45,7 @@ impl Unavailable {
         Unavailable { message: format!("epoll_create1 failed: {error}; raise the limit of open files (ulimit -n)") }
     }
 
-    /// A thread for an event loop could not be had.
+    /// Makes the error for an event loop whose thread could not be started.
     pub(crate) fn thread(error: &io::Error) -> Unavailable {
         Unavailable {
             message: format!("no thread for an event loop: {error}; raise the limit of processes (ulimit -u)"),
@@ -76,7 +76,7 @@ impl Unavailable {
 }
 
 impl Unavailable {
-    /// One of the other two calls does not work, though `io_uring_setup` did.
+    /// Makes the error for `io_uring_enter` or `io_uring_register`, after `io_uring_setup` succeeded.
     fn from_call(call: &str, error: &io::Error) -> Unavailable {
         let message = match error.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => format!("{call} was refused ({error}): {SECCOMP}"),
@@ -109,8 +109,10 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
-/// Sets up a ring with all that the driver needs, or says what is missing. The ring is disabled until its thread is
-/// known.
+/// Sets up a ring with everything that the driver needs. The ring stays disabled until its thread is known.
+///
+/// # Errors
+/// [`Unavailable`], which names what is missing.
 pub(super) fn set_up(entries: u32, completions: u32) -> Result<IoUring, Unavailable> {
     let ring = IoUring::builder()
         .setup_cqsize(completions)
@@ -133,7 +135,7 @@ pub(super) fn set_up(entries: u32, completions: u32) -> Result<IoUring, Unavaila
     }
 }
 
-/// What the running kernel offers.
+/// Returns the features of the running kernel.
 pub fn probe() -> FeatureReport {
     let found = match IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(8) {
         Ok(ring) => list(&ring),
@@ -145,13 +147,16 @@ pub fn probe() -> FeatureReport {
     }
 }
 
-/// Each feature, found or not. An error if a system call is forbidden that the check and the engine need.
+/// Lists every feature, found or not.
+///
+/// # Errors
+/// When the kernel refuses a system call that this check and the engine need.
 fn list(ring: &IoUring) -> Result<Vec<Feature>, Unavailable> {
     let mut probe = Probe::new();
     let probed = ring.submitter().register_probe(&mut probe);
     probed.map_err(|error| Unavailable::from_call("io_uring_register", &error))?;
     match enter::enter(RingHandle::Descriptor(ring.as_raw_fd()), 0, false) {
-        // A ring that is not enabled yet says so.
+        // A ring that is not enabled yet answers with EBADFD.
         Err(error) if error.raw_os_error() != Some(libc::EBADFD) => {
             return Err(Unavailable::from_call("io_uring_enter", &error));
         }
@@ -181,11 +186,11 @@ fn list(ring: &IoUring) -> Result<Vec<Feature>, Unavailable> {
 mod tests {
     use super::*;
 
-    /// Forbids a system call to this thread, as a seccomp profile does.
+    /// Forbids a system call to the calling thread, as a seccomp profile does.
     fn forbid(call: libc::c_long, error: libc::c_int) {
         let statement = |code: u32, jump: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: jump, k };
         let mut program = [
-            // The number of the call stands first in what the filter looks at.
+            // The number of the call is the first field of the filter's input.
             statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
             statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, call as u32),
             statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | error as u32),
@@ -202,7 +207,8 @@ mod tests {
         assert_eq!(results, [0, 0], "{}", io::Error::last_os_error());
     }
 
-    /// Regression: a forbidden call was reported as an operation that the kernel lacks, with the advice to upgrade it.
+    /// Regression: a forbidden call was reported as an operation that the kernel lacks, with the advice to upgrade the
+    /// kernel.
     #[test]
     fn a_call_that_seccomp_forbids_is_named_with_the_cure() {
         for (call, name) in

@@ -1,10 +1,10 @@
-//! Limits that the operating system sets for this process, and the errors of the kernel when they are reached.
+//! Limits that the operating system sets for this process, and the kernel's errors when they are reached.
 
 use std::io;
 
-/// Raises the limit of open files to the hard limit: the soft one is made for programs that use `select`.
+/// Raises the limit of open files to the hard limit: the soft limit is made for programs that use `select`.
 ///
-/// A failure is none of the engine's: it then has as many descriptors as before.
+/// A failure is ignored: the process keeps the descriptors that it had.
 pub fn raise_descriptor_limit() {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the kernel writes one rlimit, which `limit` is.
@@ -21,7 +21,7 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
         || error.kind() == io::ErrorKind::OutOfMemory
 }
 
-/// The kernel's error with what helps against it.
+/// Formats a kernel error with its cure.
 pub(crate) fn with_cure(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::EMFILE) => format!("{error}; raise the limit of open files of this process (ulimit -n)"),

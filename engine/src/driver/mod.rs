@@ -1,7 +1,8 @@
-//! What the shard asks of the outside world: sockets, and a wait that a notifier can end.
+//! Drivers: the sockets of a shard, and a wait that a notifier can end.
 //!
-//! A driver knows no frames and no peers. Every operation takes its buffers along and gives them back with its
-//! completion, so that what the kernel may write to or read from is owned here until then, whatever happens above.
+//! A driver knows no frames and no peers. Every operation takes ownership of its buffers and gives them back with its
+//! completion. So the driver owns all memory that the kernel may write to or read from until the operation is over,
+//! whatever the layers above do meanwhile.
 
 mod budget;
 mod busy_poll;
@@ -43,193 +44,200 @@ pub(crate) use watermark::Watermark;
 use crate::batch::Batch;
 use crate::time::Time;
 
-/// Number of connections of one listener that are accepted before a shard looks at them.
+/// Most connections of one listener that a driver accepts before the shard processes them.
 pub(crate) const ACCEPTED_AT_ONCE: usize = 16;
 
-/// A socket of a driver. Its number is not used again before its [`Completion::Closed`] was handed out.
+/// Id of a socket of a driver. It is reused only after its [`Completion::Closed`] was handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId(pub(crate) u32);
 
-/// Where a server is reached.
+/// Source of a listening socket.
 #[derive(Debug)]
 pub enum Listener {
-    /// A socket that listens.
+    /// A socket that listens already.
     Socket(TcpListener),
-    /// The driver is to make one here.
+    /// An address at which the driver makes a listening socket.
     At(SocketAddr),
 }
 
-/// How long a turn may wait for a completion.
+/// Time that a turn may wait for a completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// Not at all.
+    /// No wait.
     No,
-    /// Until there is one, or until about then: the wait may end a little early.
+    /// A wait until there is a completion, or until about this time: it may end a little early.
     Until(Time),
-    /// Until there is one.
+    /// A wait until there is a completion.
     Forever,
 }
 
-/// Progress of a driver with what has completed.
+/// Progress of a driver: the result of [`Driver::reap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reaped {
     /// Time until which everything that had arrived was handed out.
     pub until: Time,
-    /// The next turn is not to wait: something is left, as far as can be told.
+    /// Set if something is left to hand out, as far as is known. The next turn must not wait then.
     pub is_left: bool,
 }
 
-/// What a driver does for a shard.
+/// Operations of a driver, for one shard.
 ///
-/// A socket has at most one receive and one send under way. Once it was told to close, nothing more is begun on it, and
-/// nothing of it is reported but [`Completion::Closed`].
+/// A socket has at most one receive and one send under way. After [`close`](Driver::close), the driver begins nothing
+/// more on the socket and reports nothing about it but [`Completion::Closed`].
 pub trait Driver {
-    /// The present moment. Everything above a driver takes the time from it.
+    /// Returns the present time. Everything above a driver takes the time from here.
     fn now(&self) -> Time;
 
-    /// The notifier that ends a wait.
+    /// Returns the notifier that ends a wait.
     fn notifier(&self) -> Arc<Notifier>;
 
-    /// Accepts connections on `listener` until it is closed; with a local address, also those that come through memory.
+    /// Accepts connections on `listener` until it is closed. With a local address, also accepts connections through
+    /// memory.
     fn listen(&mut self, listener: Listener, local: Option<LocalAddr>) -> io::Result<SocketId>;
 
-    /// Accepts no more connections that come over TCP: they wait in the listener's backlog.
+    /// Stops accepting connections over TCP. They wait in the listener's backlog.
     fn pause_accept(&mut self, listener: SocketId);
 
-    /// Goes on accepting after a pause, or a [`Completion::AcceptFailed`].
+    /// Resumes accepting after [`pause_accept`](Driver::pause_accept) or a [`Completion::AcceptFailed`].
     fn resume_accept(&mut self, listener: SocketId);
 
     /// Dials `address`.
     fn connect(&mut self, address: SocketAddr, way: Way) -> io::Result<SocketId>;
 
-    /// Receives into what is free of `buffer`. A connection in memory needs no buffer and no asking: what comes is
-    /// [handed over](Completion::Handed).
+    /// Receives into the free part of `buffer`. A connection in memory ignores the buffer: its bytes come without a
+    /// request, as [`Completion::Handed`].
     fn receive(&mut self, socket: SocketId, buffer: ReceiveBuffer);
 
     /// Sends `batch` without its first `skip` bytes.
     fn send(&mut self, socket: SocketId, batch: Box<Batch>, skip: usize);
 
-    /// Sends as much of `batch` as the socket takes at once, and says how much that is. May be called from any thread.
+    /// Sends as much of `batch` as the socket takes without waiting. Returns the number of bytes sent. A full socket
+    /// takes zero bytes or fails with `WouldBlock`. May be called from any thread.
     fn send_now(&mut self, socket: SocketId, batch: &Batch) -> io::Result<usize>;
 
-    /// Returns whether the other side is known not to have read what was sent to it before: another sign of life would
-    /// tell it nothing.
+    /// Returns whether the peer has not yet read what was sent earlier, as far as is known. Another heartbeat would
+    /// tell such a peer nothing.
     fn is_unread(&self, _socket: SocketId) -> bool {
         false
     }
 
-    /// The time until which the other side has sent what was due, if the driver knows it and that is not `now`: where
-    /// its loop is late, its silence says nothing.
+    /// Returns the time until which the peer has sent everything that was due; `now` if the driver does not know.
+    /// Silence after that time proves nothing, because the peer's loop is late.
     fn peer_sent_until(&self, _socket: SocketId, now: Time) -> Time {
         now
     }
 
-    /// Everything that was due on this side until then was sent.
+    /// Reports at `now` that this side has sent everything that was due until `until`.
     fn report_sent_until(&mut self, _until: Time, _now: Time) {}
 
-    /// Says that nothing more will be sent; what was sent still arrives.
+    /// Ends the sending direction of the connection. Bytes sent before still arrive.
     fn finish(&mut self, socket: SocketId);
 
-    /// Ends what is under way on the socket and closes it.
+    /// Ends the operations under way on the socket, and closes it.
     fn close(&mut self, socket: SocketId);
 
-    /// What has to be done to hand over what was asked for and to wait as long as `wait` says; `None`: nothing.
+    /// Prepares the system call that submits the requested operations and waits as `wait` says. Returns `None` if no
+    /// call is needed.
     ///
-    /// It is apart from the driver so that others can get at the shard while its thread waits.
+    /// The call itself is an [`Entry`], which does not borrow the driver. So other threads can use the shard while its
+    /// thread waits.
     fn begin(&mut self, wait: Wait) -> Option<Self::Entry>;
 
-    /// Appends what has completed, as much as a turn has a [`Budget`] for, and the rest the next time.
+    /// Appends completions to `completions`, as many as a turn has a [`Budget`] for. The next call appends the rest.
     ///
-    /// Numbers of sockets that were told to be [closed](Completion::Closed) by the last call may be used again from now
-    /// on: not before, for whoever works through the completions may not have come to that one.
+    /// The ids of sockets that the previous call reported as [closed](Completion::Closed) may be reused from this call
+    /// on. An earlier reuse would be wrong: a caller that works through the completions may not have come to that one
+    /// yet.
+    ///
+    /// # Errors
+    /// When a call into the kernel has failed. The driver is unusable then.
     fn reap(&mut self, completions: &mut VecDeque<Completion>, now: Time) -> io::Result<Reaped>;
 
-    /// A way into the kernel.
+    /// The system call that [`begin`](Driver::begin) prepares.
     type Entry: Entry;
 }
 
-/// A way into the kernel, and back.
+/// A prepared system call that submits operations and may wait.
 pub trait Entry {
-    /// Hands over what was asked for, and waits. Only the thread that drives the shard may call this.
+    /// Submits the requested operations, and waits. Only the thread that drives the shard may call this.
     fn enter(self) -> io::Result<()>;
 }
 
-/// How to reach a server.
+/// Allowed transports of a dial.
 #[derive(Clone, Copy, Debug)]
 pub struct Way {
-    /// Through memory, if it can be reached that way.
+    /// Set if the dial may go through memory. It does if a server of the same engine listens at the address.
     pub memory: bool,
-    /// Otherwise over TCP, where the kernel may hold so many bytes of the connection in each direction; 0: as many as
-    /// it likes.
+    /// Limit of the bytes that the kernel holds of a TCP connection in each direction; 0: no limit.
     pub socket_bytes: usize,
 }
 
-/// What has become of an operation.
+/// Outcome of an operation.
 #[derive(Debug)]
 pub enum Completion {
     /// A peer has connected.
     Accepted {
-        /// Where.
+        /// The listener.
         listener: SocketId,
         /// The new connection.
         socket: SocketId,
-        /// The address that it comes from. `None`: another server of the engine, through memory.
+        /// The peer's address. `None`: another server of the engine, through memory.
         source: Option<IpAddr>,
     },
-    /// No more connections are accepted, for want of descriptors or memory, until
+    /// The listener accepts no more connections, for lack of descriptors or memory, until
     /// [`resume_accept`](Driver::resume_accept).
     AcceptFailed {
-        /// Where.
+        /// The listener.
         listener: SocketId,
-        /// Why.
+        /// The kernel's error.
         error: io::Error,
     },
     /// A dial has ended.
     Connected {
         /// The connection.
         socket: SocketId,
-        /// Whether there is one.
+        /// `Ok` if the connection is established.
         result: io::Result<()>,
     },
     /// A receive has ended.
     Received {
         /// The connection.
         socket: SocketId,
-        /// How many bytes were added to the buffer; zero at the end of the connection.
+        /// Number of bytes added to the buffer; zero at the end of the connection.
         result: io::Result<usize>,
         /// The buffer.
         buffer: ReceiveBuffer,
     },
-    /// The other end of a connection in memory has sent something.
+    /// The peer of a connection in memory has sent something.
     Handed {
         /// The connection.
         socket: SocketId,
         /// Whole segments.
         bytes: Slice,
     },
-    /// The other end of a connection in memory sends nothing more.
+    /// The peer of a connection in memory sends nothing more.
     Ended {
         /// The connection.
         socket: SocketId,
     },
-    /// A send has ended: all of the batch was taken by the kernel, or the connection is broken.
+    /// A send has ended: the kernel took all of the batch, or the connection is broken.
     Sent {
         /// The connection.
         socket: SocketId,
-        /// Whether it was taken.
+        /// `Ok` if all of the batch was taken.
         result: io::Result<()>,
         /// The batch.
         batch: Box<Batch>,
     },
-    /// The socket is closed, and the kernel holds nothing of it.
+    /// The socket is closed, and the kernel holds no memory of it.
     Closed {
-        /// Which.
+        /// The socket.
         socket: SocketId,
     },
 }
 
 impl Completion {
-    /// Whose it is; of an accepted connection, its own.
+    /// Returns the socket that the completion is about. For `Accepted`, that is the new connection, not the listener.
     fn socket_mut(&mut self) -> &mut SocketId {
         match self {
             Completion::AcceptFailed { listener, .. } => listener,

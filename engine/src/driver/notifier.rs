@@ -6,30 +6,33 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread::{self, Thread};
 
-/// A way to wake a shard that waits: an eventfd, and a flag that says whether the shard sleeps.
+/// Wake-up of a shard that waits: an eventfd, and a flag that says whether the shard sleeps.
 ///
-/// No notification is lost. A thread that has work for the shard first makes it visible (pushes it to a queue), then
-/// calls [`notify`](Notifier::notify), which fences and reads `asleep`. The shard first sets `asleep`, then fences, then
-/// looks at its queues, and waits only if they are empty. One of the two sees what the other wrote: the thread sees
-/// `asleep` and writes to the eventfd, or the shard sees the work. The eventfd counts, so a notification between the
-/// shard's look and its wait ends the wait at once.
+/// No notification is lost. A thread that has work for the shard first makes the work visible (pushes it to a queue),
+/// then calls [`notify`](Notifier::notify), which fences and reads `asleep`. The shard first sets `asleep`, then
+/// fences, then checks its queues, and waits only if they are empty. One of the two sees what the other wrote: the
+/// thread sees `asleep` and writes to the eventfd, or the shard sees the work. The eventfd counts, so a notification
+/// between the shard's check and its wait ends the wait at once.
 #[derive(Debug)]
 pub struct Notifier {
     asleep: AtomicBool,
     wakes: Wakes,
 }
 
-/// What a notification wakes.
+/// Target of a notification.
 #[derive(Debug)]
 enum Wakes {
-    /// The wait for this eventfd.
+    /// A wait for this eventfd.
     Descriptor(OwnedFd),
-    /// The thread that parks: the first that calls [`wait_here`](Notifier::wait_here).
+    /// A parked thread: the first one that calls [`wait_here`](Notifier::wait_here).
     Thread(OnceLock<Thread>),
 }
 
 impl Notifier {
     /// Makes a notifier with an eventfd.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
     pub fn new() -> io::Result<Notifier> {
         // SAFETY: eventfd takes no pointers.
         let descriptor = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
@@ -46,14 +49,15 @@ impl Notifier {
         Notifier { asleep: AtomicBool::new(false), wakes: Wakes::Thread(OnceLock::new()) }
     }
 
-    /// Makes this thread the one that is unparked. It may park after [`fall_asleep`](Notifier::fall_asleep).
+    /// Makes the calling thread the one that a notification unparks, unless another one called this before. The thread
+    /// may park after [`fall_asleep`](Notifier::fall_asleep).
     pub fn wait_here(&self) {
         if let Wakes::Thread(thread) = &self.wakes {
             thread.get_or_init(thread::current);
         }
     }
 
-    /// Wakes the shard if it sleeps. The work that it is to find must be visible before.
+    /// Wakes the shard if it sleeps. The work for the shard must be visible before this call.
     #[inline]
     pub fn notify(&self) {
         fence(Ordering::SeqCst);
@@ -69,12 +73,12 @@ impl Notifier {
             Wakes::Thread(thread) => return thread.get().map_or((), Thread::unpark),
         };
         let one = 1u64.to_ne_bytes();
-        // SAFETY: eight readable bytes, as an eventfd takes. It fails only when the counter is full, and then the wait
-        // ends anyway.
+        // SAFETY: the buffer has the eight readable bytes that an eventfd takes. The write fails only when the counter
+        // is full, and then the wait ends anyway.
         unsafe { libc::write(descriptor.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
-    /// Marks the shard as asleep. It must look at its queues once more before it waits.
+    /// Marks the shard as asleep. The shard must check its queues once more before it waits.
     pub fn fall_asleep(&self) {
         self.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -85,12 +89,12 @@ impl Notifier {
         self.asleep.store(false, Ordering::Relaxed);
     }
 
-    /// Returns whether the shard sleeps. A hint: it is read without a fence.
+    /// Returns whether the shard sleeps. The answer is a hint: the flag is read without a fence.
     pub fn is_asleep(&self) -> bool {
         self.asleep.load(Ordering::Relaxed)
     }
 
-    /// The eventfd that a driver waits for; -1 if this notifier unparks a thread.
+    /// Returns the eventfd that a driver waits for; -1 if this notifier unparks a thread.
     pub(super) fn descriptor(&self) -> RawFd {
         match &self.wakes {
             Wakes::Descriptor(descriptor) => descriptor.as_raw_fd(),

@@ -1,25 +1,25 @@
-//! Batches as the kernel reads them: gathered from where their bytes stand.
+//! Sends of batches: the kernel gathers the bytes from their places, without a copy.
 
 use std::io;
 use std::os::fd::RawFd;
 
 use crate::batch::{Batch, Part, Piece};
 
-/// A batch this short is copied together before it is sent.
+/// Longest batch, in bytes, that [`DirectSend`] copies into one buffer before it sends.
 const COPIED_BYTES: usize = 1024;
 
-/// A send with everything that the kernel reads while it is under way.
+/// A send under way, with all memory that the kernel reads meanwhile.
 pub(super) struct SendOperation {
     batch: Box<Batch>,
-    /// So many bytes of the batch were sent before.
+    /// Number of bytes at the front of the batch that were sent before.
     skip: usize,
-    /// What `message` points to.
+    /// Target of the pointer in `message`.
     _vectors: Vec<libc::iovec>,
     message: libc::msghdr,
 }
 
-// SAFETY: `message` points to `_vectors`, and these into `batch`, whose memory stays where it is when they move; nothing but
-// the kernel follows the pointers.
+// SAFETY: `message` points to `_vectors`, and the vectors point into `batch`. The memory of both stays in place when
+// the values move, and only the kernel follows the pointers.
 unsafe impl Send for SendOperation {}
 
 impl SendOperation {
@@ -30,12 +30,12 @@ impl SendOperation {
         Box::new(SendOperation { batch, skip, _vectors: vectors, message })
     }
 
-    /// Valid while this lives.
+    /// Pointer to the message for the kernel; valid while the operation lives.
     pub(super) fn message(&self) -> *const libc::msghdr {
         &raw const self.message
     }
 
-    /// The batch back, and whether all of it was sent.
+    /// Ends the operation with the kernel's result. Returns the batch, and `Ok` if all of it was sent.
     pub(super) fn end(self, result: io::Result<usize>) -> (Box<Batch>, io::Result<()>) {
         let all = self.batch.bytes() - self.skip;
         let result = match result {
@@ -47,36 +47,36 @@ impl SendOperation {
     }
 }
 
-/// Sends by a system call of the caller, without the ring.
+/// Sends by a system call of the calling thread, without the ring.
 #[derive(Default)]
 pub(super) struct DirectSend {
-    /// Empty between calls.
+    /// Pieces of the batch; empty between calls.
     vectors: Vec<libc::iovec>,
     small: Vec<u8>,
 }
 
-// SAFETY: the pointers in `vectors` are gone when a call returns.
+// SAFETY: `vectors` holds no pointers between calls.
 unsafe impl Send for DirectSend {}
 
 impl DirectSend {
-    /// Hands the kernel as much of the batch as it takes without waiting; returns how many bytes that were.
+    /// Sends as much of the batch as the kernel takes without waiting. Returns the number of bytes sent.
     pub(super) fn send(&mut self, socket: RawFd, batch: &Batch) -> io::Result<usize> {
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
         gather(batch, 0, &mut self.vectors);
         let sent = if batch.bytes() <= COPIED_BYTES {
-            // Cheaper than having the kernel look at several vectors.
+            // One copy is cheaper than several vectors that the kernel must read.
             self.small.clear();
             for vector in &self.vectors {
-                // SAFETY: the batch holds these bytes and keeps them as they are; see `gather`.
+                // SAFETY: the vector points to bytes of the batch, which keeps them unchanged; see `gather`.
                 let bytes = unsafe { std::slice::from_raw_parts(vector.iov_base.cast::<u8>(), vector.iov_len) };
                 self.small.extend_from_slice(bytes);
             }
-            // SAFETY: the kernel reads `small` during the call alone.
+            // SAFETY: the kernel reads `small` only during the call.
             unsafe { libc::send(socket, self.small.as_ptr().cast(), self.small.len(), flags) }
         } else {
             let message = message(&mut self.vectors);
-            // SAFETY: the message and the vectors, which point into `batch`, outlive the call, after which the kernel
-            // reads none of them.
+            // SAFETY: the message and the vectors, which point into `batch`, outlive the call. After the call the
+            // kernel reads none of them.
             unsafe { libc::sendmsg(socket, &raw const message, flags) }
         };
         self.vectors.clear();
@@ -84,17 +84,17 @@ impl DirectSend {
     }
 }
 
-/// A message of these vectors, which it points to.
+/// Makes a message header that points to `vectors`.
 fn message(vectors: &mut Vec<libc::iovec>) -> libc::msghdr {
-    // SAFETY: all zero is a valid msghdr: no address, no vectors, no control data.
+    // SAFETY: a msghdr of zeros is valid: no address, no vectors, no control data.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = vectors.as_mut_ptr();
     message.msg_iovlen = vectors.len();
     message
 }
 
-/// The batch's pieces, without the first `skip` bytes, as the kernel wants them; valid while the batch lives and is not
-/// changed.
+/// Appends the pieces of the batch to `vectors`, without the first `skip` bytes. The vectors are valid while the batch
+/// lives and does not change.
 fn gather(batch: &Batch, mut skip: usize, vectors: &mut Vec<libc::iovec>) {
     let mut push = |start: *const u8, bytes: usize| {
         let skipped = skip.min(bytes);

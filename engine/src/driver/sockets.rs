@@ -1,13 +1,13 @@
-//! The sockets of a driver, by number.
+//! Table of a driver's sockets by id.
 
 use slab::Slab;
 
 use super::SocketId;
 
-/// Sockets by number. The number of one that is gone is not used again before [`reuse`](Sockets::reuse): until then somebody
-/// may not have heard yet that it is gone.
+/// Sockets by id. The id of a removed socket is not used again before [`reuse`](Sockets::reuse): until then, the shard
+/// may not know yet that the socket is gone.
 pub(super) struct Sockets<T> {
-    /// `None`: gone, and its number is kept.
+    /// `None`: removed, and the id is reserved.
     entries: Slab<Option<T>>,
     gone: Vec<usize>,
 }
@@ -21,19 +21,19 @@ impl<T> Sockets<T> {
         SocketId(self.entries.insert(Some(socket)) as u32)
     }
 
-    /// Drops the socket.
+    /// Removes and drops the socket. Does nothing if it was removed before.
     pub(super) fn remove(&mut self, socket: SocketId) {
         drop(self.take(socket));
     }
 
-    /// Takes the socket out.
+    /// Removes the socket and returns it, if it is in the table.
     pub(super) fn take(&mut self, socket: SocketId) -> Option<T> {
         let taken = self.entries.get_mut(socket.0 as usize).and_then(Option::take)?;
         self.gone.push(socket.0 as usize);
         Some(taken)
     }
 
-    /// Everybody knows of all that are gone.
+    /// Frees the ids of all removed sockets. The shard knows by now that these are gone.
     pub(super) fn reuse(&mut self) {
         for key in self.gone.drain(..) {
             self.entries.remove(key);
@@ -48,13 +48,13 @@ impl<T> Sockets<T> {
         self.entries.get_mut(socket.0 as usize)?.as_mut()
     }
 
-    /// The numbers of all that are there.
+    /// Returns the ids of all sockets in the table.
     pub(super) fn ids(&self) -> Vec<SocketId> {
         let there = self.entries.iter().filter(|(_, socket)| socket.is_some());
         there.map(|(key, _)| SocketId(key as u32)).collect()
     }
 
-    /// How many there are.
+    /// Number of sockets in the table.
     pub(super) fn len(&self) -> usize {
         self.entries.len() - self.gone.len()
     }

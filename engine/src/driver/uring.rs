@@ -1,9 +1,9 @@
 //! The driver on io_uring.
 //!
-//! One ring for each shard, used by one thread (`SINGLE_ISSUER`), whose completions run when that thread enters the
-//! kernel (`DEFER_TASKRUN`). Receives are one-shot into one contiguous buffer, so that segments stand in one piece, and
-//! polled by [busy_poll] while the thread does not sleep; sends are gathered from where their bytes stand.
-//! `ARCHITECTURE.md` has the measurements behind these choices.
+//! Each shard has one ring, which one thread uses (`SINGLE_ISSUER`). Its completions run when that thread enters the
+//! kernel (`DEFER_TASKRUN`). Receives are one-shot into one contiguous buffer, so that each segment is contiguous.
+//! While the thread does not sleep, it polls for them with [busy_poll]. Sends are gathered from the places of their
+//! bytes, without a copy. `ARCHITECTURE.md` has the measurements behind these choices.
 
 mod closing;
 
@@ -34,15 +34,15 @@ use super::{
 use crate::batch::Batch;
 use crate::time::{Clock, Time};
 
-/// Room for submissions between two turns; when it is used up they are handed over early.
+/// Number of submissions between two turns. More are submitted early.
 const ENTRIES: u32 = 256;
-/// Room for completions. An overflow is kept by the kernel and loses nothing.
+/// Number of completions in the ring. The kernel keeps an overflow, and loses nothing.
 const COMPLETIONS: u32 = 4096;
 
-/// Completions that the kernel runs at least when it is entered, of those that it finds.
+/// Completions that one entry into the kernel runs at least, if as many are ready.
 const RUN_AT_ONCE: usize = 16;
 
-/// Room for alarms. Each is earlier than those before it, so there are few.
+/// Expected number of alarms. Each is earlier than those before it, so there are few.
 const ALARMS: usize = 16;
 
 const LISTENERS: u64 = 1;
@@ -56,56 +56,59 @@ const ALARM: u64 = 7;
 /// An io_uring instance with its sockets.
 pub struct Uring {
     ring: IoUring,
-    /// `None` until the thread that will drive the ring has entered it once.
+    /// Name of the ring in system calls; `None` until the thread that drives the ring has entered it once.
     handle: Option<RingHandle>,
     /// The thread that drives the ring, once it has entered it.
     thread: Option<ThreadId>,
     notifier: Arc<Notifier>,
     listeners: Listeners,
-    /// A poll of the listeners is under way.
+    /// Set while a poll of the listeners is under way.
     watching: bool,
     sockets: Sockets<SocketState>,
-    /// Sockets that closed without anything under way.
+    /// Sockets that were closed while no operation was under way.
     closed: Vec<SocketId>,
-    /// Sockets that are closing, with operations under way.
+    /// Closing sockets with operations under way.
     closing: Closing,
     broken: Option<io::Error>,
     clock: Clock,
-    /// When the timeouts that are under way end a wait, the earliest last. They are set once for many waits: a wait
-    /// with a timeout of its own costs the setting and the cancelling of a timer.
+    /// Times at which the timeouts under way end a wait, the earliest last. One timeout serves many waits: a wait with
+    /// a timeout of its own would cost the setting and the cancelling of a timer.
     alarms: Vec<Time>,
-    /// Read by the kernel when the alarm is handed over.
+    /// Delay of the alarm that is being submitted. The kernel reads it during the submission.
     alarm_in: Box<Timespec>,
     direct_send: DirectSend,
-    /// Whose receive the kernel was not asked for yet.
+    /// Sockets whose receive was not given to the ring yet.
     busy_poll: BusyPoll,
     read: Watermark,
-    /// The kernel is entered in this turn.
+    /// Set if the kernel is entered in this turn.
     entered: bool,
 }
 
-/// A socket and what is under way on it.
+/// A socket and its operations.
 struct SocketState {
-    /// Open as long as anything is under way.
+    /// The descriptor. It stays open as long as an operation is under way.
     descriptor: OwnedFd,
     closing: bool,
     listens: bool,
-    /// A connect: without a buffer of ours, except the address.
+    /// Set while a connect is under way. The kernel reads no memory for it but `address`.
     waiting: bool,
     address: Option<Box<SockAddr>>,
     receive: Option<ReceiveBuffer>,
     poll_budget: PollBudget,
     send: Option<Box<SendOperation>>,
-    /// Cancellations of the above that are under way.
+    /// Number of cancellations under way, of the operations above.
     cancelling: u8,
     /// Number of times that the operations above were cancelled.
     attempts: u32,
-    /// The operations do not end. The shard was told that the socket is closed.
+    /// Set if the operations do not end. The shard was told that the socket is closed.
     given_up: bool,
 }
 
 impl Uring {
-    /// Sets up a ring. It belongs to the thread that makes the first [entry](Driver::begin).
+    /// Sets up a ring. The ring belongs to the thread that makes the first [entry](Driver::begin).
+    ///
+    /// # Errors
+    /// When io_uring cannot be used, or the process has no descriptor left.
     pub fn new(clock: Clock) -> Result<Uring, features::Unavailable> {
         let ring = features::set_up(ENTRIES, COMPLETIONS)?;
         let notifier = Notifier::new().map_err(features::Unavailable::eventfd)?;
@@ -138,11 +141,13 @@ impl Uring {
         self.push(poll.user_data(NOTIFIER));
     }
 
-    /// Queues an entry. What it points to lives in `sockets` (or is the notifier) until its completion.
+    /// Queues a submission. Its memory lives in `sockets` or `alarm_in` until the kernel has read it or completes the
+    /// operation.
     fn push(&mut self, entry: squeue::Entry) {
         loop {
-            // SAFETY: each caller keeps what the entry points to in `self.sockets` until the completion was reaped, and
-            // dropping `self.ring` waits for (or cancels) everything before `sockets` is dropped: see Drop.
+            // SAFETY: each caller keeps the memory of the entry in `self.sockets` until the completion was reaped, or
+            // in `self.alarm_in`, which the kernel reads only during the submission. The drop of the driver waits until
+            // all operations are over, or leaks their buffers: see Drop.
             if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                 return;
             }
@@ -153,7 +158,7 @@ impl Uring {
         }
     }
 
-    /// Sees that the kernel ends a wait at `time`, or before.
+    /// Makes the kernel end a wait at `time` or before.
     fn set_alarm(&mut self, time: Time) {
         if self.alarms.last().is_some_and(|alarm| *alarm <= time) {
             return;
@@ -164,7 +169,7 @@ impl Uring {
         self.push(timeout.user_data(ALARM));
     }
 
-    /// Asks the kernel to receive.
+    /// Gives the socket's receive to the ring.
     fn leave_to_ring(&mut self, socket: SocketId) {
         let Some(entry) = self.sockets.get_mut(socket) else { return };
         let Some(buffer) = &mut entry.receive else { return };
@@ -174,7 +179,7 @@ impl Uring {
         self.push(receive.user_data(tag(socket, RECEIVE)));
     }
 
-    /// Polls the sockets whose receives are not left to the ring.
+    /// Polls the sockets whose receives are not in the ring.
     fn poll(&mut self, completions: &mut VecDeque<Completion>) {
         let mut index = 0;
         while let Some(socket) = self.busy_poll.get(index) {
@@ -207,24 +212,24 @@ impl Uring {
         Ok(UringEntry { ring, submit: self.ring.submission().len() as u32, wait })
     }
 
-    /// The socket, unless it is closed.
+    /// Returns the socket, unless it is closing or gone.
     fn open(&mut self, socket: SocketId) -> Option<&mut SocketState> {
         self.sockets.get_mut(socket).filter(|entry| !entry.closing)
     }
 
-    /// Number of completions that the kernel may have yet to run: 0, or as many as there can be.
+    /// Returns the number of completions that the kernel may have yet to run: 0, or the most that there can be.
     ///
-    /// The kernel sets its flag after it has queued work, and so sometimes after that work was run. Then it clears the
-    /// flag only when there is work again: a loop that waited for that would not end.
+    /// The kernel sets its flag after it has queued work, and so sometimes after that work was run. It clears the flag
+    /// only when there is work again: a loop that waited for a clear flag would not end.
     fn left_to_run(&mut self) -> usize {
         match claims_work(&self.ring.submission()) {
-            // A receive and a send of each socket, and a few of the ring's own.
+            // A receive and a send of each socket, and a few operations of the ring itself.
             true => 2 * self.sockets.len() + 1,
             false => 0,
         }
     }
 
-    /// Polls the listeners on the ring, also for connections that wait already.
+    /// Submits a poll of the listeners, unless one is under way. It also reports connections that wait already.
     fn watch_listeners(&mut self) {
         if !std::mem::replace(&mut self.watching, true) {
             let poll = opcode::PollAdd::new(Fd(self.listeners.descriptor()), libc::POLLIN as u32).build();
@@ -241,7 +246,7 @@ impl Uring {
                 let socket = self.sockets.insert(SocketState::new(connection));
                 completions.push_back(Completion::Accepted { listener, socket, source });
             });
-            // Otherwise it is left alone until the shard says so.
+            // After an error, the listener is not watched until the shard resumes it.
             if let Err(error) = accepted.and_then(|()| self.listeners.watch(descriptor, listener)) {
                 completions.push_back(Completion::AcceptFailed { listener, error });
             }
@@ -278,7 +283,7 @@ impl Uring {
             RECEIVE => {
                 if let Some(mut buffer) = state.receive.take() {
                     if let Ok(bytes) = result {
-                        // SAFETY: the kernel says that it has written so many bytes, and the receive is over.
+                        // SAFETY: the kernel reports that it has written that many bytes, and the receive is over.
                         unsafe { buffer.advance(bytes) };
                     }
                     if !state.closing {
@@ -357,14 +362,14 @@ impl Driver for Uring {
 
     fn resume_accept(&mut self, listener: SocketId) {
         if let Some(descriptor) = self.open(listener).map(|state| state.descriptor.as_raw_fd()) {
-            // It was watched before; should that fail all the same, there is nobody to tell but the next who looks.
+            // The listener was watched before, so this hardly fails. There is no caller to report a failure to.
             let _ = self.listeners.watch(descriptor, listener);
         }
     }
 
     fn connect(&mut self, address: SocketAddr, way: Way) -> io::Result<SocketId> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        // Before the connection is made, for then the two sides settle how large a window can be.
+        // The sizes are set before the connection is made, because the two sides then negotiate the largest window.
         options::hold_at_most(way.socket_bytes, &socket);
         let descriptor = OwnedFd::from(socket);
         options::set_up_connection(&descriptor)?;
@@ -391,7 +396,8 @@ impl Driver for Uring {
         assert!(entry.send.is_none(), "one send at a time");
         let send = SendOperation::new(batch, skip);
         let message = send.message();
-        // WAITALL: the kernel goes on after a short write, and completes when all is taken or the connection broken.
+        // WAITALL: the kernel continues after a short write, and completes when all bytes are taken or the connection
+        // is broken.
         let flags = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL) as u32;
         let operation = opcode::SendMsg::new(Fd(entry.descriptor.as_raw_fd()), message).flags(flags).build();
         entry.send = Some(send);
@@ -405,7 +411,7 @@ impl Driver for Uring {
 
     fn finish(&mut self, socket: SocketId) {
         if let Some(entry) = self.sockets.get(socket) {
-            // Where the peer is gone already, its end is told by what is under way.
+            // If the peer is gone already, the operations under way report that.
             let _ = SockRef::from(&entry.descriptor).shutdown(Shutdown::Write);
         }
     }
@@ -489,7 +495,7 @@ impl Driver for Uring {
     }
 }
 
-/// Returns whether the kernel says that it has to be entered for completions.
+/// Returns whether the kernel asks to be entered for completions.
 fn claims_work(queue: &squeue::SubmissionQueue<'_>) -> bool {
     queue.taskrun() || queue.cq_overflow()
 }

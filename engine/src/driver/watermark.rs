@@ -2,20 +2,20 @@
 
 use crate::time::Time;
 
-/// The time until which everything that had arrived at a queue was read.
+/// Time until which everything that had arrived at a queue was read.
 ///
-/// A queue that is found empty was read until now. One that never is empty was read until some moment once as many of
-/// its entries were taken as it held then: entries leave it in the order in which they came.
+/// A queue that is found empty was read until now. A queue that is never empty was read until an earlier moment, once
+/// as many entries were taken as the queue held at that moment: entries leave it in the order in which they came.
 #[derive(Debug, Default)]
 pub(crate) struct Watermark {
     until: Time,
-    /// A moment, and how many of the entries that the queue held then are still to be taken.
+    /// A moment, and the number of entries that are still to be taken of those that the queue held then.
     next: Option<(Time, usize)>,
 }
 
 impl Watermark {
-    /// Takes note that `taken` entries were taken now, and `left` are left. Returns the time until which everything was
-    /// read.
+    /// Records that `taken` entries were taken now and that `left` entries are left. Returns the time until which
+    /// everything was read.
     #[inline]
     pub(crate) fn read(&mut self, taken: usize, left: usize, now: Time) -> Time {
         if left == 0 {

@@ -1,4 +1,4 @@
-//! An endpoint of a connection in memory: what it sends, and flow control of that.
+//! An endpoint of a connection in memory: its sends, and their flow control.
 
 use std::io;
 use std::num::NonZeroU64;
@@ -10,24 +10,24 @@ use super::registry::{EndpointEvent, EndpointId, Transferred};
 use crate::batch::{Batch, Part, Piece};
 use crate::driver::{ChunkPool, ReceiveBuffer};
 
-/// One endpoint of a connection. It fills two cache lines, and an idle one costs little else.
+/// One endpoint of a connection. It fills two cache lines, and an idle endpoint costs little else.
 #[repr(align(64))]
 pub(super) struct Endpoint {
-    /// See [`EndpointId`].
+    /// Number that tells this endpoint from earlier ones in the same slot; see [`EndpointId`].
     pub(super) number: NonZeroU64,
     /// The other endpoint; `None` before a dial is answered.
     pub(super) peer: Option<EndpointId>,
-    /// It was told to close.
+    /// Set if the shard has closed the endpoint.
     pub(super) closing: bool,
-    /// The peer sends no more, and the shard was told.
+    /// Set if the peer sends no more, and the shard was told.
     pub(super) ended: bool,
-    /// The peer takes no more.
+    /// Set if the peer takes no more, or if a chunk for a send could not be allocated.
     pub(super) broken: bool,
-    /// The send under way is the last.
+    /// Set if no further send follows the one under way.
     pub(super) finishing: bool,
     /// A send that waits for the peer.
     pub(super) send: Option<Send>,
-    /// Bytes and messages of the peer that were taken.
+    /// Bytes and messages that were taken from the peer.
     received: Transferred,
     sending: SendState,
 }
@@ -35,37 +35,38 @@ pub(super) struct Endpoint {
 /// A send under way.
 pub(super) struct Send {
     pub(super) batch: Box<Batch>,
-    /// The pieces before this one were sent.
+    /// Index of the first piece that is not sent yet.
     pub(super) piece: usize,
 }
 
-/// The sending side of an endpoint.
+/// Sending side of an endpoint.
 ///
 /// `taken <= sent`. No segment is begun while a window of bytes or [`MOST_MESSAGES`] messages are under way. The peer
-/// reports its progress for all of these but the last `unasked`, which are always fewer than a quarter of either limit.
-/// So an endpoint that waits for room is told when there is some.
+/// reports that it has taken the bytes and messages, for all but the last `unasked` ones. These are always fewer than a
+/// quarter of either limit, so an endpoint that waits for room is told when there is some.
 struct SendState {
     /// Bytes that may be under way.
     window: u64,
-    /// The chunk that is sent from. Bytes that were sent no longer change, and the peer reads them in place; further bytes
+    /// Chunk that is sent from. Bytes that were sent no longer change, and the peer reads them in place; further bytes
     /// are appended.
     chunk: Option<ReceiveBuffer>,
     sent: Transferred,
-    /// Transferred that the peer has reported.
+    /// Bytes and messages that the peer has reported as taken.
     taken: Transferred,
     unasked: Unasked,
 }
 
-/// Bytes and messages that were sent since the peer was last asked for its progress. Few: see [`SendState`].
+/// Bytes and messages that were sent since the peer was last asked for its progress. They are few: see [`SendState`].
 #[derive(Clone, Copy, Debug, Default)]
 struct Unasked {
     bytes: u32,
     messages: u32,
 }
 
-/// The longest batch that is sent from the chunk that all endpoints of a loop share.
+/// Longest batch, in bytes, that is sent from the chunk that all endpoints of a loop share.
 const CONTROL_BYTES: usize = 4096;
-/// Most messages of a connection that are under way in one direction. They bound the queue of a shard if they are short.
+/// Most messages of a connection that are under way in one direction. This bounds the queue of a shard when messages
+/// are short.
 pub(super) const MOST_MESSAGES: u32 = 256;
 
 impl Endpoint {
@@ -89,12 +90,16 @@ impl Endpoint {
         }
     }
 
-    /// Sends a batch from a piece on, as far as there is room for whole segments: copies them, and gives `post` the
-    /// events for the peer. Returns the number of bytes, and the piece to go on with.
+    /// Sends the segments of a batch from `piece` on, as long as the window has room: copies them, and gives `post` the
+    /// events for the peer. Returns the number of bytes sent, and the index of the next piece to send.
     ///
-    /// This is the only copy between the ring of the sender and the receiving application. Short segments that hold
-    /// nothing of a stream are copied to `control`, a chunk that all endpoints of the loop share. The receiver does not
+    /// This is the only copy between the ring of the sender and the receiving application. Short batches that hold no
+    /// bytes of a stream are copied to `control`, a chunk that all endpoints of the loop share. The receiver does not
     /// keep them, so they pin no memory, and an idle endpoint needs no chunk.
+    ///
+    /// # Errors
+    /// `BrokenPipe` if the peer takes no more or has not answered the dial. `OutOfMemory` if no chunk can be allocated;
+    /// the endpoint is broken then.
     pub(super) fn transfer(
         &mut self,
         batch: &Batch,
@@ -106,7 +111,7 @@ impl Endpoint {
         if self.broken || self.peer.is_none() {
             return Err(io::Error::from(io::ErrorKind::BrokenPipe));
         }
-        // A part of the batch was sent. Without memory for the rest of it, nothing more can follow.
+        // The endpoint is marked as broken: part of the batch may be sent, and nothing may follow without the rest.
         let mut take = || pool.take().inspect_err(|_| self.broken = true);
         let (before, received) = (self.sending.sent.bytes, self.received);
         let is_control = batch.bytes() <= CONTROL_BYTES && batch.is_control();
@@ -141,20 +146,20 @@ impl Endpoint {
         Ok(((self.sending.sent.bytes - before) as usize, piece))
     }
 
-    /// Returns whether the peer has yet to take several messages, as far as is known: it answers heartbeats, unless two
-    /// cross.
+    /// Returns whether at least three messages to the peer are not reported as taken. Fewer prove nothing: the answer
+    /// to a heartbeat carries the report, but heartbeats that cross get no answer.
     pub(super) fn is_unread(&self) -> bool {
         self.sending.sent.messages.wrapping_sub(self.sending.taken.messages) >= 3
     }
 
-    /// Counts segments that have come from the peer. Returns the progress with them.
+    /// Counts a message of `bytes` bytes from the peer. Returns the bytes and messages taken so far.
     pub(super) fn receive(&mut self, bytes: usize) -> Transferred {
         self.received.bytes += bytes as u64;
         self.received.messages = self.received.messages.wrapping_add(1);
         self.received
     }
 
-    /// Takes over the progress that the peer reports. Returns whether a send waits, which may go on now.
+    /// Stores the progress that the peer reports. Returns whether a send waits, which may continue now.
     pub(super) fn taken(&mut self, taken: Transferred) -> bool {
         let SendState { sent, taken: known, unasked, .. } = &mut self.sending;
         debug_assert!(known.bytes <= taken.bytes && taken.bytes <= sent.bytes);
@@ -171,7 +176,7 @@ impl Endpoint {
         !self.closing && self.send.is_some() && self.sending.has_room()
     }
 
-    /// Drops what is only needed to send.
+    /// Drops the state that only sending needs.
     pub(super) fn clear(&mut self) {
         self.send = None;
         self.sending.chunk = None;
@@ -184,7 +189,7 @@ impl SendState {
             && self.sent.messages.wrapping_sub(self.taken.messages) < MOST_MESSAGES
     }
 
-    /// Hands the bytes of the chunk from `begin` on over to the peer.
+    /// Hands the bytes of the chunk from `begin` on to the peer.
     fn hand_over(
         &mut self,
         chunk: &ReceiveBuffer,
@@ -207,7 +212,8 @@ impl SendState {
     }
 }
 
-/// The piece behind the first `skip` bytes of a batch, which are whole segments: nothing else is ever sent.
+/// Returns the index of the piece behind the first `skip` bytes of a batch. These are whole segments: nothing else is
+/// ever sent.
 pub(super) fn piece_after(batch: &Batch, mut skip: usize) -> usize {
     let mut pieces = batch.pieces().iter().enumerate();
     let found = pieces.find_map(|(index, piece)| match piece {
@@ -221,14 +227,14 @@ pub(super) fn piece_after(batch: &Batch, mut skip: usize) -> usize {
     found.unwrap_or(batch.pieces().len())
 }
 
-/// The bytes of a piece that is not a header.
+/// Returns the bytes of a piece; `None` for a header.
 fn payload_bytes(piece: &Piece) -> Option<&[u8]> {
     Some(match piece {
         Piece::Header(_) => return None,
-        // SAFETY: the region keeps its memory mapped. Nobody writes to its bytes before the peer has acknowledged them,
-        // which it cannot have done: they are read here because they are to be sent on the connection that the link
-        // has. A link that loses its connection closes it before it makes another, and what waits to be sent there is
-        // dropped.
+        // SAFETY: the region keeps its memory mapped. Its bytes are not overwritten before the peer has acknowledged
+        // them. The peer cannot have acknowledged them: they are read here in order to be sent on the link's present
+        // connection. A link that loses its connection closes it before it makes another, and the sends that wait on it
+        // are dropped.
         Piece::Part(Part::Ring(region)) => unsafe { std::slice::from_raw_parts(region.as_ptr(), region.len()) },
         Piece::Part(Part::Shared(bytes)) => bytes,
         Piece::Part(Part::Static(bytes)) => bytes,

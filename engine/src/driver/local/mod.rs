@@ -1,14 +1,14 @@
 //! Connections through memory, between servers of one engine.
 //!
 //! A [`LocalTransport`] is a driver around another driver. A dial to an address at which a server of the same engine
-//! listens makes two endpoints in memory; the inner driver does everything else. The shard sees sockets like all others,
-//! and the protocol above them is the same. But an endpoint copies what it sends out of the ring once and hands it to
-//! its peer in place, without a descriptor and without a system call.
+//! listens makes two endpoints in memory; the inner driver does everything else. The shard sees the same sockets for
+//! both, and the protocol above is the same. But an endpoint copies the bytes of a send out of the ring once and hands
+//! them to its peer in place, without a descriptor and without a system call.
 //!
-//! | module | what it is |
+//! | module | contents |
 //! | --- | --- |
 //! | registry | addresses of servers and queues of messages, shared by the shards of an engine |
-//! | endpoint | one endpoint of a connection: what it sends, and flow control of that |
+//! | endpoint | one endpoint of a connection: its sends, and their flow control |
 
 mod endpoint;
 mod registry;
@@ -31,37 +31,37 @@ use super::{Budget, ChunkPool, Completion, Driver, Listener, Notifier, Reaped, R
 use crate::batch::Batch;
 use crate::time::Time;
 
-/// Bytes that may be under way in one direction of a connection: what the buffer of a socket would hold.
+/// Bytes that may be under way in one direction of a connection: as many as the buffer of a socket would hold.
 pub const WINDOW_BYTES: usize = 512 * 1024;
 
-/// A driver whose sockets may also be endpoints of connections in memory: the sockets with odd numbers.
+/// A driver whose sockets may also be endpoints of connections in memory: the sockets with odd ids.
 pub struct LocalTransport<D: Driver> {
     inner: D,
     registry: Arc<LocalRegistry>,
-    /// The number of this shard in the registry.
+    /// Number of this shard in the registry.
     shard: u32,
     pool: Arc<ChunkPool>,
-    /// The chunk for segments that hold nothing of a stream.
+    /// Chunk for segments that hold no bytes of a stream; all endpoints share it.
     control: Option<ReceiveBuffer>,
     read: Watermark,
     window: u64,
     /// Local addresses of servers that listen here, by the socket of their listener.
     addrs: BTreeMap<SocketId, LocalAddr>,
-    /// Sockets of these listeners, by the number of the local address.
+    /// Sockets of the listeners that have a local address, by the number of that address.
     listeners: BTreeMap<NonZeroU64, SocketId>,
     /// Dials to servers that are announced and do not listen yet.
     early: Vec<(LocalAddr, EndpointId)>,
     endpoints: Slab<Endpoint>,
-    /// Completions that came without a message.
+    /// Completions that no message has caused.
     done: VecDeque<Completion>,
-    /// Closed endpoints that the shard is still to be told of.
+    /// Closed endpoints that were not reported to the shard yet.
     closed: Vec<SocketId>,
-    /// Closed endpoints that the shard was told of in the last turn. Their numbers are free in the next one.
+    /// Closed endpoints that were reported in the last turn. Their ids are free in the next turn.
     gone: Vec<SocketId>,
 }
 
 impl<D: Driver> LocalTransport<D> {
-    /// Makes the transport of the shard with this number in the registry. What it sends is copied to chunks of `pool`.
+    /// Makes the transport of the shard with number `shard` in the registry. Segments are copied to chunks of `pool`.
     /// When `window` bytes of a connection are under way, a send waits.
     pub fn new(
         inner: D,
@@ -94,7 +94,7 @@ impl<D: Driver> LocalTransport<D> {
         (in_memory(slot), EndpointId { shard: self.shard, slot, number })
     }
 
-    /// The endpoint that a message is for; `None` if it is closed.
+    /// Returns the endpoint that a message is for; `None` if it is closed.
     fn endpoint(&mut self, id: EndpointId) -> Option<&mut Endpoint> {
         self.endpoints.get_mut(id.slot as usize).filter(|endpoint| endpoint.number == id.number && !endpoint.closing)
     }
@@ -123,7 +123,7 @@ impl<D: Driver> LocalTransport<D> {
     fn on_event(&mut self, id: EndpointId, event: EndpointEvent, completions: &mut VecDeque<Completion>) {
         let socket = in_memory(id.slot);
         let Some(endpoint) = self.endpoint(id) else {
-            // The endpoint that dialed was closed before it knew its peer, and could not tell it.
+            // The dialing endpoint was closed before it knew its peer, so the peer was not told then.
             if let EndpointEvent::Answered(Some(peer)) = event {
                 self.registry.post(peer.shard, LocalMessage::To(peer, EndpointEvent::Closed));
             }
@@ -168,7 +168,7 @@ impl<D: Driver> LocalTransport<D> {
         }
     }
 
-    /// Goes on with a send.
+    /// Continues a send that waits.
     fn go_on(&mut self, socket: SocketId, completions: &mut VecDeque<Completion>) {
         let Some(endpoint) = self.endpoints.get_mut(slot(socket)) else { return };
         let Some(Send { batch, piece }) = endpoint.send.take() else { return };
@@ -260,7 +260,7 @@ impl<D: Driver> Driver for LocalTransport<D> {
     }
 
     fn receive(&mut self, socket: SocketId, buffer: ReceiveBuffer) {
-        // What comes through memory needs no buffer here.
+        // Bytes that come through memory need no buffer here.
         if !is_in_memory(socket) {
             self.inner.receive(inside(socket), buffer);
         }
@@ -333,7 +333,7 @@ impl<D: Driver> Driver for LocalTransport<D> {
     }
 
     fn begin(&mut self, wait: Wait) -> Option<D::Entry> {
-        // The shard has said that it is about to sleep: a message that is posted after this look comes with a notification.
+        // The shard is marked as asleep by now: a message that is posted after this check comes with a notification.
         self.inner.begin(if wait != Wait::No && self.has_work() { Wait::No } else { wait })
     }
 
@@ -395,17 +395,17 @@ fn slot(socket: SocketId) -> usize {
     (socket.0 >> 1) as usize
 }
 
-/// The number that the shard has for a socket of the inner driver.
+/// Returns the shard's id of a socket of the inner driver.
 fn outside(socket: SocketId) -> SocketId {
     SocketId(socket.0 << 1)
 }
 
-/// The number that the inner driver has for it.
+/// Returns the inner driver's id of a socket of the shard.
 fn inside(socket: SocketId) -> SocketId {
     SocketId(socket.0 >> 1)
 }
 
-/// A completion of the inner driver, as the shard is to see it.
+/// Translates a completion of the inner driver to the shard's ids.
 fn rename(completion: &mut Completion) {
     if let Completion::Accepted { listener, .. } = completion {
         *listener = outside(*listener);

@@ -1,4 +1,4 @@
-//! Servers of one engine find each other here: their addresses, and a queue of messages for each shard.
+//! Registry of the servers of one engine: their addresses, and a queue of messages for each shard.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,11 +12,11 @@ use crossbeam_queue::SegQueue;
 use crate::driver::{Notifier, Slice};
 use crate::time::Time;
 
-/// The part that the local transports of an engine share.
+/// Shared part of the local transports of an engine.
 ///
-/// Shards talk to each other by messages alone: a message is pushed to the queue of a shard, which is then notified. No
-/// message is missed, for the same reason as no command is (see [`Notifier`]): a shard that is about to wait says so
-/// first, and then looks at its queue once more.
+/// Shards communicate only by messages: a message is pushed to the queue of a shard, which is then notified. No message
+/// is missed, for the same reason as no command (see [`Notifier`]): a shard that is about to wait first marks itself as
+/// asleep, and then checks its queue once more.
 #[derive(Debug)]
 pub struct LocalRegistry {
     queues: Vec<LoopQueue>,
@@ -24,33 +24,33 @@ pub struct LocalRegistry {
     numbers: AtomicU64,
 }
 
-/// Time since the last turn of a loop, if it does not sleep, after which it counts as hanging.
+/// Time since the last turn of a loop that does not sleep, after which the loop counts as hanging.
 const HANGS: Duration = Duration::from_millis(500);
 
-/// The messages for one shard.
+/// Messages for one shard.
 #[derive(Debug)]
 struct LoopQueue {
     messages: SegQueue<LocalMessage>,
-    /// The shard is gone, and reads no more messages.
+    /// Set if the shard is gone, and reads no more messages.
     closed: AtomicBool,
     notifier: Arc<Notifier>,
-    /// The loop has sent everything that was due until this time, in nanoseconds; and the time of that report.
+    /// Time until which the loop has sent everything that was due, in nanoseconds.
     sent_until: AtomicU64,
     reported_at: AtomicU64,
 }
 
-/// The local address of a server that can be reached through memory.
+/// Local address of a server that can be reached through memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalAddr {
-    /// Its shard.
+    /// Number of the server's shard.
     pub(super) shard: u32,
-    /// The address at which it listens.
+    /// Address at which the server listens.
     pub(super) address: SocketAddr,
-    /// Unique in the life of the engine.
+    /// Number of the address, unique in the life of the engine.
     pub(super) number: NonZeroU64,
 }
 
-/// The identity of an endpoint. It is never reused, so a message to an endpoint that is closed reaches no other one.
+/// Identity of an endpoint. It is never reused, so a message to a closed endpoint reaches no other one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct EndpointId {
     pub(super) shard: u32,
@@ -72,16 +72,16 @@ pub(super) enum LocalMessage {
     To(EndpointId, EndpointEvent),
 }
 
-/// Bytes and messages that an endpoint has sent, or taken from its peer, since the connection was made.
+/// Bytes and messages that an endpoint has sent to its peer, or taken from it, since the connection was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Transferred {
     pub(super) bytes: u64,
-    /// Wraps around.
+    /// Number of messages, which wraps around.
     pub(super) messages: u32,
 }
 
 impl LocalMessage {
-    /// The bytes of segments in the message.
+    /// Number of bytes of segments in the message.
     #[inline]
     pub(super) fn bytes(&self) -> usize {
         match self {
@@ -94,9 +94,10 @@ impl LocalMessage {
 /// An event for an endpoint, sent by its peer.
 #[derive(Debug)]
 pub(super) enum EndpointEvent {
-    /// The dial was accepted by this endpoint, or refused.
+    /// The dial was accepted by this endpoint, or refused (`None`).
     Answered(Option<EndpointId>),
-    /// Whole segments, and the progress of the sender. If `ask`, it wants to be told when they are taken.
+    /// Whole segments, and the bytes and messages that the sender has taken. If `ask` is set, the receiver reports its
+    /// own progress at once.
     Bytes { bytes: Slice, ask: bool, taken: Transferred },
     /// The bytes and messages that the peer has taken.
     Transferred(Transferred),
@@ -122,20 +123,20 @@ impl LocalRegistry {
         Arc::new(LocalRegistry { queues, listeners: RwLock::default(), numbers: AtomicU64::new(0) })
     }
 
-    /// Draws a number that was not drawn before.
+    /// Returns a number that was not returned before.
     pub(super) fn number(&self) -> NonZeroU64 {
         NonZeroU64::MIN.saturating_add(self.numbers.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Registers a server that is about to listen at an address, on the shard with this number. It can be dialed from
-    /// now on; the dial is answered after [`listen`](crate::driver::Driver::listen).
+    /// Registers a server that is about to listen at `address`, on the shard with number `shard`. The server can be
+    /// dialed from now on; the dial is answered after [`listen`](crate::driver::Driver::listen).
     pub fn announce(&self, address: SocketAddr, shard: usize) -> LocalAddr {
         let addr = LocalAddr { shard: shard as u32, address, number: self.number() };
         self.listeners.write().unwrap_or_else(PoisonError::into_inner).insert(address, addr);
         addr
     }
 
-    /// Removes a server.
+    /// Removes the registration of a server.
     pub(super) fn forget(&self, addr: LocalAddr) {
         let mut listeners = self.listeners.write().unwrap_or_else(PoisonError::into_inner);
         if listeners.get(&addr.address) == Some(&addr) {
@@ -143,12 +144,12 @@ impl LocalRegistry {
         }
     }
 
-    /// Finds the server that listens at an address, if it lives on this engine and is to be reached through memory.
+    /// Finds the server that listens at an address, if it belongs to this engine and is reachable through memory.
     pub(super) fn find(&self, address: SocketAddr) -> Option<LocalAddr> {
         self.listeners.read().unwrap_or_else(PoisonError::into_inner).get(&address).copied()
     }
 
-    /// Sends a message to a shard, and wakes the shard if it sleeps.
+    /// Sends a message to a shard, and wakes the shard if it sleeps. Discards the message if the shard is gone.
     pub(super) fn post(&self, shard: u32, message: LocalMessage) {
         if let Some(queue) = self.queues.get(shard as usize)
             && !queue.closed.load(Ordering::Relaxed)
@@ -158,7 +159,8 @@ impl LocalRegistry {
         }
     }
 
-    /// Closes the queue of a shard that is gone. Its servers are removed, and messages to it are discarded.
+    /// Closes the queue of a shard that is gone. Removes its servers, refuses the dials in the queue, and discards all
+    /// other messages.
     pub(super) fn close(&self, shard: u32) {
         let mut listeners = self.listeners.write().unwrap_or_else(PoisonError::into_inner);
         listeners.retain(|_, addr| addr.shard != shard);
@@ -172,7 +174,7 @@ impl LocalRegistry {
         }
     }
 
-    /// Reports that a shard has sent everything that was due until `until`.
+    /// Records at `now` that a shard has sent everything that was due until `until`.
     pub(super) fn report_sent_until(&self, shard: u32, until: Time, now: Time) {
         if let Some(queue) = self.queues.get(shard as usize) {
             queue.sent_until.store(until.as_nanos(), Ordering::Relaxed);
@@ -180,8 +182,8 @@ impl LocalRegistry {
         }
     }
 
-    /// The time until which a shard has sent everything that was due. `now` if the shard sleeps, and so has sent
-    /// everything, or hangs, and so reports nothing.
+    /// Returns the time until which a shard has sent everything that was due. Returns `now` if the shard sleeps, and so
+    /// has sent everything, or hangs, and so reports nothing.
     pub(super) fn peer_sent_until(&self, shard: u32, now: Time) -> Time {
         let Some(queue) = self.queues.get(shard as usize) else { return now };
         let (until, at) = (queue.sent_until.load(Ordering::Relaxed), queue.reported_at.load(Ordering::Relaxed));
@@ -192,7 +194,7 @@ impl LocalRegistry {
         }
     }
 
-    /// The number of messages that a shard has not read.
+    /// Number of messages that a shard has not read.
     pub(crate) fn messages(&self, shard: u32) -> usize {
         self.queues.get(shard as usize).map_or(0, |queue| queue.messages.len())
     }

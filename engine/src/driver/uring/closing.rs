@@ -1,10 +1,10 @@
-//! The end of a socket and of a ring. Operations under way end first, within a bounded time.
+//! End of a socket and of a ring. Operations under way end first, within a bounded time.
 //!
-//! Operations are cancelled behind everything that was requested before: a refusal that waits to be handed over is
-//! still sent. The kernel may look for an operation that is between two states, and not find it. So a socket whose
-//! operations have not ended is shut down, which ends those of a connection, and they are cancelled again. After
-//! [`ATTEMPTS`] cancellations the socket is given up: the shard is told that it is closed. Its number and the memory
-//! that the kernel may still write to or read from are kept until the kernel lets go of them.
+//! Cancellations are submitted behind all earlier requests: the refusal of a connection that waits in the submission
+//! queue is still sent. The kernel may not find an operation that is between two states. So a socket whose operations
+//! have not ended is shut down, which ends those of a connection, and the operations are cancelled again. After
+//! [`ATTEMPTS`] cancellations the driver gives the socket up and reports it as closed. The socket's id, and the memory
+//! that the kernel may still write to or read from, are kept until the kernel releases them.
 
 use std::{mem, thread};
 
@@ -14,10 +14,10 @@ use super::*;
 const REPEAT: Duration = Duration::from_millis(50);
 /// Number of cancellations before a socket is given up: two seconds in all.
 const ATTEMPTS: u32 = 40;
-/// Time that the end of a ring waits for its sockets: all cancellations, and a little more.
+/// Time that the drop of a ring waits for its sockets: all cancellations, and a little more.
 const PATIENCE: Duration = Duration::from_millis(2500);
 
-/// Sockets that are closing, in the order of their next check: all wait equally long.
+/// Closing sockets in the order of their next check. The order is simple because all wait equally long.
 pub(super) type Closing = VecDeque<(SocketId, Time)>;
 
 impl Uring {
@@ -29,7 +29,7 @@ impl Uring {
             entry.receive = None;
         }
         if entry.listens {
-            // A listener may have been duplicated and live on, so it is not shut down.
+            // A listener is not shut down: a duplicate of its descriptor may still be in use.
             self.listeners.remove(entry.descriptor.as_raw_fd(), socket);
         }
         if !entry.is_busy() {
@@ -40,11 +40,11 @@ impl Uring {
         true
     }
 
-    /// Cancels what is under way on a socket that is closing.
+    /// Cancels the operations under way on a closing socket.
     pub(super) fn cancel(&mut self, socket: SocketId) {
         let Some(entry) = self.sockets.get_mut(socket) else { return };
         entry.attempts += 1;
-        // A cancellation by descriptor would search everything that is under way on the ring.
+        // A cancellation by descriptor would search all operations under way on the ring.
         let under_way = [(entry.waiting, CONNECT), (entry.receive.is_some(), RECEIVE), (entry.send.is_some(), SEND)];
         for (_, operation) in under_way.iter().filter(|(is_under_way, _)| *is_under_way) {
             if let Some(entry) = self.sockets.get_mut(socket) {
@@ -55,7 +55,7 @@ impl Uring {
         }
     }
 
-    /// Time of the next check of the closing sockets.
+    /// Returns the time of the next check of the closing sockets.
     pub(super) fn next_look_at_closing(&mut self) -> Option<Time> {
         while let Some((socket, at)) = self.closing.front().copied() {
             if self.is_ending(socket) {
@@ -75,7 +75,7 @@ impl Uring {
             }
             let Some(entry) = self.sockets.get_mut(socket) else { continue };
             if entry.attempts < ATTEMPTS {
-                // This fails where there is no connection.
+                // The shutdown fails where there is no connection.
                 let _ = SockRef::from(&entry.descriptor).shutdown(Shutdown::Both);
                 self.cancel(socket);
                 self.closing.push_back((socket, now + REPEAT));
@@ -99,11 +99,11 @@ impl Uring {
         self.sockets.remove(socket);
     }
 
-    /// Waits until nothing is under way. Returns `false` if something still is, and cannot end in time or on this
-    /// thread.
+    /// Closes all sockets and waits until no operation is under way. Returns `false` if operations are left that cannot
+    /// end in time or on this thread.
     fn end_all(&mut self) -> bool {
         if self.thread.is_some_and(|thread| thread != thread::current().id()) {
-            // Only that thread may enter the ring. On this one, the ring's registered number may name another ring.
+            // Only that thread may enter the ring. On this thread, the ring's registered number may name another ring.
             return self.sockets.is_empty();
         }
         for socket in self.sockets.ids() {
@@ -127,14 +127,14 @@ impl Uring {
 }
 
 impl Drop for Uring {
-    /// Waits until the kernel holds no buffer of ours.
+    /// Waits until the kernel holds no buffer of the driver.
     fn drop(&mut self) {
         if self.end_all() {
             return;
         }
         // The ring belongs to another thread, or is broken. The kernel cancels operations when the ring is closed, and
-        // not before. So the descriptors are closed now, those of listeners too, and the buffers are left to the
-        // kernel.
+        // not before. So the descriptors are closed now, those of listeners too, and the buffers are leaked, because
+        // the kernel may still use them.
         for socket in self.sockets.ids() {
             if let Some(SocketState { receive, send, address, .. }) = self.sockets.take(socket) {
                 mem::forget((receive, send, address));
@@ -166,7 +166,7 @@ mod tests {
             self.driver.reap(&mut self.completions, self.driver.now()).unwrap();
         }
 
-        /// Turns until the socket is closed; returns how long that took.
+        /// Turns the driver until the socket is closed. Returns the time that this took.
         fn until_closed(&mut self, wanted: SocketId) -> Duration {
             let begin = self.driver.now();
             loop {
