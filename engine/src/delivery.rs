@@ -1,4 +1,4 @@
-//! The queue of an inbox: what arrives goes from a shard to an application.
+//! Queue of an inbox: arrivals go from a shard to an application.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -16,14 +16,14 @@ use crate::link::{Pid, RecvShared};
 use crate::roster::LinkKey;
 use crate::wire::WireIncarnation;
 
-/// Capacity of the queue between shard and application, in arrivals. Further ones overflow; credit bounds them.
+/// Capacity of the queue between shard and application, in arrivals. Further arrivals overflow; credit bounds them.
 pub(crate) const ARRIVALS: usize = 1024;
 
-/// What a shard hands to an inbox at once.
+/// An arrival: the unit that a shard hands to an inbox.
 pub(crate) struct Arrived {
     pub(crate) pid: Pid,
     pub(crate) link: LinkKey,
-    /// The link's session in which it arrived.
+    /// Session of the link in which it arrived.
     pub(crate) session: u32,
     /// Incarnation of the peer in that session.
     pub(crate) incarnation: WireIncarnation,
@@ -33,9 +33,9 @@ pub(crate) struct Arrived {
     pub(crate) body: ArrivedBody,
 }
 
-/// What an arrival holds.
+/// Contents of an arrival.
 pub(crate) enum ArrivedBody {
-    /// A segment's payload: frames.
+    /// The payload of a segment: frames.
     Frames(Slice),
     /// One envelope that was longer than a segment.
     Whole { id: i64, payload: Bytes },
@@ -48,16 +48,17 @@ struct Shared {
     overflow: Overflow,
 }
 
-/// Arrivals for which the queue had no room.
+/// Overflow: arrivals for which the queue had no room.
 ///
-/// Both ends own them: they are acknowledged, and can be read when the shard is gone.
+/// Both ends own them, because they are acknowledged and must be readable when the shard is gone.
 ///
-/// While there are any, the shard adds to them and puts nothing into the queue, so all of the queue came before them.
-/// The application takes them all when it finds the queue empty, so the queue's next arrival came after them.
+/// While there are any, the shard appends to them and puts nothing into the queue, so everything in the queue came
+/// before them. The application takes all of them when it finds the queue empty, so the next arrival in the queue came
+/// after them.
 #[derive(Default)]
 struct Overflow {
     arrivals: Mutex<VecDeque<Arrived>>,
-    /// There are arrivals here. Set by the shard, cleared by the application, both with the lock.
+    /// Set while there are arrivals here. The shard sets it, and the application clears it, both under the lock.
     exists: AtomicBool,
 }
 
@@ -95,7 +96,8 @@ pub(crate) fn arrivals(capacity: usize, callbacks: Callbacks) -> (InboxSender, A
 pub(crate) struct InboxSender {
     arrivals: Producer<Arrived>,
     touched: bool,
-    /// After `arrivals`: whoever waits is woken once that is dropped, and so sees that no more will come.
+    /// Declared after `arrivals`: the application is woken once that field is dropped, and so sees that no more
+    /// arrivals come.
     _last: WakeLast,
     shared: Arc<Shared>,
 }
@@ -129,7 +131,7 @@ impl InboxSender {
 }
 
 impl Drop for WakeLast {
-    /// The application learns that no more will come.
+    /// Wakes the application, which then sees that no more arrivals come.
     fn drop(&mut self) {
         self.0.wake();
     }
@@ -159,7 +161,7 @@ impl Arrivals {
 
     #[cold]
     fn next_overflowed(&mut self) -> Option<Arrived> {
-        // The queue may have been filled since it was found empty. Nothing is put into it from now on.
+        // The queue may have been filled since it was found empty. From now on, the shard puts nothing into it.
         if let Ok(arrived) = self.queue.pop() {
             return Some(arrived);
         }
@@ -167,17 +169,18 @@ impl Arrivals {
         self.overflowed.pop_front()
     }
 
-    /// Returns whether there is nothing to take now.
+    /// Returns whether no arrival is there now.
     pub(crate) fn is_empty(&self) -> bool {
         self.overflowed.is_empty() && self.queue.is_empty() && !self.shared.overflow.exists()
     }
 
-    /// Returns whether the shard's end is gone: what is here is the last.
+    /// Returns whether the shard's end is gone. The arrivals that are left are the last ones then.
     pub(crate) fn is_closed(&self) -> bool {
         self.queue.is_abandoned()
     }
 
-    /// Registers `waker` to be woken when something arrives. Look once more after this.
+    /// Registers `waker` to be woken when something arrives. The caller must check for arrivals once more after this
+    /// call.
     pub(crate) fn register(&self, waker: &Waker) {
         self.shared.waker.register(waker);
     }

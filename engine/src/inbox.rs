@@ -1,4 +1,4 @@
-//! The inbox: whole chunks come in from the shard, the application walks their frames.
+//! The inbox: the shard hands over whole chunks, and the application walks their frames.
 
 use std::mem;
 use std::sync::Arc;
@@ -13,10 +13,11 @@ use crate::payload::Payload;
 use crate::roster::LinkKey;
 use crate::wire::{FRAME_HEADER_BYTES, FrameHeader, Frames, WireIncarnation, frame_bytes};
 
-/// A payload shorter than this is copied out of its chunk, so that keeping it does not keep the chunk.
+/// Least length, in bytes, of a payload that shares its chunk. A shorter payload is copied, so that keeping it does not
+/// keep the chunk.
 const SHARED_PAYLOAD: usize = 16 * 1024;
 
-/// One envelope, borrowed from the chunk it arrived in.
+/// An envelope, borrowed from the chunk that it arrived in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received<'a> {
     /// The sender's pid.
@@ -29,7 +30,7 @@ pub struct Received<'a> {
     pub payload: &'a [u8],
 }
 
-/// One envelope of its own.
+/// An owned envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// The sender's pid.
@@ -38,7 +39,7 @@ pub struct Message {
     pub incarnation: WireIncarnation,
     /// The message id.
     pub id: i64,
-    /// The payload: a copy when it is small, else a share of the chunk it arrived in.
+    /// The payload: a copy if it is small, else a share of the chunk that it arrived in.
     pub payload: Payload,
 }
 
@@ -46,13 +47,13 @@ pub struct Message {
 pub struct Receiver {
     arrivals: Arrivals,
     mailbox: Arc<Mailbox>,
-    /// The arrival that is being taken apart.
+    /// The arrival whose envelopes are being handed out.
     current: Option<Current>,
 }
 
 struct Current {
     arrived: Arrived,
-    /// Position up to which its frames were walked.
+    /// Offset up to which the frames were walked, in bytes.
     offset: usize,
     messages: u64,
     bytes: u64,
@@ -73,22 +74,22 @@ impl Current {
 }
 
 impl Receiver {
-    /// The inbox of a server on the shard behind `mailbox`.
+    /// Makes the inbox of a server on the shard behind `mailbox`.
     pub(crate) fn new(arrivals: Arrivals, mailbox: Arc<Mailbox>) -> Receiver {
         Receiver { arrivals, mailbox, current: None }
     }
 
-    /// The next envelope, if one has arrived.
+    /// Takes the next envelope, if one has arrived.
     #[inline]
     pub fn pop(&mut self) -> Option<Message> {
         self.pop_as(|pid, incarnation, id, payload| Message { pid, incarnation: *incarnation, id, payload })
     }
 
-    /// The next envelope, if one has arrived, made by `make` of the sender's pid and incarnation, the message id and
-    /// the payload: where it is to be, so that it is not moved.
+    /// Takes the next envelope, if one has arrived. `make` builds the result from the sender's pid and incarnation, the
+    /// message id and the payload. It builds the result in its final place, so that the result is not moved.
     #[inline(always)]
     pub fn pop_as<T>(&mut self, make: impl FnOnce(Pid, &WireIncarnation, i64, Payload) -> T) -> Option<T> {
-        // The usual case, where the caller is: a short one, with others behind it in the segment.
+        // The usual case is inlined at the caller: a short envelope, with others behind it in the segment.
         if let Some(current) = &mut self.current
             && let ArrivedBody::Frames(slice) = &current.arrived.body
             && let Some(rest) = slice.get(current.offset..)
@@ -155,10 +156,10 @@ impl Receiver {
         }
     }
 
-    /// Hands every envelope that has arrived to `each`, borrowed, and returns how many there were.
+    /// Hands every envelope that has arrived to `each`, borrowed. Returns the number of envelopes.
     ///
-    /// At most `limit` arrivals (segments) are taken, so that a caller that has other work gets to it. If `each`
-    /// panics, the envelope that it was given counts as taken. All others stay.
+    /// Takes at most `limit` arrivals (segments), so that a caller with other work gets to it. If `each` panics, the
+    /// envelope that it was given counts as taken. All others stay.
     pub fn drain(&mut self, limit: usize, mut each: impl FnMut(Received<'_>)) -> usize {
         let mut messages = 0;
         for _ in 0..limit {
@@ -174,17 +175,18 @@ impl Receiver {
         messages
     }
 
-    /// Registers `waker` to be woken when something arrives. Look once more after this.
+    /// Registers `waker` to be woken when something arrives. The caller must check for envelopes once more after this
+    /// call.
     pub fn register(&self, waker: &Waker) {
         self.arrivals.register(waker);
     }
 
-    /// Whether there is nothing to take now.
+    /// Returns whether no envelope is there now.
     pub fn is_empty(&self) -> bool {
         self.current.is_none() && self.arrivals.is_empty()
     }
 
-    /// Whether the server has stopped: what is here is the last.
+    /// Returns whether the server has stopped. The envelopes that are left are the last ones then.
     pub fn is_closed(&self) -> bool {
         self.arrivals.is_closed()
     }
@@ -213,7 +215,7 @@ impl Receiver {
     }
 }
 
-/// An arrival whose envelopes a closure borrows. After a panic, the rest of it goes back to its receiver.
+/// An arrival whose envelopes a closure borrows. After a panic, the rest of it returns to its receiver.
 struct Drained<'a> {
     receiver: &'a mut Receiver,
     current: Option<Current>,
@@ -225,7 +227,7 @@ impl Drained<'_> {
     fn hand_out(mut self, each: &mut impl FnMut(Received<'_>)) -> usize {
         let Some(Current { arrived, offset, messages, bytes }) = &mut self.current else { return 0 };
         let (pid, incarnation, mut broken) = (arrived.pid, &arrived.incarnation, false);
-        // The progress stays on the stack, and goes back to `current` only after a panic.
+        // The progress stays on the stack. It is stored in `current` only after a panic.
         let mut progress = Progress { count: 0, payload_bytes: 0 };
         match &arrived.body {
             ArrivedBody::Whole { id, payload } => {
@@ -270,14 +272,14 @@ impl Drop for Drained<'_> {
     }
 }
 
-/// Envelopes that were handed out of an arrival.
+/// Number and payload bytes of the envelopes that were handed out of an arrival.
 #[derive(Clone, Copy)]
 struct Progress {
     count: u64,
     payload_bytes: u64,
 }
 
-/// An envelope that is being handed out. If the closure panics, the envelope counts as handed out and does not come
+/// An envelope that is being handed out. If the closure panics, the envelope counts as handed out and is not handed out
 /// again.
 struct Undone<'a> {
     offset: &'a mut usize,
@@ -296,7 +298,7 @@ impl Drop for Undone<'_> {
     }
 }
 
-/// Reports a segment that did not hold whole frames. Its connection ends.
+/// Reports a segment that does not hold whole frames. Its connection ends.
 #[cold]
 fn violated(mailbox: &Mailbox, arrived: &Arrived) {
     let (link, pid, session) = (arrived.link, arrived.pid, arrived.session);
@@ -305,7 +307,8 @@ fn violated(mailbox: &Mailbox, arrived: &Arrived) {
     mailbox.command(Command::Malformed { link, pid, session, lost: (slice.len() - whole) as u64 });
 }
 
-/// The payload of an envelope that came by itself. From the network it is a long one; a mock's may be a small part of more.
+/// Makes the payload of an envelope that arrived by itself. From the network it is long. From a mock it may be short
+/// and a small part of a larger buffer, so a short payload is copied.
 fn own(payload: Bytes) -> Payload {
     if payload.len() < SHARED_PAYLOAD { Payload::copy_from_slice(&payload) } else { payload.into() }
 }

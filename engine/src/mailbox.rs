@@ -1,4 +1,4 @@
-//! How applications reach a shard: two queues and a notifier.
+//! The mailbox of a shard, through which applications reach it: two queues and a notifier.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,70 +16,71 @@ use crate::roster::{LinkKey, Roster};
 use crate::stats::StatsTable;
 use crate::stream::SendWindow;
 
-/// What is not hot and has many senders.
+/// Commands to a shard: rare messages, from many senders.
 pub(crate) enum Command {
     /// A server starts.
     Start { init: Box<NodeInit>, listener: Listener },
     /// An outbox has opened a stream.
     Open { link: LinkKey, stream: Box<SendWindow> },
-    /// A server stops: deliver for at most so long, say goodbye, and report.
+    /// A server stops. The shard delivers for at most `patience`, says goodbye to the peers, and reports what is
+    /// undelivered.
     Stop { node: u32, patience: Duration, report: mpsc::Sender<Vec<Undelivered>> },
     /// A peer is added. The place of its link is empty.
     Add { link: LinkKey, pid: Pid, addresses: Vec<SocketAddr> },
-    /// A peer is to be found elsewhere.
+    /// A peer has other addresses.
     Move { link: LinkKey, addresses: Vec<SocketAddr> },
-    /// A peer is removed: say what it has not acknowledged.
+    /// A peer is removed. The shard reports what the peer has not acknowledged.
     Remove { link: LinkKey, report: mpsc::Sender<Undelivered> },
-    /// Nothing crosses to or from a peer any more, or everything does again.
+    /// The traffic to and from a peer is blocked, or unblocked.
     Block { link: LinkKey, blocked: bool, report: mpsc::Sender<()> },
-    /// Somebody asks how the links stand.
+    /// The shard reports the state of a server's links.
     Account { node: u32, report: mpsc::Sender<Vec<LinkAccount>> },
-    /// The inbox has found that a segment of a peer, which arrived in that session, holds a malformed frame: so many of
-    /// its bytes are lost.
+    /// The inbox has found a malformed frame in a segment that arrived from a peer in this session. `lost` bytes of the
+    /// segment are lost.
     Malformed { link: LinkKey, pid: Pid, session: u32, lost: u64 },
     /// The engine ends.
     Shutdown,
 }
 
-/// What a server brings along.
+/// State of a server that starts.
 pub(crate) struct NodeInit {
-    /// Its number in this shard, unique in the engine's life.
+    /// Number of the server in this shard, unique in the engine's life.
     pub(crate) node: u32,
     pub(crate) local: Arc<Local>,
-    /// Each peer with where it may be; links are numbered in this order.
+    /// Peers with their addresses. Links are numbered in this order.
     pub(crate) peers: Vec<(Pid, Vec<SocketAddr>)>,
     pub(crate) roster: Arc<Roster>,
     pub(crate) inbox: InboxSender,
     pub(crate) events: Arc<EventQueue>,
     pub(crate) stats: Arc<StatsTable>,
-    /// Closes the outboxes, if the loop fails.
+    /// Closes the outboxes if the loop fails.
     pub(crate) close_outboxes: Box<dyn Fn() + Send>,
-    /// Where other servers of the engine reach it through memory, if they and it want to.
+    /// Local address, if the server is reachable through memory for other servers of the engine.
     pub(crate) local_addr: Option<LocalAddr>,
 }
 
-/// Something to look at.
+/// Signal to a shard: something is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ready {
     /// A link has something to send.
     Link(LinkKey),
-    /// Somebody waits until everything is acknowledged.
+    /// An application waits until everything sent on the link is acknowledged.
     RequestAck(LinkKey),
-    /// An inbox has been emptied, and a peer may be given credit.
+    /// An inbox was emptied, and the peer may be given credit.
     Consumed(LinkKey),
-    /// Nothing is ready: only wakes whoever waits.
+    /// A wake-up only; nothing is ready.
     Nothing,
 }
 
-/// The way into a shard.
+/// Mailbox of a shard.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     commands: SegQueue<Command>,
     ready: SegQueue<Ready>,
     notifier: Arc<Notifier>,
-    /// Written by the shard alone.
+    /// Number of wake-ups, written by the shard alone.
     wake_ups: AtomicU64,
-    /// Nobody reads commands any more.
+    /// Set once the shard reads no more commands.
     closed: AtomicBool,
 }
 
@@ -103,14 +104,15 @@ impl Mailbox {
     pub(crate) fn command(&self, command: Command) {
         self.commands.push(command);
         self.notifier.notify();
-        // The notifier has a fence: either this thread sees that the mailbox is closed, or the one that closes it sees the
-        // command.
+        // The notifier has a fence: either this thread sees that the mailbox is closed, or the thread that closes it
+        // sees the command.
         if self.closed.load(Ordering::Relaxed) {
             self.discard();
         }
     }
 
-    /// Closes the mailbox: nobody reads it from now on. Whoever waits for an answer learns that there is none.
+    /// Closes the mailbox: it is not read from now on. Discards its commands, so that the threads that wait for a
+    /// report learn that there is none.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -127,7 +129,7 @@ impl Mailbox {
         self.notifier.notify();
     }
 
-    /// Whether the shard sleeps: a hint.
+    /// Returns whether the shard sleeps. The answer is a hint.
     #[inline]
     pub(crate) fn is_asleep(&self) -> bool {
         self.notifier.is_asleep()
@@ -141,7 +143,8 @@ impl Mailbox {
         pop(&self.ready)
     }
 
-    /// Announces that the shard is about to wait; `false`: there is something to look at first.
+    /// Marks the shard as asleep before it waits. Returns `false`, and leaves it awake, if there are commands or
+    /// signals to process first.
     pub(crate) fn fall_asleep(&self) -> bool {
         self.notifier.fall_asleep();
         if self.commands.is_empty() && self.ready.is_empty() {
@@ -156,19 +159,19 @@ impl Mailbox {
         self.wake_ups.store(self.wake_ups() + 1, Ordering::Relaxed);
     }
 
-    /// Commands and signals that the shard has not read.
+    /// Returns the numbers of commands and signals that the shard has not read.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn backlog(&self) -> (usize, usize) {
         (self.commands.len(), self.ready.len())
     }
 
-    /// How often the shard has waited and was woken.
+    /// Number of times that the shard has waited and was woken.
     pub(crate) fn wake_ups(&self) -> u64 {
         self.wake_ups.load(Ordering::Relaxed)
     }
 }
 
-/// An empty queue is left alone: to be told so by its `pop` costs a full fence.
+/// Takes the next entry of a queue. Does not call `pop` on an empty queue, which would cost a full fence.
 #[inline]
 fn pop<T>(queue: &SegQueue<T>) -> Option<T> {
     if queue.is_empty() { None } else { queue.pop() }

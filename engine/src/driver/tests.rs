@@ -1,4 +1,4 @@
-//! The driver against the real kernel, over loopback; and the receive buffers by themselves.
+//! Tests of the driver against the real kernel, over loopback, and of receive buffers alone.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -24,7 +24,7 @@ fn now() -> Time {
     CLOCK.now()
 }
 
-/// Turns the driver once, which waits a little for something to be done, or does not sleep.
+/// Turns the driver once: waits up to 100 milliseconds for a completion, or does not sleep.
 fn turn(driver: &mut Uring, sleeps: bool) -> VecDeque<Completion> {
     let wait = if sleeps { Wait::Until(now() + Duration::from_millis(100)) } else { Wait::No };
     if let Some(entry) = driver.begin(wait) {
@@ -35,7 +35,7 @@ fn turn(driver: &mut Uring, sleeps: bool) -> VecDeque<Completion> {
     completions
 }
 
-/// Turns the driver until it has completed something that `wanted` picks.
+/// Turns the driver until `wanted` returns a value for a completion. Returns the first such value.
 fn turn_until<T>(driver: &mut Uring, mut wanted: impl FnMut(Completion) -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -52,7 +52,7 @@ fn turn_until<T>(driver: &mut Uring, mut wanted: impl FnMut(Completion) -> Optio
     }
 }
 
-/// A connection of the driver with itself: listener, dialing end, accepting end.
+/// Connects the driver to itself. Returns the listener, the dialing end and the accepting end.
 fn connect(driver: &mut Uring) -> [SocketId; 3] {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -87,7 +87,7 @@ fn close(driver: &mut Uring, sockets: &[SocketId]) {
     let mut open = sockets.to_vec();
     for socket in sockets {
         driver.close(*socket);
-        // What is asked for after that comes to nothing.
+        // Requests after a close have no effect.
         driver.send(*socket, batch(vec![0; 8]), 0);
         driver.close(*socket);
     }
@@ -98,7 +98,7 @@ fn close(driver: &mut Uring, sockets: &[SocketId]) {
     });
 }
 
-/// What the kernel holds, nothing overtakes.
+/// Bytes that the kernel holds cannot be overtaken, so the kernel must not hold many.
 #[test]
 fn the_kernel_holds_no_more_of_a_connection_than_it_may() {
     let mut driver = Uring::new(*CLOCK).unwrap();
@@ -111,14 +111,15 @@ fn the_kernel_holds_no_more_of_a_connection_than_it_may() {
     let (mut held, batch) = (0, batch(vec![7; 32 * 1024]));
     while let Ok(taken) = driver.send_now(dialing, &batch) {
         held += taken;
-        // As much each way; unasked, it holds some megabytes.
+        // The limit holds for each direction. Without a limit, the kernel holds some megabytes.
         assert!(held <= 2 * 64 * 1024, "{held} bytes");
     }
     assert!(held >= 64 * 1024, "{held} bytes");
 }
 
-/// Found by seed 2758 of the simulator: a dial that was made on the news of one connection's end got the number of
-/// another one, whose end was told by the same look and had not been read yet. Then that end was taken for the dial's.
+/// Found by seed 2758 of the simulator. One call of `reap` reported the end of two connections. The shard processed the
+/// first one and dialed, and the dial got the id of the other connection. The end of that connection, which was not
+/// processed yet, was then taken for the end of the dial.
 #[test]
 fn a_number_is_not_used_again_before_everybody_knows_that_its_socket_is_gone() {
     let mut driver = Uring::new(*CLOCK).unwrap();
@@ -145,7 +146,7 @@ fn a_number_is_not_used_again_before_everybody_knows_that_its_socket_is_gone() {
         }
         gone.retain(|socket| !closed.contains(socket));
     }
-    // And then it is: numbers do not grow for ever.
+    // The ids are reused afterwards, so they do not grow without bound.
     driver.reap(&mut VecDeque::new(), Time::default()).unwrap();
     let again = [driver.connect(address, TCP).unwrap(), driver.connect(address, TCP).unwrap()];
     assert!(again.contains(&near) && again.contains(&far), "{again:?}");
@@ -177,7 +178,8 @@ fn bytes_arrive_and_sockets_close() {
     let mut buffer = received.unwrap();
     assert_eq!(buffer.bytes()[SEGMENT_HEADER_BYTES..], [7; 64]);
 
-    // The end of a connection is a receive of nothing; what was asked for before a close is given back in silence.
+    // The end of a connection is a receive of zero bytes. A receive that is under way at a close is dropped without a
+    // completion.
     assert!(buffer.reset());
     driver.receive(far, buffer);
     driver.finish(near);
@@ -190,7 +192,7 @@ fn bytes_arrive_and_sockets_close() {
     close(&mut driver, &[listener, near, far]);
 }
 
-/// However often the loop has gone round before, and whether it sleeps then or not.
+/// Bytes arrive after any number of turns without a sleep, and in turns that sleep and turns that do not.
 #[test]
 fn what_comes_is_received_after_any_number_of_turns_awake() {
     let mut driver = Uring::new(*CLOCK).unwrap();
@@ -216,13 +218,13 @@ fn what_comes_is_received_after_any_number_of_turns_awake() {
             assert_eq!((socket, result.unwrap(), buffer.filled()), (far, sent.bytes(), sent.bytes()));
         }
     }
-    // Its memory is free once the socket is closed, whoever was to receive.
+    // The buffer of a receive is free once the socket is closed, whether the loop or the ring was to receive.
     driver.receive(far, pool.take().unwrap());
     close(&mut driver, &[listener, near, far]);
     assert_eq!(pool.bytes_in_use(), 0);
 }
 
-/// They are told of, too, while the loop does not sleep.
+/// The end of a connection is reported also while the loop does not sleep.
 #[test]
 fn the_end_of_a_connection_is_seen_by_a_loop_that_stays_awake() {
     let mut driver = Uring::new(*CLOCK).unwrap();
@@ -249,7 +251,7 @@ fn a_full_socket_takes_a_part_and_the_kernel_the_rest() {
     let pool = ChunkPool::new(256 * 1024, 4);
     let [listener, near, far] = connect(&mut driver);
     let mut total = 0;
-    // Until the socket is full, nobody reads.
+    // Nothing is received until the socket is full.
     let (rest, taken) = loop {
         let batch = batch(vec![1; 64 * 1024]);
         match driver.send_now(near, &batch) {
@@ -315,7 +317,7 @@ fn a_notification_ends_a_wait_also_when_it_came_before() {
     }
 }
 
-/// A wait that is to end earlier than an alarm which is set already has its own; one that is to end later needs none.
+/// A wait that ends before the earliest alarm sets an alarm of its own. A wait that ends later needs none.
 #[test]
 fn waits_end_in_time_and_not_long_before() {
     let mut driver = Uring::new(*CLOCK).unwrap();
@@ -331,7 +333,7 @@ fn waits_end_in_time_and_not_long_before() {
         }
         assert!(now().since(until) < PATIENCE);
     }
-    // Each alarm may end one wait early, and there are at most six.
+    // Each alarm may end one wait early, and there are at most six alarms.
     assert!(waits <= 12, "{waits}");
 }
 
@@ -353,13 +355,13 @@ fn a_chunk_is_used_again_once_nobody_shares_it() {
         buffer.append(b"kept");
         buffer.share(0..4)
     };
-    // The share outlives the buffer, and the memory goes home with the last of them.
+    // The share outlives the buffer. The memory returns to the pool with the last of the two.
     drop(buffer);
     assert_ne!(pool.take().unwrap().bytes().as_ptr(), first);
     assert_eq!(&share[..], b"kept");
 }
 
-/// The kernel closes the descriptors of a process that is killed long before it lets go of what is under way on its
+/// When a process is killed, the kernel closes its descriptors long before it ends the operations under way on its
 /// rings.
 #[test]
 fn an_address_is_free_when_the_listeners_descriptor_is_closed() {
@@ -372,10 +374,9 @@ fn an_address_is_free_when_the_listeners_descriptor_is_closed() {
         entered.transpose().unwrap();
     }
     assert!(TcpListener::bind(address).is_err());
-    // Something else takes its place, so that the driver can close it once more.
+    // Another file takes the descriptor's place, so that the driver can close the descriptor once more.
     let other = File::open("/dev/null").unwrap();
-    // SAFETY: both descriptors are open, and the one that is replaced belongs to the driver, which does not come to use
-    // it.
+    // SAFETY: both descriptors are open. The replaced one belongs to the driver, which does not use it any more.
     assert_eq!(unsafe { libc::dup3(other.as_raw_fd(), descriptor, libc::O_CLOEXEC) }, descriptor);
     TcpListener::bind(address).unwrap();
 }
@@ -385,7 +386,7 @@ fn whoever_waits_at_a_door_is_let_in() {
     let mut driver = Uring::new(*CLOCK).unwrap();
     let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
-    // There before anybody looks, and more than are let in at once.
+    // These connections wait before the driver's first turn, and are more than one turn accepts.
     let early: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(addresses[0]).unwrap()).collect();
     let listeners = listeners.map(|listener| driver.listen(Listener::Socket(listener), None).unwrap());
     let mut let_in = [0; 3];
@@ -402,7 +403,7 @@ fn whoever_waits_at_a_door_is_let_in() {
     turn_until_in(&mut driver, [100, 0, 0]);
     let late = [1, 2, 2].map(|index: usize| TcpStream::connect(addresses[index]).unwrap());
     turn_until_in(&mut driver, [100, 1, 2]);
-    // A listener that is closed lets nobody in; the others do.
+    // A closed listener accepts no connections; the others do.
     close(&mut driver, &listeners[2..]);
     assert!(TcpStream::connect(addresses[2]).is_err());
     let last = TcpStream::connect(addresses[0]).unwrap();
@@ -411,9 +412,9 @@ fn whoever_waits_at_a_door_is_let_in() {
     drop((early, late, last));
 }
 
-/// The kernel sets the flag for work that it has yet to run after it has queued it, and so sometimes when it was run
-/// already. The flag then stands until the next work comes. A loop that believed it did not sleep, and one that spins,
-/// for which no alarm of its own is such work, could not take a peer for silent.
+/// The kernel sets the flag for deferred work after it has queued the work, and so sometimes when the work was run
+/// already. The flag then stays set until the next work comes. A loop that trusted the flag would not sleep. A spinning
+/// loop, which sets no alarm that would be such work, could not notice that a peer is silent.
 #[test]
 fn everything_was_read_also_while_the_kernel_claims_that_something_is_left() {
     let mut driver = Uring::new(*CLOCK).unwrap();
@@ -447,7 +448,7 @@ fn everything_was_read_also_while_the_kernel_claims_that_something_is_left() {
     assert_eq!(stuck, 0, "of {rounds} times");
 }
 
-/// Turns the driver once. Returns how far it has read.
+/// Turns the driver once. Returns its progress.
 fn look(driver: &mut Uring, wait: Wait) -> Reaped {
     if let Some(entry) = driver.begin(wait) {
         entry.enter().unwrap();

@@ -1,4 +1,4 @@
-//! The inbox by itself: the order of the overflow, the rest after the loop is gone, and closures that panic.
+//! Tests of the inbox alone: the order of the overflow, the rest after the loop is gone, and closures that panic.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
@@ -16,16 +16,16 @@ const WINDOW: u64 = 1 << 20;
 const RUN: WireIncarnation = [3; 16];
 const LINK: LinkKey = LinkKey { node: 0, link: LinkId { index: 0, generation: 0 } };
 
-/// More than anything that comes here.
+/// A byte count that is larger than the sum of all arrivals here.
 const MUCH: u64 = 1 << 40;
 
-/// A stream, and the window that it takes its room of.
+/// A stream, and the window that its bytes count against.
 struct Stream {
     inbound: Arc<RecvShared>,
     window: RecvCredit,
 }
 
-/// An inbox whose queue holds so many arrivals, and a stream on which they come.
+/// Makes an inbox whose queue holds `arrivals` arrivals, and a stream for them.
 fn start(arrivals: usize) -> (InboxSender, Receiver, Stream) {
     let mailbox = Arc::new(Mailbox::new(Arc::new(Notifier::for_thread())));
     let (sender, arrivals) = delivery::arrivals(arrivals, Callbacks::default());
@@ -39,12 +39,12 @@ fn arrived(stream: &Stream, room: u64, body: ArrivedBody) -> Arrived {
     Arrived { pid: 7, link: LINK, session: 1, incarnation: RUN, stream: stream.inbound.clone(), room, body }
 }
 
-/// An envelope in a segment of its own.
+/// Makes an arrival of one envelope by itself.
 fn whole(stream: &Stream, id: i64) -> Arrived {
     arrived(stream, 24, ArrivedBody::Whole { id, payload: Bytes::from_static(b"payload!") })
 }
 
-/// A segment of envelopes with these ids and 8 bytes of payload.
+/// Makes a segment of envelopes with these ids and 8 bytes of payload each.
 fn segment(stream: &Stream, room: u64, ids: std::ops::Range<i64>) -> Arrived {
     let mut buffer = ChunkPool::new(64 * 1024, 1).take().unwrap();
     for id in ids {
@@ -54,12 +54,12 @@ fn segment(stream: &Stream, room: u64, ids: std::ops::Range<i64>) -> Arrived {
     arrived(stream, room, ArrivedBody::Frames(buffer.share(0..buffer.filled())))
 }
 
-/// Bytes of the window that the application has taken.
+/// Returns the bytes of the window that the application has taken.
 fn consumed(stream: &Stream) -> u64 {
     MUCH - stream.window.unread()
 }
 
-/// The ids of all that is there, taken in turn in both ways.
+/// Takes all envelopes that are left, in turn by `pop` and by `drain`. Returns their ids.
 fn rest(receiver: &mut Receiver) -> Vec<i64> {
     let mut ids = Vec::new();
     while !receiver.is_empty() {
@@ -69,7 +69,8 @@ fn rest(receiver: &mut Receiver) -> Vec<i64> {
     ids
 }
 
-/// Drains with a closure that panics at its envelope number `last`. Returns the ids that it was handed.
+/// Drains with a closure that panics at its envelope number `last`. Returns the ids of the envelopes that the closure
+/// was given.
 fn drain_and_panic(receiver: &mut Receiver, last: usize) -> Vec<i64> {
     let mut ids = Vec::new();
     let panicked = catch_unwind(AssertUnwindSafe(|| {

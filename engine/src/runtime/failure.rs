@@ -1,4 +1,4 @@
-//! The failure of an event loop: a panic of the engine, or a kernel error that leaves the loop without its ring.
+//! Failure of an event loop: a panic of the engine, or a kernel error that leaves the loop without its ring.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::WrongThread;
 use crate::link::Undelivered;
 
-/// The failure of a loop, as all who use the loop see it.
+/// Failure of a loop, shared by all users of the loop.
 #[derive(Debug, Default)]
 pub(super) struct Failure {
     set: AtomicBool,
@@ -25,7 +25,7 @@ struct State {
 }
 
 impl Failure {
-    /// Records the failure; the loop takes no further turn. Returns `false` if it had failed before.
+    /// Records the failure. The loop takes no further turn. Returns `false` if the loop had failed before.
     pub(super) fn set(&self, message: &str) -> bool {
         let mut state = self.lock();
         if self.is_set() {
@@ -47,12 +47,13 @@ impl Failure {
         self.set.load(Ordering::Acquire)
     }
 
-    /// The failure, if there is one.
+    /// Returns the failure, if the loop has failed.
     pub(super) fn get(&self) -> Option<LoopFailed> {
         self.is_set().then(|| LoopFailed { message: self.lock().message.clone() })
     }
 
-    /// Undelivered envelopes of a server, once they are counted. `None` if nobody counted them in time.
+    /// Returns the undelivered envelopes of a server. Waits at most `patience` until they are counted. Returns `None`
+    /// if they were not counted in time, or if the loop did not have this server.
     pub(super) fn undelivered(&self, node: u32, patience: Duration) -> Option<Vec<Undelivered>> {
         let deadline = Instant::now() + patience;
         let mut state = self.lock();
@@ -70,7 +71,7 @@ impl Failure {
     }
 }
 
-/// The event loop of a server has failed, and the server with it.
+/// Error: the event loop of a server has failed, and the server with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoopFailed {
     /// Description of the failure.
@@ -85,11 +86,11 @@ impl fmt::Display for LoopFailed {
 
 impl std::error::Error for LoopFailed {}
 
-/// Reason why a loop does nothing for this thread.
+/// Reason for a call on a loop to do nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoopUnavailable {
-    /// It has failed.
+    /// The loop has failed.
     Failed(LoopFailed),
-    /// It belongs to another thread.
+    /// The loop belongs to another thread.
     WrongThread(WrongThread),
 }

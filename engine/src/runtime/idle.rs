@@ -1,28 +1,28 @@
-//! What to do when there is nothing to do.
+//! Idle strategies: spinning, yielding and parking of threads without work.
 
 use std::cell::Cell;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a loop, or an application at its inbox, does when there is nothing to do: first it spins, then it yields its core
-/// to others again and again, then it parks. A parked thread uses no CPU.
+/// Idle strategy of a loop, or of an application that waits at its inbox. The thread first spins, then repeatedly
+/// yields its core to other threads, then parks. A parked thread uses no CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdleStrategy {
-    /// How long to spin.
+    /// Time to spin.
     pub spin: Duration,
-    /// How long to yield after that.
+    /// Time to yield after spinning.
     pub yielding: Duration,
-    /// Whether to park after that; otherwise it goes on yielding, or spinning if it does not yield.
+    /// Set if the thread parks after that. Otherwise it continues to yield, or to spin if `yielding` is zero.
     pub park: bool,
 }
 
 impl IdleStrategy {
     /// Parks at once.
     pub const PARK: IdleStrategy = IdleStrategy { spin: Duration::ZERO, yielding: Duration::ZERO, park: true };
-    /// Spins for ever: the lowest latency, for a core of one's own.
+    /// Spins without end: the lowest latency, for a thread with a core of its own.
     pub const SPIN: IdleStrategy = IdleStrategy { spin: Duration::MAX, yielding: Duration::ZERO, park: false };
 
-    /// What to do after `idle` without work.
+    /// Returns the next step after `idle` time without work.
     #[inline]
     pub fn after(&self, idle: Duration) -> Step {
         if idle < self.spin {
@@ -38,7 +38,7 @@ impl IdleStrategy {
         }
     }
 
-    /// Whether the first step is to park, so that no clock needs to be read.
+    /// Returns whether the first step is to park, so that no clock needs to be read.
     #[inline]
     pub fn parks_at_once(&self) -> bool {
         self.park && self.spin.is_zero() && self.yielding.is_zero()
@@ -51,25 +51,27 @@ impl Default for IdleStrategy {
     }
 }
 
-/// A yield that lasts so long was to somebody who did not give the core back.
+/// Shortest yield after which another thread is assumed to hold the core.
 const LONG_YIELD: Duration = Duration::from_millis(1);
-/// What has come meanwhile is little if it is dealt with in so small a part of that time.
+/// Largest part of a long yield that the work after it may take, as a divisor: the work counts as little if it takes at
+/// most an eighth of the yield.
 const LITTLE: u32 = 8;
-/// For so long a thread then parks where it would yield: at first, and at most, after it was right again and again.
+/// Time for which a thread parks instead of yielding: at first, and at most, after parking was right several times in a
+/// row.
 const FIRST_PARKING: Duration = Duration::from_millis(100);
 const LONGEST_PARKING: Duration = Duration::from_secs(10);
 
-/// What a thread has learned of the core that it runs on.
+/// Knowledge of a thread about the core that it runs on.
 ///
-/// Who yields to a thread that never rests, a sender that waits for its next moment, say, waits until that one's time slice
-/// is over, some milliseconds; who sleeps is woken, and mostly runs sooner. But where everybody has work without end, yields are as
-/// long, and to sleep and be woken for each few messages is slower. So a thread parks, for a while, when after a long yield
-/// there was little to do.
+/// A thread that yields to one that never rests (for example, a sender that spins until its next send time) waits until
+/// the time slice of that thread is over: some milliseconds. A thread that sleeps instead is woken, and mostly runs
+/// sooner. But where all threads always have work, yields are as long, and sleeping and a wake-up for every few
+/// messages is slower. So a thread parks, for a while, when it had little to do after a long yield.
 #[derive(Clone, Copy, Debug)]
 struct Core {
-    /// The last yield, if it was long and the work that followed is not over, and when it ended.
+    /// Duration and end of the last yield, if it was long and the work that followed is not over.
     yielded: Option<(Duration, Instant)>,
-    /// Until then it is better to park than to yield.
+    /// Time until which parking is better than yielding.
     crowded_until: Option<Instant>,
     parking: Duration,
 }
@@ -86,7 +88,7 @@ impl Core {
         self.yielded = (took >= LONG_YIELD).then_some((took, now));
     }
 
-    /// All that there was to do is done.
+    /// Records that all work is done.
     fn rests(&mut self, now: Instant) {
         let Some((took, ended)) = self.yielded.take() else { return };
         if (now - ended) * LITTLE > took {
@@ -109,24 +111,24 @@ fn of_this_core<T>(learn: impl FnOnce(&mut Core) -> T) -> T {
     learned
 }
 
-/// Backoff of a thread that finds nothing to do: it spins, then yields, then parks, as its [`IdleStrategy`] says.
+/// Backoff of a thread that finds no work: it spins, then yields, then parks, as its [`IdleStrategy`] says.
 #[derive(Debug)]
 pub struct Backoff {
     strategy: IdleStrategy,
-    /// Time since which there has been nothing to do.
+    /// Time since which there has been no work.
     since: Option<Instant>,
-    /// Time of the last [`step`](Backoff::step).
+    /// Time of the last [`step`](Backoff::step) that read the clock.
     looked: Option<Instant>,
 }
 
 impl Backoff {
-    /// Makes the backoff of a thread that has just found something.
+    /// Makes the backoff of a thread that has just found work.
     #[inline]
     pub fn new(strategy: IdleStrategy) -> Backoff {
         Backoff { strategy, since: None, looked: None }
     }
 
-    /// How to look next: [`Step::Park`] is to sleep until there is something.
+    /// Returns the next step. For [`Step::Park`], the caller sleeps until there is work.
     #[inline]
     pub fn step(&mut self) -> Step {
         if self.strategy.parks_at_once() {
@@ -141,13 +143,14 @@ impl Backoff {
         }
     }
 
-    /// There was something.
+    /// Records that there was work.
     #[inline]
     pub fn worked(&mut self) {
         self.since = None;
     }
 
-    /// There was nothing: spins or yields, as [`step`](Backoff::step) had said.
+    /// Records that there was no work, and spins or yields if `step` says so. `step` is the last result of
+    /// [`step`](Backoff::step).
     #[inline]
     pub fn rest(&mut self, step: Step) {
         match step {
@@ -169,14 +172,14 @@ impl Backoff {
     }
 }
 
-/// What to do next when there is nothing to do.
+/// Next step of a thread without work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Look again at once.
+    /// Check for work again at once.
     Spin,
-    /// Let another thread run, then look again.
+    /// Let another thread run, then check for work again.
     Yield,
-    /// Sleep until there is something.
+    /// Sleep until there is work.
     Park,
 }
 
@@ -186,7 +189,8 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// A yield of so many milliseconds, then so much work; how long the thread parks from then on.
+    /// Simulates a yield of `yielded` milliseconds and then `work`. Returns the time for which the thread parks from
+    /// then on.
     fn parking(core: &mut Core, now: &mut Instant, yielded: u32, work: Duration) -> Option<Duration> {
         let began = *now;
         *now += yielded * MS;

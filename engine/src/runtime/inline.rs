@@ -1,7 +1,8 @@
-//! The thread of a loop that has none of its own: the first one that turns the loop, until it ends.
+//! Inline loops: loops without a thread of their own. Such a loop belongs to the first thread that turns it, until that
+//! thread ends.
 //!
-//! io_uring takes the submissions of a ring from one thread only, so a loop cannot move to another. What has to turn
-//! the loop is an error on other threads ([`WrongThread`]). When the thread ends, its loops fail, and their servers
+//! io_uring takes the submissions of a ring from one thread only, so a loop cannot move to another. Calls that have to
+//! turn the loop fail on other threads with [`WrongThread`]. When the thread ends, its loops fail, and their servers
 //! stop.
 
 use std::cell::{Cell, RefCell};
@@ -11,28 +12,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::virtual_clock::VirtualClock;
 
-/// What there is to know of a loop that has no thread of its own.
+/// State of a loop that has no thread of its own.
 pub(super) struct Inline {
-    /// The thread that turns it: the first one that did; 0 before.
+    /// Number of the thread that turns the loop: the first one that did. 0: none did yet.
     owner: AtomicU64,
-    /// What is turned in the place of a loop: a network without sockets. Any thread may do so.
+    /// Virtual clock that is turned in place of a loop: a network without sockets. Any thread may turn it.
     pub(super) virtual_clock: Option<Arc<dyn VirtualClock>>,
 }
 
 thread_local! {
     /// Number of this thread; 0 until it has one.
     static NUMBER: Cell<u64> = const { Cell::new(0) };
-    /// The loops of this thread.
+    /// Loops that belong to this thread.
     static LOOPS: RefCell<Loops> = const { RefCell::new(Loops(Vec::new())) };
 }
 
-/// The loops of a thread. They fail when it ends.
+/// Loops of a thread. They fail when the thread ends.
 struct Loops(Vec<Owned>);
 
-/// A loop that belongs to a thread, which does not keep it alive.
+/// A loop that belongs to a thread. The thread does not keep the loop alive.
 pub(super) struct Owned {
     pub(super) is_alive: Box<dyn Fn() -> bool>,
-    /// Fails the loop, for this reason.
+    /// Fails the loop, with this reason.
     pub(super) fail: Box<dyn Fn(&str)>,
 }
 
@@ -44,7 +45,8 @@ impl Drop for Loops {
     }
 }
 
-/// Number of this thread. No other thread of the process ever has the same; an address would be reused.
+/// Returns the number of this thread. No other thread of the process ever has the same number; an address would be
+/// reused.
 #[inline]
 fn here() -> u64 {
     match NUMBER.get() {
@@ -62,18 +64,20 @@ fn number_this_thread() -> u64 {
 }
 
 impl Inline {
-    /// A loop without a thread yet, or what stands in for one.
+    /// Makes the state of a loop that no thread has turned yet. With a virtual clock, the clock is turned in place of a
+    /// loop.
     pub(super) fn new(virtual_clock: Option<Arc<dyn VirtualClock>>) -> Inline {
         Inline { owner: AtomicU64::new(0), virtual_clock }
     }
 
-    /// Whether this thread turns the loop already.
+    /// Returns whether the loop belongs to this thread already.
     #[inline]
     pub(super) fn is_driven_here(&self) -> bool {
         self.owner.load(Ordering::Relaxed) == here()
     }
 
-    /// Whether this thread turns the loop, from now on if there was none that did. `owned` is the loop.
+    /// Returns whether this thread may turn the loop. If the loop belongs to no thread yet, it belongs to this one from
+    /// now on, and `owned` makes the entry that fails the loop when the thread ends.
     #[inline]
     pub(super) fn is_mine(&self, owned: impl FnOnce() -> Owned) -> bool {
         if self.virtual_clock.is_some() {
@@ -102,7 +106,7 @@ impl Inline {
     }
 }
 
-/// The loop of an inline server belongs to another thread.
+/// Error: the loop of an inline server belongs to another thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrongThread;
 

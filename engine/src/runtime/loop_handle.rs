@@ -1,4 +1,4 @@
-//! The handle of an event loop: for the thread that runs it, and for those that reach it from outside.
+//! Handles of event loops: for the thread that runs a loop, and for the threads that reach it from outside.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -20,10 +20,11 @@ use crate::time::{Clock, Time};
 /// An event loop over io_uring, whose servers also reach each other through memory.
 pub(crate) type Loop = Shard<LocalTransport<Uring>>;
 
-/// A loop's state. Its thread has it, except while it waits in the kernel; it is gone when the thread has ended.
+/// State of a loop. The loop's thread holds the lock, except while it waits in the kernel. `None` once the loop has
+/// ended or failed.
 type Shared = Mutex<Option<Loop>>;
 
-/// What a turn came to.
+/// Result of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     Worked,
@@ -31,7 +32,7 @@ enum Turn {
     Finished,
 }
 
-/// One round of a loop. While it waits in the kernel, others can get at the shard.
+/// Takes one turn of a loop. While the turn waits in the kernel, other threads can lock the shard.
 #[inline]
 fn turn(shared: &Shared, idle: WhenIdle) -> io::Result<Turn> {
     let mut guard = shared.lock().map_err(poisoned)?;
@@ -61,7 +62,7 @@ fn turn(shared: &Shared, idle: WhenIdle) -> io::Result<Turn> {
     })
 }
 
-/// Error of a shard in an unknown state: another thread panicked while it used the shard.
+/// Makes the error for a shard in an unknown state: another thread panicked while it used the shard.
 #[cold]
 fn poisoned<T>(_: PoisonError<T>) -> io::Error {
     io::Error::other("an application's thread panicked while it used the loop")
@@ -71,7 +72,7 @@ fn lock(shared: &Shared) -> MutexGuard<'_, Option<Loop>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How a server's event loop is reached, and, if it is inline, driven.
+/// Handle of a server's event loop. It reaches the loop, and turns it if the loop is inline.
 #[derive(Clone)]
 pub struct LoopHandle {
     mailbox: Arc<Mailbox>,
@@ -83,7 +84,7 @@ pub struct LoopHandle {
 }
 
 impl LoopHandle {
-    /// Starts a thread with this name that runs the loop.
+    /// Starts a thread named `name` that runs the loop.
     pub(crate) fn start(
         shard: Loop,
         idle: IdleStrategy,
@@ -115,7 +116,7 @@ impl LoopHandle {
         self.mailbox.close();
     }
 
-    /// Takes a turn. `None` if the loop has failed.
+    /// Takes a turn. Returns `None` if the loop has failed.
     #[inline]
     fn try_turn(&self, idle: WhenIdle) -> Option<Turn> {
         match caught(|| turn(&self.shard, idle)) {
@@ -131,7 +132,7 @@ impl LoopHandle {
         }
     }
 
-    /// Ends the loop and its servers.
+    /// Ends the loop and its servers, with this reason.
     #[cold]
     fn fail(&self, message: &str) {
         if !self.failure.set(message) {
@@ -140,12 +141,12 @@ impl LoopHandle {
         let mut shard = lock(&self.shard).take();
         let undelivered = caught(|| shard.as_mut().map(|shard| shard.fail(message, self.time_in(Duration::ZERO))));
         self.failure.account(undelivered.ok().flatten().unwrap_or_default());
-        // The streams and inboxes end with the shard, and whoever waits for them is woken.
+        // The streams and inboxes end with the shard, and all threads that wait for them are woken.
         let _ = caught(|| drop(shard));
         self.mailbox.close();
     }
 
-    /// A loop that is run by whoever uses it.
+    /// Makes the handle of a loop that the threads of the application turn.
     pub(crate) fn inline(shard: Loop, idle: IdleStrategy, clock: Clock) -> LoopHandle {
         LoopHandle::new(shard, Some(Arc::new(Inline::new(None))), idle, clock)
     }
@@ -155,12 +156,13 @@ impl LoopHandle {
         LoopHandle { mailbox, shard: Arc::new(Mutex::new(Some(shard))), inline, failure: Arc::default(), idle, clock }
     }
 
-    /// Looks at the shard from outside, between its turns; `None` when the loop has ended.
+    /// Calls `look` with the shard, between its turns. Returns `None` if the loop has ended.
     pub(crate) fn with_shard<T>(&self, look: impl FnOnce(&mut Loop) -> T) -> Option<T> {
         lock(&self.shard).as_mut().map(look)
     }
 
-    /// Like [`with_shard`](LoopHandle::with_shard), for a loop that may hang: waits at most `patience` for its turn to end.
+    /// Calls `look` with the shard, for a loop that may hang: waits at most `patience` for the present turn to end.
+    /// Returns `None` after that time, or if the loop has ended or panicked.
     pub(crate) fn with_shard_within<T>(&self, patience: Duration, look: impl FnOnce(&mut Loop) -> T) -> Option<T> {
         let deadline = Instant::now() + patience;
         loop {
@@ -173,7 +175,8 @@ impl LoopHandle {
         }
     }
 
-    /// The way to a network without sockets. It has a thread of its own, unless `virtual_clock` is to be turned by whoever waits.
+    /// Makes the handle of a network without sockets. The network has a thread of its own, unless there is a
+    /// `virtual_clock`, which the waiting threads turn.
     pub(crate) fn without_loop(
         mailbox: Arc<Mailbox>,
         clock: Clock,
@@ -189,7 +192,7 @@ impl LoopHandle {
         }
     }
 
-    /// The present moment as this server's loop sees it: what deadlines are counted from.
+    /// Returns the present time of this server's loop, from which deadlines are counted.
     #[inline]
     pub fn now(&self) -> Instant {
         match self.virtual_clock() {
@@ -198,12 +201,14 @@ impl LoopHandle {
         }
     }
 
-    /// The moment `ahead` from now on the loop's clock.
+    /// Returns the time `ahead` from now on the loop's clock.
     pub fn time_in(&self, ahead: Duration) -> Time {
         self.clock.at(self.now()) + ahead
     }
 
-    /// Turns the loop for a future that is pending. `true`: it is to be polled again at once, for nobody else turns it.
+    /// Prepares the next poll of a pending future: advances the virtual clock, if there is one. Returns whether the
+    /// future must be polled again at once. For an inline loop of this thread that is always so, because no other
+    /// thread turns the loop.
     pub fn turn_for_future(&self) -> bool {
         match self.virtual_clock() {
             Some(virtual_clock) => virtual_clock.step(None),
@@ -211,8 +216,8 @@ impl LoopHandle {
         }
     }
 
-    /// Returns whether the loop is inline and belongs to another thread, so that this one cannot turn it. If it belongs
-    /// to none yet, it belongs to this one from now on.
+    /// Returns whether the loop is inline and belongs to another thread, so that this thread cannot turn it. A loop
+    /// that belongs to no thread yet belongs to this one from now on.
     pub fn is_elsewhere(&self) -> bool {
         self.is_inline() && !self.is_mine()
     }
@@ -227,13 +232,13 @@ impl LoopHandle {
         &self.mailbox
     }
 
-    /// Whether the loop has no thread of its own.
+    /// Returns whether the loop has no thread of its own.
     #[inline]
     pub fn is_inline(&self) -> bool {
         self.inline.is_some()
     }
 
-    /// How this server idles.
+    /// Idle strategy of this server.
     pub fn idle(&self) -> IdleStrategy {
         self.idle
     }
@@ -243,17 +248,19 @@ impl LoopHandle {
         self.failure.is_set()
     }
 
-    /// The failure of the loop, if it has failed.
+    /// Returns the failure of the loop, if it has failed.
     pub fn failure(&self) -> Option<LoopFailed> {
         self.failure.get()
     }
 
-    /// Undelivered envelopes of a server at the failure of its loop. `None` if nobody could count them.
+    /// Returns the undelivered envelopes of a server at the failure of its loop. Waits at most `patience` for their
+    /// count; `None` if they could not be counted.
     pub(crate) fn undelivered_at_failure(&self, node: u32, patience: Duration) -> Option<Vec<Undelivered>> {
         self.failure.undelivered(node, patience)
     }
 
-    /// Returns whether this thread is to turn the loop: the loop is inline, and belongs to this thread or to none yet.
+    /// Returns whether this thread turns the loop: the loop is inline, and belongs to this thread or, until now, to
+    /// none.
     pub fn is_mine(&self) -> bool {
         self.inline.as_ref().is_some_and(|inline| inline.is_mine(|| self.owned()))
     }
@@ -264,7 +271,8 @@ impl LoopHandle {
         self.turn(WhenIdle::Return)
     }
 
-    /// Turns an inline loop once; if there is nothing to do, waits for something, at most until `deadline`.
+    /// Turns an inline loop once. If there is nothing to do, waits for work, at most until `deadline`. Returns whether
+    /// anything was done.
     #[inline]
     pub fn poll_until(&self, deadline: Option<Instant>) -> bool {
         if let Some(virtual_clock) = self.virtual_clock() {
@@ -283,7 +291,7 @@ impl LoopHandle {
         !self.is_stopped() && self.try_turn(idle) == Some(Turn::Worked)
     }
 
-    /// The loop, for the thread that it belongs to.
+    /// Makes the entry of the loop in the list of the thread that the loop belongs to.
     #[cold]
     fn owned(&self) -> Owned {
         let LoopHandle { mailbox, shard, failure, idle, clock, .. } = self;
@@ -300,7 +308,7 @@ impl LoopHandle {
         }
     }
 
-    /// Something was written to a stream whose loop waits to be told. `alone`: nothing else is written with it.
+    /// Signals a write to a stream whose loop waits for a signal. `alone` is set if no other write follows at once.
     pub(crate) fn written(&self, key: LinkKey, alone: bool) {
         if self.inline.as_ref().is_some_and(|inline| inline.is_driven_here()) {
             if let Ok(mut shard) = self.shard.try_lock()

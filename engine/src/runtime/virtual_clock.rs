@@ -1,20 +1,20 @@
-//! A clock that the threads that wait move on.
+//! A clock that the waiting threads advance.
 
 use std::time::Instant;
 
-/// What threads that wait turn, where no event loop has a thread.
+/// A clock that waiting threads advance, where no event loop has a thread.
 pub trait VirtualClock: Send + Sync {
-    /// The present moment.
+    /// Returns the present time.
     fn now(&self) -> Instant;
 
-    /// Does what is to be done now. Returns whether there was anything.
+    /// Does the work that is due now. Returns whether there was any.
     fn turn(&self) -> bool;
 
-    /// Goes on to the next moment at which there is something to do, but not beyond `until`, and does it. Returns whether there
-    /// was anything.
+    /// Advances to the next time at which work is due, but not beyond `until`, and does the work. Returns whether there
+    /// was any.
     fn step(&self, until: Option<Instant>) -> bool;
 
-    /// As [`step`](VirtualClock::step), for a thread that can do nothing else: without `until`, and with nothing ever to be
-    /// done, it would wait for ever.
+    /// Advances like [`step`](VirtualClock::step), for a thread that can do nothing else. Without `until`, the thread
+    /// waits for ever if no work ever becomes due.
     fn wait(&self, until: Option<Instant>) -> bool;
 }

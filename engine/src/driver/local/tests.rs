@@ -1,4 +1,4 @@
-//! Transports by themselves: over a driver that reaches nobody, turned by hand.
+//! Tests of local transports alone: over a driver without a network, with turns made by hand.
 
 use std::collections::VecDeque;
 use std::io;
@@ -84,7 +84,7 @@ impl Driver for Nowhere {
 
 type Transports = Vec<LocalTransport<Nowhere>>;
 
-/// The shards of an engine.
+/// Makes the local transports of an engine, one for each shard.
 fn transports(count: usize) -> Transports {
     let drivers =
         (0..count).map(|_| Nowhere { notifier: Arc::new(Notifier::for_thread()), sockets: 0, closed: Vec::new() });
@@ -102,14 +102,14 @@ fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], port))
 }
 
-/// What a turn brings.
+/// Takes one turn. Returns its completions.
 fn turn(transport: &mut LocalTransport<Nowhere>) -> Vec<Completion> {
     let mut completions = VecDeque::new();
     transport.reap(&mut completions, Time::default()).unwrap();
     completions.into()
 }
 
-/// One completion, and nothing else.
+/// Takes one turn. Returns its completion, of which there must be exactly one.
 #[track_caller]
 fn one(transport: &mut LocalTransport<Nowhere>) -> Completion {
     let mut completions = turn(transport);
@@ -123,7 +123,7 @@ fn nothing(transport: &mut LocalTransport<Nowhere>) {
     assert!(completions.is_empty(), "{completions:?}");
 }
 
-/// A connection from the first transport to the last: the dialing endpoint, the accepting endpoint.
+/// Connects the first transport to the last. Returns the dialing endpoint and the accepting endpoint.
 fn connect(transports: &mut Transports) -> [SocketId; 2] {
     let last = transports.len() - 1;
     let listener = listen(&mut transports[last], 1);
@@ -143,7 +143,7 @@ fn listen(transport: &mut LocalTransport<Nowhere>, port: u16) -> SocketId {
     transport.listen(Listener::At(address(port)), Some(addr)).unwrap()
 }
 
-/// One completion; with one transport, that of the dial comes with it.
+/// Reads one message. Returns its completion. With one transport, the completion of the dial comes in the next turn.
 fn one_of(transport: &mut LocalTransport<Nowhere>, what: &str) -> Completion {
     let mut completions = VecDeque::new();
     // The message of the answer is behind that of the dial, in the same queue.
@@ -160,7 +160,7 @@ fn batch(payloads: &[Vec<u8>]) -> Box<Batch> {
     batch
 }
 
-/// The payloads of segments.
+/// Returns the payloads of segments.
 fn payloads(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
@@ -181,7 +181,7 @@ fn handed(completions: Vec<Completion>, at: SocketId) -> Vec<Slice> {
     slices.collect()
 }
 
-/// On one shard, and on two.
+/// Runs a test on one shard, and on two.
 fn each(test: impl Fn(Transports)) {
     test(transports(1));
     test(transports(2));
@@ -198,11 +198,11 @@ fn what_is_sent_arrives_in_order_and_where_it_stands() {
         let slices = handed(turn(&mut transports[last]), far);
         let found: Vec<Vec<u8>> = slices.iter().flat_map(|slice| payloads(slice)).collect();
         assert_eq!(found, [vec![1; 8], vec![2; 64], vec![3; 16]]);
-        // One behind the other, in one chunk.
+        // The segments are adjacent in one chunk.
         assert_eq!(slices[1].as_ptr().addr() - slices[0].as_ptr().addr(), slices[0].len());
         let start = slices[0].as_ptr();
 
-        // While somebody reads them they stay; then their place is used again.
+        // Bytes that an application still reads stay in place. Their place is reused after the drop of the slices.
         transports[0].send_now(near, &batch(&[vec![4; 8]])).unwrap();
         let later = handed(turn(&mut transports[last]), far);
         assert_ne!(later[0].as_ptr(), start);
@@ -211,7 +211,7 @@ fn what_is_sent_arrives_in_order_and_where_it_stands() {
         transports[0].send_now(near, &batch(&[vec![5; 8]])).unwrap();
         assert_eq!(handed(turn(&mut transports[last]), far)[0].as_ptr(), start);
 
-        // And back.
+        // The other direction.
         transports[last].send(far, batch(&[vec![6; 8]]), 0);
         let mut completions = turn(&mut transports[0]);
         if last > 0 {
@@ -230,7 +230,7 @@ fn a_sender_waits_for_one_that_does_not_turn() {
     let [near, far] = connect(&mut transports);
     let payload = vec![7; 60_000];
     let (mut sent, mut segments) = (0, 0);
-    // A batch of which only a part has room.
+    // Sends until only a part of a batch has room.
     let rest = loop {
         let batch = batch(&[payload.clone(), payload.clone(), payload.clone()]);
         let now = transports[0].send_now(near, &batch).unwrap();
@@ -260,7 +260,7 @@ fn a_sender_waits_for_one_that_does_not_turn() {
     nothing(&mut transports[0]);
 }
 
-/// However much was sent and taken, whoever waits for room is told of it.
+/// Regardless of the bytes sent and taken before, a sender that waits for room is told of it.
 #[test]
 fn a_sender_that_waits_is_always_told() {
     let mut transports = transports(2);
@@ -338,7 +338,7 @@ fn a_close_ends_a_send_that_waits() {
         nothing(&mut transports[0]);
         if this_side {
             transports[0].close(near);
-            // Neither the send nor anything else is heard of again.
+            // Nothing more is reported about the socket, not even the send.
             transports[0].send(near, batch(&[vec![1; 8]]), 0);
             transports[0].close(near);
             assert!(matches!(one(&mut transports[0]), Completion::Closed { socket } if socket == near));
@@ -360,7 +360,7 @@ fn a_close_ends_a_send_that_waits() {
     }
 }
 
-/// A slot is used again; a message to the endpoint that had it before reaches nobody.
+/// A slot is reused. A message to the endpoint that had the slot before reaches no other endpoint.
 #[test]
 fn messages_to_an_endpoint_that_is_gone_reach_nobody() {
     let mut transports = transports(2);
@@ -375,7 +375,8 @@ fn messages_to_an_endpoint_that_is_gone_reach_nobody() {
     nothing(&mut transports[0]);
 }
 
-/// A shard that works through what a look has brought may dial before it has come to the end of another connection.
+/// A shard that works through the completions of one turn may dial before it has processed the close of another
+/// connection.
 #[test]
 fn a_number_is_not_given_away_before_the_shard_knows_that_its_endpoint_is_gone() {
     let mut transports = transports(2);
@@ -400,7 +401,7 @@ fn a_dial_finds_only_who_listens_and_wants_to_be_found() {
     unreachable(&mut transports, 2, true);
     unreachable(&mut transports, 3, false);
 
-    // A listener that closes while a dial is under way; and a dial that is given up.
+    // A listener closes while a dial is under way. Later, a dial is given up.
     let dial = transports[0].connect(address(3), MEMORY).unwrap();
     transports[1].close(listener);
     assert!(matches!(one(&mut transports[1]), Completion::Closed { socket } if socket == listener));
@@ -415,7 +416,7 @@ fn a_dial_finds_only_who_listens_and_wants_to_be_found() {
     assert!(matches!(one(&mut transports[1]), Completion::Ended { socket: ended } if ended == socket));
 }
 
-/// A server can be dialed as soon as it was announced: its shard may be slow to hear of it.
+/// A server can be dialed as soon as it is announced: its shard may process the start later.
 #[test]
 fn a_dial_waits_for_who_is_about_to_listen() {
     let mut transports = transports(2);
@@ -444,7 +445,7 @@ fn a_transport_does_not_wait_when_there_is_something() {
     assert!(!waits(&mut transports[0]));
 }
 
-/// A loop that fails takes its servers along, and their peers find out.
+/// A loop that fails ends its servers, and their peers learn of that.
 #[test]
 fn a_transport_that_is_dropped_closes_its_endpoints() {
     let mut transports = transports(2);
