@@ -1,4 +1,4 @@
-//! The outbox: it encodes envelopes straight into the streams to their recipients.
+//! The outbox: encodes envelopes straight into the streams to their recipients.
 
 mod outgoing;
 mod shared;
@@ -23,16 +23,16 @@ use crate::wire::FRAME_HEADER_BYTES;
 use outgoing::Outgoing;
 pub(crate) use shared::OutboxShared;
 
-/// An inline server sends by itself once so much was written since its loop last turned.
+/// Bytes written since the last turn of an inline loop, after which the outbox turns the loop itself.
 const INLINE_BYTES: usize = 128 * 1024;
 
-/// Why one recipient does not get an envelope now.
+/// Reason why a recipient does not get an envelope now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PushError {
-    /// Its stream is full: the peer is slow, or not there.
+    /// The recipient's stream is full: the peer is slow, or cannot be reached.
     Full,
-    /// It is no peer, or not any more.
+    /// The recipient is no peer, or not any more.
     UnknownPid,
     /// The envelope is longer than this server sends, or than the recipient is known to accept.
     TooLarge {
@@ -41,11 +41,11 @@ pub enum PushError {
     },
     /// The server has stopped.
     Stopped,
-    /// More outboxes are in use than a link has streams for, or have left it something that is not acknowledged.
+    /// A link has too few streams for all outboxes in use, and for those that have ended with unacknowledged envelopes.
     TooManyOutboxes,
-    /// There is no memory for its stream.
+    /// There is no memory for the recipient's stream.
     NoMemory,
-    /// The envelope is for another incarnation of it than the one that is there.
+    /// The envelope is for another incarnation of the recipient than the present one.
     Restarted,
 }
 
@@ -55,7 +55,8 @@ impl From<Full> for PushError {
     }
 }
 
-/// One outbox. A clone has streams of its own, be they those of one that is gone; order holds within each.
+/// An outbox. Order holds among the envelopes to one recipient on one lane. A clone has streams of its own, which it
+/// may take over from an outbox that was dropped; there is no order between an outbox and its clones.
 pub struct Sender {
     outgoing: Outgoing,
     sections: Sections,
@@ -69,24 +70,27 @@ impl Sender {
         Sender { outgoing: Outgoing::new(shared, loop_handle), sections, unflushed: 0 }
     }
 
-    /// The peers' pids, ascending.
+    /// Returns the pids of the peers, ascending.
     pub fn peers(&mut self) -> &[Pid] {
         self.outgoing.follow_roster();
         &self.outgoing.peers
     }
 
-    /// The bytes of each stream's ring.
+    /// Size of each stream's ring, in bytes.
     pub fn ring_bytes(&self) -> usize {
         self.outgoing.shared.ring_bytes
     }
 
-    /// The longest envelope, in bytes.
+    /// Longest payload of an envelope, in bytes.
     pub fn max_envelope_bytes(&self) -> u64 {
         self.outgoing.shared.max_envelope_bytes
     }
 
-    /// By what number the other functions know the peer: until this is asked for another one, when the peer may have
-    /// been removed, and the number be another's.
+    /// Returns the index of a peer, for the other functions. The index is valid until the next call of this function:
+    /// the peer may then have been removed, and its index belong to another peer.
+    ///
+    /// # Errors
+    /// [`UnknownPid`](PushError::UnknownPid) if `pid` is no peer.
     #[inline(always)]
     pub fn index_of(&mut self, pid: Pid) -> Result<usize, PushError> {
         let Outgoing { shared, found, settled, .. } = &self.outgoing;
@@ -98,8 +102,8 @@ impl Sender {
         self.outgoing.find(pid).ok_or(PushError::UnknownPid)
     }
 
-    /// By what number the other functions know the peer, if there is room for an envelope of `length` bytes to it.
-    /// `None`: look closer, which says why.
+    /// Returns the index of a peer if its ring has room for an envelope of `length` bytes. `None`: the fast check does
+    /// not answer; [`index_of`](Sender::index_of) and [`push`](Sender::push) give the reason.
     #[inline(always)]
     pub fn ready(&mut self, pid: Pid, lane: Lane, length: usize) -> Option<usize> {
         let Outgoing { shared, streams, found, settled, short, .. } = &mut self.outgoing;
@@ -111,8 +115,9 @@ impl Sender {
         writer.has_room_in_ring(length).then_some(index)
     }
 
-    /// Writes one short envelope to the stream of the peer at `index`, if nothing stands in its way. `false`:
-    /// [`push`](Sender::push) says what does. `alone`: others do not follow at once.
+    /// Writes one short envelope to the stream of the peer at `index`, if the fast path allows it. If this returns
+    /// `false`, nothing was written, and [`push`](Sender::push) gives the reason. `alone` is set if no other envelope
+    /// follows at once.
     #[inline(always)]
     pub fn push_at_once(&mut self, index: usize, lane: Lane, id: i64, bytes: &[u8], alone: bool) -> bool {
         let Outgoing { shared, streams, settled, short, .. } = &mut self.outgoing;
@@ -132,7 +137,7 @@ impl Sender {
         true
     }
 
-    /// Writes one envelope to the stream of the peer at `index`. `alone`: others do not follow at once.
+    /// Writes one envelope to the stream of the peer at `index`. `alone` is set if no other envelope follows at once.
     pub fn push(&mut self, index: usize, lane: Lane, id: i64, body: &Body<'_>, alone: bool) -> Result<(), PushError> {
         self.outgoing.check_length(index, body.len())?;
         let section = self.sections.begin();
@@ -142,7 +147,8 @@ impl Sender {
         Ok(())
     }
 
-    /// As [`push`](Sender::push), for an envelope that may be dropped before it arrives.
+    /// Writes one envelope like [`push`](Sender::push), but one that may be dropped before it arrives, as `policy`
+    /// says.
     pub fn push_droppable(
         &mut self,
         index: usize,
@@ -162,10 +168,11 @@ impl Sender {
         Ok(())
     }
 
-    /// Lets `write` encode one envelope of `length` bytes in place, in the stream of the peer at `index`. With an error
-    /// comes what `write` has written.
+    /// Lets `write` encode one envelope of `length` bytes in place, in the stream of the peer at `index`. The bytes
+    /// that `write` is given are left over from earlier envelopes to the same peer.
     ///
-    /// What `write` is given is left over from earlier envelopes to the same peer.
+    /// # Errors
+    /// The reason, together with the bytes that `write` has written.
     #[inline(always)]
     pub fn push_with(
         &mut self,
@@ -182,7 +189,7 @@ impl Sender {
             && let Ok(mut slot) = writer.claim(length)
         {
             write(slot.payload());
-            // The section begins after `write`, which may take as long as it likes: a section waits for nobody.
+            // The section begins after `write`, which may take any time: a section must wait for nothing.
             let section = self.sections.begin_light();
             if !shared.roster.is_still(*settled) {
                 section.strengthen();
@@ -198,7 +205,8 @@ impl Sender {
         self.push_encoded(index, lane, id, length, write)
     }
 
-    /// As [`push_with`](Sender::push_with), for what is long, or the first to a peer, or cannot be written.
+    /// Encodes an envelope like [`push_with`](Sender::push_with): one that is long, or the first to a peer, or that
+    /// cannot be written.
     #[cold]
     #[inline(never)]
     fn push_encoded(
@@ -224,7 +232,7 @@ impl Sender {
         self.push(index, lane, id, &body, true).map_err(|error| (error, message.to_vec()))
     }
 
-    /// Whether the peer at `index` has room for an envelope of `length` bytes.
+    /// Returns whether the stream of the peer at `index` has room for an envelope of `length` bytes.
     pub fn has_room(&mut self, index: usize, lane: Lane, length: usize) -> Result<bool, PushError> {
         self.outgoing.check_length(index, length)?;
         Ok(self.outgoing.writer(index, lane)?.has_room(length))
@@ -243,19 +251,20 @@ impl Sender {
         self.outgoing.check_length(index, length)
     }
 
-    /// Registers `waker` to be woken when the stream to the peer at `index` may have room for `length` bytes.
-    /// `false`: it has room already.
+    /// Registers `waker` to be woken when the stream of the peer at `index` may have room for `length` bytes. Returns
+    /// `false` if the stream has room already.
     pub fn wait_for_room(&mut self, index: usize, lane: Lane, length: usize, waker: &Waker) -> Result<bool, PushError> {
         Ok(self.outgoing.writer(index, lane)?.wait_for_room(length, waker))
     }
 
-    /// The peers that have not acknowledged everything this outbox wrote to them. Those that are gone do not count.
+    /// Returns the peers that have not acknowledged everything that this outbox wrote to them. Removed peers do not
+    /// count.
     pub fn unflushed_peers(&mut self) -> Vec<Pid> {
         let Outgoing { peers, links, streams, .. } = self.outgoing.follow_roster();
         peers.iter().zip(links).filter(|(_, link)| streams.is_unflushed(**link)).map(|(pid, _)| *pid).collect()
     }
 
-    /// Asks the peers to acknowledge at once what they have not.
+    /// Asks all peers with unacknowledged envelopes of this outbox to acknowledge them at once.
     pub fn request_ack(&mut self) {
         let Outgoing { shared, loop_handle, links, streams, .. } = &mut self.outgoing;
         for &link in &*links {
@@ -265,7 +274,8 @@ impl Sender {
         }
     }
 
-    /// Registers `waker` to be woken when a peer may have acknowledged everything. `false`: all have already.
+    /// Registers `waker` to be woken when a peer may have acknowledged everything. Returns `false` if all peers have
+    /// already.
     pub fn wait_for_flush(&mut self, waker: &Waker) -> bool {
         let mut waits = false;
         for writer in self.outgoing.streams.writers_mut() {
@@ -276,15 +286,15 @@ impl Sender {
         waits
     }
 
-    /// Ends the streams that were left to clones to come.
+    /// Ends the streams that dropped outboxes have left for later clones.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn end_spares(&self) {
         let Outgoing { shared, loop_handle, .. } = &self.outgoing;
         shared.take_spares().into_iter().for_each(|streams| outgoing::end(streams, shared, loop_handle));
     }
 
-    /// Bytes of the ring that this outbox has written on the link, and that were released: their envelopes are
-    /// acknowledged or given up.
+    /// Returns the bytes of the ring that this outbox has written on the link, and that were released because their
+    /// envelopes are acknowledged or given up. `None` if the outbox has no stream there.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn acknowledged(&mut self, link: LinkId, lane: Lane) -> Option<u64> {
         let (index, streams) = (link.index as usize, &mut self.outgoing.streams);
@@ -292,23 +302,24 @@ impl Sender {
         writer.map(crate::stream::SendQueue::acknowledged)
     }
 
-    /// For how many links there is room.
+    /// Number of links that the outbox has room for.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn places(&self) -> usize {
         self.outgoing.streams.places()
     }
 
-    /// Whether the server has stopped.
+    /// Returns whether the server has stopped, or its loop has failed.
     pub fn is_stopped(&self) -> bool {
         self.outgoing.shared.is_stopped() || self.outgoing.loop_handle.is_stopped()
     }
 
-    /// How this outbox's event loop is driven.
+    /// Handle of this outbox's event loop.
     pub fn loop_handle(&self) -> &LoopHandle {
         &self.outgoing.loop_handle
     }
 
-    /// Signals the link after a write, and turns an inline loop.
+    /// Signals the link after a write, if the link waits for a signal. Turns an inline loop once enough bytes are
+    /// written.
     #[inline(always)]
     fn written(&mut self, index: usize, bytes: usize, signal: bool, alone: bool) {
         let Outgoing { shared, loop_handle, streams, .. } = &self.outgoing;
@@ -334,7 +345,7 @@ fn encode(length: usize, write: impl FnOnce(&mut [u8])) -> Vec<u8> {
 }
 
 impl Clone for Sender {
-    /// An outbox with streams of its own.
+    /// Makes an outbox with streams of its own.
     fn clone(&self) -> Sender {
         Sender::new(self.outgoing.shared.clone(), self.outgoing.loop_handle.clone())
     }

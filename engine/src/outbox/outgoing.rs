@@ -1,4 +1,4 @@
-//! An outbox's streams.
+//! Outgoing side of an outbox: its streams, and its copy of the roster.
 
 use std::mem;
 use std::sync::Arc;
@@ -15,26 +15,26 @@ use crate::runtime::LoopHandle;
 use crate::stream::{self, Lane, MAX_RING_PAYLOAD, SendQueue};
 use crate::wire::{MAX_STREAMS, WireIncarnation};
 
-/// An outbox's streams.
+/// Streams of an outbox, with its copy of the roster.
 pub(super) struct Outgoing {
     pub(super) shared: Arc<OutboxShared>,
     pub(super) loop_handle: LoopHandle,
-    /// The roster as of `version`: the peers' pids, ascending, and their links.
+    /// Version of the roster that `peers` (ascending) and `links` are copies of.
     pub(super) version: u64,
     pub(super) peers: Vec<Pid>,
     pub(super) links: Vec<LinkId>,
     pub(super) streams: Streams,
     pub(super) found: Found,
-    /// While the roster is still at this, what was found is so, and the server takes what is written. [`NEVER`]: look
-    /// closer.
+    /// Version of the roster at which the entries of `found` are valid and the server takes envelopes. [`NEVER`]: every
+    /// write must check the roster itself.
     pub(super) settled: u64,
     /// Longest payload that this server and every peer accept, as far as is known, in bytes.
     pub(super) least_limit: u64,
-    /// Longest payload that stands in a ring whatever its recipient, in bytes.
+    /// Longest payload that is stored in a ring for every recipient, in bytes.
     pub(super) short: usize,
 }
 
-/// No roster's version.
+/// Version that no roster has.
 const NEVER: u64 = u64::MAX;
 
 impl Outgoing {
@@ -75,7 +75,7 @@ impl Outgoing {
         self
     }
 
-    /// Does what was done to the roster since it was last looked at; who missed too much reads all of it.
+    /// Applies the changes of the roster since `version`. Reads the whole roster if it keeps too few of them.
     #[cold]
     fn follow_changes(&mut self) {
         match self.shared.roster.changes_since(self.version) {
@@ -120,11 +120,14 @@ impl Outgoing {
     fn settle(&mut self) {
         self.least_limit = self.shared.max_envelope_bytes.min(self.shared.roster.least_limit());
         self.short = self.least_limit.min(MAX_RING_PAYLOAD as u64) as usize;
-        // Where sections need more than a light barrier, each write looks closer.
+        // Where sections need more than a light barrier, each write checks the roster itself.
         self.settled = if barrier::available() { self.version } else { NEVER };
     }
 
     /// Checks that this server and the peer at `index` accept an envelope of `length` payload bytes.
+    ///
+    /// # Errors
+    /// `TooLarge` with the limit.
     #[inline]
     pub(super) fn check_length(&self, index: usize, length: usize) -> Result<(), PushError> {
         if length as u64 > self.least_limit { self.look_at_limits(index, length as u64) } else { Ok(()) }
@@ -143,6 +146,9 @@ impl Outgoing {
     }
 
     /// Checks that the peer at `index` is this incarnation, as far as is known.
+    ///
+    /// # Errors
+    /// `Restarted` if the peer has another incarnation.
     pub(super) fn check_incarnation(&self, index: usize, only: WireIncarnation) -> Result<(), PushError> {
         match self.streams.link(index).and_then(|link| self.shared.roster.incarnation_of(link)) {
             Some(incarnation) if incarnation != only => Err(PushError::Restarted),
@@ -150,7 +156,11 @@ impl Outgoing {
         }
     }
 
-    /// The stream to write to, if the server runs and the peer is there.
+    /// Returns the stream of the peer at `index` on `lane`, and opens it if necessary.
+    ///
+    /// # Errors
+    /// `Stopped` or `UnknownPid` if the server or the peer is gone. `TooManyOutboxes` or `NoMemory` if the stream
+    /// cannot be opened.
     pub(super) fn writer(&mut self, index: usize, lane: Lane) -> Result<&mut SendQueue, PushError> {
         let link = self.shared.allows(self.streams.link(index), self.version)?;
         let slot = self.streams.slot(index, lane);
@@ -165,10 +175,10 @@ impl Outgoing {
     }
 }
 
-/// Peers that were looked for, and their links: a cache of one entry for each hash, so that finding a peer again costs
-/// a multiplication and a comparison.
+/// Cache of the peers that were looked up, and of their indices. It has one entry for each hash, so a repeated look-up
+/// costs a multiplication and a comparison.
 pub(super) struct Found {
-    /// An empty one has a pid that belongs elsewhere.
+    /// Pids and indices. An empty entry has a pid that belongs to another entry.
     entries: Box<[(Pid, usize); 1 << FOUND_BITS]>,
     is_empty: bool,
 }
@@ -180,7 +190,7 @@ impl Found {
         (found == pid).then_some(index)
     }
 
-    /// An empty entry: pid 0 belongs to the first place, and 1 does not.
+    /// Returns an empty entry: pid 0 belongs to the first place, and pid 1 does not.
     const fn nobody(place: usize) -> (Pid, usize) {
         if place == 0 { (1, 0) } else { (0, 0) }
     }
@@ -212,16 +222,17 @@ impl Default for Found {
     }
 }
 
-/// Fibonacci hashing: the high bits of the product depend on all bits of the pid.
+/// Returns the place of a pid by Fibonacci hashing: the high bits of the product depend on all bits of the pid.
 #[inline(always)]
 fn place_of(pid: Pid) -> usize {
     (pid.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - FOUND_BITS)) as usize
 }
 
-/// 8 KiB for each outbox, of which sends touch as many cache lines as it has peers.
+/// Base-2 logarithm of the number of entries. They take 8 KiB in each outbox, and sends touch as many cache lines of
+/// them as the outbox has peers.
 const FOUND_BITS: u32 = 9;
 
-/// Ends streams: what stands in them is still sent.
+/// Ends streams. Envelopes that are in them are still sent.
 pub(super) fn end(streams: Streams, shared: &OutboxShared, loop_handle: &LoopHandle) {
     for link in streams.end() {
         loop_handle.mailbox().ready(Ready::Link(LinkKey { node: shared.node, link }));
@@ -236,7 +247,8 @@ fn open(shared: &OutboxShared, loop_handle: &LoopHandle, link: LinkId, lane: Lan
     if shared.outboxes.load(Ordering::Relaxed) as usize > MAX_STREAMS / 4 {
         return Err(PushError::TooManyOutboxes);
     }
-    // Another number for each, so that a peer that was removed and is added again takes none for an old one.
+    // Each stream gets a new number, so that a peer that was removed and added again does not take it for an old
+    // stream.
     let id = stream::stream_id(shared.numbers.fetch_add(1, Ordering::Relaxed), lane);
     let references = (shared.ring_bytes as u64).max(stream::LEAST_REFERENCE_BYTES);
     let stream = stream::stream_with(id, shared.ring_bytes, references, shared.callbacks.clone());
@@ -255,7 +267,8 @@ impl Drop for Outgoing {
         self.shared.outboxes.fetch_sub(1, Ordering::Relaxed);
         let version = self.follow_roster().version;
         let streams = mem::take(&mut self.streams);
-        // Closed: the link did not take it, for it had too many. Whoever comes next opens another.
+        // No stream is open: none was opened, or the link has refused them, because it had too many. The next clone
+        // opens others.
         if streams.writers().all(SendQueue::is_closed) {
             return;
         }

@@ -1,4 +1,4 @@
-//! What all outboxes of a server share.
+//! State that all outboxes of a server share.
 
 use std::mem;
 use std::sync::atomic::AtomicU32;
@@ -12,22 +12,22 @@ use crate::link::Pid;
 use crate::roster::{LinkId, Roster};
 use crate::stats::StatsTable;
 
-/// So many outboxes that were dropped leave their streams to the clones that come.
+/// Most dropped outboxes that leave their streams to later clones.
 const SPARES: usize = 8;
 
-/// What all outboxes of a server share.
+/// State that all outboxes of a server share.
 pub(crate) struct OutboxShared {
     pub(crate) node: u32,
     pub(crate) roster: Arc<Roster>,
     pub(crate) ring_bytes: usize,
     pub(crate) max_envelope_bytes: u64,
     pub(crate) numbers: AtomicU32,
-    /// How many there are.
+    /// Number of outboxes.
     pub(crate) outboxes: AtomicU32,
     pub(crate) stats: Arc<StatsTable>,
-    /// Every write, from its look at the roster to its end, is a section of this.
+    /// Grace periods. Every write is a section, from its check of the roster to its end.
     pub(crate) grace: Arc<Grace>,
-    /// The streams of outboxes that were dropped.
+    /// Streams of outboxes that were dropped.
     ///
     /// A program that clones an outbox for each request would otherwise open and end streams all the time.
     pub(crate) spares: Mutex<Vec<Streams>>,
@@ -35,7 +35,8 @@ pub(crate) struct OutboxShared {
 }
 
 impl OutboxShared {
-    /// From now on nothing more is taken, and what was taken stands in its stream. `false`: that was so before.
+    /// Closes the outboxes of the server. When this returns, no envelope is accepted any more, and the accepted ones
+    /// are in their streams. Returns `false` if the outboxes were closed before.
     pub(crate) fn close(&self) -> bool {
         let first = self.roster.close();
         self.grace.wait();
@@ -43,8 +44,9 @@ impl OutboxShared {
         first
     }
 
-    /// From now on nothing more is taken for this peer, and what was taken stands in its stream. Returns its link,
-    /// which is to be [released](Roster::release) when the loop has let go of it.
+    /// Removes a peer. When this returns, no envelope to the peer is accepted any more, and the accepted ones are in
+    /// their streams. Returns the peer's link. The caller must [release](Roster::release) the link when the loop has
+    /// let go of it. `None`: `pid` is no peer.
     pub(crate) fn remove_peer(&self, pid: Pid) -> Option<LinkId> {
         let link = self.roster.remove(pid)?;
         self.grace.wait();
@@ -56,8 +58,11 @@ impl OutboxShared {
         self.roster.is_closed()
     }
 
-    /// Returns whether something may still be written on the link that stood somewhere when the roster had this
-    /// version.
+    /// Checks that an outbox may still write on `link`, which it found when the roster had this version. Returns the
+    /// link.
+    ///
+    /// # Errors
+    /// `Stopped` if the server has stopped; `UnknownPid` if there is no link, or the peer was removed.
     #[cold]
     pub(super) fn allows(&self, link: Option<LinkId>, version: u64) -> Result<LinkId, PushError> {
         match link {
@@ -67,17 +72,19 @@ impl OutboxShared {
         }
     }
 
-    /// Streams for an outbox that begins: those of one that is gone, if there are any.
+    /// Takes the streams of a dropped outbox for a new one. Returns empty ones if there are none.
     pub(super) fn take_streams(&self) -> Streams {
         self.spares().pop().unwrap_or_default()
     }
 
-    /// Keeps the streams of an outbox that is gone, whose links it knows as of this version. They come back if they are
-    /// to end.
+    /// Keeps the streams of a dropped outbox, which knows the roster as of `version`.
+    ///
+    /// # Errors
+    /// The streams, if the caller is to end them: [`SPARES`] are kept already, or the roster has changed.
     pub(super) fn keep_streams(&self, streams: Streams, version: u64) -> Result<(), Streams> {
         let mut spares = self.spares();
-        // Looked at under the lock: whoever stops the server or removes a peer changes the roster first, then looks
-        // here.
+        // The roster is checked under the lock: a thread that stops the server or removes a peer changes the roster
+        // first, and then takes this lock.
         if spares.len() == SPARES || !self.roster.is_still(version) {
             return Err(streams);
         }
@@ -85,7 +92,7 @@ impl OutboxShared {
         Ok(())
     }
 
-    /// The streams that wait for a clone. They end when they are dropped; their links must be told where they go on.
+    /// Takes all kept streams. They end when they are dropped. A link that stays up must be signalled then.
     pub(crate) fn take_spares(&self) -> Vec<Streams> {
         mem::take(&mut *self.spares())
     }

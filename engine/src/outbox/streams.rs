@@ -1,30 +1,30 @@
-//! The streams of one outbox, by the place of their link.
+//! Streams of one outbox, by the place of their link.
 
 use crate::link::Pid;
 use crate::roster::LinkId;
 use crate::stream::{Lane, SendQueue};
 
-/// The streams of one outbox. Those of a link end when another takes its place, or none does.
+/// Streams of one outbox. The streams of a link end when another link takes its place, or when the link is removed.
 #[derive(Default)]
 pub(crate) struct Streams {
     known: Known,
-    /// See [`place`]. `None`: nothing was written to it yet, or that peer is gone.
+    /// Streams by [`place`]. `None`: nothing was written to the stream yet, or the peer is gone.
     writers: Vec<Option<SendQueue>>,
 }
 
-/// By place: the generation of the link that is there, as far as the outbox knows.
+/// Generation of the link at each place, as far as the outbox knows.
 #[derive(Default)]
 pub(super) struct Known(Vec<Option<u32>>);
 
 impl Known {
-    /// The link at a place.
+    /// Returns the link at a place.
     pub(super) fn link(&self, index: usize) -> Option<LinkId> {
         let generation = (*self.0.get(index)?)?;
         Some(LinkId { index: index as u32, generation })
     }
 }
 
-/// Where the stream of a link on a lane stands.
+/// Returns the place of a stream: the one of a link on a lane.
 #[inline(always)]
 fn place(index: usize, lane: Lane) -> usize {
     index * LANES + lane as usize
@@ -33,40 +33,43 @@ fn place(index: usize, lane: Lane) -> usize {
 const LANES: usize = 2;
 
 impl Streams {
-    /// The link at a place.
+    /// Returns the link at a place.
     pub(super) fn link(&self, index: usize) -> Option<LinkId> {
         self.known.link(index)
     }
 
-    /// The stream of the link at a place, if it was opened.
+    /// Returns the stream of the link at a place, if it was opened.
     #[inline(always)]
     pub(super) fn get_mut(&mut self, index: usize, lane: Lane) -> Option<&mut SendQueue> {
         self.get_with_known(index, lane).map(|(writer, _)| writer)
     }
 
-    /// The stream of the link at a place, if it was opened, and which link that is.
+    /// Returns the stream of the link at a place, if it was opened, and the table of links, which names that link.
     #[inline(always)]
     pub(super) fn get_with_known(&mut self, index: usize, lane: Lane) -> Option<(&mut SendQueue, &Known)> {
         let writer = self.writers.get_mut(place(index, lane))?.as_mut()?;
         Some((writer, &self.known))
     }
 
-    /// Where the stream of the link at a place is put. There must be a link.
+    /// Returns the slot for the stream of the link at a place.
+    ///
+    /// # Panics
+    /// When there never was a link at the place.
     pub(super) fn slot(&mut self, index: usize, lane: Lane) -> &mut Option<SendQueue> {
         &mut self.writers[place(index, lane)]
     }
 
-    /// All streams that were opened.
+    /// Returns all streams that were opened.
     pub(super) fn writers(&self) -> impl Iterator<Item = &SendQueue> {
         self.writers.iter().flatten()
     }
 
-    /// All streams that were opened.
+    /// Returns all streams that were opened.
     pub(super) fn writers_mut(&mut self) -> impl Iterator<Item = &mut SendQueue> {
         self.writers.iter_mut().flatten()
     }
 
-    /// Returns whether a peer has yet to acknowledge something that was written to this link.
+    /// Returns whether the peer has yet to acknowledge something that was written on this link.
     pub(super) fn is_unflushed(&mut self, link: LinkId) -> bool {
         let index = link.index as usize;
         if self.link(index) != Some(link) {
@@ -75,14 +78,14 @@ impl Streams {
         self.writers[index * LANES..][..LANES].iter_mut().flatten().any(SendQueue::is_unflushed)
     }
 
-    /// Asks for an acknowledgement of what was written to this link. `true`: the link is to be told, which has dealt
-    /// with what was asked before.
+    /// Asks for an acknowledgement of everything written on this link. Returns `true` if the link must be signalled: it
+    /// has processed earlier requests.
     pub(super) fn request_ack(&mut self, link: LinkId) -> bool {
         let index = link.index as usize;
         if self.link(index) != Some(link) {
             return false;
         }
-        // Of each stream, so that none asks again before it is answered.
+        // All streams are asked, so that none asks again before it is answered.
         let mut tell = false;
         for stream in self.writers[index * LANES..][..LANES].iter_mut().flatten() {
             tell |= stream.request_ack();
@@ -90,7 +93,7 @@ impl Streams {
         tell
     }
 
-    /// The link is there.
+    /// Adds a link. The streams of an earlier link at its place end.
     pub(super) fn add(&mut self, link: LinkId) {
         let index = link.index as usize;
         if self.known.0.len() <= index {
@@ -103,14 +106,14 @@ impl Streams {
         }
     }
 
-    /// The link is gone.
+    /// Removes a link. Its streams end.
     pub(super) fn remove(&mut self, link: LinkId) {
         if self.link(link.index as usize) == Some(link) {
             self.empty(link.index as usize);
         }
     }
 
-    /// These links are there, and no others.
+    /// Keeps these links and adds those that are new. Removes all others; their streams end.
     pub(super) fn follow(&mut self, members: &[(Pid, LinkId)]) {
         let mut present = vec![false; self.known.0.len()];
         for (_, link) in members {
@@ -124,14 +127,14 @@ impl Streams {
         }
     }
 
-    /// Forgets the streams that are closed.
+    /// Drops the streams that are closed.
     pub(super) fn forget_closed(&mut self) {
         for writer in &mut self.writers {
             *writer = writer.take().filter(|writer| !writer.is_closed());
         }
     }
 
-    /// Ends the streams: what stands in them is still sent. The links that this returns are to be told.
+    /// Ends the streams. Envelopes that are in them are still sent. Returns the links that must be signalled.
     pub(super) fn end(self) -> impl Iterator<Item = LinkId> {
         let Streams { known, writers } = self;
         let writers = writers.into_iter().enumerate().filter_map(|(place, writer)| Some((place / LANES, writer?)));
