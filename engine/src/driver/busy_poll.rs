@@ -24,7 +24,7 @@ pub(super) struct BusyPoll {
     sockets: Vec<SocketId>,
 }
 
-/// Limit on the polls of a socket.
+/// Polls of a socket, counted until its receives go to the ring.
 #[derive(Debug, Default)]
 pub(super) struct PollBudget {
     /// Polls of the present receive that found nothing.

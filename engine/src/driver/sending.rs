@@ -1,4 +1,4 @@
-//! Sends of batches: the kernel gathers the bytes from their places, without a copy.
+//! Sends of batches: the kernel gathers the bytes from their places. Only short direct sends are copied first.
 
 use std::io;
 use std::os::fd::RawFd;

@@ -251,7 +251,7 @@ fn a_full_socket_takes_a_part_and_the_kernel_the_rest() {
     let pool = ChunkPool::new(256 * 1024, 4);
     let [listener, near, far] = connect(&mut driver);
     let mut total = 0;
-    // Nothing is received until the socket is full.
+    // The test receives only after the socket is full.
     let (rest, taken) = loop {
         let batch = batch(vec![1; 64 * 1024]);
         match driver.send_now(near, &batch) {

@@ -86,8 +86,10 @@ impl Sender {
         self.outgoing.shared.max_envelope_bytes
     }
 
-    /// Returns the index of a peer, for the other functions. The index is valid until the next call of this function:
-    /// the peer may then have been removed, and its index belong to another peer.
+    /// Returns the index of a peer, for the other functions. The index is valid until the next call that reads the
+    /// roster: this function, [`peers`](Sender::peers), [`all_accept`](Sender::all_accept) or
+    /// [`unflushed_peers`](Sender::unflushed_peers). The peer may then have been removed, and its index belong to
+    /// another peer.
     ///
     /// # Errors
     /// [`UnknownPid`](PushError::UnknownPid) if `pid` is no peer.

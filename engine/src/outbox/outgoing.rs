@@ -120,7 +120,7 @@ impl Outgoing {
     fn settle(&mut self) {
         self.least_limit = self.shared.max_envelope_bytes.min(self.shared.roster.least_limit());
         self.short = self.least_limit.min(MAX_RING_PAYLOAD as u64) as usize;
-        // Where sections need more than a light barrier, each write checks the roster itself.
+        // Each write checks the roster itself if sections need more than a light barrier.
         self.settled = if barrier::available() { self.version } else { NEVER };
     }
 

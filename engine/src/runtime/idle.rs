@@ -65,8 +65,8 @@ const LONGEST_PARKING: Duration = Duration::from_secs(10);
 ///
 /// A thread that yields to one that never rests (for example, a sender that spins until its next send time) waits until
 /// the time slice of that thread is over: some milliseconds. A thread that sleeps instead is woken, and mostly runs
-/// sooner. But where all threads always have work, yields are as long, and sleeping and a wake-up for every few
-/// messages is slower. So a thread parks, for a while, when it had little to do after a long yield.
+/// sooner. But where all threads always have work, yields are as long, and a sleep and a wake-up for every few messages
+/// are slower. So a thread parks, for a while, when it had little to do after a long yield.
 #[derive(Clone, Copy, Debug)]
 struct Core {
     /// Duration and end of the last yield, if it was long and the work that followed is not over.
@@ -175,11 +175,11 @@ impl Backoff {
 /// Next step of a thread without work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Check for work again at once.
+    /// Spins: checks for work again at once.
     Spin,
-    /// Let another thread run, then check for work again.
+    /// Yields: lets another thread run, then checks for work again.
     Yield,
-    /// Sleep until there is work.
+    /// Parks: sleeps until there is work.
     Park,
 }
 

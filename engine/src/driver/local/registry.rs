@@ -34,7 +34,8 @@ struct LoopQueue {
     /// Set if the shard is gone, and reads no more messages.
     closed: AtomicBool,
     notifier: Arc<Notifier>,
-    /// Time until which the loop has sent everything that was due, in nanoseconds.
+    /// Time until which the loop has sent everything that was due. `reported_at` is the time of that report. Both in
+    /// nanoseconds.
     sent_until: AtomicU64,
     reported_at: AtomicU64,
 }

@@ -338,7 +338,7 @@ fn a_close_ends_a_send_that_waits() {
         nothing(&mut transports[0]);
         if this_side {
             transports[0].close(near);
-            // Nothing more is reported about the socket, not even the send.
+            // The driver reports no more about the socket, not even the end of the send.
             transports[0].send(near, batch(&[vec![1; 8]]), 0);
             transports[0].close(near);
             assert!(matches!(one(&mut transports[0]), Completion::Closed { socket } if socket == near));
