@@ -1,4 +1,4 @@
-//! The reading end.
+//! Consumer: the reading end of a ring.
 
 use std::{fmt, slice};
 
@@ -6,25 +6,27 @@ use super::{Memory, Region, Shared};
 use crate::barrier;
 use crate::sync::{Arc, Ordering};
 
-/// The event loop's end of a ring: it takes bytes by position, as often as it likes, until it
-/// releases them.
+/// Reading end of a ring, held by the event loop. It reads bytes by position, as often as needed, until it releases
+/// them.
 ///
-/// "Seen" below means: as of the last call of [`written`](Consumer::written).
+/// In these docs, "`written` as seen" is the value that the last call of [`written`](Consumer::written) returned.
 pub struct Consumer {
     shared: Arc<Shared>,
     memory: Arc<Memory>,
-    /// `released <= written <= released + capacity`, of which `written` may be old.
+    /// Cursors: `released <= written <= released + capacity`. `written` may be stale.
     released: u64,
     written: u64,
-    /// The doorbell is in `POLLING`, and a heavy barrier is due before it may say `WAITING`.
+    /// Polling flag: the doorbell is in `POLLING`, and a heavy barrier is due before it may become `WAITING`.
     polling: bool,
-    /// A wait has reported that the producer is closed, and need not do so again.
+    /// Report flag: a wait has already reported that the producer is closed.
     close_reported: bool,
 }
 
-/// Takes rings out of polling, at the price of one heavy barrier for all of them (some
-/// microseconds), or nothing if none was polling. A loop that is about to wait on many rings calls
-/// this first; else each [`wait`](Consumer::wait) leaves by itself and pays for itself.
+/// Takes rings out of polling with one heavy barrier for all of them (some microseconds), or with none if no ring was
+/// polling.
+///
+/// An event loop calls this before it waits on many rings. Otherwise each [`wait`](Consumer::wait) leaves polling by
+/// itself and pays for a barrier of its own.
 pub fn leave_polling<'a>(consumers: impl IntoIterator<Item = &'a mut Consumer>) {
     let mut left = false;
     for consumer in consumers {
@@ -40,24 +42,23 @@ pub fn leave_polling<'a>(consumers: impl IntoIterator<Item = &'a mut Consumer>) 
 }
 
 impl Consumer {
-    /// The position up to which the producer has written, as of now.
+    /// Reads and returns the position up to which the producer has written.
     #[inline]
     pub fn written(&mut self) -> u64 {
         self.written = self.shared.written.0.load(Ordering::Acquire);
         self.written
     }
 
-    /// A record boundary in `(from, limit]`, not beyond `written` as seen; `from` if it knows none.
-    /// `from` must be a record boundary itself.
+    /// Finds a record boundary in `(from, limit]` that is not beyond `written` as seen. Returns `from` if none is
+    /// known. `from` must itself be a record boundary.
     ///
-    /// It takes constant time and looks at no record, and so it is not always the largest. If
-    /// `limit` covers all that is written, it is exact. If `limit - from` is at least
-    /// 2 × [`MAX_RECORD`](super::MAX_RECORD), the answer is more than `limit` less that. Below that
-    /// the answer may be `from` though there are boundaries in between: come back with a larger
-    /// limit.
+    /// The search takes constant time and reads no record, so the result is not always the largest boundary. If `limit`
+    /// is at or beyond `written` as seen, the result is exactly that `written`. If `limit - from` is at least 2 ×
+    /// [`MAX_RECORD`](super::MAX_RECORD), the result is greater than `limit - 2 * MAX_RECORD`. With a smaller `limit -
+    /// from` the result may be `from` although boundaries lie in between; call again with a larger limit.
     ///
     /// # Panics
-    /// If `from` is not within `released..=written`.
+    /// Panics if `from` is not within `released..=written`, with `written` as seen.
     pub fn cut(&self, from: u64, limit: u64) -> u64 {
         self.assert_readable(from, self.written);
         if limit >= self.written {
@@ -66,33 +67,34 @@ impl Consumer {
         self.shared.marks.last(from, limit).unwrap_or(from)
     }
 
-    /// The bytes from `from` to `to`. The second slice is empty unless they pass the ring's end.
+    /// Returns the bytes from position `from` to position `to`. The second slice is empty unless the range wraps around
+    /// the end of the ring.
     ///
     /// # Panics
-    /// Unless `released <= from <= to <= written` as seen.
+    /// Panics unless `released <= from <= to <= written`, with `written` as seen.
     pub fn slices(&self, from: u64, to: u64) -> [&[u8]; 2] {
         self.parts(from, to).map(|(offset, len)| {
-            // SAFETY: `len` bytes of the block from `offset` on. They are initialised, and lie
-            // between `released` and `written`, so the producer writes none of them; `released`
-            // cannot move while this borrow lasts.
+            // SAFETY: the pointer is valid for `len` bytes of the block from `offset` on. They are initialised, and lie
+            // between `released` and `written`, so the producer writes none of them. `released` cannot move while this
+            // borrow lasts.
             unsafe { slice::from_raw_parts(self.memory.for_read(offset, len), len) }
         })
     }
 
-    /// The bytes from `from` to `to`, for the kernel. The second region is empty unless they pass
-    /// the ring's end.
+    /// Returns the bytes from position `from` to position `to` as regions for the kernel. The second region is empty
+    /// unless the range wraps around the end of the ring.
     ///
     /// # Panics
-    /// Unless `released <= from <= to <= written` as seen.
+    /// Panics unless `released <= from <= to <= written`, with `written` as seen.
     pub fn regions(&self, from: u64, to: u64) -> [Region; 2] {
         self.parts(from, to).map(|(offset, len)| Region::new(self.memory.clone(), offset, len))
     }
 
-    /// Frees the ring up to `to`: the producer may write over it. True: the producer waits for room
-    /// and must be signalled. Releasing nothing new is allowed and answers likewise.
+    /// Frees the ring up to position `to`; the producer may overwrite those bytes. Returns `true` if the producer waits
+    /// for room and must be signalled. A call that frees no new bytes is allowed and gives the same answer.
     ///
     /// # Panics
-    /// Unless `released <= to <= written` as seen.
+    /// Panics unless `released <= to <= written`, with `written` as seen.
     #[must_use = "true means: the producer waits for room and must be signalled"]
     pub fn release(&mut self, to: u64) -> bool {
         self.assert_readable(to, self.written);
@@ -104,24 +106,25 @@ impl Consumer {
         self.shared.bells.0.room.ring()
     }
 
-    /// The position up to which the ring is free.
+    /// Position up to which the ring is free.
     pub fn released(&self) -> u64 {
         self.released
     }
 
-    /// The ring's size in bytes.
+    /// Size of the ring in bytes.
     pub fn capacity(&self) -> usize {
         self.memory.capacity()
     }
 
-    /// Announces that this end is about to sleep, having seen `written` at `seen`. True: it may
-    /// sleep, and the next commit (or close) answers that a signal is due. False: it must not, for
-    /// `written` has moved, or else the producer [is closed](Consumer::is_closed); the latter is
-    /// said once, so that a closed ring whose bytes still wait for their acknowledgement does not
-    /// keep a loop awake.
+    /// Announces that this end is about to sleep, having seen `written` at position `seen`.
     ///
-    /// A signal may come all the same after a false, or without news: then a commit found this end
-    /// waiting while it was making up its mind. Ignore it.
+    /// Returns `true` if this end may sleep. The next commit or close of the producer then answers that a signal is
+    /// due. Returns `false` if this end must not sleep, because `written` has moved or the producer [is
+    /// closed](Consumer::is_closed). The close is reported only once, so that a closed ring whose bytes still await
+    /// their acknowledgement does not keep an event loop awake.
+    ///
+    /// A spurious signal may follow a `false`, or arrive without new bytes: a commit saw this end as waiting during the
+    /// call. Ignore it.
     #[must_use = "false means: do not sleep"]
     pub fn wait(&mut self, seen: u64) -> bool {
         leave_polling([&mut *self]);
@@ -136,7 +139,7 @@ impl Consumer {
         true
     }
 
-    /// Takes back a [`wait`](Consumer::wait), so that no signal is sent to a loop that is awake for
+    /// Takes back a [`wait`](Consumer::wait), so that the producer sends no signal to an event loop that is awake for
     /// another reason. A ring that polls goes on polling.
     pub fn wake(&mut self) {
         if !self.polling {
@@ -144,9 +147,9 @@ impl Consumer {
         }
     }
 
-    /// Promises to look at [`written`](Consumer::written) again and again, unasked, so that a
-    /// commit costs no fence. The promise ends with [`leave_polling`] or [`wait`](Consumer::wait).
-    /// Does nothing where the kernel has no membarrier.
+    /// Promises to read [`written`](Consumer::written) again and again, unasked, so that a commit costs no fence. The
+    /// promise ends with [`leave_polling`] or [`wait`](Consumer::wait). Does nothing where the kernel has no
+    /// membarrier.
     pub fn poll(&mut self) {
         if !self.polling && barrier::available() {
             self.polling = true;
@@ -154,15 +157,15 @@ impl Consumer {
         }
     }
 
-    /// Whether the producer is gone. What [`written`](Consumer::written) says after a true is
+    /// Returns whether the producer is closed. After a `true`, the next result of [`written`](Consumer::written) is
     /// final.
     pub fn is_closed(&self) -> bool {
         self.shared.bells.0.producer_closed.load(Ordering::Acquire)
     }
 
-    /// Closes this end: the producer is told that nobody reads. True: it waits for room and must be
-    /// signalled. Dropping the consumer closes it too, but cannot tell whether a signal is due; so
-    /// close first where the producer may sleep.
+    /// Closes this end, and so tells the producer that nobody reads any more. Returns `true` if the producer waits for
+    /// room and must be signalled. Dropping the consumer closes it too, but cannot report whether a signal is due. So
+    /// call this first where the producer may sleep.
     #[must_use = "true means: the producer waits for room and must be signalled"]
     pub fn close(&mut self) -> bool {
         self.shared.bells.0.consumer_closed.store(true, Ordering::Release);
@@ -174,7 +177,8 @@ impl Consumer {
         Consumer { shared, memory, released: 0, written: 0, polling: false, close_reported: false }
     }
 
-    /// Where the bytes from `from` to `to` lie, as offset and length.
+    /// Returns offset and length of the bytes from `from` to `to`, in two parts where they wrap around the end of the
+    /// ring.
     fn parts(&self, from: u64, to: u64) -> [(usize, usize); 2] {
         self.assert_readable(from, to);
         let offset = self.memory.offset(from);

@@ -1,17 +1,17 @@
-//! One waiter's state, and the ringer's question whether it must be woken.
+//! Doorbell: the state of one waiter, by which the ringer decides whether a signal is due.
 //!
-//! The protocol and the proof that it loses no wake-up are in the [module above](super). The
-//! operations here are its halves: [`Doorbell::ring`] is the ringer's, the others the waiter's.
+//! The [parent module](super) documents the protocol and proves that it loses no wake-up. The ringer calls
+//! [`Doorbell::ring`]; the waiter calls the other operations.
 //!
-//! All accesses are relaxed: the fences order them against the cursors, and the cursors, not the
-//! doorbell, hand over the bytes.
+//! All accesses are relaxed. Fences order them against the cursors, and ownership of bytes passes with the cursors, not
+//! with the doorbell.
 
 use std::fmt;
 
 use crate::barrier;
 use crate::sync::{AtomicU32, Ordering, fence};
 
-/// Where one side says whether it sleeps.
+/// State of one waiter: active, waiting or polling.
 pub(super) struct Doorbell {
     state: AtomicU32,
 }
@@ -21,7 +21,8 @@ impl Doorbell {
         Doorbell { state: AtomicU32::new(ACTIVE) }
     }
 
-    /// Ringer, after it has stored what the waiter looks for: whether the waiter must be signalled.
+    /// Returns whether the waiter must be signalled. For the ringer, after it has stored the cursor or flag that the
+    /// waiter reads.
     #[inline]
     pub(super) fn ring(&self) -> bool {
         barrier::light();
@@ -32,26 +33,26 @@ impl Doorbell {
         self.state.load(Ordering::Relaxed) == WAITING && self.claim_signal()
     }
 
-    /// Waiter: says that it is about to sleep. It must then look once more at what it waits for,
-    /// and [`wake`](Doorbell::wake) if that has come.
+    /// Marks the waiter as about to sleep. For the waiter, which must then read the awaited cursor or flag once more,
+    /// and call [`wake`](Doorbell::wake) if it has changed.
     pub(super) fn wait(&self) {
         self.state.store(WAITING, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
-    /// Waiter: is awake. A plain store will do: if it overtakes a ringer's swap, the swap fails and
-    /// no signal comes; if it comes after, there is a spurious signal.
+    /// Marks the waiter as awake. For the waiter. A plain store suffices: if it comes before a ringer's swap, the swap
+    /// fails and no signal is sent; if it comes after the swap, there is a spurious signal.
     pub(super) fn wake(&self) {
         self.state.store(ACTIVE, Ordering::Relaxed);
     }
 
-    /// Waiter: is awake and will look again by itself. To be left with [`wake`](Doorbell::wake) and
-    /// then a heavy barrier, before it may wait. Only where [`barrier::available`].
+    /// Marks the waiter as awake and polling. For the waiter, and only where [`barrier::available`]. Before its next
+    /// wait, the waiter must call [`wake`](Doorbell::wake) and then run a heavy barrier.
     pub(super) fn poll(&self) {
         self.state.store(POLLING, Ordering::Relaxed);
     }
 
-    /// The one who takes the waiter out of `WAITING` owes the signal.
+    /// Takes the waiter out of `WAITING`. Returns whether this call did so; its caller then owes the signal.
     #[cold]
     fn claim_signal(&self) -> bool {
         self.state.compare_exchange(WAITING, ACTIVE, Ordering::Relaxed, Ordering::Relaxed).is_ok()

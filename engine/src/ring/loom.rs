@@ -1,8 +1,7 @@
-//! Every order in which two threads can run through a short piece of the ring's life.
+//! Loom models: every order in which two threads can run through a short use of the ring.
 //!
-//! Loom watches each word of the ring's memory for races, and reports a thread that sleeps for ever
-//! as a deadlock, which is how a lost wake-up shows. Under loom a page has 64 bytes and the least
-//! ring 256.
+//! Loom watches each word of the ring's memory for races. It reports a thread that sleeps forever as a deadlock; this
+//! is how a lost wake-up shows. Under loom a page has 64 bytes and the smallest ring 256.
 //!
 //! Run: `RUSTFLAGS="--cfg loom" cargo test --release --lib ring::loom`
 
@@ -16,7 +15,7 @@ use ::loom::{
 
 use super::{Consumer, MAX_RECORD, MIN_CAPACITY, Producer, leave_polling, ring};
 
-/// A record that straddles the end of the ring is handed over whole.
+/// Checks that a record that crosses the end of the ring is handed over whole.
 #[test]
 fn bytes_are_handed_over() {
     check(|| {
@@ -38,7 +37,7 @@ fn bytes_are_handed_over() {
     });
 }
 
-/// The producer writes over bytes only after they were read and released.
+/// Checks that the producer overwrites bytes only after they were read and released.
 #[test]
 fn room_is_handed_over() {
     check(|| {
@@ -59,7 +58,7 @@ fn room_is_handed_over() {
     });
 }
 
-/// The consumer sleeps until each record has come, and no wait is answered by two signals.
+/// Checks that a sleeping consumer is woken for each record, and that no wait is answered by two signals.
 #[test]
 fn a_sleeping_consumer_is_woken() {
     check(|| {
@@ -73,7 +72,7 @@ fn a_sleeping_consumer_is_woken() {
     });
 }
 
-/// As above, but the producer may go by without a fence, for the consumer polls at first.
+/// Checks that a consumer that polls at first, so that the producer may skip its fence, is woken later.
 #[test]
 fn a_consumer_that_polled_is_woken() {
     check(|| {
@@ -86,7 +85,7 @@ fn a_consumer_that_polled_is_woken() {
     });
 }
 
-/// Into polling and out of it between two waits.
+/// Checks a consumer that enters polling, and leaves it again, between two waits.
 #[test]
 fn a_consumer_that_polls_now_and_then_is_woken() {
     check(|| {
@@ -100,7 +99,7 @@ fn a_consumer_that_polls_now_and_then_is_woken() {
     });
 }
 
-/// One heavy barrier takes two rings out of polling.
+/// Checks that one heavy barrier takes two rings out of polling.
 #[test]
 fn consumers_that_leave_polling_together_are_woken() {
     check(|| {
@@ -124,7 +123,7 @@ fn consumers_that_leave_polling_together_are_woken() {
     });
 }
 
-/// A wait that was taken back leaves nothing behind that would swallow the next signal.
+/// Checks that a wait that was taken back does not swallow the next signal.
 #[test]
 fn a_wait_can_be_taken_back() {
     check(|| {
@@ -139,7 +138,7 @@ fn a_wait_can_be_taken_back() {
     });
 }
 
-/// The producer sleeps until there is room.
+/// Checks that a producer that sleeps for want of room is woken.
 #[test]
 fn a_sleeping_producer_is_woken() {
     check(|| {
@@ -161,7 +160,7 @@ fn a_sleeping_producer_is_woken() {
     });
 }
 
-/// Both ends sleep in turns: the producer for room, the consumer for what then comes.
+/// Checks both ends asleep in turn: the producer for room, the consumer for the record that follows.
 #[test]
 fn both_ends_wake_each_other() {
     check(|| {
@@ -186,7 +185,7 @@ fn both_ends_wake_each_other() {
     });
 }
 
-/// A closed producer wakes the consumer, and what is written by then is all.
+/// Checks that a closed producer wakes the consumer, and that no bytes follow the close.
 #[test]
 fn a_close_wakes_the_consumer() {
     check(|| {
@@ -211,7 +210,7 @@ fn a_close_wakes_the_consumer() {
     });
 }
 
-/// A closed consumer wakes the producer.
+/// Checks that a closed consumer wakes the producer.
 #[test]
 fn a_close_wakes_the_producer() {
     check(|| {
@@ -231,12 +230,12 @@ fn a_close_wakes_the_producer() {
     });
 }
 
-/// A dropped producer is seen, and what is written by then is all.
+/// Checks that a consumer that sees a dropped producer also sees its last bytes.
 #[test]
 fn a_drop_is_seen() {
     check(|| {
         let (mut producer, mut consumer) = ring(0).unwrap();
-        // So that the commit has no fence that would do the closing's part.
+        // Polling, so that the commit runs no fence that would also order the close.
         consumer.poll();
         let writer = thread::spawn(move || assert!(!put(&mut producer, 8, 1)));
         if consumer.is_closed() {
@@ -248,7 +247,7 @@ fn a_drop_is_seen() {
     });
 }
 
-/// A cut is a boundary, and not far from its limit, while the producer marks pages.
+/// Checks that a cut is a boundary and near its limit while the producer marks pages.
 #[test]
 fn cuts_are_boundaries() {
     check(|| {
@@ -260,9 +259,9 @@ fn cuts_are_boundaries() {
         consumer.written();
         assert!(!consumer.release(64));
         let writer = thread::spawn(move || {
-            // From 224, the first of its page and reaching into the next.
+            // From 224: the first record of its page, reaching into the next page.
             assert!(!put(&mut producer, 56, 0));
-            // From 280, in the fifth page, whose mark goes where that of the first was.
+            // From 280: in the fifth page, whose mark replaces that of the first page.
             assert!(!put(&mut producer, 40, 0));
         });
         let written = consumer.written();
@@ -275,22 +274,21 @@ fn cuts_are_boundaries() {
     });
 }
 
-/// Runs a model in every order with at most three preemptions, which finds what two threads can do
-/// to each other at two places at once.
+/// Runs a model in every order with at most three preemptions. This finds interactions of two threads at two points at
+/// once.
 fn check(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(3);
     builder.check(model);
 }
 
-/// Runs `act` on a thread of its own, with the signal by which it wakes the other.
+/// Runs `act` on a new thread, with the signal by which it wakes the other thread.
 fn spawn<T: 'static>(signal: &Arc<Notify>, act: impl FnOnce(&Notify) -> T + 'static) -> JoinHandle<T> {
     let signal = signal.clone();
     thread::spawn(move || act(&signal))
 }
 
-/// Writes two records of 8 bytes on a thread of its own, and signals what is due. It returns how
-/// many signals were.
+/// Writes two records of 8 bytes on a new thread and sends the signals that are due. The thread returns their number.
 fn write_two(mut producer: Producer, signal: &Arc<Notify>) -> JoinHandle<usize> {
     spawn(signal, move |signal| {
         let mut signals = 0;
@@ -304,8 +302,8 @@ fn write_two(mut producer: Producer, signal: &Arc<Notify>) -> JoinHandle<usize> 
     })
 }
 
-/// Reads until `written` is `end` or more, asleep in between. Returns how often it announced that
-/// it would sleep, each of which may have cost a signal.
+/// Reads until `written` is at least `end`, and sleeps in between. Returns the number of waits announced, each of which
+/// may have cost a signal.
 fn read_up_to(consumer: &mut Consumer, end: u64, signal: &Notify) -> usize {
     let mut waits = 0;
     loop {
@@ -320,7 +318,7 @@ fn read_up_to(consumer: &mut Consumer, end: u64, signal: &Notify) -> usize {
     }
 }
 
-/// Sleeps until there is room. Returns how often it announced that it would.
+/// Sleeps until there is room for `len` bytes. Returns the number of waits announced.
 fn wait_for_room(producer: &mut Producer, len: usize, signal: &Notify) -> usize {
     let mut waits = 0;
     while producer.claim(len).is_none() {
@@ -332,7 +330,7 @@ fn wait_for_room(producer: &mut Producer, len: usize, signal: &Notify) -> usize 
     waits
 }
 
-/// Writes a record that consists of one byte over and over; whether a signal is due.
+/// Writes a record of `len` equal bytes. Returns whether a signal is due.
 fn put(producer: &mut Producer, len: usize, byte: u8) -> bool {
     let mut claim = producer.claim(len).expect("room");
     claim.fill(byte);
@@ -344,7 +342,7 @@ fn assert_record(consumer: &Consumer, start: u64, len: usize, byte: u8) {
     assert!(head.iter().chain(tail).all(|&found| found == byte));
 }
 
-/// Takes an empty ring to a later position.
+/// Moves an empty ring to a later position, which is returned.
 fn go_to(producer: &mut Producer, consumer: &mut Consumer, position: u64) -> u64 {
     while producer.written() < position {
         let len = (position - producer.written()).min(MAX_RECORD as u64);
@@ -355,7 +353,7 @@ fn go_to(producer: &mut Producer, consumer: &mut Consumer, position: u64) -> u64
     position
 }
 
-/// A ring that holds four of the longest records, numbered from 0, and has no room.
+/// Makes a full ring: four records of the greatest length, filled with their numbers from 0.
 fn full_ring() -> (Producer, Consumer) {
     let (mut producer, mut consumer) = ring(0).unwrap();
     for record in 0..4 {

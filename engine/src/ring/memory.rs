@@ -1,4 +1,4 @@
-//! The bytes of a ring: one block, mapped lazily, shared by both ends and by what the kernel holds.
+//! Memory of a ring: one block, mapped lazily, shared by both ends and by the regions that the kernel reads.
 
 use std::fmt;
 use std::io;
@@ -6,25 +6,25 @@ use std::io;
 use super::block::Block;
 use crate::sync::Arc;
 
-/// The block. It hands out pointers and knows nothing of cursors: who may use which bytes is the
-/// matter of the two ends, who take pointers only for the stretch that is theirs.
+/// Memory block of a ring. It returns pointers and has no cursors. The two ends decide which bytes each may use, and
+/// take pointers only into their own range.
 ///
-/// On lines of its own, away from the reference count of the [`Arc`] around it, which the consumer
-/// changes for each region while the producer reads the address for each record.
+/// Aligned to cache lines of its own, away from the reference count of the surrounding [`Arc`]. The consumer changes
+/// that count for each region while the producer reads the block's address for each record.
 #[repr(align(128))]
 pub(super) struct Memory {
     block: Block,
-    /// The capacity less one.
+    /// Capacity minus one.
     mask: usize,
-    /// Stand in for the words of the block, so that loom sees each access to them.
+    /// Stand-ins for the words of the block, so that loom sees each access to them.
     #[cfg(loom)]
     words: Box<[crate::sync::UnsafeCell<()>]>,
 }
 
-/// A stretch of a ring's bytes that the kernel may read, wherever the ring's ends are by then.
+/// Range of a ring's bytes that the kernel may read, even after both ends of the ring are dropped.
 ///
-/// It keeps the memory mapped. It does not keep the bytes: they stand until the consumer releases
-/// them, after which the producer writes over them. So release only what no operation still reads.
+/// A region keeps the memory mapped. It does not keep the bytes: after the consumer has released them, the producer may
+/// overwrite them. So release only bytes that no operation still reads.
 #[derive(Clone)]
 pub struct Region {
     memory: Arc<Memory>,
@@ -33,17 +33,17 @@ pub struct Region {
 }
 
 impl Region {
-    /// The first byte; the following [`len`](Region::len) belong to the region.
+    /// Address of the first of [`len`](Region::len) bytes.
     pub fn as_ptr(&self) -> *const u8 {
         self.memory.for_read(self.offset, self.len)
     }
 
-    /// How many bytes.
+    /// Length in bytes.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns whether the region has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -60,7 +60,10 @@ impl fmt::Debug for Region {
 }
 
 impl Memory {
-    /// A zeroed block. `capacity` is a power of two.
+    /// Allocates a zeroed block of `capacity` bytes.
+    ///
+    /// # Panics
+    /// Panics if `capacity` is not a power of two.
     pub(super) fn new(capacity: usize) -> io::Result<Memory> {
         assert!(capacity.is_power_of_two());
         Ok(Memory {
@@ -76,13 +79,13 @@ impl Memory {
         self.mask + 1
     }
 
-    /// Where the byte at `position` lives.
+    /// Returns the offset of the byte at `position` in the block.
     #[inline]
     pub(super) fn offset(&self, position: u64) -> usize {
         position as usize & self.mask
     }
 
-    /// A pointer through which `len` bytes are about to be read.
+    /// Returns a pointer through which the caller is about to read `len` bytes.
     #[inline]
     pub(super) fn for_read(&self, offset: usize, len: usize) -> *const u8 {
         debug_assert!(offset + len <= self.capacity());
@@ -91,7 +94,7 @@ impl Memory {
         self.block.start().as_ptr().wrapping_add(offset)
     }
 
-    /// A pointer through which `len` bytes are about to be written.
+    /// Returns a pointer through which the caller is about to write `len` bytes.
     #[inline]
     pub(super) fn for_write(&self, offset: usize, len: usize) -> *mut u8 {
         debug_assert!(offset + len <= self.capacity());
@@ -101,6 +104,6 @@ impl Memory {
     }
 }
 
-// SAFETY: the cells beside the block are there to be entered by both ends at once, so that loom sees it when they are.
+// SAFETY: the cells exist to be entered by both ends at once, so that loom reports it when that happens.
 #[cfg(loom)]
 unsafe impl Sync for Memory {}

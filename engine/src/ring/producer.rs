@@ -1,4 +1,4 @@
-//! The writing end.
+//! Producer: the writing end of a ring.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use std::{
 use super::{MAX_RECORD, Memory, Shared};
 use crate::sync::{Arc, Ordering};
 
-/// The application's end of a ring: it writes records and never looks back.
+/// Writing end of a ring, held by the application. It writes records one after the other.
 ///
 /// ```
 /// # use cluster_engine::ring;
@@ -27,36 +27,36 @@ use crate::sync::{Arc, Ordering};
 pub struct Producer {
     shared: Arc<Shared>,
     memory: Arc<Memory>,
-    /// `written <= limit <= released + capacity`; the limit may be old, and is refreshed when a
-    /// claim would pass it. After [`close`](Producer::close) it stays at `written`.
+    /// Cursors: `written <= limit <= released + capacity`. `limit` may be stale, and is refreshed when a claim would
+    /// pass it. After [`close`](Producer::close) it stays at `written`.
     written: u64,
     limit: u64,
-    /// A record that begins here or later is the first of its page, and gets a mark.
+    /// Lowest position at which a record is the first of its page and gets a mark.
     unmarked: u64,
-    /// `min(limit, unmarked)`: a record that ends here or before has room, needs no mark, and does not pass the ring's end, which
-    /// is a page's end too. So one comparison does for nearly all.
+    /// Fast-path bound, `min(limit, unmarked)`. A record that ends at or before it has room, needs no mark, and does
+    /// not cross the ring's end, which is the end of a page too. So one comparison suffices for nearly all records.
     plain: u64,
     closed: bool,
-    /// A record that straddles the end of the ring is written here first. Words, for alignment.
+    /// Scratch buffer for a record that crosses the end of the ring. Made of words, for alignment.
     scratch: Vec<u64>,
 }
 
-/// Room for one record. Write all of it, for what stands there is left over from earlier records;
-/// then [`commit`](Claim::commit). A claim that is dropped has published nothing.
+/// Room for one record. Write all of it, because it still holds bytes of earlier records, then
+/// [`commit`](Claim::commit). Dropping a claim publishes nothing.
 #[must_use = "a claim that is not committed publishes nothing"]
 pub struct Claim<'a> {
     producer: &'a mut Producer,
-    /// In the ring, or in the scratch buffer if the record straddles its end.
+    /// Address of the record: in the ring, or in the scratch buffer if the record crosses the ring's end.
     bytes: *mut u8,
     len: usize,
 }
 
 impl Producer {
-    /// Room for a record of `len` bytes, contiguous and aligned to 8, or `None` if there is none
-    /// now (or this end is closed). See [`wait_for_room`](Producer::wait_for_room).
+    /// Claims room for a record of `len` bytes, contiguous and aligned to 8. Returns `None` if there is no room now or
+    /// this end is closed. See [`wait_for_room`](Producer::wait_for_room).
     ///
     /// # Panics
-    /// If `len` is 0, not a multiple of 8, or more than [`MAX_RECORD`].
+    /// Panics if `len` is 0, not a multiple of 8, or more than [`MAX_RECORD`].
     #[inline(always)]
     pub fn claim(&mut self, len: usize) -> Option<Claim<'_>> {
         assert!(len != 0 && len <= MAX_RECORD && len.is_multiple_of(8), "not a record length: {len}");
@@ -68,18 +68,19 @@ impl Producer {
         Some(Claim { producer: self, bytes, len })
     }
 
-    /// Whether there is room for a record of `len` bytes. Looks at the consumer only if there seems to be none.
+    /// Returns whether there is room for a record of `len` bytes. Reads the consumer's cursor only if there seems to be
+    /// none.
     #[inline(always)]
     pub fn has_room(&mut self, len: usize) -> bool {
         self.is_plain(len) || self.makes_room(len)
     }
 
-    /// The position after the last record committed.
+    /// Position after the last committed record.
     pub fn written(&self) -> u64 {
         self.written
     }
 
-    /// The position up to which the consumer has freed the ring, as of now.
+    /// Reads and returns the position up to which the consumer has freed the ring.
     pub fn released(&mut self) -> u64 {
         let released = self.shared.released.0.load(Ordering::Acquire);
         if !self.closed {
@@ -89,25 +90,26 @@ impl Producer {
         released
     }
 
-    /// How many bytes can be claimed as of now, in records. 0 once this end is closed.
+    /// Reads the consumer's cursor and returns how many bytes of records can be claimed now. 0 once this end is closed.
     pub fn free(&mut self) -> usize {
         self.released();
         (self.limit - self.written) as usize
     }
 
-    /// The ring's size in bytes.
+    /// Size of the ring in bytes.
     pub fn capacity(&self) -> usize {
         self.memory.capacity()
     }
 
-    /// Announces that this end waits for room for `len` bytes. True: it may sleep now, and the
-    /// consumer's next [`release`](super::Consumer::release) answers that a signal is due, be it
-    /// for less than `len` (then wait again). False: do not sleep, for there is room already, or
-    /// one of the ends is closed; claim again and, if that fails, look at
-    /// [`is_closed`](Producer::is_closed).
+    /// Announces that this end waits for room for `len` bytes.
+    ///
+    /// Returns `true` if this end may sleep now. The consumer's next [`release`](super::Consumer::release) then answers
+    /// that a signal is due, even if it freed less than `len` bytes; in that case wait again. Returns `false` if this
+    /// end must not sleep, because there is room already or one of the ends is closed. Then claim again and, if that
+    /// fails, check [`is_closed`](Producer::is_closed).
     ///
     /// # Panics
-    /// If `len` is more than the ring holds.
+    /// Panics if `len` is more than the capacity of the ring.
     #[must_use = "false means: do not sleep"]
     pub fn wait_for_room(&mut self, len: usize) -> bool {
         assert!(len <= self.capacity(), "no ring of {} bytes has room for {len}", self.capacity());
@@ -122,14 +124,14 @@ impl Producer {
         waits
     }
 
-    /// Whether the consumer is gone: what is written from now on, nobody reads.
+    /// Returns whether the consumer is closed. Nobody reads records that are written after that.
     pub fn is_closed(&self) -> bool {
         self.shared.bells.0.consumer_closed.load(Ordering::Acquire)
     }
 
-    /// Closes this end: nothing can be claimed any more, and [`written`](Producer::written) is
-    /// final. True: the consumer sleeps and must be signalled. Dropping the producer closes it too,
-    /// but cannot tell whether a signal is due; so close first where the consumer may sleep.
+    /// Closes this end: no more records can be claimed, and [`written`](Producer::written) is final. Returns `true` if
+    /// the consumer sleeps and must be signalled. Dropping the producer closes it too, but cannot report whether a
+    /// signal is due. So call this first where the consumer may sleep.
     #[must_use = "true means: the consumer sleeps and must be signalled"]
     pub fn close(&mut self) -> bool {
         self.closed = true;
@@ -146,7 +148,7 @@ impl Producer {
         Producer { shared, memory, written: 0, limit, unmarked: 0, plain: 0, closed: false, scratch }
     }
 
-    /// Asserts the cursors' invariant, the shared one and this end's own.
+    /// Asserts the shared invariant of the cursors and that of this end.
     #[cfg(all(test, not(loom)))]
     pub(super) fn assert_invariant(&self) {
         self.shared.assert_invariant();
@@ -161,12 +163,12 @@ impl Producer {
         self.shared.clone()
     }
 
-    /// Whether there is something to wait for: room that may still come.
+    /// Returns whether `len` bytes have no room now but may get it later.
     fn lacks_room(&mut self, len: usize) -> bool {
         self.free() < len && !self.closed && !self.is_closed()
     }
 
-    /// Whether a record of `len` bytes needs nothing but to be written.
+    /// Returns whether a record of `len` bytes is plain: it has room, needs no mark and does not cross the ring's end.
     #[inline(always)]
     fn is_plain(&self, len: usize) -> bool {
         self.written + len as u64 <= self.plain
@@ -177,7 +179,7 @@ impl Producer {
         self.limit - self.written >= len as u64 || self.free() >= len
     }
 
-    /// Where a record of `len` bytes goes that is not a plain one, if there is room.
+    /// Returns the address for a record of `len` bytes that is not plain, or `None` if there is no room.
     #[inline(never)]
     fn place(&mut self, len: usize) -> Option<NonNull<u8>> {
         if !self.makes_room(len) {
@@ -188,7 +190,7 @@ impl Producer {
         NonNull::new(if straddles { self.scratch() } else { self.memory.for_write(offset, len) })
     }
 
-    /// What a record of `len` bytes needs before it is published, if it is not a plain one.
+    /// Completes a record of `len` bytes that is not plain, before it is published.
     #[inline(never)]
     fn complete(&mut self, bytes: *const u8, len: usize) {
         if self.memory.offset(self.written) + len > self.memory.capacity() {
@@ -200,23 +202,23 @@ impl Producer {
         }
     }
 
-    /// The scratch buffer, as long as the longest record from its first use on.
+    /// Returns the scratch buffer, which has the length of the longest record from its first use on.
     #[cold]
     fn scratch(&mut self) -> *mut u8 {
         self.scratch.resize(MAX_RECORD / 8, 0);
         self.scratch.as_mut_ptr().cast()
     }
 
-    /// Copies a record of `len` bytes from the scratch buffer to both sides of the ring's end.
+    /// Copies a record of `len` bytes from the scratch buffer to the end and the beginning of the ring.
     #[cold]
     fn copy_across(&mut self, bytes: *const u8, len: usize) {
         let offset = self.memory.offset(self.written);
         let head = self.memory.capacity() - offset;
         let to_head = self.memory.for_write(offset, head);
         let to_tail = self.memory.for_write(0, len - head);
-        // SAFETY: `bytes` is the scratch buffer, of at least `len` bytes and not part of the ring.
-        // `claim` saw room for `len` bytes from `written` on, and the consumer reads none beyond
-        // `written`; of these, `head` lie before the end of the block and the rest at its start.
+        // SAFETY: `bytes` is the scratch buffer, which has at least `len` bytes and is not part of the ring. `claim`
+        // saw room for `len` bytes from `written` on, and the consumer reads none beyond `written`. Of these, `head`
+        // bytes lie before the end of the block and the rest at its start.
         unsafe {
             ptr::copy_nonoverlapping(bytes, to_head, head);
             ptr::copy_nonoverlapping(bytes.add(head), to_tail, len - head);
@@ -225,8 +227,8 @@ impl Producer {
 }
 
 impl Claim<'_> {
-    /// Publishes the record. True: the consumer sleeps and must be signalled; of all commits since
-    /// it went to sleep, exactly one answers so.
+    /// Publishes the record. Returns `true` if the consumer sleeps and must be signalled. Of all commits since the
+    /// consumer went to sleep, exactly one returns `true`.
     #[inline(always)]
     #[must_use = "true means: the consumer sleeps and must be signalled"]
     pub fn commit(self) -> bool {
@@ -246,8 +248,8 @@ impl Deref for Claim<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        // SAFETY: `len` initialised bytes (a ring and a scratch buffer begin as zeros) that the
-        // borrow of the producer keeps to this claim; the consumer reads none beyond `written`.
+        // SAFETY: the pointer is valid for `len` initialised bytes (a ring and a scratch buffer begin as zeros). The
+        // borrow of the producer reserves them for this claim, and the consumer reads none beyond `written`.
         unsafe { slice::from_raw_parts(self.bytes, self.len) }
     }
 }
@@ -255,7 +257,7 @@ impl Deref for Claim<'_> {
 impl DerefMut for Claim<'_> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `deref`, and this claim is borrowed exclusively.
+        // SAFETY: as in `deref`, and the claim is borrowed exclusively here.
         unsafe { slice::from_raw_parts_mut(self.bytes, self.len) }
     }
 }

@@ -1,7 +1,7 @@
-//! Two real threads, which sleep by parking and wake each other by the doorbells.
+//! Stress test: two real threads that sleep by parking and wake each other through the doorbells.
 //!
-//! A lost wake-up leaves both asleep. The test waits for them with a limit so generous that it
-//! passes only then, and fails with the state of the ring.
+//! A lost wake-up leaves both threads asleep. The test waits for them with a limit so generous that only a lost wake-up
+//! exceeds it, and then fails with the state of the ring.
 
 use std::{
     hint,
@@ -22,7 +22,7 @@ fn parking_loses_no_wakeup() {
 
 #[test]
 fn polling_then_parking_loses_no_wakeup() {
-    // So little patience that the consumer goes into polling and out of it all the time.
+    // So little patience that the consumer enters and leaves polling all the time.
     run(3);
 }
 
@@ -31,14 +31,14 @@ fn polling_loses_no_wakeup() {
     run(10_000);
 }
 
-/// The two threads, by which they wake each other.
+/// Handles of both threads, by which they wake each other.
 #[derive(Default)]
 struct Threads {
     producer: OnceLock<Thread>,
     consumer: OnceLock<Thread>,
 }
 
-/// `patience` is how many looks without news the consumer polls for before it sleeps.
+/// Runs both threads. `patience` is the number of polls without new bytes before the consumer sleeps.
 fn run(patience: u32) {
     let (producer, consumer) = ring(MIN_CAPACITY).unwrap();
     let ring_state = producer.shared();
@@ -56,7 +56,7 @@ fn run(patience: u32) {
         read_all(consumer, &threads, patience)
     });
 
-    // Nothing is ever sent: the channel disconnects when both threads are gone.
+    // Never sent to: the channel disconnects when both threads are gone.
     if finished.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
         panic!("no progress, so a wake-up was lost: {ring_state:?}");
     }
@@ -70,7 +70,7 @@ fn write_all(mut producer: Producer, threads: &Threads) {
     for number in 0..RECORDS {
         let len = record_len(number);
         let mut claim = loop {
-            // Asked twice, for a claim in hand would keep the producer borrowed.
+            // Claimed again after this check, because a claim would keep the producer borrowed.
             if producer.claim(len).is_some() {
                 break producer.claim(len).expect("there was room just now");
             }
@@ -124,7 +124,7 @@ fn read_all(mut consumer: Consumer, threads: &Threads, patience: u32) {
     assert_eq!(number, RECORDS);
 }
 
-/// Checks the records from `from` to `to`, of which the first has this number; returns the next.
+/// Checks the records from `from` to `to`. `number` is that of the first record. Returns the number of the next one.
 fn check(consumer: &Consumer, from: u64, to: u64, mut number: u64) -> u64 {
     let [head, tail] = consumer.slices(from, to);
     let mut words = head.chunks_exact(8).chain(tail.chunks_exact(8));
@@ -139,7 +139,7 @@ fn check(consumer: &Consumer, from: u64, to: u64, mut number: u64) -> u64 {
     number
 }
 
-/// Mostly short, now and then long enough to fill a good part of the ring.
+/// Length of a record in bytes: mostly short, sometimes long enough to fill a good part of the ring.
 fn record_len(number: u64) -> usize {
     let mixed = mix(number);
     let longest = MAX_RECORD / 8 - 1;
@@ -162,7 +162,7 @@ const RECORDS: u64 = match (cfg!(miri), cfg!(debug_assertions)) {
     (false, false) => 3_000_000,
 };
 
-/// At least two of the longest records, so that a cut always finds a boundary.
+/// Bytes read at once: at least two records of the greatest length, so that a cut always finds a boundary.
 const BATCH: u64 = 2 * MAX_RECORD as u64;
 
 const LIMIT: Duration = Duration::from_secs(if cfg!(miri) { 600 } else { 60 });

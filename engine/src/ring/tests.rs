@@ -1,4 +1,4 @@
-//! The ring against a model: a queue of bytes, a list of boundaries, and a state for each doorbell.
+//! Tests of the ring against a model: a queue of bytes, a list of boundaries, and a state for each doorbell.
 
 use std::{collections::VecDeque, panic, panic::AssertUnwindSafe};
 
@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{Consumer, MAX_RECORD, MIN_CAPACITY, Producer, leave_polling, ring};
 
-/// What a test does next. A fraction picks a place in whatever range is allowed by then.
+/// Next step of a test. A fraction selects a value from the range that is valid at that moment.
 #[derive(Clone, Debug)]
 enum Step {
     Commit(usize),
@@ -35,13 +35,13 @@ enum Bell {
 struct Model {
     producer: Producer,
     consumer: Consumer,
-    /// The bytes from `released` to `written`.
+    /// Bytes from `released` to `written`.
     bytes: VecDeque<u8>,
-    /// Where records begin or end, from the beginning on.
+    /// Record boundaries since the beginning.
     boundaries: Vec<u64>,
     released: u64,
     written: u64,
-    /// What the consumer has seen of `written`.
+    /// Value of `written` that the consumer has seen.
     seen: u64,
     data: Bell,
     room: Bell,
@@ -64,7 +64,7 @@ proptest! {
 fn config() -> ProptestConfig {
     let mut config = ProptestConfig::default();
     if cfg!(miri) {
-        // Miri is slow, and has no files to keep a failing seed in.
+        // Miri is slow, and has no files to store a failing seed in.
         config.cases = 4;
         config.failure_persistence = None;
     }
@@ -235,13 +235,13 @@ impl Model {
 }
 
 impl Fraction {
-    /// A place in `low..=high`.
+    /// Value in `low..=high` that this fraction selects.
     fn of(self, low: u64, high: u64) -> u64 {
         low + (high - low) * u64::from(self.0) / u64::from(u16::MAX)
     }
 }
 
-/// What a ringer must be told, and what the bell says after.
+/// Rings a doorbell of the model. Returns whether a signal is due.
 fn ring_bell(bell: &mut Bell) -> bool {
     let signal = *bell == Bell::Waiting;
     if signal {
@@ -285,8 +285,7 @@ fn regions_outlive_the_ring() {
     drop((producer, consumer));
     assert!(rest.is_empty());
     let reader = std::thread::spawn(move || {
-        // SAFETY: nothing was released, so nobody has written here since; the region keeps the
-        // memory.
+        // SAFETY: no bytes were released, so nobody has written here since. The region keeps the memory mapped.
         let bytes = unsafe { std::slice::from_raw_parts(region.as_ptr(), region.len()) };
         bytes.to_vec()
     });
@@ -344,7 +343,7 @@ fn a_close_wakes_the_producer() {
     assert!(!producer.wait_for_room(8), "there is nothing to wait for");
 }
 
-/// Whether it panics. The ends of a ring are as good after a refused call as before.
+/// Returns whether a call panics. Both ends of a ring remain usable after a refused call.
 fn panics<T>(call: impl FnOnce() -> T) -> bool {
     panic::catch_unwind(AssertUnwindSafe(|| drop(call()))).is_err()
 }
