@@ -1,8 +1,11 @@
-//! Buffers for long envelopes, which are used again: on the sending side, for what is encoded in place, once it is
-//! acknowledged; on the receiving side, for what is put together from segments, once the application has dropped it.
+//! Reusable buffers for long envelopes.
 //!
-//! Fresh memory is dear. The kernel clears it page by page, and takes it back page by page: 4 to 11 ms for 64 MiB, in which the
-//! thread that gives it back does nothing else. A heartbeat beside such envelopes took 2 ms instead of 0.15.
+//! On the sending side a buffer holds an envelope that is encoded in place, and is reused once that is acknowledged. On
+//! the receiving side it holds an envelope that is reassembled from segments, and is reused once the application has
+//! dropped that.
+//!
+//! Fresh memory is expensive. The kernel clears it page by page, and takes it back page by page: 4 to 11 ms for 64 MiB,
+//! during which the freeing thread does nothing else. A heartbeat beside such envelopes took 2 ms instead of 0.15 ms.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,20 +14,20 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use crossbeam_queue::ArrayQueue;
 
-/// So many spare buffers are kept; one is kept, however long it is, when the others have at most so many bytes together.
+/// Limits on spare buffers: their number, and the bytes of the others with which one more buffer of any length is kept.
 const SPARE: usize = 16;
 const SPARE_BYTES: usize = 4 * 1024 * 1024;
 
-/// So much of what nobody uses is given back at once, which takes about half a millisecond.
+/// Bytes of unused memory that one [`trim`](Buffers::trim) gives back. This takes about half a millisecond.
 const STEP_BYTES: usize = 4 * 1024 * 1024;
 
-/// The spare buffers of a stream that is sent, or of all that come on a link.
+/// Spare buffers of one outgoing stream, or of all incoming streams of a link.
 #[derive(Debug)]
 pub(crate) struct Buffers {
     spare: ArrayQueue<Vec<u8>>,
-    /// The bytes of all that are in `spare`, or on their way there.
+    /// Capacity in bytes of all buffers that are in `spare` or about to be pushed to it.
     bytes: AtomicUsize,
-    /// Whether a buffer was asked for since the last [`trim`](Buffers::trim).
+    /// Use flag: a buffer was requested since the last [`trim`](Buffers::trim).
     used: AtomicBool,
 }
 
@@ -33,17 +36,17 @@ impl Buffers {
         Arc::new(Buffers { spare: ArrayQueue::new(SPARE), bytes: AtomicUsize::new(0), used: AtomicBool::new(false) })
     }
 
-    /// A buffer of `length` bytes. What stands in it is left over from earlier ones.
+    /// Returns a buffer of `length` bytes, which may contain bytes of earlier envelopes.
     pub(super) fn take(self: &Arc<Buffers>, length: usize) -> Buffer {
         let mut bytes = self.pop();
         bytes.resize(length, 0);
         Buffer { bytes, home: Arc::downgrade(self) }
     }
 
-    /// An empty buffer for `length` bytes, which may have to grow.
+    /// Returns an empty buffer for `length` bytes. It may have to grow.
     ///
-    /// For what an application may keep for long: it has room for at most twice as much, so that a short envelope does not hold
-    /// the memory of a long one.
+    /// For envelopes that an application may keep for long. The capacity is at most twice `length`, so that a short
+    /// envelope does not retain the memory of a long one.
     pub(crate) fn take_empty(self: &Arc<Buffers>, length: usize) -> Buffer {
         let mut bytes = self.pop();
         bytes.clear();
@@ -53,9 +56,10 @@ impl Buffers {
         Buffer { bytes, home: Arc::downgrade(self) }
     }
 
-    /// Gives some memory back if no buffer was asked for since the last call. Returns whether there is more to give.
+    /// Frees some memory if no buffer was requested since the last call. Returns whether there is more to free.
     ///
-    /// A little at a time, because the caller has others to serve. The system's allocator cuts a buffer's end off in place.
+    /// Each call frees little, because the caller has other streams to serve. The system's allocator truncates a buffer
+    /// in place.
     pub(crate) fn trim(&self) -> bool {
         if self.used.swap(false, Ordering::Relaxed) {
             return false;
@@ -71,7 +75,7 @@ impl Buffers {
         capacity > 0
     }
 
-    /// Gives back all that is spare.
+    /// Frees all spare buffers.
     pub(super) fn clear(&self) {
         while self.pop().capacity() > 0 {}
     }
@@ -92,7 +96,7 @@ impl Buffers {
     }
 }
 
-/// A buffer that goes back to where it came from.
+/// Buffer that returns to its [`Buffers`] when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
@@ -100,7 +104,7 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// Appends `more`; where there is no room for it, makes room for `room` bytes.
+    /// Appends `more`. If the capacity does not suffice, reserves `room` bytes first.
     pub(crate) fn append(&mut self, more: &[u8], room: usize) {
         if self.bytes.capacity() - self.bytes.len() < more.len() {
             self.bytes.reserve_exact(room);

@@ -1,8 +1,9 @@
 //! Envelopes that may be dropped: best effort, with a time to live, for one incarnation of the peer, or longer than the
 //! peer accepts.
 //!
-//! They are written to the ring like all others, and a queue beside it has their positions. If one is not to be sent
-//! when its turn comes, the stream goes on behind it, and a Skip segment tells the receiver of the gap.
+//! They are written to the ring like all others, and a queue beside the ring holds their positions. An envelope that is
+//! no longer to be sent at its turn is dropped: the stream continues behind it, and a Skip segment tells the receiver
+//! of the gap (WIRE.md, section Control segments).
 
 use std::collections::VecDeque;
 
@@ -12,43 +13,44 @@ use crate::wire::{WireIncarnation, frame_bytes};
 /// Conditions under which an envelope is dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DropPolicy {
-    /// Deadline: it is dropped if it has not been sent by then.
+    /// Expiry: the envelope is dropped if it has not been sent by this time.
     pub expires: Option<Time>,
-    /// It is never retransmitted: it is dropped if the connection is lost before it is acknowledged.
+    /// Best effort: the envelope is never retransmitted. It is dropped if the connection is lost before it is
+    /// acknowledged.
     pub best_effort: bool,
-    /// Its only recipient is this incarnation of the peer: it is dropped if another one is there when its turn comes.
+    /// Only recipient: the envelope is dropped if another incarnation of the peer is connected at its turn.
     pub only: Option<WireIncarnation>,
 }
 
 impl DropPolicy {
-    /// Returns whether the envelope may be dropped at all.
+    /// Returns whether any condition is set.
     #[inline]
     pub fn is_droppable(&self) -> bool {
         self.best_effort || self.expires.is_some() || self.only.is_some()
     }
 }
 
-/// Envelopes that were dropped, by reason.
+/// Number of dropped envelopes, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
-    /// Their time to live was over before they were sent.
+    /// Envelopes whose time to live ended before they were sent.
     pub expired: u64,
-    /// They were best effort, and the connection was lost before they were acknowledged.
+    /// Best-effort envelopes whose connection was lost before they were acknowledged.
     pub best_effort: u64,
-    /// They are longer than the peer accepts.
+    /// Envelopes longer than the peer accepts.
     pub too_large: u64,
-    /// They were for one incarnation of the peer, and another one was there.
+    /// Envelopes for one incarnation of the peer, dropped because another one was connected.
     pub other_incarnation: u64,
 }
 
 impl Dropped {
-    /// All of them.
+    /// Number of dropped envelopes for all reasons together.
     pub fn total(&self) -> u64 {
         self.expired + self.best_effort + self.too_large + self.other_incarnation
     }
 }
 
-/// Unacknowledged envelopes of a stream that may be dropped, or are longer than the peer accepts, in order.
+/// Unacknowledged envelopes of a stream that may be dropped or are longer than the peer accepts, in order.
 #[derive(Debug)]
 pub(super) struct Droppables {
     queue: VecDeque<Droppable>,
@@ -56,28 +58,29 @@ pub(super) struct Droppables {
     dropped: Dropped,
 }
 
-/// The connection that envelopes are sent on, or the last one.
+/// Present connection, or the last one.
 #[derive(Debug)]
 struct Connection {
-    /// Counts connections.
+    /// Ordinal of the connection, which wraps.
     number: u32,
     /// Longest payload that the peer accepts, in bytes.
     limit: u64,
-    /// Incarnation of the peer. `None`: there was no connection yet.
+    /// Incarnation of the peer. `None` before the first connection.
     incarnation: Option<WireIncarnation>,
 }
 
 #[derive(Debug)]
 struct Droppable {
-    /// Stream positions of its frame.
+    /// Stream positions of the frame: its first byte, and the one behind its last.
     begin: u64,
     end: u64,
     payload_bytes: u64,
     policy: DropPolicy,
-    /// The connection on which it, or its beginning, was last sent.
+    /// Number of the connection on which the frame, or a part of it, was last sent.
     sent_on: Option<u32>,
     dropped: bool,
-    /// It will not be sent any more, and its memory is given back. It counts as dropped once it is known not to have arrived.
+    /// Given up: the envelope will not be sent any more, and its memory is freed. It counts as dropped once it is known
+    /// not to have arrived.
     given_up: bool,
 }
 
@@ -104,13 +107,14 @@ impl Droppables {
         self.connection.incarnation = Some(incarnation);
     }
 
-    /// Incarnation of the peer that the envelope at `begin` is for, if it is for one alone.
+    /// Returns the only incarnation of the peer that the envelope at position `begin` is for, or `None` if it is for
+    /// any.
     pub(super) fn only_for(&self, begin: u64) -> Option<WireIncarnation> {
         let place = self.queue.partition_point(|droppable| droppable.begin < begin);
         self.queue.get(place).filter(|droppable| droppable.begin == begin)?.policy.only
     }
 
-    /// Adds the envelope at `begin`, which is longer than the peer accepts.
+    /// Adds the envelope at position `begin`, which is longer than the peer accepts.
     #[cold]
     pub(super) fn refuse(&mut self, begin: u64, payload_bytes: u64) {
         let place = self.queue.partition_point(|droppable| droppable.begin < begin);
@@ -119,13 +123,13 @@ impl Droppables {
         }
     }
 
-    /// A new connection.
+    /// Begins a new connection.
     pub(super) fn reconnect(&mut self) {
         self.connection.number = self.connection.number.wrapping_add(1);
     }
 
-    /// The stretch of envelopes at `sent` that are not to be sent any more ends here; `None`: what stands at `sent` is to
-    /// be sent. Whoever asks goes on behind the stretch: it counts as dropped.
+    /// Drops the run of envelopes at position `sent` that are not to be sent any more. Returns the position behind the
+    /// run, where the caller continues, or `None` if the bytes at `sent` are to be sent.
     #[inline]
     pub(super) fn skip(&mut self, sent: u64, now: Time) -> Option<u64> {
         if self.queue.is_empty() { None } else { self.skip_some(sent, now) }
@@ -158,8 +162,9 @@ impl Droppables {
         (end > sent).then_some(end)
     }
 
-    /// While there is no connection: the stretch of envelopes at `from` that no later connection will send ends here. Those of
-    /// them that were never sent count as dropped; the others may have arrived.
+    /// Gives up the run of envelopes at position `from` that no later connection will send. Returns the position behind
+    /// the run. Called only without a connection. Envelopes that were never sent count as dropped; the others may have
+    /// arrived.
     pub(super) fn give_up(&mut self, from: u64, written: u64, now: Time) -> u64 {
         let first = self.queue.partition_point(|droppable| droppable.end <= from);
         let mut end = from;
@@ -178,7 +183,7 @@ impl Droppables {
         end
     }
 
-    /// Where the first envelope between `sent` and `limit` begins that is not to be sent.
+    /// Returns the position of the first envelope between `sent` and `limit` that is not to be sent.
     #[inline]
     pub(super) fn next_gap(&self, sent: u64, limit: u64, now: Time) -> Option<u64> {
         if self.queue.is_empty() {
@@ -190,7 +195,7 @@ impl Droppables {
         over.map(|droppable| droppable.begin).next()
     }
 
-    /// Bytes `from..to` are sent.
+    /// Records that the bytes from position `from` to position `to` are sent.
     #[inline]
     pub(super) fn sent(&mut self, from: u64, to: u64) {
         if !self.queue.is_empty() {
@@ -214,25 +219,25 @@ impl Droppables {
         }
     }
 
-    /// Returns whether one of them begins before this position, and ends behind it.
+    /// Returns whether a droppable envelope begins before `position` and ends behind it.
     pub(super) fn is_inside(&self, position: u64) -> bool {
         let first = self.queue.partition_point(|droppable| droppable.end <= position);
         self.queue.get(first).is_some_and(|droppable| droppable.begin < position)
     }
 
-    /// When what stands at `sent` expires, if it does.
+    /// Returns the expiry of the envelope that begins at position `sent`, if it has one.
     pub(super) fn next_expiry(&self, sent: u64) -> Option<Time> {
         let first = self.queue.partition_point(|droppable| droppable.end <= sent);
         let next = self.queue.get(first).filter(|droppable| droppable.begin == sent && !droppable.dropped)?;
         next.policy.expires
     }
 
-    /// How many of those that are not acknowledged and not given up are dropped, and their payload bytes.
+    /// Returns number and payload bytes of dropped envelopes that are neither acknowledged nor given up.
     pub(super) fn dropped_of_unacknowledged(&self) -> (u64, u64) {
         self.count(|droppable| droppable.dropped && !droppable.given_up)
     }
 
-    /// How many of those that are given up may have arrived, and their payload bytes.
+    /// Returns number and payload bytes of given-up envelopes that may have arrived.
     pub(super) fn undecided(&self) -> (u64, u64) {
         self.count(|droppable| droppable.given_up && !droppable.dropped)
     }
@@ -253,7 +258,7 @@ impl Droppable {
         Droppable { begin, end, payload_bytes, policy, sent_on: None, dropped: false, given_up: false }
     }
 
-    /// Returns whether the envelope is for another incarnation of the peer than the connection leads to.
+    /// Returns whether the envelope is for another incarnation of the peer than the connected one.
     fn is_for_another(&self, connection: &Connection) -> bool {
         self.policy.only.is_some_and(|only| connection.incarnation.is_some_and(|incarnation| incarnation != only))
     }
@@ -261,7 +266,7 @@ impl Droppable {
     /// Returns whether the envelope is not to be sent on this connection. `sent` is the next position to send.
     fn is_over(&self, sent: u64, connection: &Connection, now: Time) -> bool {
         let sent_here = self.sent_on == Some(connection.number);
-        // What has begun to travel on this connection is sent to its end.
+        // An envelope whose first part was sent on this connection is sent to its end.
         let begun = sent > self.begin && sent_here;
         let lost = self.policy.best_effort && self.sent_on.is_some() && !sent_here;
         let expired = self.policy.expires.is_some_and(|expires| expires <= now);

@@ -1,12 +1,12 @@
-//! An outgoing stream: the bytes that one outbox sends to one peer on one lane.
+//! Outgoing stream: the bytes that one outbox sends to one peer on one lane (WIRE.md, section Streams).
 //!
-//! A stream is an SPSC ring of bytes and the positions in it. The application writes at its [`SendQueue`], the link
-//! sends from its [`SendWindow`]. Bytes stay in the ring until the peer has acknowledged them, so that the ring is queue,
-//! send buffer and retransmit window at once.
+//! A stream is an SPSC ring of bytes and the positions in it. The application writes through the [`SendQueue`], and the
+//! link sends from the [`SendWindow`]. Bytes stay in the ring until the peer has acknowledged them, so the ring is
+//! queue, send buffer and retransmit window at once.
 //!
-//! An envelope longer than [`MAX_RING_PAYLOAD`] travels by reference: its frame header stands in the ring, its `Bytes`
-//! in a queue beside it, and nothing is copied. Its payload counts in the stream's positions but takes no room in the
-//! ring, so **stream position = ring position + the payload bytes by reference before it**.
+//! An envelope longer than [`MAX_RING_PAYLOAD`] is sent by reference: the ring holds its frame header, a queue beside
+//! the ring holds its `Bytes`, and nothing is copied. Its payload counts in stream positions but takes no room in the
+//! ring. So **stream position = ring position + the payload bytes by reference before it**, padding included.
 
 mod buffers;
 mod droppable;
@@ -32,22 +32,24 @@ pub use droppable::{DropPolicy, Dropped};
 pub use send_queue::{Full, SendQueue};
 pub use send_window::{AckError, Extent, SendWindow, Taken};
 
-/// The longest payload that is copied into the ring; a longer one travels by reference.
+/// Longest payload that is copied into the ring, in bytes. A longer one is sent by reference.
 pub const MAX_RING_PAYLOAD: usize = ring::MAX_RECORD - FRAME_HEADER_BYTES;
 
-/// A stream holds at least this much payload by reference, however small its ring.
+/// Bytes of payload by reference that a stream can hold at least, however small its ring.
 pub const LEAST_REFERENCE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Makes a stream whose ring has `ring_bytes` and which holds up to `reference_bytes` of payload by reference, or one
-/// envelope, whichever is more.
+/// Makes a stream and returns its two ends.
+///
+/// The ring has `ring_bytes`. Beside it the stream holds up to `reference_bytes` of payload by reference, or a single
+/// envelope of any length.
 ///
 /// # Errors
-/// When there is no memory for the ring.
+/// Returns an error when there is no memory for the ring.
 pub fn stream(id: u32, ring_bytes: usize, reference_bytes: u64) -> io::Result<(SendQueue, SendWindow)> {
     stream_with(id, ring_bytes, reference_bytes, Callbacks::default())
 }
 
-/// Makes a stream of a server: `callbacks` tell it of wakers and bodies that panic.
+/// Makes a stream of a server. `callbacks` report panics of wakers and of the drops of bodies to that server.
 pub(crate) fn stream_with(
     id: u32,
     ring_bytes: usize,
@@ -70,7 +72,7 @@ pub(crate) fn stream_with(
     Ok((SendQueue::new(producer, shared.clone()), SendWindow::new(id, consumer, shared)))
 }
 
-/// Messages and payload bytes that went through one stream, in one direction. Written by one thread, read by any.
+/// Messages and payload bytes that went through one stream in one direction. Written by one thread, read by any.
 #[derive(Debug, Default)]
 pub struct Counters {
     messages: AtomicU64,
@@ -78,15 +80,15 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Counts `messages` with `bytes` of payload together. Only the stream's one writer may call this.
+    /// Counts `messages` whose payloads have `bytes` in total. Only the stream's single writer may call this.
     #[inline]
     pub(crate) fn count(&self, messages: u64, bytes: u64) {
-        // A load and a store, not a locked addition: there is one writer.
+        // With a single writer a load and a store suffice; a locked addition is not needed.
         self.bytes.store(self.bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
         self.messages.store(self.messages.load(Ordering::Relaxed) + messages, Ordering::Release);
     }
 
-    /// Messages so far.
+    /// Number of messages so far.
     pub fn messages(&self) -> u64 {
         self.messages.load(Ordering::Acquire)
     }
@@ -103,33 +105,33 @@ impl AsRef<Counters> for Counters {
     }
 }
 
-/// The part that the send queue and the send window share beside the ring.
+/// State that the send queue and the send window share beside the ring.
 struct Shared {
-    /// Entries that were pushed to `references` and `droppables` together. The send window looks at this first: an empty
-    /// queue costs it a full fence.
+    /// Number of entries pushed to `references` and `droppables` together. The send window reads this first, because a
+    /// look into an empty queue costs a full fence.
     beside: AtomicU64,
-    /// Payloads by reference, in the order of their headers in the ring. Pushed before the header is published, so that
-    /// whoever sees the header finds the payload.
+    /// Payloads by reference, in the order of their headers in the ring. A payload is pushed before its header is
+    /// published, so a reader that sees the header finds the payload.
     references: SegQueue<Reference>,
     /// Payload bytes by reference that are not acknowledged.
     referenced_bytes: AtomicU64,
-    /// The limit on `referenced_bytes`; one envelope is always let in.
+    /// Limit on `referenced_bytes`. A single envelope is always accepted.
     reference_bytes: u64,
-    /// Envelopes that may be dropped, in order. Pushed before their frames are published.
+    /// Envelopes that may be dropped, in order. Each is pushed before its frame is published.
     droppables: SegQueue<DroppableFrame>,
-    /// The sender that waits for room.
+    /// Waker of the sender that waits for room or for a flush.
     room: AtomicWaker,
     callbacks: Callbacks,
-    /// The sender has asked for an acknowledgement, and the link has not looked.
+    /// Request flag: the sender has asked for an acknowledgement, and the link has not read the request yet.
     ack_requested: AtomicBool,
     counters: Arc<Counters>,
     buffers: Arc<Buffers>,
 }
 
 impl Shared {
-    /// Counts an entry that was pushed beside the ring, before its frame is published.
+    /// Counts an entry that was pushed beside the ring. Called before the entry's frame is published.
     fn pushed_beside(&self) {
-        // There is one writer. Release: the pushes are seen by whoever sees this, and the frame is published after it.
+        // There is a single writer. Release: a reader of this count sees the pushes. The frame is published after it.
         self.beside.store(self.beside.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 }

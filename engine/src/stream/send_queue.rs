@@ -1,4 +1,4 @@
-//! The application's end of a stream: it encodes frames straight into the ring.
+//! Send queue: the application's end of a stream. It encodes frames straight into the ring.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +14,7 @@ use crate::payload::Body;
 use crate::ring::{Claim, Producer};
 use crate::wire::{FRAME_HEADER_BYTES, FrameHeader, frame_bytes};
 
-/// There is no room in the stream now.
+/// Error of a stream that has no room now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
@@ -26,19 +26,19 @@ pub(crate) struct Slot<'a> {
 }
 
 impl Slot<'_> {
-    /// Where the payload goes; what stands there is left over from earlier envelopes.
+    /// Payload bytes to be written, which still hold bytes of earlier envelopes.
     #[inline(always)]
     pub(crate) fn payload(&mut self) -> &mut [u8] {
         &mut self.claim[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + self.length]
     }
 
-    /// Writes the payload, which has the length that was claimed.
+    /// Writes the payload. `bytes` must have the length that was claimed.
     #[inline(always)]
     pub(crate) fn fill(&mut self, bytes: &[u8]) {
         copy(bytes, self.payload());
     }
 
-    /// Publishes the envelope. `true`: the link waits and must be signalled.
+    /// Publishes the envelope. Returns `true` if the link sleeps and must be signalled.
     #[inline(always)]
     pub(crate) fn commit(self, id: i64) -> bool {
         let Slot { mut claim, length, counters } = self;
@@ -49,19 +49,19 @@ impl Slot<'_> {
             claim[bytes - 8..][length % 8..].fill(0);
         }
         let signal = claim.commit();
-        // Afterwards: what is counted stands in the ring.
+        // Counted after the commit, so that every counted message is in the ring.
         counters.count(1, length as u64);
         signal
     }
 }
 
-/// The application's end of a stream.
+/// Writing end of a stream, held by the application.
 pub struct SendQueue {
     ring: Producer,
     shared: Arc<Shared>,
-    /// Those of `shared`, one step nearer.
+    /// Counters of `shared`, with one indirection less.
     counters: Arc<Counters>,
-    /// What stood before this in the ring is somebody else's, who is gone.
+    /// Ring position up to which a former sender has written.
     inherited: u64,
 }
 
@@ -71,12 +71,16 @@ impl SendQueue {
         SendQueue { ring, shared, counters, inherited: 0 }
     }
 
-    /// From now on somebody else writes, who does not ask for what was written before.
+    /// Hands the queue over to another sender. [`is_unflushed`](SendQueue::is_unflushed) no longer reports envelopes
+    /// written before.
     pub fn hand_over(&mut self) {
         self.inherited = self.ring.written();
     }
 
-    /// Writes one envelope. `Ok(true)`: the link waits and must be signalled.
+    /// Writes one envelope. Returns `Ok(true)` if the link sleeps and must be signalled.
+    ///
+    /// # Errors
+    /// Returns [`Full`] if there is no room now.
     #[inline]
     pub fn push(&mut self, id: i64, body: &Body<'_>) -> Result<bool, Full> {
         match body {
@@ -85,7 +89,11 @@ impl SendQueue {
         }
     }
 
-    /// Writes one envelope that may be dropped before it arrives. `Ok(true)`: as [`push`](SendQueue::push).
+    /// Writes one envelope that `policy` may drop before it arrives. Returns `Ok(true)` if the link sleeps and must be
+    /// signalled.
+    ///
+    /// # Errors
+    /// Returns [`Full`] if there is no room now.
     pub fn push_droppable(&mut self, id: i64, body: &Body<'_>, policy: DropPolicy) -> Result<bool, Full> {
         if !self.has_room(body.len()) {
             return Err(Full);
@@ -96,10 +104,13 @@ impl SendQueue {
         self.push(id, body)
     }
 
-    /// Writes one envelope of `length` bytes that `write` encodes in place. `Ok(true)`: as
-    /// [`push`](SendQueue::push).
+    /// Writes one envelope of `length` bytes that `write` encodes in place. Returns `Ok(true)` if the link sleeps and
+    /// must be signalled.
     ///
-    /// What `write` is given is left over from earlier envelopes.
+    /// The slice given to `write` still holds bytes of earlier envelopes.
+    ///
+    /// # Errors
+    /// Returns [`Full`] if there is no room now.
     #[inline]
     pub fn push_with(&mut self, id: i64, length: usize, write: impl FnOnce(&mut [u8])) -> Result<bool, Full> {
         if length > MAX_RING_PAYLOAD {
@@ -112,20 +123,24 @@ impl SendQueue {
         Ok(slot.commit(id))
     }
 
-    /// Room for an envelope of at most [`MAX_RING_PAYLOAD`] bytes.
+    /// Claims room for an envelope of at most [`MAX_RING_PAYLOAD`] bytes.
     #[inline(always)]
     pub(crate) fn claim(&mut self, length: usize) -> Result<Slot<'_>, Full> {
         let Some(claim) = self.ring.claim(frame_bytes(length)) else { return Err(Full) };
         Ok(Slot { claim, length, counters: &self.counters })
     }
 
-    /// A buffer for an envelope of more than [`MAX_RING_PAYLOAD`] bytes, if there is room for that.
+    /// Returns a buffer for an envelope of more than [`MAX_RING_PAYLOAD`] bytes, or [`Full`] if there is no room for
+    /// it.
     #[cold]
     pub(crate) fn buffer(&mut self, length: usize) -> Result<Buffer, Full> {
         if self.has_room(length) { Ok(self.shared.buffers.take(length)) } else { Err(Full) }
     }
 
-    /// Writes one envelope by reference: nothing is copied.
+    /// Writes one envelope by reference, without a copy. Returns `Ok(true)` if the link sleeps and must be signalled.
+    ///
+    /// # Errors
+    /// Returns [`Full`] if there is no room now.
     #[cold]
     pub fn push_reference(&mut self, id: i64, payload: Bytes) -> Result<bool, Full> {
         let length = payload.len();
@@ -140,17 +155,17 @@ impl SendQueue {
         self.shared.references.push(Reference { ring_after, payload });
         self.shared.pushed_beside();
         let signal = claim.commit();
-        // Afterwards: what is counted stands in the ring.
+        // Counted after the commit, so that every counted message is in the ring.
         self.shared.counters.count(1, length as u64);
         Ok(signal)
     }
 
-    /// Whether an envelope of `length` bytes would be taken now.
+    /// Returns whether there is room for an envelope of `length` bytes now.
     pub fn has_room(&mut self, length: usize) -> bool {
         if length <= MAX_RING_PAYLOAD { self.has_room_in_ring(length) } else { self.has_room_by_reference(length) }
     }
 
-    /// Whether an envelope of at most [`MAX_RING_PAYLOAD`] bytes would be taken now.
+    /// Returns whether there is room for an envelope of at most [`MAX_RING_PAYLOAD`] bytes now.
     #[inline(always)]
     pub(crate) fn has_room_in_ring(&mut self, length: usize) -> bool {
         self.ring.has_room(frame_bytes(length))
@@ -162,64 +177,66 @@ impl SendQueue {
             && self.ring.has_room(FRAME_HEADER_BYTES)
     }
 
-    /// Registers `waker` to be woken when room for `length` bytes may have come. `false`: there is room already.
+    /// Registers `waker` to be woken when room for `length` bytes may have come. Returns `false` if there is room
+    /// already.
     pub fn wait_for_room(&mut self, length: usize, waker: &Waker) -> bool {
         self.shared.room.register(waker);
-        // The ring's flag is raised even when it is the references that are full: every acknowledgement releases ring
-        // bytes too (each reference has a header there), so the send window looks at this flag whenever either has room.
+        // Wait on the ring even when only the references are full. Every acknowledgement releases ring bytes too,
+        // because each reference has its header in the ring. So the send window signals this wait whenever either has
+        // room.
         let _ = self.ring.wait_for_room(self.ring.capacity());
         !self.has_room(length)
     }
 
-    /// Whether the peer has acknowledged everything that was written.
+    /// Returns whether the peer has acknowledged all written envelopes.
     pub fn is_flushed(&mut self) -> bool {
         self.ring.released() == self.ring.written() && self.shared.referenced_bytes.load(Ordering::Acquire) == 0
     }
 
-    /// Bytes of the ring that were written here, and that were released since.
+    /// Ring bytes that this sender wrote and that are released.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn acknowledged(&mut self) -> u64 {
         self.ring.released().saturating_sub(self.inherited)
     }
 
-    /// Returns whether the peer has yet to acknowledge something that was written here.
+    /// Returns whether an envelope of this sender is not acknowledged yet. `false` if the stream is closed.
     pub fn is_unflushed(&mut self) -> bool {
         self.ring.written() > self.inherited && !self.is_closed() && !self.is_flushed()
     }
 
-    /// Asks for an acknowledgement. `true`: the link is to be told, for it has dealt with what was asked before.
+    /// Asks for an acknowledgement. Returns `true` if the link must be told, because it has read all earlier requests.
     pub fn request_ack(&mut self) -> bool {
         self.is_unflushed() && !self.shared.ack_requested.swap(true, Ordering::AcqRel)
     }
 
-    /// Registers `waker` to be woken when everything may be acknowledged. `false`: it is already.
+    /// Registers `waker` to be woken when all envelopes may be acknowledged. Returns `false` if they already are.
     pub fn wait_for_flush(&mut self, waker: &Waker) -> bool {
         self.shared.room.register(waker);
-        // All is acknowledged when all of the ring is free: the send window gives everything back then.
+        // The whole ring is free exactly when all is acknowledged: the send window then releases everything.
         let _ = self.ring.wait_for_room(self.ring.capacity());
         !self.is_flushed()
     }
 
-    /// Returns whether the send window is gone: the peer was removed, or the server has stopped.
+    /// Returns whether the send window is gone, because the peer was removed or the server has stopped.
     pub fn is_closed(&self) -> bool {
         self.ring.is_closed()
     }
 
-    /// Says that no more will be written. `true`: the link waits and must be signalled.
+    /// Closes the stream: no more envelopes follow. Returns `true` if the link sleeps and must be signalled.
     pub fn close(&mut self) -> bool {
         self.ring.close()
     }
 
-    /// Messages and bytes written so far.
+    /// Counters of written messages and bytes.
     pub fn counters(&self) -> Arc<Counters> {
         self.shared.counters.clone()
     }
 }
 
-/// Copies bytes to where as many have room; without a call, if they are few.
+/// Copies `from` to `to`, which has the same length. Lengths from 8 to 64 bytes need no call of `memcpy`.
 #[inline(always)]
 fn copy(from: &[u8], to: &mut [u8]) {
-    // The two ends overlap where there are fewer than twice so many.
+    // Copies the first and the last `N` bytes, which overlap if there are fewer than `2 * N`.
     fn ends<const N: usize>(from: &[u8], to: &mut [u8]) -> Option<()> {
         let (first, last) = (*from.first_chunk::<N>()?, *from.last_chunk::<N>()?);
         *to.first_chunk_mut()? = first;

@@ -1,4 +1,4 @@
-//! A stream against a model of its bytes, and what acknowledgements may not say.
+//! Tests of a stream against a model of its bytes, and of acknowledgements that must be refused.
 
 mod model;
 
@@ -9,7 +9,7 @@ use crate::testing::{Random, part_bytes};
 use crate::time::Time;
 use crate::wire::{FIRST, FRAGMENT, LAST, frame_bytes};
 
-/// Stands for the flags of what is skipped.
+/// Stand-in for the flags of a gap.
 const SKIP: u16 = u16::MAX;
 
 const ROOM: u64 = 1 << 20;
@@ -29,8 +29,8 @@ fn taken_into(reader: &mut SendWindow, room: u64) -> Vec<(u64, u64, u16)> {
     described.collect()
 }
 
-/// Found by seed 0 of the simulation of two links: in front of an envelope by reference the ring need not know a
-/// boundary, and nothing was sent any more.
+/// Regression, found by seed 0 of the simulation of two links. The ring need not know the boundary in front of an
+/// envelope by reference, and sending stopped there.
 #[test]
 fn a_short_frame_in_front_of_one_by_reference_is_sent() {
     let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
@@ -62,7 +62,7 @@ fn what_is_stale_is_skipped_and_what_was_lost_is_not_sent_again() {
     assert_eq!(reader.dropped(), Dropped { expired: 2, ..Dropped::default() });
     assert_eq!(reader.unacknowledged(), (4, 8 + 8 + 100_000 + 8));
 
-    // The connection is lost in the middle of the large one: what was best effort is over, the rest is sent again.
+    // The connection is lost inside the large envelope: best-effort envelopes are dropped, the others are sent again.
     reader.resume(cut);
     assert_eq!(taken(&mut reader), [(cut, large, SKIP), (large, end, 0)]);
     assert_eq!(reader.dropped(), Dropped { expired: 2, best_effort: 1, ..Dropped::default() });
@@ -97,13 +97,13 @@ fn what_is_for_one_incarnation_is_not_sent_to_another() {
         (Some([1; 16]), Some([2; 16]), None)
     );
 
-    // The same incarnation, on another connection: it has the first, and the rest is sent again.
+    // The same incarnation on another connection: it has the first envelope, and the rest is sent again.
     assert_eq!(reader.acknowledge(24), Ok(()));
     reader.resume(48);
     reader.set_incarnation([1; 16]);
     assert_eq!(taken(&mut reader), [&first[2..], &fragments].concat());
 
-    // Another one has nothing of it.
+    // Another incarnation gets none of them.
     reader.restart();
     reader.set_incarnation([3; 16]);
     assert_eq!(taken(&mut reader), [(24, large, SKIP), (large, end, 0)]);
@@ -111,7 +111,7 @@ fn what_is_for_one_incarnation_is_not_sent_to_another() {
     assert_eq!(reader.unacknowledged(), (1, 8));
 }
 
-/// A gap needs no credit, so that what is stale does not hold up what is not.
+/// Checks that a gap needs no credit, so that expired envelopes do not block the others.
 #[test]
 fn what_waits_for_credit_is_dropped_when_it_expires() {
     let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
@@ -142,7 +142,7 @@ fn an_envelope_longer_than_a_segment_is_sent_in_fragments() {
     assert_eq!(taken(&mut reader), fragments);
 }
 
-/// Only the first part of a frame needs room.
+/// Checks that only the first fragment of a frame needs room.
 #[test]
 fn a_frame_that_was_sent_in_part_goes_on_without_room() {
     let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
@@ -169,7 +169,7 @@ fn a_frame_that_was_sent_in_part_goes_on_without_room() {
 fn what_is_acknowledged_ends_with_a_frame_however_it_was_sent() {
     let (mut writer, mut reader) = stream(0, 256 * 1024, 1 << 20).unwrap();
     reader.restart();
-    // The first 3000 in a segment each, more than are remembered; the others in one.
+    // The first 3000, more than are remembered, in a segment each; the others in one.
     for id in 0..4000 {
         writer.push(id, &Body::from(b"eight...")).expect("room");
         if id < 3000 {

@@ -1,22 +1,22 @@
-//! Where an acknowledgement of a stream can stand: behind a whole frame.
+//! Frame boundaries: the only positions that an acknowledgement may name (WIRE.md, section Streams).
 
 use std::collections::VecDeque;
 
 use super::SendWindow;
 
-/// Ends of segments that were sent and are not acknowledged, in ascending order: that is where peers acknowledge.
+/// Ends of sent segments that are not acknowledged, in ascending order. Peers acknowledge at these positions.
 ///
-/// With too many of them the last ones are not kept. So an end that is missing proves nothing: whether it is a frame's
-/// is then seen by a walk from the one before it.
+/// Beyond [`MOST`] ends, each new one replaces the one before. So a missing end proves nothing: a walk over the frames
+/// from the nearest lower end then decides.
 #[derive(Debug)]
 pub(super) struct Boundaries {
     ends: VecDeque<u64>,
 }
 
-/// The most ends of segments that are kept for a stream.
+/// Largest number of segment ends that are kept for a stream.
 const MOST: usize = 1024;
 
-/// The ends for which there is room from the beginning on.
+/// Initial capacity, in segment ends.
 const FEW: usize = 32;
 
 impl Default for Boundaries {
@@ -26,7 +26,7 @@ impl Default for Boundaries {
 }
 
 impl Boundaries {
-    /// A segment that ends with a frame was sent, further on in the stream than any before.
+    /// Records the end of a sent segment that ends with a frame. `end` is higher than all before it.
     #[inline]
     pub(super) fn sent(&mut self, end: u64) {
         if self.ends.len() < MOST {
@@ -36,7 +36,7 @@ impl Boundaries {
         }
     }
 
-    /// Forgets the ends that are not behind `position`. Returns the last of them.
+    /// Forgets the ends up to `position`. Returns the last of them.
     #[inline]
     fn take_until(&mut self, position: u64) -> Option<u64> {
         let mut known = None;
@@ -46,14 +46,14 @@ impl Boundaries {
         known
     }
 
-    /// Forgets all.
+    /// Forgets all ends.
     pub(super) fn clear(&mut self) {
         self.ends.clear();
     }
 }
 
 impl SendWindow {
-    /// Returns whether a frame ends at `position`, up to which the peer wants everything to be acknowledged.
+    /// Returns whether a frame ends at `position`, which the peer acknowledges. Forgets the segment ends up to it.
     #[inline]
     pub(super) fn is_acknowledged_boundary(&mut self, position: u64) -> bool {
         let known = self.boundaries.take_until(position);
@@ -67,10 +67,10 @@ impl SendWindow {
         known == position || self.is_boundary_behind(known, position)
     }
 
-    /// Returns whether a frame ends at `position`, by a walk from `known`, where one does.
+    /// Returns whether a frame ends at `position`, by a walk from `known`, where a frame ends.
     #[cold]
     fn is_boundary_behind(&self, known: u64, position: u64) -> bool {
-        // What was given up has no bytes any more, and is not read again.
+        // Bytes before `floor` are released and must not be read.
         let from = known.max(self.floor);
         position <= from || self.walk(from, position, |_, _| {}) == position
     }

@@ -1,19 +1,21 @@
-//! The envelopes of a stream, one by one: how many have arrived, and which are longer than the peer accepts.
+//! Walks over the envelopes of a stream: to count the unacknowledged ones, and to find those longer than the peer
+//! accepts.
 
 use super::SendWindow;
 use crate::wire::{FRAME_HEADER_BYTES, frame_bytes};
 
 impl SendWindow {
-    /// How many envelopes are acknowledged, at least. Walks those that are not.
+    /// Returns a lower bound on the number of acknowledged envelopes. Walks the unacknowledged ones.
     pub fn acknowledged(&mut self) -> u64 {
-        // Read first: what is counted stands in the ring, and so is found by the walk if it is not acknowledged.
+        // Read before the walk: every counted envelope is in the ring, so the walk finds those that are not
+        // acknowledged.
         let accepted = self.shared.counters.messages();
         let rest = self.unacknowledged().0 + self.dropped().total();
         self.acknowledged = self.acknowledged.max(accepted.saturating_sub(rest));
         self.acknowledged
     }
 
-    /// How many envelopes are neither acknowledged nor dropped, and their payload bytes. Walks them.
+    /// Returns number and payload bytes of the envelopes that are neither acknowledged nor dropped. Walks them.
     pub fn unacknowledged(&mut self) -> (u64, u64) {
         let written = self.written();
         let (mut messages, mut bytes) = self.droppables.undecided();
@@ -25,7 +27,7 @@ impl SendWindow {
         (messages - dropped.0.min(messages), bytes - dropped.1.min(bytes))
     }
 
-    /// Looks for envelopes before `written` that are longer than the peer accepts.
+    /// Finds envelopes before position `written` that are longer than the peer accepts, and marks them to be dropped.
     #[cold]
     pub(super) fn examine(&mut self, written: u64) {
         let Some(limit) = self.limit else { return };
@@ -39,8 +41,8 @@ impl SendWindow {
         longer.into_iter().for_each(|(position, length)| self.droppables.refuse(position, length));
     }
 
-    /// Calls `each` with the position and the payload bytes of each envelope between two positions; the first position
-    /// has to be a frame's. Returns the position where the walk ended.
+    /// Calls `each` with the position and the payload bytes of each envelope between `from` and `to`. `from` must be
+    /// the beginning of a frame. Returns the position where the walk ended.
     pub(super) fn walk(&self, from: u64, to: u64, mut each: impl FnMut(u64, u64)) -> u64 {
         let mut position = from;
         let mut index = self.references.partition_point(|reference| reference.frame_at() < from);
@@ -52,7 +54,7 @@ impl SendWindow {
                 continue;
             }
             if position + FRAME_HEADER_BYTES as u64 > to {
-                // Inside a frame.
+                // `to` lies inside a frame.
                 break;
             }
             let at = self.ring_position(position);

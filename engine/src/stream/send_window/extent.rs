@@ -1,4 +1,4 @@
-//! What a stream hands to its connection, and where the bytes of it stand.
+//! Extents: runs of bytes that a stream hands to its connection, and the memory that holds them.
 
 use std::ops::Range;
 
@@ -6,38 +6,38 @@ use super::{InFlight, SendWindow};
 use crate::batch::Part;
 use crate::wire::FRAME_HEADER_BYTES;
 
-/// What fills up the last bytes of a frame by reference.
+/// Padding at the end of a frame by reference.
 static PADDING: [u8; 8] = [0; 8];
 
-/// What a stream hands to its connection next.
+/// Next item that a stream hands to its connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// Bytes to send.
+    /// Bytes to send as a Data segment.
     Data(Extent),
-    /// Nothing stands between these positions: what stood there was dropped.
+    /// Gap in the stream, whose envelopes were dropped. Sent as a Skip segment (WIRE.md, section Control segments).
     Skip {
-        /// The position where the connection stands.
+        /// Position where the gap begins: the next one to send on the connection.
         from: u64,
-        /// Where it goes on.
+        /// Position where the stream continues.
         to: u64,
     },
 }
 
-/// A run of bytes to send as one segment's payload.
+/// Run of bytes to send as the payload of one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// The stream position of its first byte.
+    /// Stream position of the first byte.
     pub from: u64,
-    /// The stream position behind its last byte.
+    /// Stream position behind the last byte.
     pub to: u64,
-    /// `FRAGMENT`, `FIRST`, `LAST`, where they apply.
+    /// Segment flags of a fragment: `FRAGMENT`, `FIRST`, `LAST` (WIRE.md, section Fragments). 0 for whole frames.
     pub flags: u16,
-    /// Index of the envelope by reference that it belongs to.
+    /// Index in `references` of the envelope that these bytes belong to. `None`: the bytes are in the ring.
     pub(super) reference: Option<usize>,
 }
 
 impl SendWindow {
-    /// The extent's bytes, to be checksummed.
+    /// Bytes of an extent as slices, for the checksum.
     pub fn slices(&self, extent: &Extent) -> [&[u8]; 4] {
         let Some(index) = extent.reference else {
             let [first, second] = self.ring.slices(self.ring_position(extent.from), self.ring_position(extent.to));
@@ -53,7 +53,8 @@ impl SendWindow {
         [first, second, &reference.payload[payload], &PADDING[..padding]]
     }
 
-    /// The extent's bytes as parts that the kernel reads: they stay where they are, and live, while a part exists.
+    /// Passes the bytes of an extent to `push` as parts for the kernel. The bytes stay in place and valid while a part
+    /// exists and the peer has not acknowledged them.
     pub fn parts(&self, extent: &Extent, push: &mut dyn FnMut(Part)) {
         let mut regions = |from, to| {
             for region in self.ring.regions(from, to) {
@@ -80,7 +81,8 @@ impl SendWindow {
     }
 }
 
-/// Which parts of an envelope by reference an extent covers: its header?, bytes of its payload, bytes of padding.
+/// Splits an extent of an envelope by reference. Returns whether it covers the header, the range of payload bytes, and
+/// the number of padding bytes.
 fn split(reference: &InFlight, extent: &Extent) -> (bool, Range<usize>, usize) {
     let length = reference.payload.len() as u64;
     let begin = extent.from.saturating_sub(reference.payload_at).min(length);

@@ -1,4 +1,5 @@
-//! The link's end of an outgoing stream: positions of what was sent and acknowledged, and retransmits after a reconnect.
+//! Send window: the link's end of an outgoing stream. It keeps the sent and acknowledged positions, and retransmits
+//! after a reconnect.
 
 mod boundaries;
 mod count;
@@ -18,13 +19,14 @@ use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, LAST, MAX_SEGMENT_PAYLOAD
 
 pub use extent::{Extent, Taken};
 
-/// The send queue is given room back in this many steps of the ring.
+/// Number of steps in which the room of one ring is given back to the send queue.
 const RELEASE_STEPS: u64 = 4;
 
-/// A fragment never begins with less of its frame than this, so that the receiver learns the frame's length at once.
+/// Shortest first fragment of a frame, in bytes. It holds the frame's header, so the receiver learns the length at
+/// once.
 const SMALLEST_FIRST_FRAGMENT: u64 = 4096;
 
-/// The retransmit window of an outgoing stream: the link's end.
+/// Retransmit window of an outgoing stream, held by the link.
 ///
 /// Invariant, in stream positions: `acked <= sent <= highest_sent <= written`, and `acked <= floor <= written`.
 pub struct SendWindow {
@@ -36,42 +38,43 @@ pub struct SendWindow {
     /// Envelopes that may be dropped.
     droppables: Droppables,
     boundaries: Boundaries,
-    /// How much of what was pushed beside the ring was taken.
+    /// Number of entries taken from the queues beside the ring.
     beside: u64,
-    /// Of these it is not known yet where they stand in the stream; empty between calls.
+    /// Droppable envelopes whose stream positions are not computed yet. Empty between calls.
     unplaced: VecDeque<DroppableFrame>,
-    /// `stream position - ring position` in front of the first of `references`.
+    /// Difference `stream position - ring position` in front of the first of `references`.
     base: u64,
     acked: u64,
-    /// What stands before this is acknowledged or given up, and its memory is given back. The peer may yet stand before
-    /// it: then it is told to pass over what was there.
+    /// Position before which all bytes are acknowledged or given up, and are not read any more. The peer may expect an
+    /// earlier position; a Skip then tells it of the gap.
     floor: u64,
-    /// The ring position of `acked`, and payload bytes by reference before it, that the send queue has not been given back.
+    /// Room due to the send queue: the ring position of `floor`, and payload bytes by reference not given back yet.
     releasable: u64,
     releasable_references: u64,
     sent: u64,
     highest_sent: u64,
-    /// The ring position from which on an acknowledgement is asked for again.
+    /// Ring position from which an acknowledgement is requested again.
     asks_from: u64,
-    /// Envelopes that are acknowledged, as of the last look.
+    /// Acknowledged envelopes, as of the last count.
     acknowledged: u64,
-    /// The last look found bytes for which there was no room, or not to a frame boundary.
+    /// Starved flag: the last [`take`](SendWindow::take) found bytes, but no room for them or for the first whole
+    /// frame.
     starved: bool,
-    /// A frame by reference was sent in part.
+    /// Fragment flag: a part of a frame by reference was sent, and its rest is next.
     inside: bool,
-    /// Longest payload that the peer accepts, in bytes, if longer ones may be written.
+    /// Longest payload that the peer accepts, in bytes. `None` if no longer ones can be written.
     limit: Option<u64>,
     /// Position up to which the lengths of envelopes were compared with `limit`.
     examined: u64,
 }
 
-/// An envelope by reference, with its places in the stream.
+/// Envelope by reference, with its stream positions.
 struct InFlight {
-    /// Where its payload begins; its header stands in the 16 bytes before.
+    /// Stream position of the payload. The frame's header takes the 16 bytes before it.
     payload_at: u64,
-    /// Where the next frame begins.
+    /// Stream position of the next frame.
     end: u64,
-    /// The ring position that `payload_at` and `end` both correspond to.
+    /// Ring position that corresponds to both `payload_at` and `end`.
     ring_after: u64,
     payload: OwnedBytes,
 }
@@ -117,27 +120,27 @@ impl SendWindow {
         }
     }
 
-    /// The stream's number on the wire.
+    /// Number of the stream on the wire.
     pub fn id(&self) -> u32 {
         self.id
     }
 
-    /// Every byte before this is in the peer's inbox.
+    /// Position before which every byte is in the peer's inbox.
     pub fn acked(&self) -> u64 {
         self.acked
     }
 
-    /// The position behind the last byte that was handed to a connection.
+    /// Position behind the last byte that was handed to the connection.
     pub fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// Messages and bytes that were written.
+    /// Counters of written messages and bytes.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.shared.counters
     }
 
-    /// The position behind the last byte that the application has written.
+    /// Reads and returns the position behind the last byte that the application has written.
     pub fn written(&mut self) -> u64 {
         let ring = self.ring.written();
         let beside = self.shared.beside.load(Ordering::Acquire);
@@ -147,7 +150,7 @@ impl SendWindow {
         if self.references.is_empty() {
             return ring + self.base;
         }
-        // A reference is queued before its header is published: the last ones may not count yet.
+        // A reference is queued before its header is published, so the last ones may not count yet.
         let published = self.references.partition_point(|reference| reference.ring_after <= ring);
         match published.checked_sub(1) {
             Some(last) => ring + self.references[last].base_after(),
@@ -155,10 +158,10 @@ impl SendWindow {
         }
     }
 
-    /// Takes what stands beside the ring.
+    /// Takes the entries in the queues beside the ring.
     #[cold]
     fn take_beside(&mut self) {
-        // Before the references: all that stand in front of these are then seen below.
+        // Taken before the references: then the loop below sees every reference in front of a droppable envelope.
         while let Some(frame) = self.shared.droppables.pop() {
             self.beside += 1;
             self.unplaced.push_back(frame);
@@ -187,12 +190,12 @@ impl SendWindow {
         self.written() - self.floor
     }
 
-    /// Whether bytes wait that have not been sent, whether or not there is credit for them.
+    /// Returns whether there are unsent bytes, with or without credit for them.
     pub fn has_unsent(&mut self) -> bool {
         self.written() > self.sent
     }
 
-    /// Returns whether a frame was sent in part. It may have been given up since: then a gap ends it.
+    /// Returns whether a frame was sent in part. If it was given up since, a gap ends it.
     pub fn is_inside_frame(&self) -> bool {
         self.inside || self.droppables.is_inside(self.sent)
     }
@@ -202,15 +205,16 @@ impl SendWindow {
         self.inside = reference.is_some_and(|reference| reference.frame_at() < self.sent);
     }
 
-    /// Whether what waits has to wait for credit.
+    /// Returns whether unsent bytes wait for credit.
     pub fn is_starved(&self) -> bool {
         self.starved
     }
 
-    /// Whether what was taken last is to ask for an acknowledgement: more than half of the ring waits for one.
+    /// Returns whether the last taken segment is to request an acknowledgement ([`ACK_NOW`](crate::wire::ACK_NOW)):
+    /// more than half of the ring is unacknowledged.
     ///
-    /// Once for each step in which the send queue is given room back: what is acknowledged in between would wait for the
-    /// step's end.
+    /// This happens once for each step in which room is given back to the send queue. Acknowledgements within a step
+    /// would have no effect before its end.
     pub fn asks(&mut self) -> bool {
         let capacity = self.ring.capacity() as u64;
         let sent = self.ring_position(self.sent.max(self.floor));
@@ -221,20 +225,20 @@ impl SendWindow {
         asks
     }
 
-    /// The next stretch to send, if there is anything before `written` and there is `room` for its bytes; it counts as
-    /// sent.
+    /// Takes the next extent or gap before position `written` and counts it as sent. Returns `None` if there is none,
+    /// or if `room` bytes of credit do not suffice for it.
     ///
-    /// The rest of a frame of which a part was sent needs no room, nor does a gap.
+    /// The rest of a partly sent frame needs no room, and neither does a gap (WIRE.md, section Streams).
     ///
-    /// Who takes several asks what is [`written`](SendWindow::written) once, before the first. Asking again for each
-    /// would chase a sender that goes on: each segment would be what was written during the one before, shorter and
-    /// shorter, and each look would take the sender's cache line away from it.
+    /// A caller that takes several extents reads [`written`](SendWindow::written) once, before the first. A new read
+    /// for each would chase an active sender: each segment would hold only the bytes written during the one before and
+    /// get shorter, and each read would take the sender's cache line away.
     pub fn take(&mut self, written: u64, now: Time, room: u64) -> Option<Taken> {
         let from = self.sent;
         if self.limit.is_some() {
             self.examine(written);
         }
-        // What is published is whole frames, so a droppable one that begins before `written` ends there too.
+        // Only whole frames are published, so a droppable frame that begins before `written` ends there too.
         let gap = if from < written { self.droppables.skip(from, now) } else { None };
         let taken = match gap {
             Some(to) => Some(Taken::Skip { from, to: to.min(written) }),
@@ -265,7 +269,7 @@ impl SendWindow {
         if self.inside {
             return self.take_reference(self.references_before(self.sent), most);
         }
-        // Frames and their parts are multiples of 8.
+        // Frames and fragments are multiples of 8 bytes.
         let limit = most.min(self.sent.saturating_add(room & !7));
         if self.sent >= limit {
             return None;
@@ -278,8 +282,8 @@ impl SendWindow {
             next => {
                 let base = next.map_or_else(|| self.base_at_end(), InFlight::base_before);
                 let to = match next.map(InFlight::frame_at).into_iter().chain(gap).min() {
-                    // Where an envelope by reference begins, or a gap, is a boundary, which the ring's marks may not
-                    // tell.
+                    // The beginning of an envelope by reference or of a gap is a boundary that the ring's marks may not
+                    // show.
                     Some(boundary) if boundary <= limit => boundary,
                     _ => self.ring.cut(self.sent - base, limit - base) + base,
                 };
@@ -292,10 +296,10 @@ impl SendWindow {
         Some(extent)
     }
 
-    /// Number of envelopes by reference that end at `position` or before.
+    /// Number of envelopes by reference that end at or before `position`.
     #[inline]
     fn references_before(&self, position: u64) -> usize {
-        // Mostly there are none.
+        // The common case.
         if self.references.is_empty() {
             return 0;
         }
@@ -320,10 +324,12 @@ impl SendWindow {
         Some(Extent { from, to, flags, reference: Some(index) })
     }
 
-    /// The peer has everything before `position` in its inbox.
+    /// Records that the peer has everything before `position` in its inbox (WIRE.md, section Streams). A position that
+    /// is not above [`acked`](SendWindow::acked) changes nothing.
     ///
     /// # Errors
-    /// When the peer acknowledges what was never sent, or the middle of an envelope.
+    /// Returns an error, and changes nothing, when `position` is above [`sent`](SendWindow::sent) or inside a frame.
+    /// The peer has violated the protocol.
     pub fn acknowledge(&mut self, position: u64) -> Result<(), AckError> {
         if position <= self.acked {
             return Ok(());
@@ -345,7 +351,8 @@ impl SendWindow {
         Ok(())
     }
 
-    /// While there is no connection: gives up what stands first and has expired, and gives its memory back.
+    /// Gives up the expired and lost envelopes at the front of the stream and frees their memory. Called only without a
+    /// connection.
     pub fn give_up_stale(&mut self, now: Time) {
         let written = self.written();
         let end = self.droppables.give_up(self.floor, written, now);
@@ -355,7 +362,7 @@ impl SendWindow {
         }
     }
 
-    /// Nothing before `position`, which is a frame's, is to be read any more.
+    /// Raises `floor` to `position`, the beginning of a frame. Bytes before it are not read any more.
     fn raise_floor(&mut self, position: u64) {
         self.releasable = self.ring_position(position);
         while let Some(reference) = self.references.front().filter(|reference| reference.end <= position) {
@@ -366,20 +373,21 @@ impl SendWindow {
         self.floor = position;
     }
 
-    /// Gives the send queue the room of what is acknowledged, and wakes the sender if it waits for room.
+    /// Gives the room of acknowledged bytes back to the send queue, and wakes a sender that waits for room.
     ///
-    /// In large steps: a sender that is faster than the connection would otherwise be woken for every acknowledgement.
-    /// What is held back is given when nothing more is under way, and at every new connection.
+    /// Room is given back in large steps, because a sender that is faster than the connection would otherwise be woken
+    /// for every acknowledgement. The remainder is given back when everything sent is acknowledged, and at every new
+    /// connection.
     fn release(&mut self) {
-        // Before the ring's release: a sender that waits for room looks at both once the release wakes it.
+        // Subtracted before the ring's release, because a sender that is woken by the release reads both.
         self.shared.referenced_bytes.fetch_sub(std::mem::take(&mut self.releasable_references), Ordering::Release);
         if self.ring.release(self.releasable) {
             self.shared.callbacks.wake(&self.shared.room);
         }
     }
 
-    /// Returns whether a receiver of this stream can stand at `position`: behind a whole frame, or behind a part of one
-    /// that is sent in parts.
+    /// Returns whether a receiver of this stream may expect `position` next: behind a whole frame, or behind a fragment
+    /// (WIRE.md, section Resuming).
     pub fn can_resume(&self, position: u64) -> bool {
         let inside = self.references.get(self.references_before(position));
         let is_inside = inside.is_some_and(|reference| position > reference.frame_at());
@@ -387,7 +395,7 @@ impl SendWindow {
             && if is_inside { position.is_multiple_of(8) } else { self.is_boundary(position) }
     }
 
-    /// Goes on at `position` on a new connection, where that [can be](SendWindow::can_resume).
+    /// Resumes at `position` on a new connection. [`can_resume`](SendWindow::can_resume) must hold for `position`.
     pub fn resume(&mut self, position: u64) {
         debug_assert!(self.can_resume(position));
         self.sent = position;
@@ -397,7 +405,7 @@ impl SendWindow {
         self.release();
     }
 
-    /// A new connection to a peer that does not know this stream: begin at what is not acknowledged.
+    /// Restarts at the first unacknowledged position, on a new connection to a peer that does not know this stream.
     pub fn restart(&mut self) {
         self.sent = self.acked;
         self.inside = false;
@@ -406,15 +414,15 @@ impl SendWindow {
         self.release();
     }
 
-    /// What was sent before this connection went to an incarnation of the peer that is gone: no other one has received
-    /// it.
+    /// Forgets bytes sent on earlier connections: they went to an incarnation of the peer that is gone, and the present
+    /// one has received none of them.
     pub fn forget_sent(&mut self) {
         self.highest_sent = self.sent;
         self.boundaries.clear();
     }
 
-    /// Sets the longest payload that the peer accepts from this connection on, in bytes. `None` if it accepts all that
-    /// is written. A longer envelope is dropped when its turn comes.
+    /// Sets the longest payload that the peer accepts from this connection on, in bytes. `None` if the peer accepts
+    /// every envelope that can be written. A longer envelope is dropped at its turn.
     pub fn set_limit(&mut self, limit: Option<u64>) {
         if self.limit != limit {
             self.limit = limit;
@@ -423,65 +431,66 @@ impl SendWindow {
         }
     }
 
-    /// Sets the incarnation of the peer from this connection on. An envelope for another one is dropped when its turn
-    /// comes.
+    /// Sets the incarnation of the peer from this connection on. An envelope for another incarnation is dropped at its
+    /// turn.
     pub fn set_incarnation(&mut self, incarnation: WireIncarnation) {
         self.droppables.set_incarnation(incarnation);
     }
 
-    /// Incarnation of the peer that the envelope at a position is for, if it is for one alone.
+    /// Returns the only incarnation of the peer that the envelope at `position` is for, or `None` if it is for any.
     pub(crate) fn only_for(&self, position: u64) -> Option<WireIncarnation> {
         self.droppables.only_for(position)
     }
 
-    /// Gives back some memory of long envelopes that the sender has not used for long. Returns whether there is more.
+    /// Frees some memory of long envelopes that the sender has not used for long. Returns whether there is more.
     pub(crate) fn trim(&self) -> bool {
         self.shared.buffers.trim()
     }
 
-    /// Gives back all of it.
+    /// Frees all spare memory of long envelopes.
     pub(crate) fn give_back_spare(&self) {
         self.shared.buffers.clear();
     }
 
-    /// When what waits to be sent next expires, if it does.
+    /// Expiry of the next envelope to send, if it has one.
     pub fn next_expiry(&self) -> Option<Time> {
         self.droppables.next_expiry(self.sent)
     }
 
-    /// The envelopes that were dropped so far.
+    /// Number of envelopes dropped so far, by reason.
     pub fn dropped(&self) -> Dropped {
         self.droppables.dropped()
     }
 
-    /// Whether everything that was written is acknowledged.
+    /// Returns whether all written bytes are acknowledged.
     pub fn is_drained(&mut self) -> bool {
         self.written() == self.acked
     }
 
-    /// Takes note that the sender has asked for an acknowledgement, if it has: it may ask again. Everything that it had
-    /// written is seen from now on.
+    /// Takes the sender's request for an acknowledgement. Returns whether there was one; the sender may then request
+    /// again. All bytes that the sender wrote before the request are visible from now on.
     pub fn take_ack_request(&self) -> bool {
         self.shared.ack_requested.swap(false, Ordering::AcqRel)
     }
 
-    /// Whether the outbox is gone; what it had written stays to be sent.
+    /// Returns whether the outbox is gone. Bytes that it has written are still sent.
     pub fn is_closed(&self) -> bool {
         self.ring.is_closed()
     }
 
-    /// Sleeps on this stream: the next write signals. `false`: there is something to send already, stay awake.
+    /// Announces that the link is about to sleep. Returns `true` if it may, and the next write signals; `false` if
+    /// there are unsent bytes or the stream has just closed.
     pub fn wait(&mut self) -> bool {
         let seen = self.ring.written();
         self.written() <= self.sent && self.ring.wait(seen)
     }
 
-    /// Promises to look again without being signalled, so that writes need no fence.
+    /// Promises to read [`written`](SendWindow::written) again unasked, so that writes need no fence.
     pub fn poll(&mut self) {
         self.ring.poll();
     }
 
-    /// Takes back a [`wait`](SendWindow::wait) or [`poll`](SendWindow::poll).
+    /// Takes back a [`wait`](SendWindow::wait), so that no signal is sent. A stream that polls goes on polling.
     pub fn wake(&mut self) {
         self.ring.wake();
     }
@@ -500,7 +509,7 @@ impl SendWindow {
 }
 
 impl Drop for SendWindow {
-    /// Closes the send queue, and wakes the sender if it waits for room.
+    /// Closes the send queue, and wakes a sender that waits for room.
     fn drop(&mut self) {
         if self.ring.close() {
             self.shared.callbacks.wake(&self.shared.room);
@@ -508,11 +517,11 @@ impl Drop for SendWindow {
     }
 }
 
-/// An acknowledgement that cannot be right.
+/// Acknowledgement that violates the protocol: beyond the sent bytes, or inside a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AckError {
-    /// What was acknowledged.
+    /// Acknowledged position.
     pub position: u64,
-    /// What had been sent.
+    /// Position behind the last sent byte.
     pub sent: u64,
 }

@@ -1,4 +1,4 @@
-//! Random use of a stream, compared with all the bytes that were ever written to it.
+//! Random operations on a stream, compared with all the bytes that were ever written to it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use crate::wire::{FIRST, FRAGMENT, FrameHeader, LAST, MAX_SEGMENT_PAYLOAD};
 
 const SEEDS: u64 = 200;
 
-/// What payloads are cut out of.
+/// Text from which payloads are cut.
 static TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut random = Random::new(1);
     (0..26 * 1024 + 512).flat_map(|_| random.next().to_le_bytes()).collect()
@@ -44,7 +44,7 @@ struct Model {
     bytes: Vec<u8>,
     frames: Vec<Frame>,
     highest_sent: u64,
-    /// Ends of segments that were sent: where a receiver may stand.
+    /// Ends of sent segments: positions that a receiver may expect next.
     cuts: Vec<u64>,
     asleep: Option<(Arc<Flag>, usize)>,
     /// Bytes for which the receiver has room.
@@ -96,7 +96,7 @@ impl Model {
             assert!(acked <= sent && sent <= self.reader.written());
             assert_eq!(self.reader.written(), self.bytes.len() as u64);
         }
-        // Everything can be sent, acknowledged, and written again.
+        // All bytes can be sent, acknowledged, and written again.
         self.reader.resume(self.reader.sent());
         self.room = u64::MAX;
         while self.send_one() {}
@@ -200,7 +200,7 @@ impl Model {
         assert_eq!(self.reader.acked(), position);
         if let Some((flag, length)) = &self.asleep {
             let woken = flag.0.load(Ordering::SeqCst);
-            // All that was sent is acknowledged: what is held back is given now.
+            // All sent bytes are acknowledged: the room that was held back is given back now.
             assert!(woken || position < self.reader.sent() || !self.writer.has_room(*length), "the writer sleeps on");
             if woken {
                 self.asleep = None;
@@ -222,7 +222,7 @@ impl Model {
         assert_eq!(self.reader.acked(), acked);
     }
 
-    /// A new connection to the same receiver.
+    /// Reconnects to the same receiver.
     fn resume(&mut self) {
         let acked = self.reader.acked();
         self.cuts.retain(|cut| *cut >= acked);
@@ -239,7 +239,7 @@ impl Model {
         assert_eq!(self.reader.sent(), position);
     }
 
-    /// A new connection to a new receiver.
+    /// Connects to a new receiver.
     fn restart(&mut self) {
         let acked = self.reader.acked();
         self.reader.restart();
