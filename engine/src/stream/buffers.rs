@@ -14,7 +14,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use crossbeam_queue::ArrayQueue;
 
-/// Limits on spare buffers: their number, and the bytes of the others with which one more buffer of any length is kept.
+/// Largest number of spare buffers. A buffer of any length is kept if the others have at most [`SPARE_BYTES`] together.
 const SPARE: usize = 16;
 const SPARE_BYTES: usize = 4 * 1024 * 1024;
 

@@ -1,29 +1,29 @@
-//! Payloads of the small control segments: acknowledgements of several streams, and the goodbye.
+//! Payloads of control segments: Ack, Skip, Confirm and Goodbye (WIRE.md, section Control segments).
 
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{LARGEST_POSITION, Lane};
 
-/// Acknowledgement of one stream and credit of its lane, in the payload of an `Ack` segment.
+/// Acknowledgement of one stream and credit of its lane, as an entry in the payload of an `Ack` segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Grant {
-    /// The stream, as its sender numbers it; [`NO_STREAM`](super::NO_STREAM) for credit alone.
+    /// Stream number, as the stream's sender numbers it. [`NO_STREAM`](super::NO_STREAM) for credit alone.
     pub stream: U32,
-    /// The lane that the credit is for: that of the stream, if there is one.
+    /// Lane that the credit is for, which is the lane of the stream if there is one.
     pub lane: U16,
     reserved: U16,
-    /// Every byte before this position is in the receiver's inbox.
+    /// Acknowledged position: every byte before it is in the receiver's inbox.
     pub position: U64,
-    /// Bytes that may be sent on the lane in this session, from its beginning.
+    /// Credit: bytes that may be sent on the lane in this session, counted from its beginning.
     pub credit: U64,
 }
 
 const _: () = assert!(size_of::<Grant>() == 24);
 
 impl Grant {
-    /// A grant for `stream`, and for `lane`.
+    /// Makes a grant of `credit` bytes for `lane` that acknowledges `stream` up to `position`.
     pub fn new(stream: u32, lane: Lane, position: u64, credit: u64) -> Grant {
         Grant {
             stream: stream.into(),
@@ -35,50 +35,51 @@ impl Grant {
     }
 }
 
-/// The payload of an `Ack` segment.
+/// Encodes the payload of an `Ack` segment.
 pub fn encode_grants(grants: &[Grant]) -> Vec<u8> {
     grants.as_bytes().to_vec()
 }
 
-/// The grants in the payload of an `Ack` segment; `None` when it is not a whole number of them.
+/// Decodes the payload of an `Ack` segment. Returns `None` if it is not a whole number of grants.
 pub fn decode_grants(payload: &[u8]) -> Option<&[Grant]> {
     <[Grant]>::ref_from_bytes(payload).ok()
 }
 
-/// The payload of a `Skip` segment: the position where the stream goes on.
+/// Encodes the payload of a `Skip` segment. `to` is the position where the stream continues.
 pub fn encode_skip(to: u64) -> [u8; 8] {
     to.to_le_bytes()
 }
 
-/// The position in the payload of a `Skip` segment; `None` when it is none.
+/// Decodes the position in the payload of a `Skip` segment. Returns `None` if the payload has not 8 bytes, or if the
+/// position is not a multiple of 8 or above [`LARGEST_POSITION`].
 pub fn decode_skip(payload: &[u8]) -> Option<u64> {
     let to = u64::from_le_bytes(payload.try_into().ok()?);
     (to.is_multiple_of(8) && to <= LARGEST_POSITION).then_some(to)
 }
 
-/// The payload of a `Confirm` segment: the challenge.
+/// Encodes the payload of a `Confirm` segment (WIRE.md, section Handshake).
 pub fn encode_challenge(challenge: u64) -> [u8; 8] {
     challenge.to_le_bytes()
 }
 
-/// The challenge in the payload of a `Confirm` segment; `None` when it is none.
+/// Decodes the challenge in the payload of a `Confirm` segment. Returns `None` if the payload has not 8 bytes.
 pub fn decode_challenge(payload: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(payload.try_into().ok()?))
 }
 
-/// Why a server leaves.
+/// Reason why a server closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GoodbyeReason {
-    /// It was stopped.
+    /// The server was stopped.
     Stopped,
-    /// It has removed the receiver from its cluster.
+    /// The server has removed the receiver from its cluster.
     Removed,
-    /// It received something that breaks the protocol.
+    /// The receiver has violated the protocol (WIRE.md, section Violations).
     Violation,
 }
 
-/// The payload of a `Goodbye` segment.
+/// Encodes the payload of a `Goodbye` segment.
 pub fn encode_goodbye(reason: GoodbyeReason) -> [u8; 8] {
     let code: u64 = match reason {
         GoodbyeReason::Stopped => 1,
@@ -88,7 +89,8 @@ pub fn encode_goodbye(reason: GoodbyeReason) -> [u8; 8] {
     code.to_le_bytes()
 }
 
-/// The reason in the payload of a `Goodbye` segment; `None` when there is no such reason.
+/// Decodes the reason in the payload of a `Goodbye` segment. Returns `None` if the payload has not 8 bytes or the
+/// reason is unknown.
 pub fn decode_goodbye(payload: &[u8]) -> Option<GoodbyeReason> {
     match u64::from_le_bytes(payload.try_into().ok()?) {
         1 => Some(GoodbyeReason::Stopped),

@@ -1,4 +1,5 @@
-//! Frames: one envelope each, 16 bytes of header, the payload, padding to 8.
+//! Frames: one envelope each, with a header of 16 bytes, the payload, and padding to a multiple of 8 (WIRE.md, section
+//! Frames).
 
 use std::fmt;
 use std::mem::offset_of;
@@ -6,19 +7,19 @@ use std::mem::offset_of;
 use zerocopy::byteorder::little_endian::{I64, U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// The bytes of a frame header.
+/// Length of a frame header in bytes.
 pub const FRAME_HEADER_BYTES: usize = size_of::<FrameHeader>();
 
-/// A frame's header as it stands on the wire and in the ring.
+/// Header of a frame, with the layout that it has on the wire and in the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct FrameHeader {
     /// Bytes of payload, without the padding.
     pub length: U32,
-    /// None in version 1: zero.
+    /// Flags. Version 2 defines none: 0.
     pub flags: U16,
     reserved: U16,
-    /// The message id, which belongs to the application.
+    /// Message id, which belongs to the application.
     pub id: I64,
 }
 
@@ -32,7 +33,7 @@ const _: () = {
 };
 
 impl FrameHeader {
-    /// The header of an envelope with `length` bytes of payload.
+    /// Makes the header of an envelope with `length` bytes of payload.
     #[inline]
     pub fn new(length: u32, id: i64) -> FrameHeader {
         FrameHeader { length: length.into(), flags: 0.into(), reserved: 0.into(), id: id.into() }
@@ -40,7 +41,7 @@ impl FrameHeader {
 }
 
 impl FrameHeader {
-    /// The message id and the length of the payload; `None` with flags that version 1 does not have.
+    /// Decodes the message id and the length of the payload in bytes. Returns `None` if a flag is set.
     #[inline(always)]
     pub(crate) fn read(bytes: &[u8; FRAME_HEADER_BYTES]) -> Option<(i64, usize)> {
         let header: FrameHeader = zerocopy::transmute!(*bytes);
@@ -48,43 +49,43 @@ impl FrameHeader {
     }
 }
 
-/// `length` rounded up to the next multiple of 8.
+/// Rounds `length` up to the next multiple of 8.
 #[inline]
 pub const fn padded(length: usize) -> usize {
     (length + 7) & !7
 }
 
-/// The bytes that an envelope with `length` bytes of payload takes in a stream: header, payload, padding.
+/// Returns the bytes that an envelope with `length` bytes of payload takes in a stream: header, payload, padding.
 #[inline]
 pub const fn frame_bytes(length: usize) -> usize {
     FRAME_HEADER_BYTES + padded(length)
 }
 
-/// One frame, borrowed from the bytes it arrived in.
+/// Frame, borrowed from the segment that it arrived in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// The message id.
+    /// Message id.
     pub id: i64,
-    /// The payload, 8-aligned when the bytes it was read from are.
+    /// Payload, aligned to 8 bytes if the decoded bytes are.
     pub payload: &'a [u8],
 }
 
-/// Walks the frames of a data segment's payload.
+/// Iterator over the frames in the payload of a Data segment.
 ///
-/// Yields an error, once and last, when the bytes are not whole frames.
+/// Yields an error, once and last, if the bytes are not whole frames.
 #[derive(Clone, Debug)]
 pub struct Frames<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Frames<'a> {
-    /// The frames that stand in `bytes`.
+    /// Makes an iterator over the frames in `bytes`.
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Frames<'a> {
         Frames { rest: bytes }
     }
 
-    /// How many bytes have not been walked yet.
+    /// Number of bytes that are not decoded yet.
     #[inline]
     pub fn remaining(&self) -> usize {
         self.rest.len()
@@ -109,7 +110,7 @@ impl<'a> Iterator for Frames<'a> {
             self.rest = &[];
             return Some(Err(FrameError::Flags(header.flags.get())));
         }
-        // `length` may be anything up to u32::MAX; what is added to it does not overflow, as a usize has 64 bits.
+        // `length` may be anything up to `u32::MAX`. The additions do not overflow, because a `usize` has 64 bits.
         if padded(length) > body.len() {
             self.rest = &[];
             return Some(Err(FrameError::Truncated { needed: frame_bytes(length), found }));
@@ -119,18 +120,18 @@ impl<'a> Iterator for Frames<'a> {
     }
 }
 
-/// Why bytes are not frames.
+/// Reason why bytes are not whole frames (WIRE.md, section Violations).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// A frame says that it is longer than the bytes that are there.
+    /// A frame is longer than the bytes in the segment.
     Truncated {
-        /// What the frame needs.
+        /// Bytes that the frame takes.
         needed: usize,
-        /// What is there.
+        /// Bytes that are left in the segment.
         found: usize,
     },
-    /// Flags that version 1 does not have.
+    /// Frame flags, none of which version 2 defines.
     Flags(u16),
 }
 

@@ -1,4 +1,4 @@
-//! The handshake: who is there, whom it looks for, and how far each stream has come.
+//! Handshake: identities of both servers, and the positions of their streams (WIRE.md, section Handshake).
 
 use std::fmt;
 
@@ -8,19 +8,19 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::frame::padded;
 use super::lane::Lane;
 
-/// Positions and windows above this are nonsense; so no sum of two of them overflows.
+/// Largest valid position and credit, in bytes. The sum of two of them does not overflow.
 pub const LARGEST_POSITION: u64 = 1 << 62;
 
-/// The bytes of an incarnation.
+/// Length of an incarnation in bytes.
 pub const INCARNATION_BYTES: usize = 16;
-/// An incarnation on the wire: 128 random bits, drawn when a server starts. All zero stands for none.
+/// Incarnation on the wire: 128 random bits, drawn when a server starts. All zero stands for none.
 pub type WireIncarnation = [u8; INCARNATION_BYTES];
-/// The longest cluster name.
+/// Longest cluster name, in bytes of UTF-8.
 pub const MAX_CLUSTER_NAME_BYTES: usize = 64;
-/// The most streams that one direction of a link may have.
+/// Largest number of streams in one direction of a link.
 pub const MAX_STREAMS: usize = 1024;
 
-/// The fixed part of a `Hello` or `Welcome` payload; name, `sending` and `receiving` follow.
+/// Fixed part of the payload of a `Hello` or `Welcome`. The name, `sending` and `receiving` follow.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct HelloHeader {
@@ -41,85 +41,88 @@ struct HelloHeader {
 
 const _: () = assert!(size_of::<HelloHeader>() == 96);
 
-/// A stream that the speaker sends on.
+/// Stream on which the speaker sends, as an entry of a greeting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Sending {
-    /// Its number.
+    /// Stream number.
     pub stream: U32,
     reserved: U32,
-    /// The first position that is not acknowledged: where the speaker begins if the listener knows nothing of it.
+    /// First unacknowledged position. The speaker begins there if the listener does not know the stream.
     pub position: U64,
 }
 
-/// A stream that the speaker receives.
+/// Stream on which the speaker receives, as an entry of a greeting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Receiving {
-    /// Its number.
+    /// Stream number.
     pub stream: U32,
     reserved: U32,
-    /// The position that the speaker expects next: where the listener goes on.
+    /// Next position that the speaker expects, at which the listener resumes (WIRE.md, section Resuming).
     pub position: U64,
 }
 
 const _: () = assert!(size_of::<Sending>() == 16 && size_of::<Receiving>() == 16);
 
-/// The longest payload of a `Hello` or `Welcome` segment.
+/// Longest payload of a `Hello` or `Welcome` segment, in bytes.
 pub const MAX_HELLO_BYTES: usize =
     size_of::<HelloHeader>() + MAX_CLUSTER_NAME_BYTES + MAX_STREAMS * (size_of::<Sending>() + size_of::<Receiving>());
 
 impl Sending {
-    /// An entry for `stream`.
+    /// Makes an entry for `stream` with its first unacknowledged position.
     pub fn new(stream: u32, position: u64) -> Sending {
         Sending { stream: stream.into(), reserved: 0.into(), position: position.into() }
     }
 }
 
 impl Receiving {
-    /// An entry for `stream`.
+    /// Makes an entry for `stream` with the next expected position.
     pub fn new(stream: u32, position: u64) -> Receiving {
         Receiving { stream: stream.into(), reserved: 0.into(), position: position.into() }
     }
 }
 
-/// What each side says of itself before anything else: `Hello` from the side that dialed, `Welcome` in answer.
+/// Greeting, the first payload in each direction: a `Hello` from the dialer, a `Welcome` in answer from the acceptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// The speaker's pid.
+    /// Pid of the speaker.
     pub from: u64,
-    /// The pid that the speaker believes it is talking to.
+    /// Pid that the speaker believes it is talking to.
     pub to: u64,
-    /// The speaker's incarnation.
+    /// Incarnation of the speaker.
     pub incarnation: WireIncarnation,
-    /// The listener's incarnation that `receiving` speaks of; all zero when the speaker has not met the listener.
+    /// Incarnation of the listener that `receiving` refers to. All zero if the speaker has not met the listener.
     pub known_incarnation: WireIncarnation,
-    /// The longest envelope that the speaker accepts, in bytes.
+    /// Longest payload of an envelope that the speaker accepts, in bytes.
     pub max_envelope_bytes: u64,
-    /// Bytes that the listener may send on each lane before it is told of more room.
+    /// Initial credit of the listener on each lane, in bytes (WIRE.md, section Streams).
     pub credit: [u64; Lane::COUNT],
-    /// In an answer: a random number that the dialer has to repeat in its first segment.
+    /// Challenge in a `Welcome`: a random number that the dialer must repeat in its first segment, a Confirm. 0 in a
+    /// `Hello`.
     pub challenge: u64,
-    /// After this much silence the speaker takes the listener to be gone, in milliseconds.
+    /// Peer timeout in milliseconds: after this much silence the speaker considers the listener gone.
     pub peer_timeout_ms: u32,
-    /// What the speaker can do beyond version 1, one bit each; what both can do may be used. Version 1 defines none.
+    /// Features of the speaker beyond version 2, one bit each. Those that both sides set may be used. Version 2 defines
+    /// none.
     pub features: u16,
-    /// The number of this greeting: how many the speaker's incarnation has made to the listener, in Hellos and Welcomes.
+    /// Number of this greeting: Hellos and Welcomes from the speaker's incarnation to the listener so far, this one
+    /// included.
     pub greeting: u32,
-    /// The cluster's name.
+    /// Name of the cluster.
     pub cluster: String,
-    /// The speaker's streams to the listener that are not new.
+    /// Streams from the speaker to the listener that are not new.
     pub sending: Vec<Sending>,
-    /// The listener's streams that the speaker knows.
+    /// Streams from the listener to the speaker that the speaker knows.
     pub receiving: Vec<Receiving>,
 }
 
 impl Hello {
-    /// The payload of a `Hello` or `Welcome` segment.
+    /// Encodes the payload of a `Hello` or `Welcome` segment.
     ///
     /// # Panics
-    /// When the name is longer than [`MAX_CLUSTER_NAME_BYTES`] or there are more than [`MAX_STREAMS`] streams; both are
-    /// bounded where they are made.
+    /// Panics if the name is longer than [`MAX_CLUSTER_NAME_BYTES`] or a list has more than [`MAX_STREAMS`] streams.
+    /// The code that sets them enforces both limits.
     pub fn encode(&self) -> Vec<u8> {
         assert!(self.cluster.len() <= MAX_CLUSTER_NAME_BYTES);
         assert!(self.sending.len() <= MAX_STREAMS && self.receiving.len() <= MAX_STREAMS);
@@ -146,7 +149,10 @@ impl Hello {
         bytes
     }
 
-    /// Reads the payload of a `Hello` or `Welcome` segment. Allocates no more than the payload is long.
+    /// Decodes the payload of a `Hello` or `Welcome` segment. Allocates no more bytes than the payload has.
+    ///
+    /// # Errors
+    /// Returns a [`HelloError`] if the payload is malformed.
     pub fn decode(payload: &[u8]) -> Result<Hello, HelloError> {
         let (header, rest) = HelloHeader::ref_from_prefix(payload).map_err(|_| HelloError::Truncated)?;
         let name_bytes = usize::from(header.name_bytes.get());
@@ -183,15 +189,15 @@ impl Hello {
     }
 }
 
-/// Why a payload is not a [`Hello`].
+/// Reason why a payload is not a [`Hello`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HelloError {
-    /// Shorter, or longer, than its own counts say.
+    /// The payload is shorter or longer than its counts say.
     Truncated,
     /// The cluster name is too long or not UTF-8.
     Name,
-    /// More streams than [`MAX_STREAMS`].
+    /// The greeting has this many streams in one direction, more than [`MAX_STREAMS`].
     Streams(usize),
 }
 
@@ -207,29 +213,29 @@ impl fmt::Display for HelloError {
 
 impl std::error::Error for HelloError {}
 
-/// Reason why a server declines a connection. Its text says what to do about it.
+/// Reason why a server refuses a connection (WIRE.md, section Refusals). Its `Display` text says how to resolve it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusalReason {
-    /// The two belong to different clusters.
+    /// The two servers belong to different clusters.
     WrongCluster,
-    /// The dialer looked for another pid than the one that listens here.
+    /// The dialer expected another pid than that of the acceptor.
     WrongPid,
-    /// The dialer's pid is not in the configuration of the server that listens here.
+    /// The dialer's pid is not in the acceptor's configuration.
     UnknownPeer,
-    /// The two speak different protocol versions.
+    /// The two servers speak different protocol versions.
     Version,
-    /// A link to that pid is up and alive. Two processes use one pid: stop one of them, or give it another pid. If the
-    /// other process has just died silently, this passes when its silence is noticed.
+    /// The acceptor has a live link to that pid. If two processes use one pid, stop one of them or give it another pid.
+    /// If the other process has just died silently, this passes once its silence is noticed.
     AlreadyConnected,
-    /// The server that listens here is dialing the dialer, and has the lower pid, so its connection is kept. Nothing is
-    /// to be done.
+    /// The acceptor is dialing the dialer at the same moment. It has the lower pid, so its connection is kept. No
+    /// action is needed.
     Tie,
-    /// The greeting makes no sense, or contradicts what the two have exchanged before. Run the same release on both
-    /// sides, and let nothing between them repeat old traffic, as a restored snapshot does. A restart makes the dialer
-    /// begin anew.
+    /// The greeting is malformed, or contradicts the earlier exchange of the two servers. Run the same release on both
+    /// sides, and let nothing between them repeat old traffic, as a restored snapshot does. After a restart the dialer
+    /// begins anew.
     Malformed,
-    /// The server that listens here is stopping. It is reached again when it is started.
+    /// The acceptor is stopping. Connections succeed again once it is started.
     Stopping,
 }
 
@@ -270,17 +276,17 @@ impl fmt::Display for RefusalReason {
     }
 }
 
-/// A refusal: the payload of a `Refuse` segment.
+/// Refusal: the payload of a `Refuse` segment (WIRE.md, section Refusals).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Why.
+    /// Reason for the refusal.
     pub reason: RefusalReason,
-    /// The pid of the server that declines.
+    /// Pid of the server that refuses.
     pub from: u64,
 }
 
 impl Refusal {
-    /// The payload of a `Refuse` segment.
+    /// Encodes the payload of a `Refuse` segment.
     pub fn encode(&self) -> [u8; 16] {
         let code = REASONS.iter().position(|reason| *reason == self.reason).map_or(0, |index| index as u64 + 1);
         let mut bytes = [0; 16];
@@ -289,7 +295,7 @@ impl Refusal {
         bytes
     }
 
-    /// Reads the payload of a `Refuse` segment; `None` when it is not one.
+    /// Decodes the payload of a `Refuse` segment. Returns `None` if it has not 16 bytes or the reason is unknown.
     pub fn decode(payload: &[u8]) -> Option<Refusal> {
         let (code, from) = payload.split_first_chunk::<8>()?;
         let index = u64::from_le_bytes(*code).checked_sub(1)?;

@@ -1,12 +1,12 @@
-//! Lanes: the streams between two servers that do not wait for each other.
+//! Lanes: streams of different lanes do not wait for each other, so a bulk transfer does not block an urgent envelope.
 
-/// A lane: streams to one peer that do not wait for each other.
+/// Lane of a stream. Streams of different lanes do not wait for each other (WIRE.md, section Streams).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Lane {
-    /// Everything that is not urgent.
+    /// Lane of all envelopes that are not urgent.
     #[default]
     Normal,
-    /// Votes, heartbeats: what must not wait behind a bulk transfer.
+    /// Lane of envelopes that must not wait behind a bulk transfer, such as votes and heartbeats.
     Urgent,
 }
 
@@ -16,19 +16,19 @@ impl Lane {
     /// All lanes, in the order of their numbers.
     pub const ALL: [Lane; Lane::COUNT] = [Lane::Normal, Lane::Urgent];
 
-    /// The lane's number: 0 for normal, 1 for urgent.
+    /// Number of the lane: 0 for normal, 1 for urgent.
     #[inline]
     pub fn index(self) -> usize {
         self as usize
     }
 }
 
-/// The number of the stream of outbox `outbox` on `lane`, as the wire names it.
+/// Returns the number on the wire of the stream from outbox `outbox` on `lane`.
 pub fn stream_id(outbox: u32, lane: Lane) -> u32 {
     outbox * Lane::COUNT as u32 + lane as u32
 }
 
-/// The lane of a stream.
+/// Returns the lane of the stream with number `stream`.
 pub fn lane_of(stream: u32) -> Lane {
     Lane::ALL[stream as usize % Lane::COUNT]
 }

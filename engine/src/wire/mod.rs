@@ -1,10 +1,11 @@
-//! The wire format, version 2: segments, frames, the handshake.
+//! Wire format, version 2: segments, frames, the handshake.
 //!
-//! Pure code: it turns values into bytes and bytes into values, and knows no socket, no thread and no clock.
-//! `WIRE.md` beside the crate describes every byte; the sizes and offsets it states are asserted here at compile time.
+//! Pure code: it encodes values into bytes and decodes bytes into values, without sockets, threads or clocks.
+//! `WIRE.md`, in the folder of this crate, describes every byte; its sizes and offsets are asserted here at compile
+//! time.
 //!
-//! A **segment** is what an event loop sends: a fixed header and a payload. The payload of a data segment is a run of
-//! **frames**, one for each envelope, exactly as the sending application encoded them into its ring.
+//! A **segment** is the unit that an event loop sends: a fixed header and a payload. The payload of a Data segment is a
+//! sequence of **frames**, one for each envelope, exactly as the sending application encoded them into its ring.
 
 mod control;
 mod frame;

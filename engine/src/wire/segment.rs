@@ -1,4 +1,4 @@
-//! The segment header: 48 bytes in front of everything that crosses a connection.
+//! Segment header: 48 bytes in front of every payload on a connection (WIRE.md, section Segments).
 
 use std::fmt;
 use std::mem::offset_of;
@@ -7,60 +7,61 @@ use crc_fast::{CrcAlgorithm, Digest};
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// The first two bytes of every segment.
+/// First two bytes of every segment.
 pub const MAGIC: u16 = 0x4C43;
 
-/// The protocol version that this crate speaks. Magic, version and kind keep their places in every future version, so
-/// that a peer of another version can always be refused with a reason.
+/// Protocol version of this crate. Magic, version and kind keep their places in all versions, so that a peer of another
+/// version can always be refused with a reason (WIRE.md, section Later versions).
 pub const VERSION: u8 = 2;
 
-/// The bytes of a segment header.
+/// Length of a segment header in bytes.
 pub const SEGMENT_HEADER_BYTES: usize = size_of::<SegmentHeader>();
 
-/// The longest payload of a segment. It bounds how long an urgent lane waits behind a bulk one, and holds the frame of an
-/// envelope of 64 KiB, which so arrives in one piece.
+/// Longest payload of a segment, in bytes. It bounds head-of-line blocking of the urgent lane by the normal one. It
+/// also holds the frame of an envelope of 64 KiB, which therefore arrives in one piece.
 pub const MAX_SEGMENT_PAYLOAD: usize = 65 * 1024;
 
-/// In `ack_stream`: this segment acknowledges nothing.
+/// Value of `stream` and `ack_stream` in a segment without a stream, or without an acknowledgement.
 pub const NO_STREAM: u32 = u32::MAX;
 
 /// Flag: the checksum covers the payload too, not only the header.
 pub const CHECKSUMMED: u16 = 1 << 0;
-/// Flag: the payload is a part of one frame that is longer than a segment.
+/// Flag: the payload is a part of one frame (WIRE.md, section Fragments).
 pub const FRAGMENT: u16 = 1 << 1;
 /// Flag: this fragment begins with the frame's header.
 pub const FIRST: u16 = 1 << 2;
-/// Flag: this fragment ends the frame.
+/// Flag: this fragment ends with the frame's last byte.
 pub const LAST: u16 = 1 << 3;
-/// Flag: the sender's ring is filling up; acknowledge without delay.
+/// Flag: the receiver must acknowledge without delay, because the sender's ring is filling up.
 pub const ACK_NOW: u16 = 1 << 4;
 
 const KNOWN_FLAGS: u16 = CHECKSUMMED | FRAGMENT | FIRST | LAST | ACK_NOW;
 
-/// What a segment carries.
+/// Kind of a segment (WIRE.md, section Segments).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Kind {
-    /// The dialing side introduces itself. Payload: [`Hello`](super::Hello).
+    /// Greeting of the dialer, its first segment. Payload: [`Hello`](super::Hello).
     Hello = 1,
-    /// The accepting side answers. Payload: [`Hello`](super::Hello).
+    /// Greeting of the acceptor in answer. Payload: [`Hello`](super::Hello).
     Welcome = 2,
-    /// The accepting side declines, and says why. Payload: [`Refusal`](super::Refusal).
+    /// Refusal by the acceptor, with a reason. Payload: [`Refusal`](super::Refusal).
     Refuse = 3,
-    /// Bytes of a stream. Payload: frames, or a fragment of one.
+    /// Bytes of a stream. Payload: whole frames, or a fragment of one.
     Data = 4,
     /// Acknowledgements and credit of several streams. Payload: [`Grant`](super::Grant)s.
     Ack = 5,
-    /// Nothing but a sign of life, and the acknowledgement in the header.
+    /// Sign of life, which may carry an acknowledgement in its header. No payload.
     Heartbeat = 6,
-    /// The sender is leaving. Payload: the reason.
+    /// Announcement that the sender closes the connection. Payload: [`GoodbyeReason`](super::GoodbyeReason).
     Goodbye = 7,
-    /// The stream named in the header has ended at the position in the header: its outbox is gone.
+    /// End of the stream in the header at the position in the header: its outbox is gone. No payload.
     End = 8,
-    /// Nothing stands in the stream between the position in the header and the one in the payload: what stood there was
-    /// dropped by its sender.
+    /// Gap in a stream from the position in the header to the one in the payload, whose envelopes the sender has
+    /// dropped.
     Skip = 9,
-    /// The dialing side repeats the challenge of the answer that it got, to show that it is there. Its first segment.
+    /// Proof by the dialer that it is alive, its first segment after the `Welcome`. Payload: the challenge of the
+    /// `Welcome`.
     Confirm = 10,
 }
 
@@ -82,27 +83,27 @@ impl Kind {
     }
 }
 
-/// A segment's header as it stands on the wire; little-endian throughout.
+/// Header of a segment, with the layout that it has on the wire. All integers are little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct SegmentHeader {
     magic: U16,
     version: u8,
     kind: u8,
-    /// The stream that the payload belongs to.
+    /// Stream that the payload belongs to, or [`NO_STREAM`].
     pub stream: U32,
     /// Bytes of payload that follow.
     pub length: U32,
     checksum: U32,
-    /// The stream position of the payload's first byte.
+    /// Stream position of the payload's first byte.
     pub position: U64,
-    /// For the stream `ack_stream` of the other direction: every byte before this position is in the receiver's inbox.
+    /// Acknowledged position of `ack_stream`: every byte before it is in the inbox of the segment's sender.
     pub ack_position: U64,
-    /// For the lane of the same stream: the bytes that may be sent on it in this session, from its beginning.
+    /// Credit for the lane of `ack_stream`: bytes that may be sent on it in this session, counted from its beginning.
     pub ack_credit: U64,
-    /// The stream of the other direction that is acknowledged, or [`NO_STREAM`].
+    /// Acknowledged stream of the other direction, or [`NO_STREAM`].
     pub ack_stream: U32,
-    /// See [`CHECKSUMMED`], [`FRAGMENT`], [`FIRST`], [`LAST`], [`ACK_NOW`].
+    /// Flags: [`CHECKSUMMED`], [`FRAGMENT`], [`FIRST`], [`LAST`], [`ACK_NOW`].
     pub flags: U16,
     reserved: U16,
 }
@@ -126,7 +127,7 @@ const _: () = {
 const CHECKSUM_OFFSET: usize = 12;
 
 impl SegmentHeader {
-    /// A header with no payload, no flags and nothing acknowledged; [`seal`](SegmentHeader::seal) it before it is sent.
+    /// Makes a header without payload, flags and acknowledgement. [`seal`](SegmentHeader::seal) it before it is sent.
     pub fn new(kind: Kind) -> SegmentHeader {
         SegmentHeader {
             magic: MAGIC.into(),
@@ -144,27 +145,27 @@ impl SegmentHeader {
         }
     }
 
-    /// What the segment carries. Meaningful once [`parse`](SegmentHeader::parse) has accepted the header.
+    /// Kind of the segment. Meaningful only after [`parse`](SegmentHeader::parse) has accepted the header.
     pub fn kind(&self) -> Kind {
         Kind::from_wire(self.kind).unwrap_or(Kind::Heartbeat)
     }
 
-    /// The protocol version of the sender.
+    /// Protocol version of the sender.
     pub fn version(&self) -> u8 {
         self.version
     }
 
-    /// Whether a flag stands.
+    /// Returns whether `flag` is set.
     pub fn has(&self, flag: u16) -> bool {
         self.flags.get() & flag != 0
     }
 
-    /// Header and payload together, in bytes.
+    /// Length of header and payload together, in bytes.
     pub fn segment_bytes(&self) -> usize {
         SEGMENT_HEADER_BYTES + self.length.get() as usize
     }
 
-    /// Sets length and checksum for a payload that stands in `parts`.
+    /// Sets length and checksum for the payload that consists of `parts`.
     pub fn seal(&mut self, parts: &[&[u8]]) {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         debug_assert!(length <= MAX_SEGMENT_PAYLOAD && length.is_multiple_of(8));
@@ -172,12 +173,15 @@ impl SegmentHeader {
         self.checksum = self.compute(parts).into();
     }
 
-    /// Reads a header from the front of `bytes`: `None` while there are too few of them.
+    /// Decodes a header from the front of `bytes`. Returns `None` while there are too few of them.
     ///
-    /// Magic, version, kind, flags and length are checked here, so that a caller never waits for, or makes room for, a
-    /// payload that could not be right. The checksum is checked by [`verify`](SegmentHeader::verify).
+    /// Magic, version, kind, flags and length are checked here, so that a caller never waits or allocates for a payload
+    /// that cannot be valid. [`verify`](SegmentHeader::verify) checks the checksum.
+    ///
+    /// # Errors
+    /// Returns a [`SegmentError`] if one of these fields is not valid.
     pub fn parse(bytes: &[u8]) -> Result<Option<&SegmentHeader>, SegmentError> {
-        // Judged as soon as they are there: another version's header, and what a stranger says, may be shorter than ours.
+        // Checked at the first four bytes: the header of another version, or bytes of another protocol, may be shorter.
         let Some(&[magic_low, magic_high, version, kind]) = bytes.first_chunk() else { return Ok(None) };
         let magic = u16::from_le_bytes([magic_low, magic_high]);
         if magic != MAGIC {
@@ -199,13 +203,18 @@ impl SegmentHeader {
         Ok(Some(header))
     }
 
-    /// Whether the checksum is that of this header and, where the flag says so, of `payload`.
+    /// Verifies the checksum of this header and, with the flag [`CHECKSUMMED`], of `payload` (WIRE.md, section
+    /// Checksum).
+    ///
+    /// # Errors
+    /// Returns [`SegmentError::Checksum`] if it does not match.
     pub fn verify(&self, payload: &[u8]) -> Result<(), SegmentError> {
         let computed = self.compute(&[payload]);
         if computed == self.checksum.get() { Ok(()) } else { Err(SegmentError::Checksum) }
     }
 
-    /// CRC-32C of the header without its checksum field, continued over the payload where the flag says so.
+    /// Computes the CRC-32C of the header without its checksum field and, with the flag [`CHECKSUMMED`], of the
+    /// payload.
     fn compute(&self, parts: &[&[u8]]) -> u32 {
         let bytes = self.as_bytes();
         let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
@@ -220,21 +229,22 @@ impl SegmentHeader {
     }
 }
 
-/// Why bytes are not a segment. Each is the end of the connection they came from, and of nothing else.
+/// Reason why bytes are not a valid segment. Each error ends the connection that the bytes came from, and nothing else
+/// (WIRE.md, section Violations).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SegmentError {
-    /// The first two bytes are not [`MAGIC`]: whoever is there does not speak this protocol.
+    /// The first two bytes are not [`MAGIC`]: the other side does not speak this protocol.
     Magic(u16),
-    /// A version that this crate does not speak.
+    /// The version is not [`VERSION`].
     Version(u8),
-    /// No such kind.
+    /// The kind is unknown.
     Kind(u8),
-    /// Longer than [`MAX_SEGMENT_PAYLOAD`], or not a multiple of 8.
+    /// The length is above [`MAX_SEGMENT_PAYLOAD`] or not a multiple of 8.
     Length(u32),
-    /// Flags that version 1 does not have.
+    /// The flags include one that version 2 does not define.
     Flags(u16),
-    /// Header or payload was altered on its way.
+    /// The checksum does not match: header or payload was altered on the way.
     Checksum,
 }
 
@@ -258,7 +268,7 @@ impl fmt::Display for SegmentError {
 impl std::error::Error for SegmentError {}
 
 impl SegmentError {
-    /// Advice on what to do about the error.
+    /// Advice on how to resolve the error.
     pub fn cure(&self) -> &'static str {
         match self {
             SegmentError::Magic(_) => "let nothing but servers of the cluster use their addresses",

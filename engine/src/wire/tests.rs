@@ -1,4 +1,4 @@
-//! The wire format against `WIRE.md`: bytes written by hand, every error, and properties of all inputs.
+//! Tests of the wire format against `WIRE.md`: bytes written by hand, every error, and properties of all inputs.
 
 mod errors;
 mod golden;
@@ -8,7 +8,8 @@ use zerocopy::IntoBytes;
 
 use super::{CHECKSUMMED, Kind, SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader};
 
-/// The next segment at the front of `bytes`: its header and its payload, or `None` while a part of it is missing.
+/// Decodes the segment at the front of `bytes`: its header and its payload. Returns `None` while a part of it is
+/// missing.
 fn next_segment(bytes: &[u8]) -> Result<Option<(SegmentHeader, &[u8])>, SegmentError> {
     let Some(header) = SegmentHeader::parse(bytes)? else { return Ok(None) };
     let Some(payload) = bytes.get(SEGMENT_HEADER_BYTES..header.segment_bytes()) else { return Ok(None) };
@@ -16,7 +17,7 @@ fn next_segment(bytes: &[u8]) -> Result<Option<(SegmentHeader, &[u8])>, SegmentE
     Ok(Some((*header, payload)))
 }
 
-/// A header whose checksum covers the payload, with what `set` sets; not sealed.
+/// Makes a header whose checksum covers the payload, changed by `set` and not sealed.
 fn header(kind: Kind, set: impl FnOnce(&mut SegmentHeader)) -> SegmentHeader {
     let mut header = SegmentHeader::new(kind);
     header.flags = CHECKSUMMED.into();
@@ -24,13 +25,14 @@ fn header(kind: Kind, set: impl FnOnce(&mut SegmentHeader)) -> SegmentHeader {
     header
 }
 
-/// A sealed segment as it stands on the wire.
+/// Seals a segment and returns its bytes on the wire.
 fn segment(mut header: SegmentHeader, payload: &[u8]) -> Vec<u8> {
     header.seal(&[payload]);
     [header.as_bytes(), payload].concat()
 }
 
-/// CRC-32C by its definition, one bit at a time: polynomial 0x1EDC6F41, reflected, all ones in and out.
+/// Computes CRC-32C by its definition, one bit at a time: polynomial 0x1EDC6F41, reflected, initial value and final
+/// inversion all ones.
 fn crc32c_bitwise(bytes: &[u8]) -> u32 {
     let mut register = u32::MAX;
     for byte in bytes {
@@ -42,7 +44,7 @@ fn crc32c_bitwise(bytes: &[u8]) -> u32 {
     !register
 }
 
-/// The bytes that hexadecimal digits stand for; white space separates nothing.
+/// Decodes hexadecimal digits into bytes. White space is ignored.
 fn hex(digits: &str) -> Vec<u8> {
     let digits: Vec<u8> = digits.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
     digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()

@@ -1,9 +1,9 @@
-//! Every error of every decoder, by the bytes that cause it.
+//! Tests of every error of every decoder, with the bytes that cause it.
 
 use super::super::*;
 use super::{header, hex, next_segment, segment};
 
-/// A heartbeat with one byte replaced.
+/// Returns a heartbeat with one byte replaced.
 fn altered(offset: usize, byte: u8) -> Vec<u8> {
     let mut bytes = heartbeat();
     bytes[offset] = byte;
@@ -78,14 +78,14 @@ fn segments() {
     }
 }
 
-/// What keeps its place in every version is judged without waiting for a header of this version's length.
+/// Checks that fields with the same place in every version are judged before a whole header of this version has come.
 #[test]
 fn four_bytes_are_enough_to_tell_a_stranger() {
     let cases = [
         ("47455420", SegmentError::Magic(0x4547)),
         ("434c0103", SegmentError::Version(1)),
         ("434c020b", SegmentError::Kind(11)),
-        // A kind of another version may be anything: the version is what is wrong.
+        // The version is reported first, because another version may define other kinds.
         ("434c03ff", SegmentError::Version(3)),
     ];
     for (digits, error) in cases {
@@ -117,12 +117,12 @@ fn the_longest_segment_is_allowed() {
 #[test]
 fn frames() {
     let truncated = |needed, found| FrameError::Truncated { needed, found };
-    // Length, flags, reserved, id: 16 bytes; then what follows them.
+    // Length, flags, reserved, id: 16 bytes; then the rest.
     let cases = [
         ("00", truncated(16, 1), "a frame of 16 bytes stands in 1 bytes of segment"),
         ("00000000 0000 0000 00000000000000", truncated(16, 15), "a frame of 16 bytes stands in 15 bytes of segment"),
         ("01000000 0000 0000 0000000000000000", truncated(24, 16), "a frame of 24 bytes stands in 16 bytes of segment"),
-        // The payload is there, its padding is not.
+        // The payload is complete, its padding is missing.
         (
             "01000000 0000 0000 0000000000000000 61",
             truncated(24, 17),
@@ -145,7 +145,7 @@ fn frames() {
         ),
         ("00000000 0100 0000 0000000000000000", FrameError::Flags(1), "unknown frame flags 0x0001"),
         ("00000000 0080 0000 0000000000000000", FrameError::Flags(0x8000), "unknown frame flags 0x8000"),
-        // Flags are judged first: what they mean is unknown, and so is the length.
+        // Flags are checked before the length, because unknown flags may change its meaning.
         ("ffffffff 0080 0000 0000000000000000", FrameError::Flags(0x8000), "unknown frame flags 0x8000"),
     ];
     for (digits, error, text) in cases {
@@ -241,7 +241,7 @@ fn refusals() {
         "0000000000000000 0100000000000000",
         "0900000000000000 0100000000000000",
         "ffffffffffffffff 0100000000000000",
-        // The code has eight bytes, and all of them count.
+        // The reason has eight bytes, and all of them count.
         "0100000001000000 0100000000000000",
         "0100000000000000 01000000000000",
         "0100000000000000",
@@ -286,7 +286,7 @@ fn greeting() -> Hello {
     }
 }
 
-/// A refusal reaches a person who has to act upon it.
+/// Checks the texts of refusals, which reach a person who must act on them.
 #[test]
 fn each_refusal_says_what_to_do() {
     for code in 1..=8u64 {

@@ -1,4 +1,4 @@
-//! Golden vectors: the bytes that `WIRE.md` promises, none of them produced by the code under test.
+//! Golden vectors: the bytes that `WIRE.md` specifies, none of them produced by the code under test.
 
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -35,7 +35,7 @@ fn every_vector_decodes_and_encodes_to_itself() {
     }
 }
 
-/// The worked examples of the document are these vectors, byte for byte.
+/// Checks that the examples in `WIRE.md` are these vectors, byte for byte.
 #[test]
 #[cfg_attr(miri, ignore = "nothing but text is handled here")]
 fn examples_in_the_document_are_vectors() {
@@ -150,7 +150,7 @@ fn data_of_two_frames() {
     assert_eq!(frames, [Ok((7, &b"hello"[..])), Ok((-2, &b"12345678"[..]))]);
 }
 
-/// The checksum does not depend on how the payload is cut, as it is where a ring wraps around.
+/// Checks that the checksum does not depend on how the payload is cut, for instance where a ring wraps around.
 #[test]
 fn seal_of_parts_is_seal_of_the_whole() {
     let bytes = hex(DATA);
@@ -162,7 +162,7 @@ fn seal_of_parts_is_seal_of_the_whole() {
     }
 }
 
-/// Without CHECKSUMMED the payload may change and the segment still stands; the header may not.
+/// Checks that without CHECKSUMMED a changed payload is accepted and a changed header is not.
 #[test]
 fn header_only_checksum_leaves_the_payload_alone() {
     let mut bytes = hex(DATA_HEADER_ONLY);
@@ -258,7 +258,7 @@ fn confirm() {
     }
 }
 
-/// What is reserved, and every padding byte, may be anything: it is written as zero and ignored.
+/// Checks that decoders ignore reserved bytes and padding.
 #[test]
 fn reserved_bytes_and_padding_are_ignored() {
     let clean = hex(HELLO);
@@ -268,7 +268,7 @@ fn reserved_bytes_and_padding_are_ignored() {
         let mut bytes = clean.clone();
         assert_eq!(bytes[offset], 0, "offset {offset}");
         bytes[offset] = 0xA5;
-        // The checksum covers these bytes all the same.
+        // The checksum covers these bytes too.
         assert_eq!(next_segment(&bytes), Err(SegmentError::Checksum), "offset {offset}");
         let (header, payload) = (SegmentHeader::ref_from_prefix(&bytes).unwrap().0, &bytes[48..]);
         let resealed = segment(*header, payload);
@@ -285,7 +285,7 @@ fn reserved_bytes_and_padding_are_ignored() {
     assert_eq!(frames, [Ok((7, &b"hello"[..])), Ok((-2, &b"12345678"[..]))]);
 }
 
-/// A greeting with the reserved words of its entries set to zero.
+/// Returns a greeting whose entries have their reserved words set to zero.
 fn values(mut hello: Hello) -> Hello {
     for entry in &mut hello.sending {
         *entry = Sending::new(entry.stream.get(), entry.position.get());
@@ -313,7 +313,7 @@ const VECTORS: [(&str, &str); 14] = [
     ("confirm", CONFIRM),
 ];
 
-/// 100 greets 200 in the cluster `alpha`, sends on streams 0 and 3, receives stream 2.
+/// Hello: 100 greets 200 in the cluster `alpha`, sends on streams 0 and 3, receives stream 2.
 const HELLO: &str = "
     43 4c 02 01 ff ff ff ff 98 00 00 00 80 8c 4d 44
     00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
@@ -329,7 +329,7 @@ const HELLO: &str = "
     88 77 66 55 44 33 22 11 02 00 00 00 00 00 00 00
     80 00 00 00 00 00 00 00
 ";
-/// 200 answers 100; a name of exactly eight bytes has no padding.
+/// Welcome: 200 answers 100. A name of exactly eight bytes has no padding.
 const WELCOME: &str = "
     43 4c 02 02 ff ff ff ff 98 00 00 00 3e 1d 08 e0
     00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
@@ -345,14 +345,14 @@ const WELCOME: &str = "
     40 00 00 00 00 00 00 00 03 00 00 00 00 00 00 00
     88 77 66 55 44 33 22 11
 ";
-/// 200 refuses: Tie.
+/// Refuse: 200 refuses with Tie.
 const REFUSE: &str = "
     43 4c 02 03 ff ff ff ff 10 00 00 00 50 c5 71 f9
     00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
     00 00 00 00 00 00 00 00 ff ff ff ff 01 00 00 00
     06 00 00 00 00 00 00 00 c8 00 00 00 00 00 00 00
 ";
-/// Stream 2 from position 0x40: `hello` with id 7 and `12345678` with id -2. Acknowledges stream 1; asks for an answer.
+/// Data: stream 2 from position 0x40, `hello` with id 7 and `12345678` with id -2. Acknowledges stream 1, with ACK_NOW.
 const DATA: &str = "
     43 4c 02 04 02 00 00 00 30 00 00 00 eb 96 c6 94
     40 00 00 00 00 00 00 00 00 01 00 00 00 00 00 00
@@ -361,7 +361,7 @@ const DATA: &str = "
     68 65 6c 6c 6f 00 00 00 08 00 00 00 00 00 00 00
     fe ff ff ff ff ff ff ff 31 32 33 34 35 36 37 38
 ";
-/// The same frames with a checksum over the header alone.
+/// Data: the frames of [`DATA`] with a checksum over the header alone.
 const DATA_HEADER_ONLY: &str = "
     43 4c 02 04 02 00 00 00 30 00 00 00 ed 7f 79 e1
     40 00 00 00 00 00 00 00 00 01 00 00 00 00 00 00
@@ -370,7 +370,7 @@ const DATA_HEADER_ONLY: &str = "
     68 65 6c 6c 6f 00 00 00 08 00 00 00 00 00 00 00
     fe ff ff ff ff ff ff ff 31 32 33 34 35 36 37 38
 ";
-/// The header and the first 8 bytes of a payload of 70,001.
+/// First fragment: the header and the first 8 bytes of a payload of 70,001 bytes.
 const FRAGMENT_FIRST: &str = "
     43 4c 02 04 02 00 00 00 18 00 00 00 3c ee e3 bd
     80 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
@@ -378,21 +378,21 @@ const FRAGMENT_FIRST: &str = "
     71 11 01 00 00 00 00 00 09 00 00 00 00 00 00 00
     66 69 72 73 74 70 61 72
 ";
-/// The next 8 bytes of it.
+/// Middle fragment: the next 8 bytes of that payload.
 const FRAGMENT_MIDDLE: &str = "
     43 4c 02 04 02 00 00 00 08 00 00 00 67 04 c3 12
     98 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
     00 00 00 00 00 00 00 00 ff ff ff ff 03 00 00 00
     6d 69 64 64 6c 65 2e 2e
 ";
-/// Its last byte and the padding.
+/// Last fragment: the last byte of that payload and the padding.
 const FRAGMENT_LAST: &str = "
     43 4c 02 04 02 00 00 00 08 00 00 00 11 0a 59 98
     00 12 01 00 00 00 00 00 00 00 00 00 00 00 00 00
     00 00 00 00 00 00 00 00 ff ff ff ff 0b 00 00 00
     7a 00 00 00 00 00 00 00
 ";
-/// Grants for streams 0 and 3.
+/// Ack: grants for streams 0 and 3.
 const ACK: &str = "
     43 4c 02 05 ff ff ff ff 30 00 00 00 a4 bc ca 32
     00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
@@ -401,13 +401,13 @@ const ACK: &str = "
     48 00 01 00 00 00 00 00 03 00 00 00 01 00 00 00
     00 10 00 00 00 00 00 00 00 10 01 00 00 00 00 00
 ";
-/// Acknowledges stream 5 in its header.
+/// Heartbeat: acknowledges stream 5 in its header.
 const HEARTBEAT: &str = "
     43 4c 02 06 ff ff ff ff 00 00 00 00 c3 e9 12 ed
     00 00 00 00 00 00 00 00 88 00 00 00 00 00 00 00
     00 80 00 00 00 00 00 00 05 00 00 00 01 00 00 00
 ";
-/// Stopped.
+/// Skip: a gap in stream 4 from position 0x2000 to 0x2040.
 const SKIP: &str = "
     43 4c 02 09 04 00 00 00 08 00 00 00 e9 9d 8e a1
     00 20 00 00 00 00 00 00 00 00 00 00 00 00 00 00
@@ -415,19 +415,20 @@ const SKIP: &str = "
     40 20 00 00 00 00 00 00
 ";
 
+/// Goodbye: the reason Stopped.
 const GOODBYE: &str = "
     43 4c 02 07 ff ff ff ff 08 00 00 00 cb 42 dc da
     00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
     00 00 00 00 00 00 00 00 ff ff ff ff 01 00 00 00
     01 00 00 00 00 00 00 00
 ";
-/// Stream 4 has ended at position 0x2000.
+/// End: stream 4 has ended at position 0x2000.
 const END: &str = "
     43 4c 02 08 04 00 00 00 00 00 00 00 e2 94 e1 9c
     00 20 00 00 00 00 00 00 00 00 00 00 00 00 00 00
     00 00 00 00 00 00 00 00 ff ff ff ff 01 00 00 00
 ";
-/// 100 repeats the challenge of the Welcome above.
+/// Confirm: 100 repeats the challenge of [`WELCOME`].
 const CONFIRM: &str = "
     43 4c 02 0a ff ff ff ff 08 00 00 00 55 94 c5 ce
     00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00

@@ -1,4 +1,4 @@
-//! What holds for all inputs: any cut of a stream, any damage, any bytes at all.
+//! Properties that hold for all inputs: any cut of a stream, any damage, arbitrary bytes.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -10,14 +10,14 @@ fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, cases: if cfg!(miri) { 8 } else { 256 }, ..ProptestConfig::default() }
 }
 
-/// Few and short under miri, which runs a thousand times slower.
+/// Size of an input: an eighth under miri, which is a thousand times slower.
 const fn size(most: usize) -> usize {
     if cfg!(miri) { most / 8 } else { most }
 }
 
 type Segment = (SegmentHeader, Vec<u8>);
 
-/// Decodes whatever is complete in the chunks, as a connection does; the error, if any, is the last thing it sees.
+/// Decodes all complete segments in the chunks, as a connection does. An error, if there is one, ends the decoding.
 fn decode<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Segment>, Result<(), SegmentError>) {
     let (mut buffer, mut segments) = (Vec::new(), Vec::new());
     for chunk in chunks {
@@ -35,7 +35,7 @@ fn decode<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Segment>, Resu
     (segments, Ok(()))
 }
 
-/// Hands everything that an accepted segment carries to its decoder; none may panic.
+/// Passes the payload of an accepted segment to its decoder. No decoder may panic.
 fn decode_payload((header, payload): &Segment) {
     match header.kind() {
         Kind::Hello | Kind::Welcome => check_hello(payload),
@@ -49,7 +49,7 @@ fn decode_payload((header, payload): &Segment) {
     }
 }
 
-/// Decodes, and shows that what was allocated for the result is no more than the payload.
+/// Decodes a greeting and checks that the result allocates no more bytes than the payload has.
 fn check_hello(payload: &[u8]) {
     if let Ok(hello) = Hello::decode(payload) {
         let allocated = hello.cluster.capacity()
@@ -62,7 +62,8 @@ fn check_hello(payload: &[u8]) {
     }
 }
 
-/// Walks the frames: they end, an error is the last of them, and each lies inside `bytes`, behind the one before it.
+/// Walks the frames and checks that the walk ends, that an error is its last item, and that each frame lies inside
+/// `bytes`, behind the one before.
 fn check_frames(bytes: &[u8]) {
     let mut frames = Frames::new(bytes);
     let mut walked = 0;
@@ -89,7 +90,7 @@ fn kind() -> impl Strategy<Value = Kind> {
     prop::sample::select(vec![Hello, Welcome, Refuse, Data, Ack, Heartbeat, Goodbye, End, Skip, Confirm])
 }
 
-/// Mostly small numbers, so that damage can turn one valid value into another.
+/// Strategy for numbers that are mostly small, so that damage can turn one valid value into another.
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![0u64..64, any::<u64>()]
 }
@@ -116,7 +117,7 @@ fn hello() -> impl Strategy<Value = Hello> {
     })
 }
 
-/// Envelopes as they are sent: an id and a body.
+/// Strategy for envelopes to send: an id and a body each.
 fn envelopes(body_bytes: usize) -> impl Strategy<Value = Vec<(i64, Vec<u8>)>> {
     vec((any::<i64>(), vec(any::<u8>(), 0..body_bytes)), 0..6)
 }
@@ -132,7 +133,7 @@ fn encode_frames(envelopes: &[(i64, Vec<u8>)]) -> Vec<u8> {
     bytes
 }
 
-/// A payload of the right shape for its kind, or of none.
+/// Strategy for payloads with the right shape for `kind`, or with none.
 fn payload(kind: Kind) -> BoxedStrategy<Vec<u8>> {
     let grants = vec((any::<u32>(), number(), number()).prop_map(|(s, p, c)| Grant::new(s, lane_of(s), p, c)), 0..5);
     match kind {
@@ -165,7 +166,7 @@ fn header(kind: Kind) -> impl Strategy<Value = SegmentHeader> {
     )
 }
 
-/// A valid segment of any kind, sealed.
+/// Strategy for valid, sealed segments of any kind.
 fn any_segment() -> impl Strategy<Value = Segment> {
     kind().prop_flat_map(|kind| (header(kind), payload(kind))).prop_map(|(mut header, payload)| {
         header.seal(&[&payload]);
@@ -180,7 +181,7 @@ fn encode(segments: &[Segment]) -> Vec<u8> {
 proptest! {
     #![proptest_config(config())]
 
-    /// However the stream is cut, the same segments come out of it.
+    /// Checks that any cut of a stream gives the same segments.
     #[test]
     fn any_chunks_give_the_same_segments(segments in vec(any_segment(), 0..size(40)), chunks in vec(1usize..300, 1..50)) {
         let stream = encode(&segments);
@@ -196,7 +197,7 @@ proptest! {
         prop_assert_eq!(decode(cut), (segments, Ok(())));
     }
 
-    /// Every cut of a short stream into two, and the cut into single bytes.
+    /// Checks every cut of a short stream into two, and the cut into single bytes.
     #[test]
     fn every_split_gives_the_same_segments(segments in vec(any_segment(), 1..4)) {
         let stream = encode(&segments);
@@ -207,7 +208,7 @@ proptest! {
         prop_assert_eq!(&decode(stream.chunks(1)), &expected);
     }
 
-    /// The envelopes of a data segment come out as they went in, on every alignment of the bytes.
+    /// Checks that the envelopes of a Data segment are decoded as they were encoded, at every alignment of the bytes.
     #[test]
     fn frames_carry_envelopes(envelopes in envelopes(size(2000)), shift in 0usize..8) {
         let mut bytes = vec![0xA5; shift];
@@ -217,7 +218,8 @@ proptest! {
         prop_assert_eq!(found, Ok(envelopes));
     }
 
-    /// A damaged stream gives a prefix of what was sent and then, at most, an error: damage is never taken for data.
+    /// Checks that a damaged stream gives a prefix of the sent segments and then, at most, an error. Damage is never
+    /// taken for data.
     #[test]
     fn damaged_streams_give_a_prefix(
         segments in vec(any_segment(), 1..size(24)),
@@ -239,14 +241,14 @@ proptest! {
         found.iter().for_each(decode_payload);
         prop_assert!(found.len() <= segments.len());
         prop_assert_eq!(&found[..], &segments[..found.len()]);
-        // All that stands before the damage is still found, if not lost with an error further on.
+        // All segments before the damage are still decoded.
         let (before, result) = decode([&stream[..intact]]);
         prop_assert_eq!(result, Ok(()));
         prop_assert_eq!(&before[..], &segments[..before.len()]);
         prop_assert!(found.len() >= before.len());
     }
 
-    /// Damage under a correct checksum, as a hostile peer would do it: whatever is accepted can be decoded without a panic.
+    /// Checks damage under a correct checksum, as from a hostile peer: accepted bytes are decoded without a panic.
     #[test]
     fn resealed_damage_never_panics(
         segment in any_segment(),
@@ -268,7 +270,7 @@ proptest! {
         found.iter().for_each(decode_payload);
     }
 
-    /// Any bytes at all, given to every decoder.
+    /// Passes arbitrary bytes to every decoder.
     #[test]
     fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..size(2048)), kind in kind(), from_start in any::<bool>()) {
         let mut bytes = bytes;
@@ -282,7 +284,7 @@ proptest! {
         }
     }
 
-    /// A greeting's counts and lengths may say anything; what is allocated stays within the payload.
+    /// Checks that a greeting with arbitrary counts and lengths allocates no more bytes than its payload has.
     #[test]
     fn greetings_allocate_no_more_than_they_are_long(hello in hello(), counts in vec(0u16..80, 3), which in 0usize..8) {
         let mut bytes = hello.encode();
@@ -301,7 +303,7 @@ proptest! {
         }
     }
 
-    /// Frames with lengths that are nearly right.
+    /// Checks frames with lengths that are nearly right.
     #[test]
     fn frames_of_arbitrary_bytes_end(words in vec(prop_oneof![0u64..40, any::<u64>()], 0..size(256)), cut in 0usize..8) {
         let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>();
@@ -310,7 +312,7 @@ proptest! {
         check_frames(&bytes[..bytes.len().saturating_sub(cut)]);
     }
 
-    /// Each single bit of a segment whose checksum covers all of it.
+    /// Flips each single bit of a segment whose checksum covers all of it.
     #[test]
     fn single_bit_flips_are_detected(segment in any_segment(), more in any::<u8>()) {
         let (mut header, payload) = segment;
@@ -318,7 +320,7 @@ proptest! {
         check_flips(header, &payload, SEGMENT_HEADER_BYTES + payload.len(), more)?;
     }
 
-    /// Each single bit of the header of a segment whose checksum covers nothing else.
+    /// Flips each single bit of the header of a segment whose checksum covers the header alone.
     #[test]
     fn single_bit_flips_of_the_header_are_detected(segment in any_segment(), more in any::<u8>()) {
         let (mut header, payload) = segment;
@@ -326,7 +328,7 @@ proptest! {
         check_flips(header, &payload, SEGMENT_HEADER_BYTES, more)?;
     }
 
-    /// The checksum is the one of the definition, whatever the crate under it uses to compute it.
+    /// Compares the checksum with its definition, independently of the crate that computes it.
     #[test]
     fn checksum_is_that_of_the_definition(segment in any_segment()) {
         let (header, payload) = segment;
@@ -337,7 +339,7 @@ proptest! {
     }
 }
 
-/// Flips each of the first `bytes` bytes' bits. More bytes follow the segment, so that a length that has grown finds them.
+/// Flips each bit of the first `bytes` bytes. More bytes follow the segment, so that an increased length finds them.
 fn check_flips(mut header: SegmentHeader, payload: &[u8], bytes: usize, more: u8) -> Result<(), TestCaseError> {
     header.seal(&[payload]);
     let mut stream = segment(header, payload);
@@ -347,7 +349,7 @@ fn check_flips(mut header: SegmentHeader, payload: &[u8], bytes: usize, more: u8
         let (index, mask) = (bit / 8, 1 << (bit % 8));
         stream[index] ^= mask;
         let found = next_segment(&stream);
-        // A length that has grown past what is there makes the receiver wait; it accepts nothing.
+        // A length increased beyond the available bytes makes the receiver wait; it accepts nothing.
         let waits = cfg!(miri) && (8..12).contains(&index) && found == Ok(None);
         prop_assert!(found.is_err() || waits, "bit {} of byte {} was not noticed", bit % 8, index);
         stream[index] ^= mask;
