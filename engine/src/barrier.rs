@@ -1,12 +1,12 @@
-//! A pair of memory barriers of unequal cost.
+//! Pair of memory barriers of unequal cost.
 //!
-//! A light barrier on one thread and a heavy barrier on another are ordered as two sequentially
-//! consistent fences would be: if the light one comes first, what its thread stored before is seen
-//! after the heavy one; if the heavy one comes first, what *its* thread stored before is seen after
-//! the light one. The light one costs nothing, since it only holds the compiler to the order; the
-//! heavy one makes the kernel run a full fence on every core that runs this process (`membarrier`,
-//! a microsecond or two). Two light ones order nothing, and a light one does not pair with a
-//! fence.
+//! A light barrier on one thread and a heavy barrier on another are ordered as two sequentially consistent fences would
+//! be. If the light barrier comes first, every store before it is visible after the heavy one. If the heavy barrier
+//! comes first, every store before *it* is visible after the light one.
+//!
+//! The light barrier costs nothing, since it only makes the compiler keep the order. The heavy barrier makes the kernel
+//! run a full fence on every core that runs this process (`membarrier`, a microsecond or two). Two light barriers order
+//! nothing, and a light barrier does not pair with a fence.
 
 pub(crate) use imp::{available, heavy, light};
 
@@ -17,35 +17,35 @@ mod imp {
         atomic::{Ordering, compiler_fence},
     };
 
-    /// Whether heavy barriers work here. The first call registers the process with the kernel.
+    /// Returns whether heavy barriers work here. The first call registers the process with the kernel.
     pub(crate) fn available() -> bool {
         static REGISTERED: OnceLock<bool> = OnceLock::new();
         *REGISTERED.get_or_init(|| membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0)
     }
 
-    /// The cheap side.
+    /// Runs the cheap barrier of the pair.
     #[inline(always)]
     pub(crate) fn light() {
         compiler_fence(Ordering::SeqCst);
     }
 
-    /// The dear side; only where [`available`] said true.
+    /// Runs the expensive barrier of the pair. Allowed only after [`available`] has returned `true`.
     ///
     /// # Panics
-    /// When the kernel refuses, which after a registration it does not: going on without the
-    /// barrier would lose wake-ups.
+    /// Panics if the kernel refuses, which it does not after a registration. Without the barrier, wake-ups would be
+    /// lost.
     pub(crate) fn heavy() {
         let result = membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED);
         assert_eq!(result, 0, "membarrier: {}", std::io::Error::last_os_error());
     }
 
     fn membarrier(command: libc::c_int) -> libc::c_long {
-        // SAFETY: membarrier takes three integers and touches no memory of the caller's.
+        // SAFETY: membarrier takes three integers and touches no memory of the caller.
         unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) }
     }
 }
 
-/// Miri knows no membarrier; two fences are the stronger pair that it can run.
+/// Barriers under miri, which has no membarrier: two fences, a stronger pair.
 #[cfg(all(miri, not(loom)))]
 mod imp {
     use std::sync::atomic::{Ordering, fence};
@@ -63,10 +63,9 @@ mod imp {
     }
 }
 
-/// Under loom both are a read-modify-write of one and the same atomic. Such operations stand in one
-/// order and each acquires what the earlier ones released, which is the promise above and no more:
-/// two fences would also pair with the doorbell's own fences, and so hide a fence or a heavy
-/// barrier that is missing.
+/// Barriers under loom: both are a read-modify-write of one atomic. Such operations have a single order, and each
+/// acquires what the earlier ones released. This is exactly the documented guarantee. Two fences would also pair with
+/// the doorbell's own fences, and so hide a missing fence or heavy barrier.
 #[cfg(loom)]
 mod imp {
     use crate::sync::{AtomicU32, Ordering};

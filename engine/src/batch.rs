@@ -1,32 +1,32 @@
-//! Segments that are sent at once, gathered where their bytes stand.
+//! Batches: segments that are sent at once, gathered from the memory that holds their bytes.
 
 use crate::callback::OwnedBytes;
 use crate::ring::Region;
 use crate::wire::{CHECKSUMMED, MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES, SegmentHeader};
 
-/// The most bytes of payload in one batch. More would keep a connection's next batch, and what is urgent in it,
-/// waiting.
+/// Size limit of one batch in bytes, headers beyond the sixteenth included. A larger batch would delay the connection's
+/// next batch and its urgent segments.
 pub const MAX_BATCH_BYTES: usize = 4 * MAX_SEGMENT_PAYLOAD;
 
-/// A piece of what a connection sends: bytes that stay in place while the kernel reads them.
+/// Bytes for a connection that stay in place while the kernel reads them.
 #[derive(Clone, Debug)]
 pub enum Part {
     /// Bytes in a stream's ring, which are not released before the peer has acknowledged them.
     Ring(Region),
-    /// Bytes of an envelope by reference.
+    /// Bytes of an envelope that is sent by reference.
     Shared(OwnedBytes),
     /// Constant bytes.
     Static(&'static [u8]),
 }
 
-/// A piece of a batch.
+/// Piece of a batch.
 #[derive(Clone, Debug)]
 pub enum Piece {
-    /// The batch's header of this index.
+    /// Index of a segment header in the batch.
     Header(usize),
     /// Bytes of a stream.
     Part(Part),
-    /// Bytes that the batch owns: a handshake, acknowledgements.
+    /// Bytes that the batch owns, such as a handshake or acknowledgements.
     Owned(Vec<u8>),
 }
 
@@ -39,7 +39,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Appends a segment whose payload the batch owns; seals it. Such a payload is short, and always checksummed.
+    /// Seals and appends a segment whose payload the batch owns. Such a payload is short and always checksummed.
     pub fn push_owned(&mut self, mut header: SegmentHeader, payload: Vec<u8>) {
         let flags = header.flags.get() | CHECKSUMMED;
         header.flags = flags.into();
@@ -50,7 +50,7 @@ impl Batch {
         }
     }
 
-    /// Appends a sealed segment whose payload `parts` appends.
+    /// Appends a sealed segment. `parts` passes the parts of its payload to the given function, in order.
     pub fn push_sealed(&mut self, header: SegmentHeader, parts: impl FnOnce(&mut dyn FnMut(Part))) {
         self.push_header(header);
         parts(&mut |part| self.pieces.push(Piece::Part(part)));
@@ -62,38 +62,41 @@ impl Batch {
         self.headers.push(header);
     }
 
-    /// Bytes in all.
+    /// Bytes of all headers and payloads.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// How many segments.
+    /// Number of segments.
     pub fn segments(&self) -> usize {
         self.headers.len()
     }
 
-    /// Whether there is room for another whole segment.
+    /// Returns whether there is room for another segment of the greatest length.
     pub fn has_room(&self) -> bool {
         self.bytes + SEGMENT_HEADER_BYTES + MAX_SEGMENT_PAYLOAD <= MAX_BATCH_BYTES + 16 * SEGMENT_HEADER_BYTES
             && self.headers.len() < 64
     }
 
-    /// Whether there is nothing to send.
+    /// Returns whether the batch has no segments.
     pub fn is_empty(&self) -> bool {
         self.headers.is_empty()
     }
 
-    /// Returns whether it holds no bytes of streams: a handshake, heartbeats, acknowledgements.
+    /// Returns whether the batch holds no bytes of streams, but only handshakes, heartbeats and acknowledgements.
     pub fn is_control(&self) -> bool {
         self.pieces.iter().all(|piece| !matches!(piece, Piece::Part(_)))
     }
 
-    /// The pieces in order.
+    /// Pieces of the batch, in order.
     pub fn pieces(&self) -> &[Piece] {
         &self.pieces
     }
 
-    /// The header of a [`Piece::Header`].
+    /// Returns the header of a [`Piece::Header`].
+    ///
+    /// # Panics
+    /// Panics if the batch has no header of this index.
     pub fn header(&self, index: usize) -> &SegmentHeader {
         &self.headers[index]
     }

@@ -1,7 +1,7 @@
-//! Code of the application that the engine calls: wakers, and the owners of bodies.
+//! Callbacks: code of the application that the engine calls, namely wakers and the owners of bodies.
 //!
-//! The engine catches a panic of such code where it calls the code, so that the event loop goes on. The server that the
-//! code belongs to gets an event: [`Event::CallbackPanicked`](crate::Event::CallbackPanicked).
+//! The engine catches a panic of such code at the call, so that the event loop goes on. The server that the code
+//! belongs to gets an event: [`Event::CallbackPanicked`](crate::Event::CallbackPanicked).
 
 use std::any::Any;
 use std::fmt;
@@ -12,13 +12,13 @@ use std::sync::Arc;
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 
-/// Code of the application that the engine calls.
+/// Kind of application code that the engine calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Callback {
-    /// The waker of a future that waits for an envelope, an event, or room.
+    /// Waker of a future that waits for an envelope, an event, or room.
     Waker,
-    /// The drop of a body whose memory the application owns (`Bytes::from_owner`).
+    /// Drop of a body whose memory the application owns (`Bytes::from_owner`).
     BodyDrop,
 }
 
@@ -31,11 +31,11 @@ impl fmt::Display for Callback {
     }
 }
 
-/// Calls code of the application, and reports its panics to the server.
+/// Caller of application code that reports its panics to the server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Callbacks(Option<Arc<Report>>);
 
-/// Takes the message of a panic.
+/// Function that takes the kind of callback and the message of its panic.
 struct Report(Box<dyn Fn(Callback, String) + Send + Sync>);
 
 impl fmt::Debug for Report {
@@ -45,7 +45,7 @@ impl fmt::Debug for Report {
 }
 
 impl Callbacks {
-    /// Calls `report` with the message of each panic.
+    /// Makes callbacks that pass the message of each panic to `report`.
     pub(crate) fn new(report: impl Fn(Callback, String) + Send + Sync + 'static) -> Callbacks {
         Callbacks(Some(Arc::new(Report(Box::new(report)))))
     }
@@ -74,7 +74,10 @@ impl Callbacks {
     }
 }
 
-/// Calls code that may panic. The error is the message of its panic.
+/// Calls code that may panic.
+///
+/// # Errors
+/// Returns the message of the panic.
 pub(crate) fn caught<T>(code: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(code)).map_err(message_of)
 }
@@ -83,7 +86,7 @@ pub(crate) fn caught<T>(code: impl FnOnce() -> T) -> Result<T, String> {
 fn message_of(panic: Box<dyn Any + Send>) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    // The payload of the panic is the application's too, and its drop may panic.
+    // The payload of the panic belongs to the application too, and its drop may panic.
     if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
         std::mem::forget(another);
     }
@@ -93,7 +96,7 @@ fn message_of(panic: Box<dyn Any + Send>) -> String {
 /// Bytes whose memory the application may own.
 #[derive(Clone)]
 pub struct OwnedBytes {
-    /// `None` only during the drop.
+    /// Bytes, which are `None` only during the drop.
     bytes: Option<Bytes>,
     callbacks: Callbacks,
 }
@@ -103,7 +106,7 @@ impl OwnedBytes {
         OwnedBytes { bytes: Some(bytes), callbacks }
     }
 
-    /// A part of the bytes.
+    /// Returns a part of the bytes, without a copy.
     pub(crate) fn part(&self, range: Range<usize>) -> OwnedBytes {
         OwnedBytes { bytes: self.bytes.as_ref().map(|bytes| bytes.slice(range)), callbacks: self.callbacks.clone() }
     }

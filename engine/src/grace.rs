@@ -1,42 +1,43 @@
-//! Short sections of work, and the wait until all that have begun are over.
+//! Grace periods: short sections of work, and a wait until all sections that have begun are over.
 //!
-//! An outbox checks that its server still runs and its peer is still there, and then writes. Whoever stops the server or
-//! removes the peer must not count what is undelivered while such a write is on its way from the check to the ring. So the
-//! check and the write stand inside a section, and whoever takes something away first says so, then waits for a grace
-//! period, and then counts.
+//! An outbox checks that its server still runs and that its peer is still configured, and then writes. When the server
+//! stops or the peer is removed, undelivered envelopes are counted; no such write may then be between its check and the
+//! ring. So the check and the write form a section. The thread that stops the server or removes the peer first
+//! publishes this, then waits for a grace period, and then counts.
 //!
-//! Why nothing escapes: a section begins with a store, a light [barrier] and then the check; the wait comes after a store of
-//! what the check looks for, and begins with a heavy barrier. If the light barrier was first, the wait sees that the section
-//! has begun, and waits for its end. If the heavy one was first, the check sees what was taken away. So sections cost two
-//! plain stores, and a wait a microsecond or two. (This is the idea of userspace RCU with `membarrier`.)
+//! No write is missed. A section begins with a store and a light [barrier], and the check follows. The wait comes after
+//! the publishing store and begins with a heavy barrier. If the light barrier came first, the wait sees that the
+//! section has begun, and waits for its end. If the heavy barrier came first, the check sees the published change. So a
+//! section costs two plain stores, and a wait a microsecond or two. (Userspace RCU with `membarrier` uses the same
+//! algorithm.)
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::barrier;
 use crate::sync::{AtomicU32, Ordering, fence, yield_now};
 
-/// Odd inside a section. On cache lines of its own, for it is written with every section.
+/// Counter that is odd inside a section. On cache lines of its own, because every section writes it.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Sequence(AtomicU32);
 
-/// All who have sections that one wait covers.
+/// Registry of all [`Sections`] that one wait covers.
 #[derive(Debug, Default)]
 pub(crate) struct Grace {
     sequences: Mutex<Vec<Arc<Sequence>>>,
 }
 
-/// One who has sections, one at a time.
+/// Handle of one thread that begins sections, one at a time.
 #[derive(Debug)]
 pub(crate) struct Sections {
-    /// Written by this end alone.
+    /// Counter of this handle, which alone writes it.
     sequence: Arc<Sequence>,
     grace: Arc<Grace>,
-    /// Without heavy barriers, each section pays for a fence of its own.
+    /// Availability of heavy barriers. Without them each section runs a fence of its own.
     light: bool,
 }
 
-/// A section: it ends when this is dropped.
+/// Section of work that ends when this guard is dropped.
 #[must_use = "a section that is dropped is over"]
 pub(crate) struct Section<'a> {
     sequence: &'a AtomicU32,
@@ -44,8 +45,8 @@ pub(crate) struct Section<'a> {
 }
 
 impl Grace {
-    /// Returns when every section has ended that began before this was called. What the caller stored before is seen by all
-    /// that begin later.
+    /// Waits until every section that began before this call has ended. Every section that begins later sees all stores
+    /// that the caller made before it.
     pub(crate) fn wait(&self) {
         match barrier::available() {
             true => barrier::heavy(),
@@ -54,7 +55,7 @@ impl Grace {
         let sequences = self.lock().clone();
         let begun: Vec<u32> = sequences.iter().map(|sequence| sequence.0.load(Ordering::Acquire)).collect();
         for (sequence, seen) in sequences.iter().zip(begun) {
-            // Odd: inside. Another value: that section is over, be it that the next has begun.
+            // Odd: inside a section. Another value: that section is over, even if the next one has begun.
             while seen % 2 == 1 && sequence.0.load(Ordering::Acquire) == seen {
                 yield_now();
             }
@@ -73,7 +74,7 @@ impl Sections {
         Sections { sequence, grace, light: barrier::available() }
     }
 
-    /// Begins a section. It must be short and wait for nobody.
+    /// Begins a section. The section must be short and must not wait for other threads.
     #[inline]
     pub(crate) fn begin(&self) -> Section<'_> {
         let section = self.begin_light();
@@ -81,11 +82,11 @@ impl Sections {
         section
     }
 
-    /// Begins a section whose check holds only where heavy barriers are [available](barrier::available), or after
+    /// Begins a section whose check is valid only where heavy barriers are [available](barrier::available), or after
     /// [`strengthen`](Section::strengthen).
     #[inline(always)]
     pub(crate) fn begin_light(&self) -> Section<'_> {
-        // Release: who sees that this one has begun sees what was done in those before.
+        // Release: a reader that sees this section begin sees all work of the earlier ones.
         let sequence = &self.sequence.0;
         sequence.store(sequence.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         barrier::light();
@@ -94,7 +95,7 @@ impl Sections {
 }
 
 impl Section<'_> {
-    /// From here on a check holds everywhere.
+    /// Makes checks after this call valid everywhere, with a fence if heavy barriers are not available.
     #[inline]
     pub(crate) fn strengthen(&self) {
         if !self.light {
@@ -106,7 +107,7 @@ impl Section<'_> {
 impl Drop for Section<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        // Release: who sees the end sees what was done inside.
+        // Release: a reader that sees the end sees all work of the section.
         self.sequence.store(self.sequence.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
     }
 }
@@ -117,14 +118,14 @@ impl Drop for Sections {
     }
 }
 
-/// Run: `RUSTFLAGS="--cfg loom" cargo test --release --lib loom::`
+/// Loom models. Run: `RUSTFLAGS="--cfg loom" cargo test --release --lib loom::`
 #[cfg(all(test, loom))]
 mod loom {
     use super::*;
     use crate::sync::AtomicBool;
     use ::loom::thread;
 
-    /// What a section did is either seen after the wait, or the section was refused.
+    /// Checks that the work of a section is visible after the wait, unless the section's check has failed.
     #[test]
     fn whoever_was_let_in_is_counted() {
         ::loom::model(|| {
@@ -142,7 +143,7 @@ mod loom {
                             taken.store(sent, Ordering::Relaxed);
                         }
                     }
-                    // Not dropped here: loom does not see that the mutex hands over what was done.
+                    // Dropped by the main thread: loom does not see that the mutex hands the work over.
                     (sent, sections)
                 })
             };

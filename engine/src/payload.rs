@@ -1,4 +1,4 @@
-//! What a message carries: [`Body`] on its way into an outbox, [`Payload`] out of an inbox.
+//! Contents of a message: [`Body`] on its way into an outbox, [`Payload`] on its way out of an inbox.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -8,10 +8,10 @@ use std::ops::Deref;
 use bytes::Bytes;
 use zerocopy::IntoBytes;
 
-/// The bytes of a message that has arrived.
+/// Bytes of a message that has arrived.
 ///
-/// Up to [`Payload::INLINE_BYTES`] of them stand in the value itself; more are shared [`Bytes`]. Either way they are
-/// aligned to 8 bytes.
+/// Up to [`Payload::INLINE_BYTES`] are stored in the value itself; more are shared [`Bytes`]. A received payload is
+/// aligned to 8 bytes in both cases.
 ///
 /// ```
 /// use cluster_engine::Payload;
@@ -29,27 +29,28 @@ enum Repr {
     Shared(Bytes),
 }
 
-/// In words, so that a `zerocopy` type can be read in place, and that a move copies words.
+/// Inline bytes as words, so that a `zerocopy` type can be read in place and a move copies words.
 type Words = [u64; Payload::INLINE_BYTES / 8];
 
-/// A length and one: what is left over tells [`Repr::Shared`], and takes no place of its own.
+/// Length in bytes, plus one. The unused value 0 marks [`Repr::Shared`], so the enum needs no tag of its own.
 #[derive(Clone, Copy)]
 struct Length(NonZero<u64>);
 
 const _: () = assert!(size_of::<Payload>() == 8 + Payload::INLINE_BYTES);
 
 impl Payload {
-    /// So many bytes take no allocation and no reference count.
+    /// Largest number of bytes that need neither an allocation nor a reference count.
     ///
-    /// An allocation, its end and two counts took about 45 ns a message; a move of so many bytes takes one or two.
+    /// An allocation, its release and two reference counts took about 45 ns per message; a move of this many bytes
+    /// takes one or two.
     pub const INLINE_BYTES: usize = 64;
 
-    /// No bytes.
+    /// Makes an empty payload.
     pub const fn new() -> Payload {
         Payload(Repr::Shared(Bytes::new()))
     }
 
-    /// A copy of `bytes`.
+    /// Copies `bytes`.
     #[inline]
     pub fn copy_from_slice(bytes: &[u8]) -> Payload {
         if bytes.len() > Payload::INLINE_BYTES {
@@ -60,8 +61,8 @@ impl Payload {
         Payload(Repr::Inline { length: Length(NonZero::<u64>::MIN.saturating_add(bytes.len() as u64)), words })
     }
 
-    /// A copy of the first `length` bytes of these, which are copied all: so many take fewer steps than some. `None`: `length` is
-    /// more than that.
+    /// Makes a payload of the first `length` bytes. Returns `None` if `length` is more than [`Payload::INLINE_BYTES`].
+    /// All of `bytes` are copied, because a fixed length takes fewer instructions.
     #[inline(always)]
     pub(crate) fn copy_from(bytes: &[u8; Payload::INLINE_BYTES], length: usize) -> Option<Payload> {
         if length > Payload::INLINE_BYTES {
@@ -71,7 +72,7 @@ impl Payload {
         Some(Payload(Repr::Inline { length, words: zerocopy::transmute!(*bytes) }))
     }
 
-    /// The bytes as [`Bytes`]: a copy if they stand in the value itself.
+    /// Converts the payload to [`Bytes`]. Inline bytes are copied.
     pub fn into_bytes(self) -> Bytes {
         match self.0 {
             Repr::Inline { .. } => Bytes::copy_from_slice(&self),
@@ -180,7 +181,7 @@ impl From<&[u8]> for Payload {
 }
 
 impl From<Bytes> for Payload {
-    /// Takes the bytes as they are.
+    /// Takes the bytes over without a copy.
     #[inline]
     fn from(bytes: Bytes) -> Payload {
         Payload(Repr::Shared(bytes))
@@ -188,7 +189,7 @@ impl From<Bytes> for Payload {
 }
 
 impl From<Vec<u8>> for Payload {
-    /// Takes the bytes as they are.
+    /// Takes the bytes over without a copy.
     fn from(bytes: Vec<u8>) -> Payload {
         Payload::from(Bytes::from(bytes))
     }
@@ -209,17 +210,17 @@ impl From<Payload> for Vec<u8> {
     }
 }
 
-/// What a message is to carry: bytes that are borrowed until it is sent, or handed over.
+/// Contents of a message to be sent: bytes that are borrowed until then, or owned.
 #[derive(Clone, Debug)]
 pub enum Body<'a> {
-    /// Copied when the message is sent.
+    /// Borrowed bytes, which are copied when the message is sent.
     Borrowed(&'a [u8]),
-    /// Long ones are not copied at all.
+    /// Owned bytes. Long ones are sent by reference, without a copy.
     Owned(Bytes),
 }
 
 impl Body<'_> {
-    /// The same bytes, handed over: copied if they were borrowed.
+    /// Converts to owned bytes. Borrowed bytes are copied.
     pub fn into_owned(self) -> Body<'static> {
         Body::Owned(match self {
             Body::Borrowed(bytes) => Bytes::copy_from_slice(bytes),

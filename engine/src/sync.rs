@@ -1,7 +1,7 @@
-//! The one door through which atomics come, so that loom can stand in for them.
+//! Atomics of this crate, imported in one place so that loom can replace them.
 //!
-//! A build with `--cfg loom` gets loom's types, which remember every access and try every order in
-//! which threads can see them; any other build gets the standard library's.
+//! A build with `--cfg loom` uses loom's types, which record every access and try every order in which threads can see
+//! it. Any other build uses those of the standard library.
 
 #[cfg(not(loom))]
 pub(crate) use std::{

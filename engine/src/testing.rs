@@ -1,10 +1,10 @@
-//! What the tests of several layers share.
+//! Helpers shared by the tests of several layers.
 
 use crate::batch::Part;
 #[cfg(test)]
 use crate::link::{Local, Pid};
 
-/// Random numbers from a seed: xorshift64*.
+/// Random number generator with a seed: xorshift64*.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -21,7 +21,7 @@ impl Random {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    /// A number below `limit`, which is not 0.
+    /// Returns a number below `limit`, which must not be 0.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
         (self.next() >> 16) % limit
     }
@@ -31,7 +31,7 @@ impl Random {
     }
 }
 
-/// A server with this pid.
+/// Makes the configuration of a server with this pid.
 #[cfg(test)]
 pub(crate) fn local(pid: Pid) -> Local {
     Local {
@@ -49,12 +49,13 @@ pub(crate) fn local(pid: Pid) -> Local {
     }
 }
 
-/// The bytes that a part stands for.
+/// Returns the bytes of a part.
 #[expect(unsafe_code, reason = "a region says where its bytes are, and the kernel that reads them is played here")]
 pub(crate) fn part_bytes(part: &Part) -> &[u8] {
     match part {
         // SAFETY: the region keeps its memory mapped, and nobody writes to it here: one thread runs the test, and the
-        // bytes are compared or copied before anything else happens. (They may be old; some tests are about that.)
+        // bytes are compared or copied before anything else happens. (They may be old bytes; some tests are about
+        // that.)
         Part::Ring(region) => unsafe { std::slice::from_raw_parts(region.as_ptr(), region.len()) },
         Part::Shared(bytes) => bytes,
         Part::Static(bytes) => bytes,

@@ -1,16 +1,16 @@
-//! Time as the pure code knows it: nanoseconds since some start, handed in by whoever owns a clock.
+//! Time for pure code: nanoseconds since the start of a clock, passed in by the owner of that clock.
 
 use std::ops::{Add, AddAssign, Sub};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A moment on a monotonic clock, in nanoseconds since that clock's start.
+/// Moment on a monotonic clock, in nanoseconds since the start of that clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 
 impl Time {
-    /// The moment `nanoseconds` after the start.
+    /// Makes the moment `nanoseconds` after the start.
     pub const fn from_nanos(nanoseconds: u64) -> Time {
         Time(nanoseconds)
     }
@@ -20,7 +20,7 @@ impl Time {
         self.0
     }
 
-    /// How long after `earlier` this is; zero when it is not after it.
+    /// Returns the duration from `earlier` to this moment, or zero if `earlier` is later.
     pub fn since(self, earlier: Time) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -48,18 +48,20 @@ impl Sub for Time {
     }
 }
 
-/// Clocks of all processes of a machine agree on what is a multiple of a power of two up to this.
+/// Alignment of a clock's start, in nanoseconds. For every power of two up to this, the clocks of all processes of a
+/// machine agree on its multiples.
 const COMMON_NANOS: u64 = 1 << 30;
 
-/// The machine's monotonic clock.
+/// Monotonic clock of the machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
 }
 
 impl Clock {
-    /// A clock that starts now, or up to a second ago: at a moment on which all processes of the machine agree, so that
-    /// what is due at a multiple of some power of two of nanoseconds is due in all of them at once.
+    /// Makes a clock whose start is up to about a second (2^30 ns) ago, at a moment on which all processes of the
+    /// machine agree. So a timer that is due at a multiple of a power of two of nanoseconds, up to 2^30, expires in all
+    /// of them at once.
     pub fn start() -> Clock {
         let (now, monotonic) = (Instant::now(), clock_gettime(ClockId::Monotonic));
         let nanoseconds = monotonic.tv_sec as u64 * 1_000_000_000 + monotonic.tv_nsec as u64;
@@ -67,18 +69,18 @@ impl Clock {
         Clock { start: now.checked_sub(since).unwrap_or(now) }
     }
 
-    /// The moment from which it counts.
+    /// Start of this clock.
     pub fn start_instant(&self) -> Instant {
         self.start
     }
 
-    /// The present moment.
+    /// Reads the clock and returns the present moment.
     #[inline]
     pub fn now(&self) -> Time {
         self.at(Instant::now())
     }
 
-    /// The moment that `instant` stands for.
+    /// Converts `instant` to a moment of this clock. An instant before its start becomes zero.
     pub fn at(&self, instant: Instant) -> Time {
         Time(u64::try_from(instant.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX))
     }
