@@ -27,7 +27,7 @@ pub(crate) struct Grace {
     sequences: Mutex<Vec<Arc<Sequence>>>,
 }
 
-/// Handle of one thread that begins sections, one at a time.
+/// Handle that begins sections, one at a time.
 #[derive(Debug)]
 pub(crate) struct Sections {
     /// Counter of this handle, which alone writes it.

@@ -54,8 +54,8 @@ impl Consumer {
     ///
     /// The search takes constant time and reads no record, so the result is not always the largest boundary. If `limit`
     /// is at or beyond `written` as seen, the result is exactly that `written`. If `limit - from` is at least 2 ×
-    /// [`MAX_RECORD`](super::MAX_RECORD), the result is greater than `limit - 2 * MAX_RECORD`. With a smaller `limit -
-    /// from` the result may be `from` although boundaries lie in between; call again with a larger limit.
+    /// [`MAX_RECORD`](super::MAX_RECORD), the result is greater than `limit - 2 * MAX_RECORD`. With a smaller distance
+    /// the result may be `from` although boundaries lie in between; call again with a larger limit.
     ///
     /// # Panics
     /// Panics if `from` is not within `released..=written`, with `written` as seen.

@@ -373,7 +373,8 @@ impl SendWindow {
         self.floor = position;
     }
 
-    /// Gives the room of acknowledged bytes back to the send queue, and wakes a sender that waits for room.
+    /// Gives the room of acknowledged and given-up bytes back to the send queue, and wakes a sender that waits for
+    /// room.
     ///
     /// Room is given back in large steps, because a sender that is faster than the connection would otherwise be woken
     /// for every acknowledgement. The remainder is given back when everything sent is acknowledged, and at every new
