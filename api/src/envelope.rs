@@ -1,4 +1,4 @@
-//! Envelopes: what is sent, and what arrives.
+//! Envelopes: received ones and drafts to send.
 
 use std::time::Duration;
 
@@ -6,28 +6,28 @@ use cluster_engine::{BROADCAST, Body, Lane, Payload, Pid, Received};
 
 use crate::Incarnation;
 
-/// An envelope that has arrived.
+/// Received envelope: a message with its sender and its message id.
 ///
-/// [`Envelope::to`] begins one that is to be sent.
+/// [`Envelope::to`] begins an envelope to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Envelope {
-    /// The sender's pid.
+    /// Pid of the sender.
     pub pid: Pid,
-    /// The message id that the sender gave it.
+    /// Message id that the sender gave the envelope.
     pub msg_id: i64,
-    /// The message.
+    /// Message of the envelope.
     ///
-    /// One of less than 16 KiB has memory of its own. A longer one that came in one segment shares the receive buffer
-    /// that it came in, 260 KiB, and keeps all of it: copy what is kept for long, as with
-    /// `Bytes::copy_from_slice(&envelope.msg)`. [`Engine::receive_bytes`](crate::Engine::receive_bytes) says how much
-    /// is kept.
+    /// A message of less than 16 KiB has its own memory. A longer message that came in one segment shares its receive
+    /// buffer of 260 KiB and keeps the whole buffer alive. A program that keeps messages for long should copy them, for
+    /// example with `Bytes::copy_from_slice(&envelope.msg)`. [`Engine::receive_bytes`](crate::Engine::receive_bytes)
+    /// counts the buffers in use.
     pub msg: Payload,
     incarnation: Incarnation,
 }
 
 impl Envelope {
-    /// Begins an envelope to a pid, to several, or to [`BROADCAST`].
+    /// Begins an envelope to a pid, to several pids, or to [`BROADCAST`].
     ///
     /// ```
     /// use cluster::{BROADCAST, Envelope};
@@ -41,10 +41,10 @@ impl Envelope {
         Draft::new(recipients.into(), Lane::Normal)
     }
 
-    /// Incarnation of the sender: which of its runs has sent this. It is drawn anew each time the sender starts, and
-    /// the same as in its [`Event::Up`](crate::Event::Up).
+    /// Incarnation of the sender: identifies the run of the sender that sent this envelope. The sender draws a new one
+    /// each time it starts, and [`Event::Up`](crate::Event::Up) reports it.
     ///
-    /// An answer that is for this run alone is sent with [`only_incarnation`](Draft::only_incarnation).
+    /// [`only_incarnation`](Draft::only_incarnation) sends an answer to this incarnation alone.
     #[inline]
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
@@ -56,15 +56,15 @@ impl Envelope {
     }
 }
 
-/// An envelope that has arrived, borrowed from where it was received: see [`Inbox::drain`](crate::Inbox::drain).
+/// Received envelope, borrowed from the receive buffer: see [`Inbox::drain`](crate::Inbox::drain).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EnvelopeRef<'a> {
-    /// The sender's pid.
+    /// Pid of the sender.
     pub pid: Pid,
-    /// The message id that the sender gave it.
+    /// Message id that the sender gave the envelope.
     pub msg_id: i64,
-    /// The message, aligned to 8 bytes.
+    /// Message of the envelope, aligned to 8 bytes.
     pub msg: &'a [u8],
     incarnation: &'a Incarnation,
 }
@@ -82,23 +82,23 @@ impl<'a> EnvelopeRef<'a> {
         *self.incarnation
     }
 
-    /// An envelope of its own, with a copy of the message.
+    /// Returns an owned envelope with a copy of the message.
     pub fn to_owned(&self) -> Envelope {
         Envelope::new(self.pid, self.incarnation, self.msg_id, Payload::copy_from_slice(self.msg))
     }
 }
 
-/// Who gets an envelope.
+/// Recipients of an envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recipients {
     /// One server, or every peer for [`BROADCAST`].
     One(Pid),
-    /// These servers, in this order; one that is named twice gets it twice.
+    /// Several servers, in this order. A pid that is listed twice gets the envelope twice.
     Several(Vec<Pid>),
 }
 
 impl Recipients {
-    /// Whether every peer is meant.
+    /// Returns whether the envelope goes to every peer.
     pub fn is_broadcast(&self) -> bool {
         *self == Recipients::One(BROADCAST)
     }
@@ -132,9 +132,9 @@ impl From<Vec<Pid>> for Recipients {
     }
 }
 
-/// An envelope that is to be sent.
+/// Envelope to send: see [`Envelope::to`].
 ///
-/// It may borrow its message: sending copies a short one into the stream to each recipient, and nothing else copies it.
+/// A draft may borrow its message. Sending copies a short message once, into the stream to each recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "an envelope does nothing until it is sent"]
 pub struct Draft<'a> {
@@ -155,54 +155,57 @@ impl Draft<'static> {
 }
 
 impl<'a> Draft<'a> {
-    /// The message. A slice, a `str`, or a reference to what has arrived is borrowed, and copied when it is sent. A `Vec`,
-    /// a `String` or `Bytes` is handed over: if it is longer than 16 KiB, nothing copies it.
+    /// Sets the message. A slice, a `str`, or a reference to a received message is borrowed, and copied when it is
+    /// sent. A `Vec`, a `String` or `Bytes` is moved: if it is longer than 16 KiB, it is not copied.
     #[inline]
     pub fn body<'b>(self, body: impl Into<Body<'b>>) -> Draft<'b> {
         let Draft { to, id, lane, ttl, best_effort, only, .. } = self;
         Draft { to, id, body: body.into(), lane, ttl, best_effort, only }
     }
 
-    /// The message id. Without one the outbox gives the next free one.
+    /// Sets the message id. Without one, the outbox assigns the next automatic id.
     #[inline]
     pub fn id(mut self, id: i64) -> Draft<'a> {
         self.id = Some(id);
         self
     }
 
-    /// On the urgent lane: it does not wait behind what is on the normal one. Order holds within a lane. What has arrived is read
-    /// in the order in which it came.
+    /// Uses the urgent lane: the envelope does not wait behind those on the normal lane. Order holds within a lane. The
+    /// recipient reads envelopes of both lanes in the order in which they arrived.
     #[inline]
     pub fn urgent(mut self) -> Draft<'a> {
         self.lane = Lane::Urgent;
         self
     }
 
-    /// Drops the envelope if it could not be sent within `ttl`: who gets it late has no use for it.
+    /// Sets the time to live: drops the envelope if it could not be sent within `ttl`, because it is of no use later.
     ///
-    /// It counts from the `send`. What is dropped is counted, in [`Event::Dropped`](crate::Event::Dropped) and in the
-    /// statistics. While the recipient is away, what is stale makes room for what is sent later, about once a second.
+    /// The time counts from the `send`. [`Event::Dropped`](crate::Event::Dropped) and the statistics count dropped
+    /// envelopes. While the recipient is absent, expired envelopes make room for new ones, about once a second.
     pub fn ttl(mut self, ttl: Duration) -> Draft<'a> {
         self.ttl = Some(ttl);
         self
     }
 
-    /// Sends the envelope once and not again: if the connection is lost before it is acknowledged, it is dropped, and
-    /// counted as with [`ttl`](Draft::ttl). For what is soon said anew, such as a heartbeat.
+    /// Sends the envelope best effort: once and not again. If the connection is lost before the acknowledgement, the
+    /// envelope is dropped and counted in [`Event::Dropped`](crate::Event::Dropped) and the statistics. Best effort
+    /// suits messages that are soon repeated, such as heartbeats.
     pub fn best_effort(mut self) -> Draft<'a> {
         self.best_effort = true;
         self
     }
 
-    /// Only for this [incarnation](Envelope::incarnation) of the recipient, of which there must be exactly one.
+    /// Restricts the envelope to this [incarnation](Envelope::incarnation) of the recipient. The envelope must have
+    /// exactly one recipient.
     ///
-    /// Servers wait for a peer that is away, so what one run of it was to get is otherwise given to its next run. For
-    /// answers that is wrong: the next run may have asked something else with the same message id, and would take this
-    /// for the answer.
+    /// Servers wait for an absent peer, so the next incarnation of a peer receives the envelopes that the previous one
+    /// did not get. For answers that is wrong: the next incarnation may have asked something else with the same message
+    /// id, and would mistake the envelope for its answer.
     ///
     /// If the recipient is known to be another incarnation, the send returns
-    /// [`SendError::Restarted`](crate::SendError::Restarted). If it turns out to be one later, the envelope is dropped,
-    /// and counted: see [`DropReason::OtherIncarnation`](crate::DropReason::OtherIncarnation).
+    /// [`SendError::Restarted`](crate::SendError::Restarted). If this becomes known later, the envelope is dropped and
+    /// counted: see [`DropReason::OtherIncarnation`](crate::DropReason::OtherIncarnation). With no recipient or
+    /// several, the send returns [`SendError::NotOneRecipient`](crate::SendError::NotOneRecipient).
     ///
     /// ```
     /// # use cluster::{Envelope, SendError, Server};
@@ -220,13 +223,13 @@ impl<'a> Draft<'a> {
         self
     }
 
-    /// The same envelope to others.
+    /// Replaces the recipients.
     pub fn readdressed(mut self, recipients: impl Into<Recipients>) -> Draft<'a> {
         self.to = recipients.into();
         self
     }
 
-    /// The same envelope with a message of its own: copied if it was borrowed.
+    /// Converts the draft to one that owns its message. A borrowed message is copied.
     pub fn into_owned(self) -> Draft<'static> {
         let Draft { to, id, body, lane, ttl, best_effort, only } = self;
         Draft { to, id, body: body.into_owned(), lane, ttl, best_effort, only }
@@ -237,7 +240,7 @@ impl<'a> Draft<'a> {
         self.best_effort || self.ttl.is_some() || self.only.is_some()
     }
 
-    /// Returns whether it is for one server, whatever the form of its recipients.
+    /// Returns whether the draft has exactly one recipient, in either form of [`Recipients`].
     pub(crate) fn has_one_recipient(&self) -> bool {
         match &self.to {
             Recipients::One(pid) => *pid != BROADCAST,
@@ -245,12 +248,12 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Who it is for.
+    /// Recipients of the envelope.
     pub fn recipients(&self) -> &Recipients {
         &self.to
     }
 
-    /// The message so far.
+    /// Message of the envelope; empty until [`body`](Draft::body) sets it.
     pub fn message(&self) -> &[u8] {
         &self.body
     }

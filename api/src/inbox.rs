@@ -1,4 +1,4 @@
-//! The inbox: what arrives.
+//! The inbox: received envelopes.
 
 use std::fmt;
 use std::future::Future;
@@ -12,23 +12,24 @@ use futures_core::Stream;
 use crate::wait::wait;
 use crate::{Envelope, EnvelopeRef};
 
-/// Segments that one [`Inbox::drain`] takes at most.
+/// Most segments that one [`Inbox::drain`] takes.
 const DRAINED_SEGMENTS: usize = 256;
 
-/// What arrives at a server.
+/// Inbox of a server: envelopes received from its peers.
 ///
-/// | call | waits | gives |
+/// | call | waits | returns |
 /// | --- | --- | --- |
-/// | [`recv`](Inbox::recv) | until there is one | an [`Envelope`] |
-/// | [`recv_timeout`](Inbox::recv_timeout) | for at most that long | an [`Envelope`] |
+/// | [`recv`](Inbox::recv) | until there is an envelope | an [`Envelope`] |
+/// | [`recv_timeout`](Inbox::recv_timeout) | at most that long | an [`Envelope`] |
 /// | [`try_recv`](Inbox::try_recv) | not at all | an [`Envelope`] |
 /// | [`recv_async`](Inbox::recv_async), [`Stream`] | without blocking the thread | an [`Envelope`] |
 /// | [`iter`](Inbox::iter) | between envelopes, until the server stops | [`Envelope`]s |
-/// | [`drain`](Inbox::drain) | not at all | all there are, borrowed, without a copy: the fast path |
-/// | [`drain_wait`](Inbox::drain_wait) | until there is one | all there are, borrowed |
+/// | [`drain`](Inbox::drain) | not at all | all available envelopes, borrowed, without a copy: the fast path |
+/// | [`drain_wait`](Inbox::drain_wait) | until there is an envelope | all available envelopes, borrowed |
 ///
-/// An envelope in the inbox is acknowledged to its sender, and can be read even after the server has stopped. An inbox
-/// that nobody reads fills up to `inbox_bytes` for each peer; then its senders are told that there is no room.
+/// Envelopes in the inbox are acknowledged to their senders. They can be read even after the server has stopped. If the
+/// program does not read, the inbox fills up to `inbox_bytes` for each peer. Flow control then stops the senders: their
+/// outboxes fill, and their sends find no room.
 pub struct Inbox {
     receiver: Receiver,
     loop_handle: LoopHandle,
@@ -39,20 +40,20 @@ impl Inbox {
         Inbox { receiver, loop_handle }
     }
 
-    /// The next envelope; waits for it.
+    /// Waits for the next envelope and returns it.
     ///
     /// # Errors
-    /// `Stopped` when the server has stopped and everything that had arrived was taken; `WrongThread` on another thread
-    /// than the one that an inline server belongs to.
+    /// - `Stopped`: the server has stopped, and all received envelopes were taken.
+    /// - `WrongThread`: the server is inline and belongs to another thread.
     #[inline(always)]
     pub fn recv(&mut self) -> Result<Envelope, RecvError> {
         self.next(None).ok_or_else(|| self.end())
     }
 
-    /// The next envelope; waits at most `timeout` for it.
+    /// Waits for the next envelope, at most `timeout`, and returns it.
     ///
     /// # Errors
-    /// `Timeout` when none came in time; otherwise as [`recv`](Inbox::recv).
+    /// `Timeout` if no envelope came in time. All other errors are those of [`recv`](Inbox::recv).
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Envelope, RecvTimeoutError> {
         match self.next(self.loop_handle.now().checked_add(timeout)) {
             Some(envelope) => Ok(envelope),
@@ -62,10 +63,10 @@ impl Inbox {
         }
     }
 
-    /// The next envelope, if one is there.
+    /// Returns the next envelope, if one is available now.
     ///
     /// # Errors
-    /// `Empty` when none is there now; otherwise as [`recv`](Inbox::recv).
+    /// `Empty` if no envelope is available now. All other errors are those of [`recv`](Inbox::recv).
     #[inline(always)]
     pub fn try_recv(&mut self) -> Result<Envelope, TryRecvError> {
         match self.pop() {
@@ -76,34 +77,34 @@ impl Inbox {
         }
     }
 
-    /// The next envelope, without blocking the thread; on any async runtime.
+    /// Returns a future of the next envelope, which does not block the thread and runs on any async runtime.
     ///
-    /// **Cancel-safe**: an envelope is taken out of the inbox by the poll that returns it. A future that is dropped before
-    /// has taken nothing.
+    /// **Cancel-safe**: the poll that returns an envelope takes it from the inbox. A future dropped before that has
+    /// taken nothing.
     ///
-    /// The server of an inline engine has no thread to wake the future: it turns the loop each time it is polled, and
-    /// asks to be polled again at once.
+    /// An inline server has no thread that wakes the future. The future turns the loop on each poll, and asks to be
+    /// polled again at once.
     ///
     /// # Errors
-    /// As [`recv`](Inbox::recv).
+    /// The future returns the errors of [`recv`](Inbox::recv).
     pub fn recv_async(&mut self) -> Recv<'_> {
         Recv { inbox: self }
     }
 
-    /// The envelopes as they come; ends when [`recv`](Inbox::recv) would return an error.
+    /// Returns a blocking iterator over the envelopes. It ends when [`recv`](Inbox::recv) would return an error.
     pub fn iter(&mut self) -> Iter<'_> {
         Iter { inbox: self }
     }
 
-    /// Hands every envelope that is there to `each`, borrowed from where it was received, and returns how many there were.
+    /// Passes every available envelope to `each`, borrowed from the receive buffer. Returns the number of envelopes.
     ///
-    /// This is the fast path: nothing is copied and nothing is allocated. One call takes a bounded number, so that a
-    /// program that is sent more than it can handle gets to its other work.
+    /// This is the fast path: nothing is copied and nothing is allocated. One call takes a bounded number of envelopes,
+    /// so that an overloaded program gets to its other work.
     ///
-    /// Returns 0 on another thread than the one that an inline server belongs to, unless something is there;
-    /// [`try_recv`](Inbox::try_recv) tells the difference.
+    /// Returns 0 if no envelope is available. On a thread that an inline server does not belong to, the call only takes
+    /// what has already arrived; [`try_recv`](Inbox::try_recv) reports the wrong thread.
     ///
-    /// A panic of `each` takes the envelope that it was given, and leaves all others in the inbox.
+    /// If `each` panics, the envelope passed to it is lost. All others stay in the inbox.
     ///
     /// ```no_run
     /// # let config = cluster::Config::new([(1, "127.0.0.1:8001"), (2, "127.0.0.1:8002")]).unwrap();
@@ -119,22 +120,24 @@ impl Inbox {
         self.receiver.drain(DRAINED_SEGMENTS, |received| each(EnvelopeRef::from_received(received)))
     }
 
-    /// As [`drain`](Inbox::drain), but waits for the first envelope, at most `timeout` if there is one.
+    /// Waits for the first envelope, then passes every available one to `each` as [`drain`](Inbox::drain) does. Waits
+    /// at most `timeout`, or without limit if it is `None`. Returns the number of envelopes.
     ///
-    /// Returns 0 when the time is over, and at once when nothing can come: [`try_recv`](Inbox::try_recv) tells why.
+    /// Returns 0 when the time is over, and at once when no envelope can come; [`try_recv`](Inbox::try_recv) reports
+    /// the reason.
     pub fn drain_wait(&mut self, timeout: Option<Duration>, each: impl FnMut(EnvelopeRef<'_>)) -> usize {
         self.wait(timeout.and_then(|timeout| self.loop_handle.now().checked_add(timeout)));
         self.drain(each)
     }
 
-    /// Whether the server has stopped and everything that had arrived was taken.
+    /// Returns whether the server has stopped and all received envelopes were taken.
     pub fn is_stopped(&self) -> bool {
         self.receiver.is_empty()
             && (self.receiver.is_closed() || self.loop_handle.is_stopped())
             && self.receiver.is_empty()
     }
 
-    /// Why nothing comes.
+    /// Returns the reason why no envelope can come.
     #[cold]
     fn end(&self) -> RecvError {
         if !self.is_stopped() && self.loop_handle.is_elsewhere() { RecvError::WrongThread } else { RecvError::Stopped }
@@ -163,7 +166,7 @@ impl Inbox {
         }
     }
 
-    /// Waits until something is there; `false` when the time is over, or nothing will come.
+    /// Waits until an envelope is available. Returns `false` when the time is over, or when none can come.
     #[inline(never)]
     fn wait(&mut self, deadline: Option<Instant>) -> bool {
         let Inbox { receiver, loop_handle } = self;
@@ -185,7 +188,7 @@ impl Inbox {
             return Poll::Ready(Some(envelope));
         }
         self.receiver.register(context.waker());
-        // What came before the waker was registered wakes nobody.
+        // Envelopes that came before the waker was registered wake no task.
         match self.pop() {
             Some(envelope) => Poll::Ready(Some(envelope)),
             None if self.is_stopped() || self.loop_handle.is_elsewhere() => Poll::Ready(None),
@@ -205,8 +208,8 @@ impl fmt::Debug for Inbox {
     }
 }
 
-/// The envelopes as they come, without blocking the thread; ends when [`Inbox::recv`] would return an error.
-/// Cancel-safe, as [`Inbox::recv_async`].
+/// Asynchronous stream of the envelopes, which does not block the thread. It ends when [`Inbox::recv`] would return an
+/// error. Dropping a pending `next` loses no envelope.
 impl Stream for Inbox {
     type Item = Envelope;
 
@@ -215,7 +218,7 @@ impl Stream for Inbox {
     }
 }
 
-/// The envelopes as they come: see [`Inbox::iter`].
+/// Blocking iterator over received envelopes: see [`Inbox::iter`].
 #[derive(Debug)]
 pub struct Iter<'a> {
     inbox: &'a mut Inbox,
@@ -229,7 +232,7 @@ impl Iterator for Iter<'_> {
     }
 }
 
-/// The next envelope: see [`Inbox::recv_async`].
+/// Future of the next envelope: see [`Inbox::recv_async`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Recv<'a> {
@@ -244,13 +247,13 @@ impl Future for Recv<'_> {
     }
 }
 
-/// Why [`Inbox::recv`] has no envelope.
+/// Reason why [`Inbox::recv`] returned no envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecvError {
-    /// The server has stopped, and everything that had arrived was taken.
+    /// The server has stopped, and all received envelopes were taken.
     Stopped,
-    /// The server is inline, and belongs to another thread: see [`Threading::Inline`](crate::Threading::Inline).
+    /// The server is inline and belongs to another thread: see [`Threading::Inline`](crate::Threading::Inline).
     WrongThread,
 }
 
@@ -265,15 +268,15 @@ impl fmt::Display for RecvError {
 
 impl std::error::Error for RecvError {}
 
-/// Why [`Inbox::recv_timeout`] has no envelope.
+/// Reason why [`Inbox::recv_timeout`] returned no envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecvTimeoutError {
-    /// None came in time.
+    /// No envelope came in time.
     Timeout,
-    /// The server has stopped, and everything that had arrived was taken.
+    /// The server has stopped, and all received envelopes were taken.
     Stopped,
-    /// The server is inline, and belongs to another thread: see [`Threading::Inline`](crate::Threading::Inline).
+    /// The server is inline and belongs to another thread: see [`Threading::Inline`](crate::Threading::Inline).
     WrongThread,
 }
 
@@ -289,15 +292,15 @@ impl fmt::Display for RecvTimeoutError {
 
 impl std::error::Error for RecvTimeoutError {}
 
-/// Why [`Inbox::try_recv`] has no envelope.
+/// Reason why [`Inbox::try_recv`] returned no envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TryRecvError {
-    /// None is there now.
+    /// No envelope is available now.
     Empty,
-    /// The server has stopped, and everything that had arrived was taken.
+    /// The server has stopped, and all received envelopes were taken.
     Stopped,
-    /// The server is inline, and belongs to another thread: see [`Threading::Inline`](crate::Threading::Inline).
+    /// The server is inline and belongs to another thread: see [`Threading::Inline`](crate::Threading::Inline).
     WrongThread,
 }
 

@@ -1,4 +1,4 @@
-//! The outbox: what is sent.
+//! The outbox: sends envelopes.
 
 mod errors;
 
@@ -14,40 +14,41 @@ pub use errors::{FlushError, SendError};
 use crate::wait::wait;
 use crate::{Draft, Incarnation, Recipients};
 
-/// An outbox takes this many message ids at once, so that outboxes of one server do not contend for them.
+/// Message ids that an outbox reserves at once, so that the outboxes of one server do not contend for them.
 const IDS: i64 = 1024;
 
-/// Where random message ids begin: below this. Programs that keep them as floating-point numbers, as JSON's often are,
-/// have them exactly.
+/// Upper bound of random first message ids. Floating-point numbers, the usual numbers of JSON, represent all ids below
+/// it exactly.
 const FIRST_IDS: u64 = 1 << 52;
 
-/// The first automatic message id of a server: as configured, or drawn from its incarnation, which is random.
+/// Returns the first automatic message id of a server: the configured one, or one derived from its random incarnation.
 pub(crate) fn first_id(configured: Option<i64>, incarnation: &Incarnation) -> i64 {
     let drawn = u64::from_le_bytes(*incarnation.first_chunk().unwrap_or(&[0; 8])) % FIRST_IDS;
     configured.unwrap_or(drawn.max(1) as i64)
 }
 
-/// What a server sends.
+/// Outbox of a server: sends envelopes to its peers.
 ///
 /// | call | when a recipient has no room |
 /// | --- | --- |
-/// | [`send`](Outbox::send) | waits for it |
-/// | [`send_timeout`](Outbox::send_timeout) | waits for at most that long, then names who had none |
-/// | [`try_send`](Outbox::try_send) | names who had none |
-/// | [`claim`](Outbox::claim), [`try_claim`](Outbox::try_claim) | the same, and the message is encoded in place: the fast path |
+/// | [`send`](Outbox::send) | waits for room |
+/// | [`send_timeout`](Outbox::send_timeout) | waits at most that long, then returns the envelope for those without room |
+/// | [`try_send`](Outbox::try_send) | returns the envelope for those without room |
+/// | [`claim`](Outbox::claim) | waits for room; the message is encoded in place: the fast path |
+/// | [`try_claim`](Outbox::try_claim) | returns an error; the message is encoded in place: the fast path |
 ///
-/// What an outbox has taken is delivered once, in order, as long as the recipient and this server live, across any
-/// number of disconnects; also to a recipient that is not there yet. If the recipient is restarted, its next run gets
-/// what the last one has not acknowledged: an answer to what that run had asked should be for it
-/// [alone](Draft::only_incarnation).
+/// An envelope that the outbox has taken is delivered once and in order while the recipient and this server live. This
+/// holds across any number of disconnects, and for a recipient that has not started yet. If the recipient is restarted,
+/// its next incarnation receives the envelopes that the previous one has not acknowledged. An answer to a request
+/// should therefore be sent only to the [incarnation](Draft::only_incarnation) that asked.
 ///
-/// A clone is an outbox of its own, for another thread. Order holds within an outbox, for each recipient and lane. A clone for
-/// each request is fine: an outbox that is dropped leaves its memory, and what is still to be sent from there, to the next
-/// clone (up to eight wait for one).
+/// The order of envelopes holds within an outbox, for each recipient and lane. A clone is a separate outbox, for
+/// another thread. A clone for each request is cheap: a dropped outbox leaves its memory and its unsent envelopes to
+/// the next clone. Up to eight dropped outboxes are kept for reuse.
 ///
 /// An inline server sends when its loop turns: in `recv`, `drain`, [`Handle::poll`](crate::Handle::poll), a `send` that
-/// waits for room, a [`flush`](Outbox::flush), and after every 128 KiB. On another thread than the one that the server
-/// belongs to, a `send` that waits for room waits for that thread.
+/// waits for room, a [`flush`](Outbox::flush), and after every 128 KiB. A `send` that waits for room on another thread
+/// waits until the server's own thread turns the loop.
 pub struct Outbox {
     sender: Sender,
     pid: Pid,
@@ -61,22 +62,27 @@ impl Outbox {
         Outbox { sender, pid, ids: Arc::new(AtomicI64::new(first_id)), next_id: 0, last_id: 0 }
     }
 
-    /// Sends an envelope; waits until every recipient has room for it.
+    /// Sends an envelope. Waits until every recipient has room for it.
     ///
-    /// A recipient that is not there has room until `outbox_bytes` wait for it.
+    /// A recipient that is absent has room until `outbox_bytes` are queued for it.
     ///
     /// # Errors
-    /// `UnknownPid`, `TooLarge`: nothing was sent. `Stopped`: the server has stopped, and the envelope comes back addressed
-    /// to those who did not get it. `Restarted`, `NotOneRecipient`: see [`only_incarnation`](Draft::only_incarnation).
+    /// - `UnknownPid`, `TooLarge`: no recipient gets the envelope. If a recipient is removed while the envelope waits
+    ///   for room, all others still get it.
+    /// - `Stopped`: the server has stopped. The envelope is returned, addressed to the recipients that did not get it.
+    /// - `Restarted`, `NotOneRecipient`: see [`only_incarnation`](Draft::only_incarnation).
+    /// - `TooManyOutboxes`, `NoMemory`: see [`SendError`]. The envelope is returned, addressed to the recipients that
+    ///   did not get it.
     #[inline(always)]
     pub fn send(&mut self, draft: Draft<'_>) -> Result<(), SendError> {
         self.send_until(draft, None, true)
     }
 
-    /// Sends an envelope; waits at most `timeout` until every recipient has room for it.
+    /// Sends an envelope. Waits at most `timeout` until every recipient has room for it.
     ///
     /// # Errors
-    /// As [`send`](Outbox::send), and `Full` with the envelope addressed to those who had no room in time.
+    /// `Full` returns the envelope, addressed to the recipients that had no room in time. All other errors are those of
+    /// [`send`](Outbox::send).
     pub fn send_timeout(&mut self, draft: Draft<'_>, timeout: Duration) -> Result<(), SendError> {
         self.send_until(draft, self.sender.loop_handle().now().checked_add(timeout), true)
     }
@@ -84,13 +90,14 @@ impl Outbox {
     /// Sends an envelope to every recipient that has room for it now.
     ///
     /// # Errors
-    /// As [`send`](Outbox::send), and `Full` with the envelope addressed to those who had no room.
+    /// `Full` returns the envelope, addressed to the recipients that had no room. All other errors are those of
+    /// [`send`](Outbox::send).
     #[inline(always)]
     pub fn try_send(&mut self, draft: Draft<'_>) -> Result<(), SendError> {
         self.send_until(draft, None, false)
     }
 
-    /// Claims room for a message of `length` bytes to `pid`, to encode it in place; waits until there is room.
+    /// Claims room for a message of `length` bytes to `pid`, to encode the message in place. Waits until there is room.
     ///
     /// ```no_run
     /// # let config = cluster::Config::new([(100, "127.0.0.1:8001"), (200, "127.0.0.1:8002")]).unwrap();
@@ -101,16 +108,18 @@ impl Outbox {
     /// ```
     ///
     /// # Errors
-    /// As [`send`](Outbox::send); there is no envelope yet to come back, so that in the error is empty.
+    /// Errors are those of [`send`](Outbox::send). The envelope in the error is empty, because no message was written
+    /// yet.
     #[inline(always)]
     pub fn claim(&mut self, pid: Pid, length: usize) -> Result<Claim<'_>, SendError> {
         self.claim_on(pid, length, Lane::Normal, true)
     }
 
-    /// Claims room for a message of `length` bytes to `pid`, if there is room now.
+    /// Claims room for a message of `length` bytes to `pid`, to encode the message in place, if there is room now.
     ///
     /// # Errors
-    /// As [`try_send`](Outbox::try_send); there is no envelope yet to come back, so that in the error is empty.
+    /// Errors are those of [`try_send`](Outbox::try_send). The envelope in the error is empty, because no message was
+    /// written yet.
     #[inline(always)]
     pub fn try_claim(&mut self, pid: Pid, length: usize) -> Result<Claim<'_>, SendError> {
         self.claim_on(pid, length, Lane::Normal, false)
@@ -118,13 +127,15 @@ impl Outbox {
 
     /// Waits until every recipient has acknowledged all that this outbox has sent to it, at most `timeout`.
     ///
-    /// Acknowledged means: in the recipient's inbox. What was dropped, because its time to live was over or because it was
-    /// best effort, need not be waited for. It does not say what other outboxes of the same server have sent; but a clone that
-    /// has taken over from an outbox that was dropped sends behind what that one had left, and waits for it too.
+    /// An acknowledged envelope is in the recipient's inbox. The call does not wait for envelopes that were dropped
+    /// because their time to live was over or because they were best effort. It does not cover other outboxes of this
+    /// server. A clone that took over the streams of a dropped outbox also waits for the envelopes that the dropped
+    /// outbox left.
     ///
     /// # Errors
-    /// `Timeout` names the peers that have not acknowledged everything; `Stopped` when the server stops first;
-    /// `WrongThread` on another thread than the one that an inline server belongs to.
+    /// - `Timeout` names the peers that have not acknowledged everything.
+    /// - `Stopped`: the server stopped first.
+    /// - `WrongThread`: the server is inline and belongs to another thread.
     pub fn flush(&mut self, timeout: Duration) -> Result<(), FlushError> {
         let loop_handle = self.sender.loop_handle().clone();
         if !self.sender.is_stopped() && loop_handle.is_elsewhere() {
@@ -142,7 +153,7 @@ impl Outbox {
                 _ => None,
             },
             |sender, waker| {
-                // Whether anything is left is looked at next.
+                // The next call of the closure above checks whether anything is left.
                 let _ = sender.wait_for_flush(waker);
             },
         );
@@ -159,7 +170,7 @@ impl Outbox {
         Ok(Claim { outbox: self, pid, index, lane, id, length })
     }
 
-    /// The number of the peer `pid` once there is room for `length` bytes to it.
+    /// Waits for room for `length` bytes to the peer `pid`, if `patient`. Returns the peer's index.
     #[inline(never)]
     fn make_ready(&mut self, pid: Pid, length: usize, lane: Lane, patient: bool) -> Result<usize, SendError> {
         let ready = self.sender.index_of(pid).and_then(|index| match self.sender.has_room(index, lane, length)? {
@@ -176,7 +187,7 @@ impl Outbox {
             Some(id) => id,
             None => self.take_id(),
         };
-        // The usual case, without a list of recipients; whatever stands in its way is looked at by the general one.
+        // The usual case, without a list of recipients. On any obstacle the general case decides.
         if let Recipients::One(pid) = draft.to
             && !draft.is_droppable()
             && let Ok(index) = self.sender.index_of(pid)
@@ -207,8 +218,8 @@ impl Outbox {
         if draft.only.is_some() && !draft.has_one_recipient() {
             return Err(SendError::NotOneRecipient { envelope: Box::new(draft.into_owned()) });
         }
-        // The check comes before any write: an envelope with an unknown recipient, or too long for one of them, goes to
-        // nobody.
+        // The check precedes all writes: an envelope with an unknown recipient, or too long for one of them, is sent to
+        // no recipient.
         let length = draft.body.len();
         if length as u64 > self.sender.max_envelope_bytes() {
             let limit = self.sender.max_envelope_bytes();
@@ -259,12 +270,12 @@ impl Outbox {
             return Ok(());
         }
         if let (PushError::UnknownPid, Some(pid)) = (failure, failed.last().copied()) {
-            // Removed while the envelope waited for it: it alone does not get it.
+            // The peer was removed while the envelope waited for room: that peer alone does not get the envelope.
             let envelope = Box::new(draft.id(id).readdressed(failed).into_owned());
             return Err(SendError::UnknownPid { envelope, pid, this: self.pid });
         }
         if failed.len() < recipients.len() {
-            // Whoever gets it later gets it with the same id as those who have it.
+            // A repeated send to the others must use the same id.
             draft.id = Some(id);
         }
         Err(self.error(failure, draft, failed))
@@ -289,7 +300,7 @@ impl Outbox {
                 Err(error) => Some(Err(error)),
             },
             |sender, waker| {
-                // Whether there is room, or an end to it, is looked at next.
+                // The next call of the closure above checks whether there is room, or an end to the wait.
                 let _ = sender.wait_for_room(index, lane, length, waker);
             },
         );
@@ -352,7 +363,7 @@ impl fmt::Debug for Outbox {
     }
 }
 
-/// Room for one message: see [`Outbox::claim`]. Dropping it sends nothing.
+/// Room for one message: see [`Outbox::claim`]. Dropping a claim sends nothing.
 #[must_use = "a claim sends nothing until it is written"]
 pub struct Claim<'a> {
     outbox: &'a mut Outbox,
@@ -366,16 +377,16 @@ pub struct Claim<'a> {
 impl Claim<'_> {
     /// Lets `write` encode the message in place, and sends it.
     ///
-    /// The buffer has the claimed length and is aligned to 8 bytes. What stands in it is left over from earlier messages
-    /// to the same recipient: write all of it.
+    /// The buffer has the claimed length and is aligned to 8 bytes. It contains bytes of earlier messages to this
+    /// recipient: `write` must overwrite all of it.
     ///
     /// # Errors
-    /// `Stopped` or `UnknownPid` if the server was stopped, or the peer removed, since the claim; the envelope in the error
-    /// has the message that `write` wrote.
+    /// `Stopped` or `UnknownPid` if the server was stopped, or the peer removed, since the claim. The envelope in the
+    /// error contains the message that `write` wrote.
     #[inline(always)]
     pub fn write(self, write: impl FnOnce(&mut [u8])) -> Result<(), SendError> {
         let Claim { outbox, pid, index, lane, id, length } = self;
-        // There was room when it was claimed, and nobody else writes to this stream.
+        // The claim found room, and no other outbox writes to this stream.
         match outbox.sender.push_with(index, lane, id, length, write) {
             Ok(()) => Ok(()),
             Err((error, message)) => Err(outbox.lost(pid, lane, id, error, message)),

@@ -6,18 +6,18 @@ use cluster_engine::{Pid, WrongThread};
 
 use crate::{Draft, Recipients};
 
-/// Some of what was sent is not acknowledged: see [`Outbox::flush`](crate::Outbox::flush).
+/// Error of [`Outbox::flush`](crate::Outbox::flush): some envelopes are not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FlushError {
     /// These peers have not acknowledged everything in time.
     Timeout {
-        /// Their pids, ascending.
+        /// Pids of these peers, ascending.
         pids: Vec<Pid>,
     },
-    /// The server has stopped: what could not be delivered is in the account of its `stop`.
+    /// The server has stopped. The [`StopError`](crate::StopError) of its `stop` counts the undelivered envelopes.
     Stopped,
-    /// The server is inline, and belongs to another thread: see [`Threading::Inline`](crate::Threading::Inline).
+    /// The server is inline and belongs to another thread: see [`Threading::Inline`](crate::Threading::Inline).
     WrongThread,
 }
 
@@ -38,70 +38,70 @@ impl fmt::Display for FlushError {
 
 impl std::error::Error for FlushError {}
 
-/// An envelope was not sent to all of its recipients. It comes back, addressed to those who did not get it.
+/// Error of sending: an envelope was not sent to all of its recipients. The error contains the envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
-    /// Some recipients had no room. The envelope comes back addressed to them; all others get it.
+    /// Some recipients had no room. The envelope is returned, addressed to them; all others get it.
     Full {
-        /// The envelope.
+        /// Envelope for the recipients without room.
         envelope: Box<Draft<'static>>,
     },
-    /// A recipient is no peer, and nobody gets the envelope. If the peer was removed while the envelope waited for it,
-    /// the envelope comes back addressed to that peer alone.
+    /// A recipient is not a peer, and no recipient gets the envelope. If the peer was removed while the envelope waited
+    /// for room, the envelope is returned, addressed to that peer alone.
     UnknownPid {
-        /// The envelope.
+        /// Envelope that was not sent.
         envelope: Box<Draft<'static>>,
         /// The unknown pid.
         pid: Pid,
-        /// The server that was to send it.
+        /// Pid of this server.
         this: Pid,
     },
-    /// The message is longer than the `max_envelope_bytes` of this server or of a recipient. A recipient's limit is
-    /// known once a link to it has been up. Nobody gets the envelope.
+    /// The message is longer than the `max_envelope_bytes` of this server or of a recipient. No recipient gets the
+    /// envelope. A recipient's limit is known once a link to it has been up.
     TooLarge {
-        /// The envelope.
+        /// Envelope that was not sent.
         envelope: Box<Draft<'static>>,
-        /// The limit, in bytes.
+        /// Limit, in bytes.
         limit: u64,
-        /// The recipient whose limit this is; `None` for this server's own limit.
+        /// Recipient whose limit this is; `None` for this server's own limit.
         pid: Option<Pid>,
     },
     /// The server has stopped.
     Stopped {
-        /// The envelope.
+        /// Envelope for the recipients that did not get it.
         envelope: Box<Draft<'static>>,
     },
     /// More clones of the outbox are in use than a connection has streams for, or too many dropped clones have left
     /// unacknowledged envelopes on it.
     TooManyOutboxes {
-        /// The envelope.
+        /// Envelope for the recipients that did not get it.
         envelope: Box<Draft<'static>>,
     },
     /// There is no memory for the queue of `outbox_bytes` that the first envelope to a peer needs.
     NoMemory {
-        /// The envelope.
+        /// Envelope for the recipients that did not get it.
         envelope: Box<Draft<'static>>,
-        /// The bytes of a queue.
+        /// Size of a queue, in bytes.
         bytes: usize,
     },
     /// The recipient is another incarnation than the [only one](Draft::only_incarnation) that the envelope is for. As a
-    /// rule it has been restarted since, and nobody waits for the envelope.
+    /// rule the recipient has been restarted, and no program waits for the envelope any more.
     Restarted {
-        /// The envelope.
+        /// Envelope that was not sent.
         envelope: Box<Draft<'static>>,
-        /// The recipient.
+        /// Pid of the recipient.
         pid: Pid,
     },
-    /// An envelope for [one incarnation](Draft::only_incarnation) has no recipient, or several. Nobody gets it.
+    /// An envelope for [one incarnation](Draft::only_incarnation) has no recipient, or several. No recipient gets it.
     NotOneRecipient {
-        /// The envelope.
+        /// Envelope that was not sent.
         envelope: Box<Draft<'static>>,
     },
 }
 
 impl SendError {
-    /// The envelope, to be sent again or given up.
+    /// Returns the envelope, to be sent again or given up.
     pub fn into_envelope(self) -> Draft<'static> {
         match self {
             SendError::Full { envelope }
@@ -115,7 +115,7 @@ impl SendError {
         }
     }
 
-    /// The recipients that do not get the envelope.
+    /// Recipients that do not get the envelope.
     pub fn recipients(&self) -> &Recipients {
         match self {
             SendError::Full { envelope }
