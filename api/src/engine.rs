@@ -1,4 +1,4 @@
-//! Engines: whose threads a server runs on.
+//! Engines: the event loops and threads that servers run on.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
@@ -8,65 +8,65 @@ use cluster_engine::{IdleStrategy, Threading, Unavailable};
 
 use crate::Idle;
 
-/// Event loops for servers. All servers of a process share one engine, unless they are given another.
+/// Event loops for servers. All servers of a process share one engine unless they are given another.
 ///
-/// Its threads end when the last handle and the last server on it are gone.
+/// The engine's threads end when the last handle of the engine and the last server on it are gone.
 #[derive(Clone, Debug)]
 pub struct Engine {
     pub(crate) inner: Arc<cluster_engine::Engine>,
 }
 
-/// The engine that servers share, while there are any.
+/// The shared engine of this process, as long as a server or a handle keeps it alive.
 static SHARED: Mutex<Weak<cluster_engine::Engine>> = Mutex::new(Weak::new());
 
 impl Engine {
-    /// An engine with `shards` threads, one event loop each.
+    /// Starts an engine with `shards` threads, each with one event loop.
     ///
-    /// Each server lives on one of them, with all its links: two loops serve two servers on two cores, but a server
-    /// that is alone leaves the second loop idle, however many peers it has.
+    /// Each server runs on one loop, with all its links. Two loops serve two servers on two cores; a single server
+    /// leaves the second loop idle, however many peers it has.
     ///
     /// # Errors
-    /// [`Unavailable`] names what the kernel lacks or forbids.
+    /// [`Unavailable`] names what the kernel lacks or forbids, and the remedy.
     pub fn dedicated(shards: usize, idle: Idle) -> Result<Engine, Unavailable> {
         cluster_engine::Engine::start(Threading::Dedicated { shards }, strategy(idle)).map(|inner| Engine { inner })
     }
 
-    /// An engine without threads: the thread that uses the server runs the loop.
+    /// Makes an engine without threads: the thread that uses the server runs the event loop.
     ///
-    /// The engine, and all servers on it, belong to the first thread that turns its loop, until that thread ends:
-    /// [`Threading::Inline`](crate::Threading::Inline) says what works on other threads.
+    /// The engine and all servers on it belong to the first thread that turns its loop, until that thread ends.
+    /// [`Threading::Inline`](crate::Threading::Inline) lists the calls that work on other threads.
     ///
     /// # Errors
-    /// [`Unavailable`] names what the kernel lacks or forbids.
+    /// [`Unavailable`] names what the kernel lacks or forbids, and the remedy.
     pub fn inline(idle: Idle) -> Result<Engine, Unavailable> {
         cluster_engine::Engine::start(Threading::Inline, strategy(idle)).map(|inner| Engine { inner })
     }
 
-    /// The bytes of the receive buffers in use, of all servers on this engine.
+    /// Bytes of the receive buffers in use by all servers on this engine.
     ///
-    /// A connection has one of 260 KiB, whose pages are memory once they were written to; and what has arrived and is
-    /// not read keeps those it came in. Connections that have not greeted yet have smaller ones, which are not counted:
-    /// at most 128 of 44 KiB for each server. The bounds are those of each server: see
-    /// [`PeerStats::bytes_unread`](crate::PeerStats).
+    /// Each connection has a buffer of 260 KiB, whose pages take memory once data was written to them. Envelopes that
+    /// have arrived and are unread keep the buffers that hold them. The count leaves out the smaller buffers of
+    /// connections that have not completed their handshake: at most 128 of 44 KiB for each server. The limits apply per
+    /// server: see [`PeerStats::bytes_unread`](crate::PeerStats).
     pub fn receive_bytes(&self) -> usize {
         self.inner.receive_bytes()
     }
 
-    /// How often the engine's loops have waited in the kernel, and were woken: by messages, by those who send them, or
-    /// by the time.
+    /// Number of times that the engine's event loops slept in the kernel and were woken by incoming data, by a sender,
+    /// or by a timer.
     pub fn wake_ups(&self) -> u64 {
         self.inner.wake_ups()
     }
 
-    /// The engine that the servers of this process share: as many loops as there are cores.
+    /// Returns the engine that the servers of this process share. It has as many event loops as there are cores.
     ///
-    /// How it idles is settled by the first server that needs it.
+    /// `idle` takes effect if this call starts the engine; otherwise the engine keeps its present idle strategy.
     ///
     /// # Errors
-    /// [`Unavailable`] names what the kernel lacks or forbids.
+    /// [`Unavailable`] names what the kernel lacks or forbids, and the remedy.
     pub fn shared(idle: Idle) -> Result<Engine, Unavailable> {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        // Once a loop has failed, new servers get another engine. Servers on the remaining loops stay there.
+        // After a loop has failed, new servers get a new engine. Servers on the remaining loops stay there.
         if let Some(inner) = shared.upgrade().filter(|inner| !inner.has_failed()) {
             return Ok(Engine { inner });
         }

@@ -1,4 +1,4 @@
-//! What happens to a server's peers.
+//! Events of a server's peers.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use cluster_engine::Event;
 
 use crate::wait::wait;
 
-/// What happens to a server's peers, in order: see [`Event`].
+/// Queue of the events of a server's peers, in order: see [`Event`].
 ///
-/// At most 1,024 events wait to be read. When more come, the oldest are dropped, except for the newest of each kind and
-/// peer. A program that reads again learns that it [has missed some](Event::Missed), then the present state of each
-/// peer, then the events since. [`peer_state`](crate::Server::peer_state) returns the state at any time.
+/// The queue holds at most 1,024 unread events. When more come, the oldest are dropped, except for the newest of each
+/// kind and peer. A program that reads again first gets [`Event::Missed`], then the present state of each peer, then
+/// the events since. [`peer_state`](crate::Server::peer_state) returns the state at any time.
 pub struct Events {
     events: cluster_engine::Events,
 }
@@ -21,7 +21,8 @@ impl Events {
         Events { events }
     }
 
-    /// The next event, if there is one.
+    /// Returns the next event, or `None` if there is none now. On an inline server it turns the loop if the queue is
+    /// empty.
     pub fn try_next(&mut self) -> Option<Event> {
         if let Some(event) = self.events.pop() {
             return Some(event);
@@ -32,7 +33,7 @@ impl Events {
         self.events.pop()
     }
 
-    /// The next event; waits at most `timeout` for it.
+    /// Waits for the next event, at most `timeout`. Returns `None` if none came in time.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<Event> {
         let loop_handle = self.events.loop_handle().clone();
         wait(
@@ -44,8 +45,8 @@ impl Events {
         )
     }
 
-    /// Total number of events that were dropped because nobody read them. [`Event::Missed`] reports them at their place
-    /// among the events.
+    /// Total number of events that were dropped because the program did not read them. [`Event::Missed`] reports them
+    /// at their position in the sequence.
     pub fn missed(&self) -> u64 {
         self.events.missed()
     }

@@ -1,8 +1,9 @@
-//! Servers that know each other by number exchange **envelopes** through an **inbox** and an **outbox**.
+//! Messaging between servers that know each other by number: they exchange **envelopes** through an **inbox** and an
+//! **outbox**.
 //!
-//! Put an envelope addressed to a pid, to several, or to [`BROADCAST`] into the outbox, and it comes out of that server's
-//! inbox: once, in order, carrying the sender's pid. Nothing is dropped in silence: what cannot be taken comes back with
-//! the reason.
+//! An envelope is addressed to a pid, to several pids, or to [`BROADCAST`]. The outbox takes it, and each recipient
+//! reads it from its inbox: once, in order, with the sender's pid. No envelope is dropped silently: an envelope that
+//! the outbox cannot take is returned with the reason.
 //!
 //! ```
 //! use cluster::{BROADCAST, Config, Envelope, Server};
@@ -26,15 +27,15 @@
 //! # }
 //! ```
 //!
-//! | to | use |
+//! | task | item |
 //! | --- | --- |
 //! | configure | [`Config`], from a value or a file |
-//! | start a server | [`start`], or [`Builder`] for an engine of its own |
+//! | start a server | [`start`], or [`Builder`] for a server with its own engine |
 //! | send | [`Outbox`] |
 //! | receive | [`Inbox`] |
-//! | learn of peers | [`Events`] |
-//! | write a program that does not care which server it runs on | [`Server`] |
-//! | test it under partitions, loss and delay, without a network | [`mock`] |
+//! | follow the state of the peers | [`Events`] |
+//! | write a program that runs on any kind of server | [`Server`] |
+//! | test a program under partitions, loss and delay, without a network | [`mock`] |
 #![deny(unsafe_code)]
 
 mod config;

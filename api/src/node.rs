@@ -9,13 +9,13 @@ use crate::registration::{Registration, resolve};
 use crate::server::{PeerError, StopError};
 use crate::{Events, Inbox, Outbox, Server};
 
-/// How long [`Server::stop`] waits for peers to acknowledge what was sent.
+/// Time that [`Server::stop`] waits for peers to acknowledge what was sent.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
-/// A server on the engine: made by [`start`](crate::start).
+/// Server on an io_uring engine, made by [`start`](crate::start).
 ///
-/// Dropping it stops it without waiting for anything to be delivered. An inline server that is dropped on another
-/// thread than its own stops when that thread turns the loop next, or ends.
+/// Dropping a node stops the server without waiting for deliveries. If an inline server is dropped on a thread that it
+/// does not belong to, it stops when its own thread next turns the loop, or ends.
 #[derive(Debug)]
 pub struct Node {
     inbox: Inbox,
@@ -24,16 +24,16 @@ pub struct Node {
     handle: Handle,
 }
 
-/// A node's parts, each for a thread of its own.
+/// Parts of a node, each for a separate thread: see [`Node::split`].
 #[derive(Debug)]
 pub struct Split {
-    /// What arrives.
+    /// Inbox of received envelopes.
     pub inbox: Inbox,
-    /// What is sent.
+    /// Outbox for envelopes to send.
     pub outbox: Outbox,
-    /// What happens to the peers.
+    /// Events of the peers.
     pub events: Events,
-    /// The rest. The server stops when this is dropped.
+    /// Control of the server: peers, statistics and stop. Dropping it stops the server.
     pub handle: Handle,
 }
 
@@ -42,32 +42,32 @@ impl Node {
         Node { inbox, outbox, events, handle }
     }
 
-    /// Gives out the parts, each for a thread of its own.
+    /// Splits the node into its parts, each for a separate thread.
     pub fn split(self) -> Split {
         Split { inbox: self.inbox, outbox: self.outbox, events: self.events, handle: self.handle }
     }
 
-    /// Turns the loop of an inline server once, without waiting: sends what there is, takes in what has arrived.
-    /// Returns whether anything was done: nothing on another thread than the one that the server belongs to. For other
-    /// servers there is nothing to turn.
+    /// Turns the loop of an inline server once, without waiting: sends queued envelopes and receives what has arrived.
+    /// Returns whether there was work. Always returns `false` on a thread that the server does not belong to, and on a
+    /// server that is not inline.
     pub fn poll(&self) -> bool {
         self.handle.poll()
     }
 }
 
 impl Node {
-    /// Cuts the traffic with these peers: see [`Handle::block`].
+    /// Blocks traffic with these peers: see [`Handle::block`].
     ///
     /// # Errors
-    /// As there.
+    /// [`PeerError::Unknown`] names the first pid that is not a peer. The peers before it are blocked.
     pub fn block(&mut self, pids: &[Pid]) -> Result<(), PeerError> {
         self.handle.block(pids)
     }
 
-    /// Lets traffic flow again: see [`Handle::unblock`].
+    /// Restores traffic with these peers: see [`Handle::unblock`].
     ///
     /// # Errors
-    /// As there.
+    /// [`PeerError::Unknown`] names the first pid that is not a peer. The peers before it are unblocked.
     pub fn unblock(&mut self, pids: &[Pid]) -> Result<(), PeerError> {
         self.handle.unblock(pids)
     }
@@ -115,12 +115,12 @@ impl Server for Node {
     }
 }
 
-/// A node without its inbox, outbox and events: see [`Node::split`].
+/// Control of a node without its inbox, outbox and events: see [`Node::split`].
 pub struct Handle {
     pid: Pid,
     peers: Vec<Pid>,
     handle: NodeHandle,
-    /// Frees the pid when the server has stopped.
+    /// Occupies the pid until the server has stopped.
     registration: Option<Registration>,
 }
 
@@ -129,12 +129,12 @@ impl Handle {
         Handle { pid, peers, handle, registration: Some(registration) }
     }
 
-    /// The server's pid.
+    /// Pid of the server.
     pub fn pid(&self) -> Pid {
         self.pid
     }
 
-    /// The pids of all other servers, ascending.
+    /// Pids of all peers, ascending.
     pub fn peers(&self) -> &[Pid] {
         &self.peers
     }
@@ -142,7 +142,8 @@ impl Handle {
     /// Adds a peer, or changes its address: see [`Server::add_peer`].
     ///
     /// # Errors
-    /// As there.
+    /// [`PeerError`] for this server's own pid, for [`BROADCAST`], if the address cannot be resolved, or if the
+    /// server's event loop cannot be used.
     pub fn add_peer(&mut self, pid: Pid, address: &str) -> Result<(), PeerError> {
         if pid == self.pid {
             return Err(PeerError::Itself { pid });
@@ -163,7 +164,7 @@ impl Handle {
     /// Removes a peer: see [`Server::remove_peer`].
     ///
     /// # Errors
-    /// As there.
+    /// [`PeerError`] if `pid` is not a peer, or if the server's event loop cannot be used.
     pub fn remove_peer(&mut self, pid: Pid) -> Result<Undelivered, PeerError> {
         let undelivered = self.handle.remove_peer(pid)?.ok_or(PeerError::Unknown { pid })?;
         if let Ok(place) = self.peers.binary_search(&pid) {
@@ -172,22 +173,24 @@ impl Handle {
         Ok(undelivered)
     }
 
-    /// Cuts the traffic with these peers in both directions, as a partition of the network would: what is sent is lost
-    /// on its way, what comes is not heard, and both sides notice by the silence. For tests of what is built on this.
+    /// Blocks traffic with these peers in both directions, as a network partition would. Sent data is lost on its way,
+    /// received data is ignored, and both sides notice the silence. The method serves tests of programs built on this
+    /// crate.
     ///
-    /// Nothing is lost for good: what was cut off is sent again after [`unblock`](Handle::unblock). A peer that was
-    /// blocked for less than the peer timeout is seen to go down, and come up, when it is unblocked.
+    /// No envelope is lost for good: this server and its peers send the blocked ones again after
+    /// [`unblock`](Handle::unblock). A peer that was blocked for less than the peer timeout goes down and comes up when
+    /// it is unblocked.
     ///
     /// # Errors
-    /// `Unknown` names the first that is no peer; those before it are blocked.
+    /// [`PeerError::Unknown`] names the first pid that is not a peer. The peers before it are blocked.
     pub fn block(&mut self, pids: &[Pid]) -> Result<(), PeerError> {
         self.set_blocked(pids, true)
     }
 
-    /// Lets traffic flow again.
+    /// Restores traffic with these peers.
     ///
     /// # Errors
-    /// As [`block`](Handle::block).
+    /// [`PeerError::Unknown`] names the first pid that is not a peer. The peers before it are unblocked.
     pub fn unblock(&mut self, pids: &[Pid]) -> Result<(), PeerError> {
         self.set_blocked(pids, false)
     }
@@ -201,7 +204,7 @@ impl Handle {
         Ok(())
     }
 
-    /// What has become of what was sent, and what has come, by peer: see [`Server::stats`].
+    /// Counters of sent and received envelopes, by peer: see [`Server::stats`].
     pub fn stats(&self) -> Vec<PeerStats> {
         self.handle.stats()
     }
@@ -211,31 +214,32 @@ impl Handle {
         self.handle.peer_state(pid)
     }
 
-    /// Turns the loop of an inline server: see [`Node::poll`].
+    /// Turns the loop of an inline server once, without waiting: see [`Node::poll`].
     pub fn poll(&self) -> bool {
         self.handle.loop_handle().poll()
     }
 
-    /// Turns the loop of an inline server, and waits for something to happen if there is nothing to do, at most
-    /// `timeout`.
+    /// Turns the loop of an inline server, and waits at most `timeout` for work if there is none. Returns whether there
+    /// was work.
     pub fn poll_timeout(&self, timeout: Duration) -> bool {
         self.handle.loop_handle().poll_until(Instant::now().checked_add(timeout))
     }
 
-    /// Delivers what was sent, says goodbye, and closes: see [`Server::stop`].
+    /// Stops the server: delivers the queued envelopes, says goodbye, and closes. See [`Server::stop`].
     ///
     /// # Errors
-    /// [`StopError`] counts what could not be delivered, by peer. On another thread than the one that an inline server
-    /// belongs to nothing is stopped.
+    /// [`StopError`] counts the undelivered envelopes, by peer. On a thread that an inline server does not belong to,
+    /// the call returns an error and the server continues to run.
     pub fn stop(&mut self) -> Result<(), StopError> {
         self.stop_within(STOP_PATIENCE)
     }
 
-    /// As [`stop`](Handle::stop), waiting at most `patience` for peers to acknowledge what was sent.
+    /// Stops the server as [`stop`](Handle::stop) does, but waits at most `patience` for peers to acknowledge what was
+    /// sent.
     ///
     /// # Errors
-    /// [`StopError`] counts what could not be delivered, by peer. On another thread than the one that an inline server
-    /// belongs to nothing is stopped.
+    /// [`StopError`] counts the undelivered envelopes, by peer. On a thread that an inline server does not belong to,
+    /// the call returns an error and the server continues to run.
     pub fn stop_within(&mut self, patience: Duration) -> Result<(), StopError> {
         let Ok(Stopped { undelivered, failure }) = self.handle.stop(patience) else {
             return Err(StopError { wrong_thread: true, ..StopError::new(Vec::new()) });
@@ -250,7 +254,7 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // What is not delivered can be learned from `stop`; dropping is for those who do not ask.
+        // `stop` reports undelivered envelopes. Dropping the handle discards that report.
         let _ = self.stop_within(Duration::ZERO);
     }
 }

@@ -1,4 +1,4 @@
-//! What a server holds of its machine: the address that it listens on, and its pid in this process.
+//! Resources that a running server occupies: its listening address, and its pid in this process.
 
 use std::collections::HashSet;
 use std::io;
@@ -11,23 +11,23 @@ use cluster_engine::Pid;
 
 use crate::start_error::StartError;
 
-/// The addresses that an address or a name with a port stands for, those of IPv4 first.
+/// Resolves `host:port` to its socket addresses, IPv4 first.
 pub(crate) fn resolve(address: &str) -> Result<Vec<SocketAddr>, StartError> {
     let fail = |error| StartError::Resolve { address: address.to_owned(), error };
     let mut addresses: Vec<SocketAddr> = address.to_socket_addrs().map_err(fail)?.collect();
-    // A name such as "localhost" may stand for both; all servers must agree on the one to try first.
+    // A name such as "localhost" may resolve to both families. All servers must try the same one first.
     addresses.sort_by_key(SocketAddr::is_ipv6);
     Ok(addresses)
 }
 
-/// Listens on an address. Waits for a moment if it is in use.
+/// Opens a listening socket on an address. Retries for up to [`RELEASE_TIME`] if the address is in use.
 pub(crate) fn listen(address: &str) -> Result<TcpListener, StartError> {
     let candidates = resolve(address)?;
     let give_up = Instant::now() + RELEASE_TIME;
     loop {
         let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for candidate in &candidates {
-            // Listening sockets get SO_REUSEADDR from the standard library, so that an address can be used again at once.
+            // The standard library sets SO_REUSEADDR on listening sockets, so the address can be reused at once.
             match TcpListener::bind(candidate) {
                 Ok(listener) => return Ok(listener),
                 Err(error) => failure = error,
@@ -40,16 +40,17 @@ pub(crate) fn listen(address: &str) -> Result<TcpListener, StartError> {
     }
 }
 
-/// A listener goes with its process (see the engine's `driver/listeners.rs`), but whoever starts a successor may not have waited
-/// for the end of the process it has killed. The successor should not have to be started twice.
+/// Time that [`listen`] waits for an address in use. The kernel closes a listener with its process (see the engine's
+/// `driver/listeners.rs`), but a supervisor may start the successor before the killed process has ended. One start
+/// should suffice.
 const RELEASE_TIME: Duration = Duration::from_millis(500);
 
-/// The servers that run in this process: cluster, pid and address of each.
+/// Servers running in this process: cluster, pid and address of each.
 static RUNNING: Mutex<Option<HashSet<Identity>>> = Mutex::new(None);
 
 type Identity = (String, Pid, String);
 
-/// The right to run one server; given back when dropped.
+/// Registration of one running server. Dropping it releases the pid and the address.
 #[derive(Debug)]
 pub(crate) struct Registration {
     identity: Identity,

@@ -6,9 +6,10 @@ use cluster_engine::{BROADCAST, LoopUnavailable, PeerState, PeerStats, Pid, Unde
 
 use crate::{Events, Inbox, Outbox};
 
-/// A server: a pid, an inbox and an outbox.
+/// Interface of a server: a pid, an inbox, an outbox and events.
 ///
-/// A program that is written against this trait runs on the real [`Node`](crate::Node), and on any other server.
+/// A program written against this trait runs on the real [`Node`](crate::Node), on the mock's
+/// [`Node`](crate::mock::Node), and on any other server.
 ///
 /// ```
 /// use cluster::{Envelope, Server};
@@ -20,51 +21,52 @@ use crate::{Events, Inbox, Outbox};
 /// }
 /// ```
 pub trait Server {
-    /// This server's pid.
+    /// Pid of this server.
     fn pid(&self) -> Pid;
 
-    /// The pids of all other servers, ascending.
+    /// Pids of all peers, ascending.
     fn peers(&self) -> &[Pid];
 
-    /// What arrives.
+    /// Inbox of received envelopes.
     fn inbox(&mut self) -> &mut Inbox;
 
-    /// What is sent.
+    /// Outbox for envelopes to send.
     fn outbox(&mut self) -> &mut Outbox;
 
-    /// What happens to the peers.
+    /// Events of the peers.
     fn events(&mut self) -> &mut Events;
 
-    /// Makes `pid` a peer, to be found at `address` (`host:port`), or says that the peer is to be found there from now
-    /// on: then what waits for it stays. [`Event::Added`](crate::Event::Added) tells of a new one.
+    /// Adds the peer `pid` at `address` (`host:port`), or changes the address of an existing peer. Envelopes that wait
+    /// for an existing peer stay queued. [`Event::Added`](crate::Event::Added) reports a new peer.
     ///
-    /// Each server keeps its own list: the others have to be told too.
+    /// Each server keeps its own list of peers: call this on the other servers too.
     ///
     /// # Errors
-    /// [`PeerError`] for this server's own pid, for [`BROADCAST`](crate::BROADCAST), or if the address leads nowhere.
+    /// [`PeerError`] for this server's own pid, for [`BROADCAST`](crate::BROADCAST), if the address cannot be resolved,
+    /// or if the server's event loop cannot be used.
     fn add_peer(&mut self, pid: Pid, address: &str) -> Result<(), PeerError>;
 
-    /// Ends the link to a peer, with a goodbye. Returns what it had not acknowledged, which is given up.
+    /// Removes a peer and closes the link to it with a goodbye. Returns the envelopes that the peer had not
+    /// acknowledged, which are given up.
     ///
     /// A peer that has not removed this server keeps its unacknowledged envelopes. If the peer is added again and
-    /// neither server was restarted, its streams continue where they stopped, and nothing is repeated. This server
-    /// remembers the last 1,024 peers that were removed. Envelopes of peers removed before those may be repeated.
+    /// neither server was restarted, its streams continue where they stopped, and no envelope is repeated. This server
+    /// remembers the last 1,024 removed peers. Envelopes of peers removed before those may be repeated.
     ///
     /// # Errors
-    /// [`PeerError`] if it is no peer.
+    /// [`PeerError`] if `pid` is not a peer, or if the server's event loop cannot be used.
     fn remove_peer(&mut self, pid: Pid) -> Result<Undelivered, PeerError>;
 
-    /// What has become of what was sent, and what has come, by peer.
+    /// Counters of sent and received envelopes, by peer.
     ///
-    /// The last 1,024 peers that were removed have their rows too. Those removed before them have one together, with
-    /// the pid [`BROADCAST`](crate::BROADCAST), so that the rows add up to all that was sent however many peers come
-    /// and go.
+    /// The last 1,024 removed peers keep their rows. All peers removed before those share one row with the pid
+    /// [`BROADCAST`](crate::BROADCAST). The rows therefore always add up to all that was sent.
     fn stats(&self) -> Vec<PeerStats>;
 
     /// State of the link to a peer, and how long it has lasted. [`events`](Server::events) report the changes; this
-    /// method serves programs that did not read them, or not from the beginning.
+    /// method serves programs that read no events, or not from the beginning.
     ///
-    /// `None` if `pid` is no peer, or if this server has stopped. A server whose loop the caller turns
+    /// Returns `None` if `pid` is not a peer, or if this server has stopped. A server whose loop the caller turns
     /// ([`Threading::Inline`](crate::Threading)) returns the state at its last turn.
     ///
     /// ```
@@ -76,37 +78,37 @@ pub trait Server {
     /// ```
     fn peer_state(&self, pid: Pid) -> Option<PeerState>;
 
-    /// Delivers what was sent, says goodbye to the peers, and closes. Waits for peers that are there, at most two
-    /// seconds.
+    /// Stops the server: delivers the queued envelopes, says goodbye to the peers, and closes. Waits at most two
+    /// seconds for acknowledgements, and only for peers that are present.
     ///
-    /// Received envelopes stay in the inbox: everything acknowledged to the peers can be read after the stop.
+    /// Received envelopes stay in the inbox: all envelopes acknowledged to the peers can be read after the stop.
     ///
     /// # Errors
-    /// [`StopError`] counts what could not be delivered, by peer.
+    /// [`StopError`] counts the undelivered envelopes, by peer.
     fn stop(&mut self) -> Result<(), StopError>;
 }
 
-/// A peer cannot be added, removed or blocked.
+/// Error of adding, removing, blocking or unblocking a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PeerError {
-    /// It is this server itself.
+    /// The pid is that of this server itself.
     Itself {
-        /// Its pid.
+        /// Pid of this server.
         pid: Pid,
     },
-    /// It is the pid that stands for every peer.
+    /// The pid is [`BROADCAST`](crate::BROADCAST), which stands for every peer.
     Broadcast,
-    /// It is no peer of this server.
+    /// The pid is not a peer of this server.
     Unknown {
-        /// Its pid.
+        /// The unknown pid.
         pid: Pid,
     },
-    /// The address leads nowhere.
+    /// The address cannot be resolved.
     Address {
-        /// The address.
+        /// Address that cannot be resolved.
         address: String,
-        /// Why.
+        /// Description of the cause and the remedy.
         error: String,
     },
     /// The event loop of this server has failed, and the server has stopped.
@@ -114,7 +116,7 @@ pub enum PeerError {
         /// Description of the failure.
         message: String,
     },
-    /// The server is inline, and belongs to another thread: see [`Threading::Inline`](crate::Threading::Inline).
+    /// The server is inline and belongs to another thread: see [`Threading::Inline`](crate::Threading::Inline).
     WrongThread,
 }
 
@@ -144,8 +146,11 @@ impl fmt::Display for PeerError {
 
 impl std::error::Error for PeerError {}
 
-/// A server has stopped, and some of what its outboxes took was not delivered, or its event loop has failed. Or it is
-/// inline, has not stopped, and belongs to [another thread](StopError::is_wrong_thread).
+/// Error of stopping a server. One of three things happened:
+///
+/// - The server has stopped, and some envelopes that its outboxes took were not delivered.
+/// - The server's event loop has failed.
+/// - The server is inline, belongs to [another thread](StopError::is_wrong_thread), and has not stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StopError {
     pub(crate) undelivered: Vec<Undelivered>,
@@ -158,8 +163,8 @@ impl StopError {
         StopError { undelivered, failure: None, wrong_thread: false }
     }
 
-    /// Returns whether the server is inline and belongs to another thread. Then it goes on as if it had not been told
-    /// to stop; see [`Threading::Inline`](crate::Threading::Inline).
+    /// Returns whether the server is inline and belongs to another thread. Such a server continues to run; see
+    /// [`Threading::Inline`](crate::Threading::Inline).
     pub fn is_wrong_thread(&self) -> bool {
         self.wrong_thread
     }
@@ -170,7 +175,7 @@ impl StopError {
     }
 
     /// Envelopes that were not acknowledged, by peer. After a [failure](StopError::failure) that kept the loop from
-    /// counting, they include all envelopes that are not known to be acknowledged.
+    /// counting, the list includes all envelopes that are not known to be acknowledged.
     pub fn undelivered(&self) -> &[Undelivered] {
         &self.undelivered
     }

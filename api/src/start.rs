@@ -13,7 +13,7 @@ use crate::{Checksum, Config, Connect, Engine, Events, Handle, Inbox, Neighbours
 /// Starts the server `pid` of `config`.
 ///
 /// # Errors
-/// [`StartError`] says what is in the way, and what to do about it.
+/// [`StartError`] names the cause and the remedy.
 ///
 /// ```
 /// # use cluster::Config;
@@ -26,7 +26,7 @@ pub fn start(pid: Pid, config: &Config) -> Result<Node, StartError> {
     Builder::new(pid, config).start()
 }
 
-/// Starts a server in a way of its own.
+/// Builder of a server with its own engine or listener.
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it starts a server"]
 pub struct Builder<'a> {
@@ -37,18 +37,19 @@ pub struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// The server `pid` of `config`.
+    /// Makes a builder for the server `pid` of `config`.
     pub fn new(pid: Pid, config: &'a Config) -> Builder<'a> {
         Builder { pid, config, engine: None, listener: None }
     }
 
-    /// Runs it on `engine`, whatever the configuration says of threading.
+    /// Runs the server on `engine`. This overrides the configured threading.
     pub fn engine(mut self, engine: &Engine) -> Builder<'a> {
         self.engine = Some(engine.clone());
         self
     }
 
-    /// Accepts peers on a socket that listens already, at the server's address or where that leads.
+    /// Accepts peers on a socket that already listens. The socket must be reachable at the server's configured address,
+    /// directly or through a proxy.
     pub fn listener(mut self, listener: TcpListener) -> Builder<'a> {
         self.listener = Some(listener);
         self
@@ -57,7 +58,7 @@ impl<'a> Builder<'a> {
     /// Starts the server.
     ///
     /// # Errors
-    /// [`StartError`] says what is in the way, and what to do about it.
+    /// [`StartError`] names the cause and the remedy.
     pub fn start(self) -> Result<Node, StartError> {
         let Builder { pid, config, engine, listener } = self;
         config.validate()?;

@@ -1,4 +1,4 @@
-//! Why a server cannot be started.
+//! Errors of starting a server.
 
 use std::{fmt, io};
 
@@ -6,39 +6,39 @@ use cluster_engine::{LoopFailed, Pid, Unavailable};
 
 use crate::ConfigError;
 
-/// A server could not be started.
+/// Error of starting a server: the cause, and in its text the remedy.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The configuration is not right, or does not know the pid.
+    /// The configuration is invalid, or has no server with this pid.
     Config(ConfigError),
-    /// The server runs already in this process.
+    /// The server already runs in this process.
     AlreadyRunning {
-        /// Its pid.
+        /// The server's pid.
         pid: Pid,
     },
-    /// The server's own address could not be listened on.
+    /// The server cannot listen on its own address.
     Listen {
-        /// The address.
+        /// Address that the server should listen on.
         address: String,
-        /// Why.
+        /// Error from the operating system.
         error: io::Error,
     },
-    /// An address leads nowhere.
+    /// An address cannot be resolved.
     Resolve {
-        /// The address.
+        /// Address that cannot be resolved.
         address: String,
-        /// Why.
+        /// Error from the resolver.
         error: io::Error,
     },
-    /// The kernel lacks or forbids io_uring, or something of it.
+    /// The kernel lacks or forbids io_uring, or a feature of it that the engine needs.
     Engine(Unavailable),
-    /// The event loops of the engine that was to run the server have failed.
+    /// An event loop of the engine that should run the server has failed.
     EngineFailed {
         /// Description of the failure.
         message: String,
     },
-    /// The operating system gave no random bytes for the incarnation.
+    /// The operating system returned no random bytes for the incarnation.
     Random(String),
 }
 

@@ -1,4 +1,4 @@
-//! Messages that are values: anything that `serde` or `zerocopy` can carry.
+//! Typed messages: values that `serde` or `zerocopy` can encode.
 
 use std::fmt;
 
@@ -10,10 +10,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::{Draft, Envelope, EnvelopeRef};
 
 impl<'a> Draft<'a> {
-    /// Makes the message of a `serde` value, in the postcard format.
+    /// Encodes a `serde` value as the message, in the postcard format.
     ///
     /// # Errors
-    /// When the value's own `Serialize` fails.
+    /// [`DecodeError`] if the value's own `Serialize` fails.
     ///
     /// ```
     /// use cluster::Envelope;
@@ -26,43 +26,43 @@ impl<'a> Draft<'a> {
         Ok(self.body(bytes))
     }
 
-    /// Makes the message of a `zerocopy` value, byte for byte. The value is borrowed until the envelope is sent.
+    /// Sets the message to the bytes of a `zerocopy` value. The value is borrowed until the envelope is sent.
     pub fn bytes_of<'b, T: IntoBytes + Immutable + ?Sized>(self, value: &'b T) -> Draft<'b> {
         self.body(value.as_bytes())
     }
 }
 
 impl Envelope {
-    /// The message as a `serde` value, from the postcard format.
+    /// Decodes the message as a `serde` value, from the postcard format.
     ///
     /// # Errors
-    /// When the bytes are not such a value; the error names the sender.
+    /// [`DecodeError`] if the bytes are not a value of this type. The error names the sender.
     pub fn value<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         decode(self.pid, &self.msg)
     }
 
-    /// The message as a `zerocopy` value, in place.
+    /// Views the message as a `zerocopy` value, in place.
     ///
     /// # Errors
-    /// When the length or the alignment is not that of such a value; the error names the sender.
+    /// [`DecodeError`] if the length or the alignment does not fit the type. The error names the sender.
     pub fn view<T: FromBytes + KnownLayout + Immutable>(&self) -> Result<&T, DecodeError> {
         view(self.pid, &self.msg)
     }
 }
 
 impl<'a> EnvelopeRef<'a> {
-    /// The message as a `serde` value, from the postcard format.
+    /// Decodes the message as a `serde` value, from the postcard format. The value may borrow from the message.
     ///
     /// # Errors
-    /// When the bytes are not such a value; the error names the sender.
+    /// [`DecodeError`] if the bytes are not a value of this type. The error names the sender.
     pub fn value<T: serde::Deserialize<'a>>(&self) -> Result<T, DecodeError> {
         postcard::from_bytes(self.msg).map_err(|error| DecodeError { pid: Some(self.pid), cause: error.to_string() })
     }
 
-    /// The message as a `zerocopy` value, in place.
+    /// Views the message as a `zerocopy` value, in place.
     ///
     /// # Errors
-    /// When the length or the alignment is not that of such a value; the error names the sender.
+    /// [`DecodeError`] if the length or the alignment does not fit the type. The error names the sender.
     pub fn view<T: FromBytes + KnownLayout + Immutable>(&self) -> Result<&'a T, DecodeError> {
         view(self.pid, self.msg)
     }
@@ -83,7 +83,7 @@ fn view<T: FromBytes + KnownLayout + Immutable>(pid: Pid, bytes: &[u8]) -> Resul
     })
 }
 
-/// A message is not the value that was asked for.
+/// Error of encoding a value, or of decoding a message as a value of another type than it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeError {
     pid: Option<Pid>,

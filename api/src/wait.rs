@@ -1,4 +1,4 @@
-//! Waiting on this thread: spin, yield, park, as the idle strategy says; or turn the loop, where it is inline.
+//! Blocking waits of the calling thread: spin, yield and park per the idle strategy, or turn an inline loop.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -23,9 +23,9 @@ thread_local! {
     static WAKER: Waker = Waker::from(Arc::new(Unpark(thread::current())));
 }
 
-/// Waits until `ready` has something, or until `deadline`.
+/// Waits until `ready` returns a value, or until `deadline`.
 ///
-/// `register` is given this thread's waker, to be woken when `ready` may have something; it may be called often.
+/// `register` stores this thread's waker, to be woken when `ready` may have a value. The function may call it often.
 pub(crate) fn wait<S, T>(
     loop_handle: &LoopHandle,
     deadline: Option<Instant>,
@@ -50,7 +50,7 @@ pub(crate) fn wait<S, T>(
             Step::Park => {
                 let waker = WAKER.with(Waker::clone);
                 register(state, &waker);
-                // What came before the waker was registered wakes nobody.
+                // Values that came before the waker was registered wake no thread.
                 if let Some(value) = ready(state) {
                     return Some(value);
                 }
