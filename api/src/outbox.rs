@@ -29,11 +29,11 @@ pub(crate) fn first_id(configured: Option<i64>, incarnation: &Incarnation) -> i6
 
 /// Outbox of a server: sends envelopes to its peers.
 ///
-/// | call | when a recipient has no room |
+/// | call | what happens to the envelope when a recipient has no room |
 /// | --- | --- |
 /// | [`send`](Outbox::send) | waits for room |
-/// | [`send_timeout`](Outbox::send_timeout) | waits at most that long, then returns the envelope for those without room |
-/// | [`try_send`](Outbox::try_send) | returns the envelope for those without room |
+/// | [`send_timeout`](Outbox::send_timeout) | waits until the timeout, then returns it for those without room |
+/// | [`try_send`](Outbox::try_send) | returns it for those without room |
 /// | [`claim`](Outbox::claim) | waits for room; the message is encoded in place: the fast path |
 /// | [`try_claim`](Outbox::try_claim) | returns an error; the message is encoded in place: the fast path |
 ///

@@ -1,4 +1,4 @@
-//! The mock cluster, as a test holds it.
+//! The mock cluster that a test controls.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use super::{Conditions, Fault, FaultError, History, Node, Place, Time, Totals};
 use crate::outbox::first_id;
 use crate::{BROADCAST, Config, Pid, StartError};
 
-/// So many entries of the history are kept, unless [`Cluster::keep_history`] says otherwise.
+/// Default number of history entries: see [`Cluster::keep_history`].
 const HISTORY: usize = 100_000;
 
-/// A cluster in this process, without a network. A clone is another handle of the same cluster.
+/// Cluster of servers in one process, without a network. A clone is another handle of this cluster.
 ///
-/// See the [module](super) for what it is good for, and an example.
+/// See the [module](super) for the purpose and an example.
 #[derive(Clone)]
 pub struct Cluster {
     keeper: Arc<Keeper>,
@@ -28,19 +28,20 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster without servers, under real time. `seed` decides all that is left to chance, also where the message
-    /// ids of a server begin.
+    /// Makes a cluster without servers, under [`Time::Real`]. `seed` determines all random choices, including the first
+    /// message id of each server.
     pub fn new(seed: u64) -> Cluster {
         Cluster::with_time(seed, Time::Real)
     }
 
-    /// A cluster without servers, under this kind of time.
+    /// Makes a cluster without servers, under this kind of time. `seed` determines all random choices, including the
+    /// first message id of each server.
     pub fn with_time(seed: u64, time: Time) -> Cluster {
         Cluster::make(seed, time, &Config::defaults())
     }
 
-    /// A cluster of the servers of `config`, of which none runs yet: [`add_server`](Cluster::add_server) starts them. Their
-    /// addresses mean nothing here; the sizes, the first message id and the peer timeout are those of `config`.
+    /// Makes a cluster of the servers of `config`. None of them runs until [`add_server`](Cluster::add_server) starts
+    /// it. The addresses are ignored. The sizes, the first message id and the peer timeout of `config` apply.
     ///
     /// ```
     /// use cluster::mock::{Cluster, Time};
@@ -54,7 +55,7 @@ impl Cluster {
     /// ```
     ///
     /// # Errors
-    /// The configuration is not valid.
+    /// [`StartError::Config`] if the configuration is invalid.
     pub fn from_config(seed: u64, time: Time, config: &Config) -> Result<Cluster, StartError> {
         config.validate()?;
         let cluster = Cluster::make(seed, time, config);
@@ -77,15 +78,16 @@ impl Cluster {
         Cluster { keeper: Keeper::new(network, time), seed, first_id: config.first_message_id }
     }
 
-    /// Starts the server `pid`; adds it to the cluster first, if it does not belong to it. All others have it as a peer at once.
+    /// Starts the server `pid`, and adds it to the cluster if it is not a member yet. All other servers have it as a
+    /// peer at once.
     ///
-    /// A server that has stopped still belongs to the cluster: it is a peer that is not there, until this starts it again.
+    /// A stopped server remains a member of the cluster: it is an absent peer until this method starts it again.
     ///
     /// # Errors
-    /// It runs already, or the pid is the one that means [`BROADCAST`].
+    /// [`StartError`] if the server already runs, or if the pid is [`BROADCAST`].
     pub fn add_server(&self, pid: Pid) -> Result<Node, StartError> {
         if pid == BROADCAST {
-            // The configuration says it best.
+            // The configuration makes the best error message.
             Config::new([(pid, "localhost:1")])?;
         }
         let runner = &self.keeper.runner;
@@ -107,11 +109,12 @@ impl Cluster {
     /// Starts these servers.
     ///
     /// # Errors
-    /// As [`add_server`](Cluster::add_server).
+    /// [`StartError`] if one of the servers already runs, or if a pid is [`BROADCAST`]: see
+    /// [`add_server`](Cluster::add_server).
     pub fn add_servers(&self, pids: impl IntoIterator<Item = Pid>) -> Result<Vec<Node>, StartError> {
         let pids: Vec<Pid> = pids.into_iter().collect();
         if !pids.contains(&BROADCAST) {
-            // All at once, so that the first one's list of peers is complete.
+            // Adding all members first makes the first server's list of peers complete.
             self.keeper.runner.with(|network| {
                 if pids.iter().filter(|pid| network.members.add(**pid)).count() > 0 {
                     self.keeper.runner.membership.fetch_add(1, Ordering::AcqRel);
@@ -121,7 +124,7 @@ impl Cluster {
         pids.into_iter().map(|pid| self.add_server(pid)).collect()
     }
 
-    /// Stops the server `pid` if it runs, and takes it out of the cluster: it is nobody's peer any more.
+    /// Stops the server `pid` if it runs, and removes it from the cluster: it is no longer a peer of the other servers.
     pub fn remove_server(&self, pid: Pid) {
         self.keeper.runner.with(|network| {
             network.remove(pid);
@@ -129,24 +132,25 @@ impl Cluster {
         });
     }
 
-    /// The servers of the cluster, running or not, ascending.
+    /// Pids of all servers of the cluster, running or not, ascending.
     pub fn servers(&self) -> Vec<Pid> {
         self.keeper.runner.with(|network| network.members.pids().collect())
     }
 
-    /// The servers that run, ascending.
+    /// Pids of the running servers, ascending.
     pub fn running(&self) -> Vec<Pid> {
         self.keeper.runner.with(|network| network.switchboard.running().collect())
     }
 
-    /// Splits the cluster: servers of different groups do not reach each other. Those that are not named form one more group.
+    /// Partitions the cluster: servers of different groups cannot reach each other. Unlisted servers form one more
+    /// group.
     ///
-    /// What is sent across, or is under way then, is dropped and stays dropped, unless
-    /// [`hold_while_partitioned`](Cluster::hold_while_partitioned) keeps it. Both are [counted](Cluster::totals). Servers learn
-    /// of it as from the real engine: by silence, after `peer_timeout_ms`.
+    /// Messages sent across groups, or in flight between them when the partition begins, are dropped for good, unless
+    /// [`hold_while_partitioned`](Cluster::hold_while_partitioned) keeps them. [`totals`](Cluster::totals) counts both
+    /// kinds. Servers detect a partition by silence, after `peer_timeout_ms`, as on the real engine.
     ///
     /// # Errors
-    /// A pid that is in two groups, or not in the cluster.
+    /// [`FaultError`] if a pid is in two groups, or not in the cluster.
     pub fn partition(&self, groups: &[&[Pid]]) -> Result<(), FaultError> {
         self.inject(Fault::partition(groups))
     }
@@ -154,50 +158,50 @@ impl Cluster {
     /// Cuts one server off from all others.
     ///
     /// # Errors
-    /// A pid that is not in the cluster.
+    /// [`FaultError`] if the pid is not in the cluster.
     pub fn isolate(&self, pid: Pid) -> Result<(), FaultError> {
         self.inject(Fault::Isolate(pid))
     }
 
-    /// Cuts one direction: `to` does not hear `from` any more.
+    /// Cuts one direction of a link: messages from `from` do not reach `to` any more.
     ///
     /// # Errors
-    /// A pid that is not in the cluster.
+    /// [`FaultError`] if a pid is not in the cluster.
     pub fn cut(&self, from: Pid, to: Pid) -> Result<(), FaultError> {
         self.inject(Fault::Cut { from, to })
     }
 
-    /// Takes back every partition, isolation and cut.
+    /// Removes every partition, isolation and cut.
     pub fn heal(&self) {
         self.keeper.runner.with(|network| network.apply(Fault::Heal));
     }
 
-    /// Whether what cannot reach its recipient waits until it can (`true`), as on the real engine, or is dropped (`false`,
-    /// the default).
+    /// Sets the handling of messages that cannot reach their recipient: `true` holds them until they can, as the real
+    /// engine does; `false`, the default, drops them.
     pub fn hold_while_partitioned(&self, hold: bool) {
         self.keeper.runner.with(|network| network.apply(Fault::HoldWhilePartitioned(hold)));
     }
 
-    /// The conditions at a place, for what is sent from now on.
+    /// Sets the conditions at a place, for messages sent from now on.
     ///
     /// # Errors
-    /// Conditions that cannot be, or a pid that is not in the cluster.
+    /// [`FaultError`] if the conditions are invalid, or if a pid is not in the cluster.
     pub fn set(&self, place: Place, conditions: Conditions) -> Result<(), FaultError> {
         self.inject(Fault::Set(place, conditions))
     }
 
-    /// Ends a server without a word, as if its process were killed. Its handle finds itself stopped.
+    /// Ends a server without a goodbye, as if its process were killed. Its [`Node`] is then stopped.
     ///
     /// # Errors
-    /// A pid that is not in the cluster.
+    /// [`FaultError`] if the pid is not in the cluster.
     pub fn crash(&self, pid: Pid) -> Result<(), FaultError> {
         self.inject(Fault::Crash(pid))
     }
 
-    /// Lets a fault happen now.
+    /// Injects a fault now.
     ///
     /// # Errors
-    /// A fault that makes no sense, or a pid that is not in the cluster.
+    /// [`FaultError`] if the fault is invalid, or if a pid is not in the cluster.
     pub fn inject(&self, fault: Fault) -> Result<(), FaultError> {
         fault.check()?;
         self.keeper.runner.with(|network| {
@@ -209,7 +213,8 @@ impl Cluster {
         })
     }
 
-    /// Lets a fault happen when the cluster is so old; at once if it is older. What the fault names may be added until then.
+    /// Schedules a fault for when the cluster has this age; injects it at once if the cluster is older. The servers
+    /// that the fault names may be added until then.
     ///
     /// ```
     /// use std::time::Duration;
@@ -225,24 +230,24 @@ impl Cluster {
     /// ```
     ///
     /// # Errors
-    /// A fault that makes no sense.
+    /// [`FaultError`] if the fault is invalid.
     pub fn at(&self, time: Duration, fault: Fault) -> Result<(), FaultError> {
         fault.check()?;
         self.keeper.runner.with(|network| network.plan(time, fault));
         Ok(())
     }
 
-    /// How old the cluster is.
+    /// Age of the cluster.
     pub fn now(&self) -> Duration {
         self.keeper.runner.with(|network| network.now)
     }
 
-    /// The seed.
+    /// Seed of the cluster's random choices.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// Lets so much time go by. Under real time: sleeps.
+    /// Lets `duration` pass. Under real time, this sleeps.
     pub fn run_for(&self, duration: Duration) {
         if self.keeper.runner.time() == Time::Real {
             return thread::sleep(duration);
@@ -253,9 +258,10 @@ impl Cluster {
         });
     }
 
-    /// Lets time go by until no message is under way; those that are held are not. Returns how much it was.
+    /// Lets time pass until no message is in flight. Returns the time that passed. Held messages do not count as in
+    /// flight.
     ///
-    /// Conditions may keep messages under way for long, but a cluster whose servers only answer each other comes to rest.
+    /// Conditions may keep messages in flight for long. A cluster whose servers only answer each other becomes idle.
     pub fn run_until_idle(&self) -> Duration {
         let begin = self.now();
         match self.keeper.runner.time() {
@@ -274,24 +280,24 @@ impl Cluster {
         self.now() - begin
     }
 
-    /// Goes on to when something happens next, and lets it happen. `false`: nothing is under way or planned. Under real time
-    /// it does nothing.
+    /// Advances virtual time to the next scheduled event (an arrival, a fault or a peer timeout), and carries it out.
+    /// Returns `false` if there is none. Under real time it does nothing and returns `false`.
     pub fn step(&self) -> bool {
         self.keeper.runner.time() == Time::Virtual && self.keeper.runner.advance(|network| network.step(None))
     }
 
-    /// What has happened so far.
+    /// Returns the history of the cluster up to now.
     pub fn history(&self) -> History {
         self.keeper.runner.with(|network| network.recorder.read(network.seed))
     }
 
-    /// How many entries of the history are kept: 100 000 unless this says otherwise. More make the oldest be forgotten. The
-    /// messages in it take memory.
+    /// Sets the number of history entries to keep, by default 100,000. Beyond that the oldest are dropped. The messages
+    /// in the history take memory.
     pub fn keep_history(&self, entries: usize) {
         self.keeper.runner.with(|network| network.recorder.keep(entries));
     }
 
-    /// What has become of all messages so far.
+    /// Counts of all messages up to now, by outcome.
     pub fn totals(&self) -> Totals {
         self.keeper.runner.with(|network| network.totals)
     }

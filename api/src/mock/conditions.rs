@@ -1,4 +1,4 @@
-//! What messages meet on their way, when they are not cut off: loss, delay, disorder.
+//! Conditions of the mock network: loss, delay, reordering, duplication and bandwidth.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::fault_error::FaultError;
 use super::rng::Rng;
 
-/// What messages meet at a [`Place`](super::Place).
+/// Network conditions for the messages that pass a [`Place`](super::Place).
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,72 +31,72 @@ pub struct Conditions {
     pub(super) bytes_per_second: Option<u64>,
 }
 
-/// How long a message takes.
+/// Latency of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Delay {
-    /// No time at all.
+    /// No delay.
     #[default]
     None,
-    /// Always as long.
+    /// Constant delay.
     Fixed(Duration),
-    /// Between the two, each as likely.
+    /// Uniform distribution between two bounds.
     Between(Duration, Duration),
-    /// Around a mean, two thirds of them within the deviation; never less than nothing.
+    /// Normal distribution, cut off at zero. Two thirds of the delays are within the deviation around the mean.
     Normal {
-        /// The mean.
+        /// Mean of the distribution.
         mean: Duration,
-        /// The standard deviation.
+        /// Standard deviation of the distribution.
         deviation: Duration,
     },
-    /// Mostly short, sometimes very long.
+    /// Exponential distribution: mostly short delays, sometimes very long ones.
     Exponential {
-        /// The mean.
+        /// Mean of the distribution.
         mean: Duration,
     },
 }
 
 impl Conditions {
-    /// Nothing is dropped, and everything arrives at once.
+    /// Makes perfect conditions: no loss and no delay.
     pub fn new() -> Conditions {
         Conditions::default()
     }
 
-    /// The probability that a message is dropped, 0 to 1.
+    /// Sets the probability, 0 to 1, that a message is dropped.
     pub fn drop(mut self, probability: f64) -> Conditions {
         self.drop = probability;
         self
     }
 
-    /// The probability that a message arrives twice, 0 to 1. The second one has a delay of its own.
+    /// Sets the probability, 0 to 1, that a message arrives twice. The duplicate has its own delay.
     pub fn duplicate(mut self, probability: f64) -> Conditions {
         self.duplicate = probability;
         self
     }
 
-    /// The probability, 0 to 1, that a message takes up to `by` longer than it would, so that later ones overtake it.
+    /// Sets the probability, 0 to 1, that a message is delayed by up to `by` more, so that later ones overtake it.
     pub fn reorder(mut self, probability: f64, by: Duration) -> Conditions {
         self.reorder = probability;
         self.reorder_by = by;
         self
     }
 
-    /// How long a message takes. Each has a delay of its own: if that varies, they arrive in another order, unless they are to
-    /// stay [`in_order`](Conditions::in_order).
+    /// Sets the latency. Each message draws its own delay. If delays vary, the messages arrive out of order, unless
+    /// [`in_order`](Conditions::in_order) is set.
     pub fn delay(mut self, delay: impl Into<Delay>) -> Conditions {
         self.delay = delay.into();
         self
     }
 
-    /// Messages of one link and lane do not overtake each other: each waits for those before it, as on a connection.
-    /// [Reordered](Conditions::reorder) ones are let pass.
+    /// Keeps the messages of one link and lane in order: each waits for those before it, as on a connection.
+    /// [Reordered](Conditions::reorder) messages are exempt.
     pub fn in_order(mut self) -> Conditions {
         self.in_order = true;
         self
     }
 
-    /// So many bytes a second pass; more wait for their turn. At a server, it is for what it sends and for what it receives,
-    /// each; otherwise for each link.
+    /// Sets the bandwidth in bytes per second. Excess messages wait for their turn. At a server, sent and received
+    /// messages each have this bandwidth; at other places, each link has it.
     pub fn bytes_per_second(mut self, bytes: u64) -> Conditions {
         self.bytes_per_second = Some(bytes);
         self

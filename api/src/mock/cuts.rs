@@ -1,4 +1,4 @@
-//! Who reaches whom.
+//! Reachability between servers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,14 +8,14 @@ use crate::Pid;
 /// Partitions, isolations and one-way cuts.
 #[derive(Debug, Default)]
 pub(super) struct Cuts {
-    /// The group of each server that a partition names; the others are in one more.
+    /// Group of each server that a partition names. All others form one more group.
     groups: BTreeMap<Pid, usize>,
     isolated: BTreeSet<Pid>,
     one_way: BTreeSet<(Pid, Pid)>,
 }
 
 impl Cuts {
-    /// Whether what `from` sends cannot reach `to`.
+    /// Returns whether messages from `from` cannot reach `to`.
     #[inline]
     pub(super) fn between(&self, from: Pid, to: Pid) -> bool {
         !self.is_empty()
@@ -25,7 +25,7 @@ impl Cuts {
                 || self.one_way.contains(&(from, to)))
     }
 
-    /// Whether the two cannot keep up a link, for which both directions are needed.
+    /// Returns whether the two servers cannot keep a link, which needs both directions.
     pub(super) fn apart(&self, one: Pid, other: Pid) -> bool {
         self.between(one, other) || self.between(other, one)
     }
@@ -35,7 +35,7 @@ impl Cuts {
         self.groups.is_empty() && self.isolated.is_empty() && self.one_way.is_empty()
     }
 
-    /// Changes what the fault is about; `false`: nothing of this.
+    /// Applies a fault that changes reachability. Returns `false` for any other fault.
     pub(super) fn change(&mut self, fault: &Fault) -> bool {
         match fault {
             Fault::Partition(groups) => {

@@ -1,7 +1,7 @@
 //! The history as a sequence diagram, in SVG.
 //!
-//! Time goes down, but not to scale: everything that happens has room, and a long pause is not much longer than a short
-//! one. The times stand at the left.
+//! Time runs down the page, but not to scale: each event has room, and a long pause is not much longer than a short
+//! one. The times are at the left margin.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -11,13 +11,13 @@ use super::history::{Entry, Fate, History, Sent};
 use crate::Pid;
 
 impl History {
-    /// A sequence diagram: time goes down, each server is a line, each message an arrow. Best for some dozens of
-    /// messages: see [`between`](History::between) and [`among`](History::among).
+    /// Draws the history as an SVG sequence diagram. Time runs down the page, each server is a line, and each message
+    /// is an arrow. It suits some dozens of messages: see [`between`](History::between) and [`among`](History::among).
     pub fn to_svg(&self) -> String {
         self.to_svg_with(Sent::label)
     }
 
-    /// As [`to_svg`](History::to_svg), with what `label` says beside each message.
+    /// Draws the history as [`to_svg`](History::to_svg) does, with the text that `label` returns beside each message.
     ///
     /// ```
     /// # let cluster = cluster::mock::Cluster::new(1);
@@ -29,14 +29,14 @@ impl History {
 }
 
 impl Sent {
-    /// Text beside a message where the caller asks for no other.
+    /// Default text beside a message.
     fn label(&self) -> String {
         let again = if self.is_duplicate { " again" } else { "" };
         format!("#{} {}{again}", self.msg_id, self.excerpt())
     }
 }
 
-/// Draws a history, with what `label` says beside each message.
+/// Draws a history, with the text that `label` returns beside each message.
 fn draw(history: &History, label: &dyn Fn(&Sent) -> String) -> String {
     let drawn = &history.entries[..history.entries.len().min(MOST)];
     let plan = Plan::new(drawn);
@@ -77,18 +77,18 @@ fn draw(history: &History, label: &dyn Fn(&Sent) -> String) -> String {
     svg
 }
 
-/// Where everything stands.
+/// Layout of the diagram: the coordinates of servers and entries.
 struct Plan {
     columns: BTreeMap<Pid, f64>,
-    /// Where each entry begins, and, of a message, where it ends.
+    /// Vertical position where each entry begins, and, in `end`, where a message ends.
     begin: Vec<f64>,
     end: Vec<f64>,
-    /// Whether the entry is the first of a message to several.
+    /// Tells for each entry if it is the first of a message to several recipients.
     first: Vec<bool>,
     bottom: f64,
 }
 
-/// What needs a place of its own on the way down.
+/// Point in time that needs a row of its own.
 #[derive(Clone, Copy)]
 enum Point {
     Begin(usize),
@@ -112,7 +112,7 @@ impl Plan {
                 Entry::Fault { .. } => {}
             }
         }
-        // Stable: what happens at the same time stays in its order.
+        // The sort is stable: events of one moment keep their order.
         points.sort_by_key(|(at, _)| *at);
         let columns = pids.into_iter().enumerate().map(|(index, pid)| (pid, LEFT + COLUMN * index as f64)).collect();
         let mut plan = Plan {
@@ -136,7 +136,8 @@ impl Plan {
             match point {
                 Point::Begin(index) => {
                     if let Some(before) = before.take_if(|before| same_message(&entries[*before], &entries[index])) {
-                        // One of several recipients: the arrows begin at one point, and end below each other.
+                        // The message has several recipients: their arrows begin at one point and end one below the
+                        // other.
                         self.begin[index] = self.begin[before];
                         self.end[index] = self.end[before] + FAN;
                         self.first[index] = false;
@@ -163,7 +164,7 @@ impl Plan {
         LEFT + COLUMN * (self.columns.len().max(1) - 1) as f64
     }
 
-    /// A line for each server, thick where it runs.
+    /// Draws a line for each server, thick where the server runs.
     fn lives(&self, entries: &[Entry], svg: &mut String) {
         for (&pid, &x) in &self.columns {
             let bottom = self.bottom + BOTTOM / 2.0;
@@ -193,7 +194,7 @@ impl Plan {
                     head + 6.0
                 ),
             );
-            // Who is not seen to start was running before.
+            // A server without a recorded start was running before.
             let mut since = (!changes.first().is_some_and(|(_, starts)| *starts)).then_some(head + 6.0);
             for (y, starts) in changes.iter().copied().chain([(bottom, false)]) {
                 if let Some(since) = since {
@@ -254,7 +255,8 @@ impl Plan {
         }
     }
 
-    /// What the message is, beside the point where its arrows begin; on white, so that it can be read where they cross it.
+    /// Writes the text of a message beside the point where its arrows begin, on white, so that arrows do not obscure
+    /// it.
     fn label(&self, index: usize, sent: &Sent, text: &str, svg: &mut String) {
         let ahead = if sent.to > sent.from { 1.0 } else { -1.0 };
         let (x, y) = (self.columns[&sent.from] + 6.0 * ahead, self.begin[index] - 3.0);
@@ -314,7 +316,7 @@ fn end_of(sent: &Sent) -> Option<Duration> {
     }
 }
 
-/// Whether the second entry is the same message to another recipient.
+/// Returns whether the second entry is the message of the first one to another recipient.
 fn same_message(before: &Entry, entry: &Entry) -> bool {
     match (before, entry) {
         (Entry::Sent(a), Entry::Sent(b)) => {
@@ -324,12 +326,12 @@ fn same_message(before: &Entry, entry: &Entry) -> bool {
     }
 }
 
-/// Whether two servers start at the same time.
+/// Returns whether two servers start at one time.
 fn both_start(before: &Entry, entry: &Entry) -> bool {
     matches!((before, entry), (Entry::Started { at: a, .. }, Entry::Started { at: b, .. }) if a == b)
 }
 
-/// The room that a pause takes: a little more for each power of ten of microseconds.
+/// Height of a pause: a little more for each power of ten of microseconds.
 fn pause(pause: Duration) -> f64 {
     3.0 * (1.0 + pause.as_secs_f64() * 1e6).log10()
 }
@@ -346,7 +348,7 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// More entries make no picture that anybody looks at.
+/// Most entries of a diagram. A larger one would not be readable.
 const MOST: usize = 2000;
 
 const LEFT: f64 = 130.0;
@@ -355,10 +357,10 @@ const RIGHT: f64 = 110.0;
 const BOTTOM: f64 = 40.0;
 const COLUMN: f64 = 150.0;
 const ROW: f64 = 22.0;
-/// How much lower an arrow ends that takes no time.
+/// Vertical distance that the arrow of a message without delay falls.
 const SLANT: f64 = 8.0;
 const FAN: f64 = 6.0;
-/// How far a message gets that does not arrive.
+/// Fraction of the way that the arrow of an undelivered message covers.
 const LOST_REACH: f64 = 0.6;
 
 const INK: &str = "#1e293b";

@@ -1,4 +1,4 @@
-//! What can be done to a mock cluster, and where.
+//! Faults that a test injects into a mock cluster, and the places where conditions apply.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::Conditions;
 use super::fault_error::FaultError;
 use crate::Pid;
 
-/// Something that happens to a mock cluster: now ([`Cluster::inject`](super::Cluster::inject)) or at a given time
+/// Fault in a mock cluster: injected now ([`Cluster::inject`](super::Cluster::inject)) or at a given time
 /// ([`Cluster::at`](super::Cluster::at)).
 ///
 /// ```
@@ -22,43 +22,43 @@ use crate::Pid;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Servers of different groups do not reach each other. Servers that are not named form one more group. Takes the place of
-    /// an earlier partition.
+    /// Partitions the cluster: servers of different groups cannot reach each other. Unlisted servers form one more
+    /// group. It replaces an earlier partition.
     Partition(Vec<Vec<Pid>>),
-    /// The server reaches nobody, and nobody reaches it.
+    /// Cuts the server off from all others, in both directions.
     Isolate(Pid),
-    /// What `from` sends does not reach `to`. The other way is as it was.
+    /// Cuts one direction of a link: messages from `from` do not reach `to`. The other direction is unchanged.
     Cut {
-        /// Who is not heard.
+        /// Sender whose messages are cut off.
         from: Pid,
-        /// Who does not hear.
+        /// Recipient that the messages do not reach.
         to: Pid,
     },
-    /// Takes back a [`Cut`](Fault::Cut).
+    /// Removes a [`Cut`](Fault::Cut).
     Mend {
-        /// Who is heard again.
+        /// Sender whose messages arrive again.
         from: Pid,
-        /// Who hears again.
+        /// Recipient that the messages reach again.
         to: Pid,
     },
-    /// Takes back every partition, isolation and cut. Conditions stay.
+    /// Removes every partition, isolation and cut. Conditions stay.
     Heal,
-    /// The conditions at a place, from now on, for what is sent from now on.
+    /// Sets the conditions at a place, for messages sent from now on.
     Set(Place, Conditions),
-    /// Whether what cannot reach its recipient waits until it can (`true`), as on the real engine, or is dropped and stays
-    /// dropped (`false`, the default).
+    /// Sets the handling of messages that cannot reach their recipient: `true` holds them until they can, as the real
+    /// engine does; `false`, the default, drops them for good.
     HoldWhilePartitioned(bool),
-    /// The server ends without a word. What its outboxes had not sent is gone.
+    /// Ends the server without a goodbye. Unsent envelopes in its outboxes are lost.
     Crash(Pid),
 }
 
 impl Fault {
-    /// A partition into these groups.
+    /// Makes a partition into these groups. Unlisted servers form one more group.
     pub fn partition(groups: &[&[Pid]]) -> Fault {
         Fault::Partition(groups.iter().map(|group| group.to_vec()).collect())
     }
 
-    /// Whether it makes sense.
+    /// Checks that the fault is valid on its own, without the members of a cluster.
     pub(super) fn check(&self) -> Result<(), FaultError> {
         match self {
             Fault::Partition(groups) => {
@@ -74,7 +74,7 @@ impl Fault {
         }
     }
 
-    /// The servers that it names.
+    /// Pids of the servers that the fault names.
     pub(super) fn pids(&self) -> Vec<Pid> {
         match self {
             Fault::Partition(groups) => groups.concat(),
@@ -111,20 +111,20 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Where conditions hold. A message passes those of all places on its way: everywhere, its sender's, its link's, its
-/// recipient's. Their delays add up, and each has its chance to drop it.
+/// Place where conditions apply. A message passes four places: everywhere, its sender, its link, and its recipient. The
+/// delays of these places add up, and each place may drop the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Place {
-    /// On every link.
+    /// Every link.
     Everywhere,
-    /// For all that this server sends, and all that is sent to it.
+    /// All messages that this server sends, and all that are sent to it.
     Server(Pid),
-    /// For what one server sends to one other; not the other way.
+    /// Messages from one server to one other, in this direction only.
     Link {
-        /// Who sends.
+        /// Pid of the sender.
         from: Pid,
-        /// Who receives.
+        /// Pid of the recipient.
         to: Pid,
     },
 }

@@ -1,39 +1,39 @@
-//! Why a fault cannot be injected into a mock cluster.
+//! Errors of injecting a fault into a mock cluster.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::Pid;
 
-/// A fault that makes no sense. Nothing was changed.
+/// Error of injecting an invalid fault. The cluster is unchanged.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum FaultError {
-    /// A server stands in two groups of a partition.
+    /// A server is in two groups of a partition, or twice in one.
     NamedTwice {
-        /// Which.
+        /// Pid of the server.
         pid: Pid,
     },
-    /// A server that is not in the cluster.
+    /// A server is not in the cluster.
     UnknownPid {
-        /// Which.
+        /// Pid of the server.
         pid: Pid,
     },
-    /// Not a probability.
+    /// A number is not a probability from 0 to 1.
     Probability {
-        /// What it was to be the probability of.
+        /// Effect that has the probability: "drop", "duplicate" or "reorder".
         of: &'static str,
-        /// What was given.
+        /// Number that was given.
         value: f64,
     },
-    /// A range that ends before it begins.
+    /// A range of delays ends before it begins.
     Range {
-        /// Where it begins.
+        /// Begin of the range.
         least: Duration,
-        /// Where it ends.
+        /// End of the range.
         most: Duration,
     },
-    /// No bytes a second: nothing would ever arrive.
+    /// A bandwidth is 0 bytes per second: no message would ever arrive.
     NoBandwidth,
 }
 

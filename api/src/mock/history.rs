@@ -1,4 +1,4 @@
-//! What happened: who sent what to whom, when, and what became of it.
+//! The history of a mock cluster: messages with their outcomes, starts, stops and faults.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,10 +10,10 @@ use cluster_engine::mock::Packet;
 use super::Fault;
 use crate::{Lane, Pid};
 
-/// What happened in a mock cluster, in order: from [`Cluster::history`](super::Cluster::history).
+/// History of a mock cluster, in order: from [`Cluster::history`](super::Cluster::history).
 ///
-/// As values ([`entries`](History::entries), [`messages`](History::messages)), as text (`to_string`), and as a sequence
-/// diagram ([`to_svg`](History::to_svg)).
+/// It is available as values ([`entries`](History::entries), [`messages`](History::messages)), as text (`to_string`),
+/// and as a sequence diagram ([`to_svg`](History::to_svg)).
 #[derive(Clone, Debug, PartialEq)]
 pub struct History {
     pub(super) seed: u64,
@@ -21,7 +21,7 @@ pub struct History {
     pub(super) forgotten: u64,
 }
 
-/// One thing that happened.
+/// Entry of the history.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Entry {
@@ -29,96 +29,96 @@ pub enum Entry {
     Sent(Sent),
     /// A server started.
     Started {
-        /// When, since the cluster was made.
+        /// Time of the start, since the cluster was made.
         at: Duration,
-        /// Which.
+        /// Pid of the server.
         pid: Pid,
     },
-    /// A server stopped.
+    /// A server stopped, crashed or was removed.
     Stopped {
-        /// When, since the cluster was made.
+        /// Time of the stop, since the cluster was made.
         at: Duration,
-        /// Which.
+        /// Pid of the server.
         pid: Pid,
     },
-    /// A fault.
+    /// A fault was injected.
     Fault {
-        /// When, since the cluster was made.
+        /// Time of the fault, since the cluster was made.
         at: Duration,
-        /// Which.
+        /// Injected fault.
         fault: Box<Fault>,
     },
 }
 
-/// A message, to one recipient.
+/// Message to one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sent {
-    /// When it left, since the cluster was made.
+    /// Time of departure, since the cluster was made.
     pub at: Duration,
-    /// Who sent it.
+    /// Pid of the sender.
     pub from: Pid,
-    /// Who was to get it.
+    /// Pid of the recipient.
     pub to: Pid,
-    /// On which lane.
+    /// Lane of the message.
     pub lane: Lane,
-    /// The message id.
+    /// Message id.
     pub msg_id: i64,
-    /// The message; of one longer than 1 KiB, its beginning.
+    /// Bytes of the message; only the beginning of a message longer than 1 KiB.
     pub msg: Bytes,
-    /// The bytes of the whole message.
+    /// Length of the whole message, in bytes.
     pub bytes: usize,
-    /// Whether it is the second of a message that was duplicated.
+    /// Tells if this is the second copy of a duplicated message.
     pub is_duplicate: bool,
-    /// What became of it.
+    /// Outcome of the message.
     pub fate: Fate,
 }
 
-/// What became of a message.
+/// Outcome of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fate {
-    /// Nothing yet: it is on its way.
+    /// The message is in flight.
     UnderWay,
-    /// It waits until its recipient can be reached.
+    /// The message waits until its recipient can be reached.
     Held,
-    /// It is in the recipient's inbox.
+    /// The message is in the recipient's inbox.
     Delivered {
-        /// Since when.
+        /// Time of delivery, since the cluster was made.
         at: Duration,
     },
-    /// It is gone.
+    /// The message was dropped.
     Dropped {
-        /// Since when.
+        /// Time of the drop, since the cluster was made.
         at: Duration,
-        /// Why.
+        /// Reason of the drop.
         reason: DropReason,
     },
 }
 
-/// Why a message was dropped.
+/// Reason why a message was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DropReason {
-    /// By [`Conditions::drop`](super::Conditions::drop).
+    /// [`Conditions::drop`](super::Conditions::drop) dropped it.
     Chance,
-    /// Sender and recipient were cut off.
+    /// A partition, an isolation or a cut separated sender and recipient.
     Cut,
     /// The recipient did not run.
     NotRunning,
-    /// Its sender ended while it was held.
+    /// The sender ended while the message was held.
     SenderGone,
-    /// It was for another incarnation of the recipient.
+    /// The message was for another incarnation of the recipient.
     OtherIncarnation,
 }
 
 impl History {
-    /// Everything, in the order in which it began.
+    /// All entries, in the order in which they began.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// The messages.
+    /// Returns an iterator over the messages.
     pub fn messages(&self) -> impl Iterator<Item = &Sent> {
         self.entries.iter().filter_map(|entry| match entry {
             Entry::Sent(sent) => Some(sent),
@@ -126,18 +126,18 @@ impl History {
         })
     }
 
-    /// How many earlier entries were not kept: see [`Cluster::keep_history`](super::Cluster::keep_history).
+    /// Number of earlier entries that were not kept: see [`Cluster::keep_history`](super::Cluster::keep_history).
     pub fn forgotten(&self) -> u64 {
         self.forgotten
     }
 
-    /// What began from `begin` on and before `end`.
+    /// Returns the entries that began at `begin` or later, and before `end`.
     pub fn between(&self, begin: Duration, end: Duration) -> History {
         let entries = self.entries.iter().filter(|entry| (begin..end).contains(&entry.at())).cloned().collect();
         History { seed: self.seed, entries, forgotten: self.forgotten }
     }
 
-    /// What these servers sent to each other, and all faults.
+    /// Returns the messages that these servers sent to each other, their starts and stops, and all faults.
     pub fn among(&self, pids: &[Pid]) -> History {
         let wanted = |entry: &&Entry| match entry {
             Entry::Sent(sent) => pids.contains(&sent.from) && pids.contains(&sent.to),
@@ -150,7 +150,8 @@ impl History {
 }
 
 impl Sent {
-    /// A message that leaves now. The history does not keep all of a long one alive.
+    /// Records a message that departs now. A long message is copied in part, so that the history does not keep it
+    /// alive.
     pub(super) fn new(at: Duration, packet: &Packet, is_duplicate: bool) -> Sent {
         let Packet { from, to, lane, id, ref payload, .. } = *packet;
         let bytes = payload.len();
@@ -158,7 +159,7 @@ impl Sent {
         Sent { at, from, to, lane, msg_id: id, msg, bytes, is_duplicate, fate: Fate::UnderWay }
     }
 
-    /// The first bytes of the message, so that people can read them.
+    /// Formats the first bytes of the message for people to read.
     pub(super) fn excerpt(&self) -> String {
         let shown = self.msg[..self.msg.len().min(SHOWN)].escape_ascii();
         if self.bytes > SHOWN { format!("\"{shown}…\" ({} bytes)", self.bytes) } else { format!("\"{shown}\"") }
@@ -166,7 +167,7 @@ impl Sent {
 }
 
 impl Entry {
-    /// When it happened, or began.
+    /// Time of the entry, since the cluster was made. For a message, this is the departure.
     pub fn at(&self) -> Duration {
         match self {
             Entry::Sent(Sent { at, .. })
@@ -229,11 +230,11 @@ impl fmt::Display for DropReason {
     }
 }
 
-/// Writes the history while it happens, and forgets the oldest of it.
+/// Recorder of the history. It drops the oldest entries beyond its limit.
 #[derive(Debug)]
 pub(super) struct Recorder {
     entries: VecDeque<Entry>,
-    /// The number of the first entry.
+    /// Number of the first entry.
     first: u64,
     kept: usize,
 }
@@ -243,13 +244,13 @@ impl Recorder {
         Recorder { entries: VecDeque::new(), first: 0, kept }
     }
 
-    /// Keeps so many entries from now on.
+    /// Keeps at most `kept` entries from now on.
     pub(super) fn keep(&mut self, kept: usize) {
         self.kept = kept;
         self.forget();
     }
 
-    /// Returns the entry's number.
+    /// Appends an entry and returns its number.
     pub(super) fn write(&mut self, entry: Entry) -> u64 {
         self.entries.push_back(entry);
         let number = self.first + self.entries.len() as u64 - 1;
@@ -257,7 +258,7 @@ impl Recorder {
         number
     }
 
-    /// What became of a message, if it has not been forgotten.
+    /// Sets the outcome of a message, if its entry is still kept.
     pub(super) fn settle(&mut self, number: u64, fate: Fate) {
         let index = number.checked_sub(self.first).and_then(|index| self.entries.get_mut(index as usize));
         if let Some(Entry::Sent(sent)) = index {
@@ -277,8 +278,8 @@ impl Recorder {
     }
 }
 
-/// A longer message is kept in part.
+/// Longest message that the history keeps whole, in bytes. Of longer ones it keeps the first [`KEPT`] bytes.
 const KEPT_WHOLE: usize = 1024;
 const KEPT: usize = 64;
-/// So many bytes of a message are shown.
+/// Most bytes of a message that [`Sent::excerpt`] shows.
 const SHOWN: usize = 24;

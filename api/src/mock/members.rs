@@ -1,4 +1,4 @@
-//! Who belongs to the cluster, and which links are up.
+//! Members of a mock cluster, and the state of their links.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,30 +10,31 @@ use super::cuts::Cuts;
 use super::rng::Rng;
 use crate::{DownReason, Incarnation};
 
-/// The servers of a mock cluster, running or not.
+/// Members of a mock cluster, running or not.
 pub(super) struct Members {
-    /// How long silence lasts before a peer counts as down.
+    /// Time of silence after which a peer counts as down.
     pub(super) peer_timeout: Duration,
     members: BTreeMap<Pid, Member>,
-    /// How many times a server was started.
+    /// Number of starts of all servers together.
     starts: u32,
-    /// Pairs that do not reach each other, or have not yet been told that they do again. The lower pid stands first.
+    /// Pairs of servers that cannot reach each other, or that have not been told yet that they can again. The lower pid
+    /// is first.
     apart: BTreeMap<(Pid, Pid), Apart>,
 }
 
 #[derive(Default)]
 struct Member {
-    /// The number of its last start among all.
+    /// Number of the server's last start, counted over all servers.
     start: u32,
     incarnation: Incarnation,
-    /// The incarnation of each peer with which it had its last link.
+    /// Start number that each peer had at the last link with it.
     met: BTreeMap<Pid, u32>,
 }
 
 #[derive(Clone, Copy)]
 struct Apart {
     since: Duration,
-    /// Whether they have been told, or never had a link.
+    /// Tells if both servers know that the link is down, or if they never had one.
     is_down: bool,
 }
 
@@ -42,14 +43,14 @@ impl Members {
         Members { peer_timeout, members: BTreeMap::new(), starts: 0, apart: BTreeMap::new() }
     }
 
-    /// Adds a server. `true`: it is new.
+    /// Adds a server. Returns `true` if it was not a member.
     pub(super) fn add(&mut self, pid: Pid) -> bool {
         let before = self.members.len();
         self.members.entry(pid).or_default();
         self.members.len() > before
     }
 
-    /// Takes a server out.
+    /// Removes a server.
     pub(super) fn remove(&mut self, pid: Pid) {
         self.members.remove(&pid);
         self.apart.retain(|(one, other), _| *one != pid && *other != pid);
@@ -59,17 +60,17 @@ impl Members {
         self.members.contains_key(&pid)
     }
 
-    /// All servers, ascending.
+    /// Pids of all servers, ascending.
     pub(super) fn pids(&self) -> impl Iterator<Item = Pid> {
         self.members.keys().copied()
     }
 
-    /// All servers but this one, ascending.
+    /// Pids of all servers but this one, ascending.
     pub(super) fn peers_of(&self, pid: Pid) -> Vec<Pid> {
         self.pids().filter(|peer| *peer != pid).collect()
     }
 
-    /// The number of the server's last start; none has 0.
+    /// Number of the server's last start; 0 if it was never started.
     pub(super) fn start_of(&self, pid: Pid) -> u32 {
         self.members.get(&pid).map_or(0, |member| member.start)
     }
@@ -85,12 +86,12 @@ impl Members {
         member.incarnation
     }
 
-    /// The server's present incarnation, or its last one.
+    /// Incarnation of the server's present run, or of its last one.
     pub(super) fn incarnation_of(&self, pid: Pid) -> Incarnation {
         self.members.get(&pid).map_or([0; 16], |member| member.incarnation)
     }
 
-    /// A server runs from now on; it has links to whom it reaches.
+    /// Brings up the links of a server that has started to all servers that it can reach.
     pub(super) fn started(&mut self, pid: Pid, now: Duration, switchboard: &mut Switchboard, cuts: &Cuts) {
         for peer in switchboard.running().filter(|peer| *peer != pid).collect::<Vec<_>>() {
             if cuts.apart(pid, peer) {
@@ -102,7 +103,7 @@ impl Members {
         }
     }
 
-    /// A server does not run any more. Whom it reaches learns it at once, the others by its silence.
+    /// Reports the end of a server to its peers: at once to those that it can reach. The others detect its silence.
     pub(super) fn stopped(
         &mut self,
         pid: Pid,
@@ -118,7 +119,8 @@ impl Members {
         }
     }
 
-    /// Who reaches whom has changed. `true`: some pairs are apart now, and will notice when `peer_timeout` is over.
+    /// Follows a change of reachability. Returns `true` if some pairs are newly apart: they will notice when
+    /// `peer_timeout` is over.
     pub(super) fn cuts_changed(&mut self, now: Duration, switchboard: &mut Switchboard, cuts: &Cuts) -> bool {
         let mut new = false;
         let running: Vec<Pid> = switchboard.running().collect();
@@ -144,8 +146,8 @@ impl Members {
         new
     }
 
-    /// Who has been apart for long enough learns it: by silence if it hears nothing, else by the end of the connection that the
-    /// other one, who hears nothing, has closed.
+    /// Reports links as down that have been cut for `peer_timeout`. A server that hears nothing reports silence. A
+    /// server that still hears its peer sees the peer close the connection.
     pub(super) fn notice(&mut self, now: Duration, switchboard: &mut Switchboard, cuts: &Cuts) {
         let timeout = self.peer_timeout;
         for ((one, other), apart) in &mut self.apart {
@@ -161,7 +163,7 @@ impl Members {
         }
     }
 
-    /// Both are told that their link is up.
+    /// Tells both servers that their link is up.
     fn up(&mut self, one: Pid, other: Pid, now: Duration, switchboard: &mut Switchboard) {
         for (pid, peer) in [(one, other), (other, one)] {
             self.tell_up(pid, peer, now, switchboard);
@@ -192,13 +194,13 @@ impl Members {
         switchboard.tell(pid, Event::Up { pid: peer, incarnation }, at(now));
     }
 
-    /// Whether the peer has been restarted since the server had a link with it, or they never had one.
+    /// Returns whether the peer has been restarted since its last link with the server, or never had one.
     fn is_news(&self, pid: Pid, peer: Pid) -> bool {
         self.members.get(&pid).is_some_and(|member| member.met.get(&peer) != Some(&self.start_of(peer)))
     }
 }
 
-/// The moment on the engine's clock.
+/// Converts a time of the mock cluster to the engine's clock.
 pub(super) fn at(now: Duration) -> Time {
     Time::from_nanos(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
 }

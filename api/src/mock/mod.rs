@@ -1,7 +1,7 @@
-//! A cluster in one process, without a network: to test a program under partitions, loss and delay.
+//! A cluster in one process without a network, to test programs under partitions, loss and delay.
 //!
-//! Its servers are [`Server`](crate::Server)s, with the inbox, the outbox and the events of the real node. A program that is
-//! written against that trait runs on them unchanged.
+//! Its servers implement [`Server`](crate::Server), with the inbox, the outbox and the events of the real node. A
+//! program written against that trait runs on them unchanged.
 //!
 //! ```
 //! use std::time::Duration;
@@ -30,32 +30,34 @@
 //!
 //! # Two kinds of time
 //!
-//! Under [`Time::Real`] a thread of the cluster moves the messages, and everything takes as long as it takes. Programs that
-//! block, on as many threads as they like, just work.
+//! Under [`Time::Real`] a thread of the cluster moves the messages, and delays take real time. Programs may block, on
+//! any number of threads.
 //!
-//! Under [`Time::Virtual`] time stands still until somebody waits: a test that says [`run_for`](Cluster::run_for), or a server
-//! whose `recv` finds nothing. Then it jumps to the next thing that is due. An hour with few messages takes microseconds. One
-//! thread drives all servers, and the same seed gives the same [`History`], to the byte. A call that would wait for ever, because
-//! nothing is under way and it has no timeout, panics rather than hang.
+//! Under [`Time::Virtual`] time stands still until the program waits: the test calls [`run_for`](Cluster::run_for), or
+//! a server's `recv` finds no envelope. Time then jumps to the next scheduled event. An hour with few messages takes
+//! microseconds. If one thread drives all servers, the same seed gives the same [`History`], to the byte. A call
+//! without a timeout that would wait for ever, because no message is in flight, panics instead of hanging.
 //!
 //! A test that panics while its cluster lives prints the cluster's seed.
 //!
-//! # What can be done to it
+//! # Faults and conditions
 //!
-//! | | now | at a time |
+//! | fault | now | at a given time |
 //! | --- | --- | --- |
 //! | partition | [`partition`](Cluster::partition), [`isolate`](Cluster::isolate), [`cut`](Cluster::cut), [`heal`](Cluster::heal) | [`at`](Cluster::at) with a [`Fault`] |
-//! | loss, delay, disorder, duplicates, bandwidth | [`set`](Cluster::set) with [`Conditions`] at a [`Place`] | [`Fault::Set`] |
+//! | loss, delay, reordering, duplicates, bandwidth | [`set`](Cluster::set) with [`Conditions`] at a [`Place`] | [`Fault::Set`] |
 //! | end of a server | [`crash`](Cluster::crash), [`Server::stop`](crate::Server::stop) | [`Fault::Crash`] |
 //!
-//! # What differs from the real node
+//! # Differences from the real node
 //!
-//! - A message that is dropped here is gone, in silence. The real engine sends again what a connection has lost; with
-//!   [`hold_while_partitioned`](Cluster::hold_while_partitioned), so does this one, as far as cuts and stops go.
-//! - Delays that vary change the order, unless they are [`in_order`](Conditions::in_order).
-//! - What is held, or under way, counts against the recipient's `inbox_bytes`; the sender's `outbox_bytes` come on top.
+//! - The mock drops messages silently and for good. The real engine retransmits what a connection has lost. With
+//!   [`hold_while_partitioned`](Cluster::hold_while_partitioned), the mock keeps messages that are cut off, or whose
+//!   recipient is stopped, and delivers them later.
+//! - Varying delays change the order of messages, unless they are [`in_order`](Conditions::in_order).
+//! - Messages held or in flight count against the recipient's `inbox_bytes`. When these are full, the sender's
+//!   `outbox_bytes` take more.
 //! - Links are up as soon as both servers run, without a message.
-//! - A clone of an outbox knows the peers of the time at which it was made.
+//! - A clone of an outbox knows the peers at the time of its creation.
 
 mod cluster;
 mod conditions;
@@ -79,11 +81,12 @@ pub use history::{DropReason, Entry, Fate, History, Sent};
 pub use node::Node;
 pub use totals::Totals;
 
-/// How time goes by in a mock cluster.
+/// Kind of time in a mock cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Time {
-    /// As it does. A thread moves the messages.
+    /// Real time. A thread of the cluster moves the messages.
     Real,
-    /// When somebody waits for something, or the test says so. The thread that does moves the messages.
+    /// Virtual time, which passes when a call waits or when the test advances it. The calling thread moves the
+    /// messages.
     Virtual,
 }

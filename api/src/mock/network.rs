@@ -1,4 +1,4 @@
-//! The network that is not there: what becomes of each message, and when.
+//! The simulated network: decides when and whether each message arrives.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -15,13 +15,13 @@ use super::rng::Rng;
 use super::{Conditions, Fault, Place, Totals};
 use crate::DownReason;
 
-/// What a frame takes beside its payload, as bandwidth sees it.
+/// Bytes that bandwidth counts for a frame in addition to its payload.
 const HEADER_BYTES: u64 = 16;
 
-/// Everything that a mock cluster is, behind one lock. Time is handed in.
+/// State of a mock cluster, behind one lock. The caller sets the time.
 pub(super) struct Network {
     pub(super) seed: u64,
-    /// Since the cluster was made.
+    /// Time since the cluster was made.
     pub(super) now: Duration,
     pub(super) switchboard: Switchboard,
     pub(super) members: Members,
@@ -34,25 +34,25 @@ pub(super) struct Network {
     /// Messages that wait until their recipient can be reached, by sender and recipient.
     held: BTreeMap<(Pid, Pid), VecDeque<Flight>>,
     agenda: BinaryHeap<Reverse<Due>>,
-    /// Work on the agenda: a message moves once, however often the heap moves its entry.
+    /// Work of the agenda's entries, kept outside the heap: reordering the heap does not move the messages.
     work: Slab<Work>,
-    /// Numbers what is due, so that things of the same time happen in the order in which they were planned.
+    /// Number of the last planned entry. It keeps entries of one time in the order in which they were planned.
     planned: u64,
     flying: u64,
-    /// Until when each bandwidth is taken.
+    /// Time until which each bandwidth is used.
     busy: BTreeMap<(Place, Direction), Duration>,
-    /// When the last message that is to stay in order arrives.
+    /// Arrival time of the last message that must stay in order.
     last_arrival: BTreeMap<(Pid, Pid, Lane), Duration>,
     packets: Vec<Packet>,
 }
 
-/// A message on its way, with its number in the history.
+/// Message in flight, with its number in the history.
 struct Flight {
     packet: Packet,
     record: u64,
 }
 
-/// An entry of the agenda; the first two fields order it, for numbers are unique.
+/// Entry of the agenda. The first two fields order it, because numbers are unique.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Due {
     at: Duration,
@@ -63,11 +63,11 @@ struct Due {
 enum Work {
     Arrive(Flight),
     Fault(Fault),
-    /// Silence may have lasted for long enough.
+    /// Check for peers whose silence has reached the peer timeout.
     Notice,
 }
 
-/// A server has one bandwidth for what it sends, and one for what it receives.
+/// Direction of traffic at a server, which has one bandwidth for sent and one for received messages.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Direction {
     Out,
@@ -98,7 +98,7 @@ impl Network {
         }
     }
 
-    /// Does everything that is to be done now. Returns whether there was anything.
+    /// Carries out all work that is due now. Returns whether there was any.
     pub(super) fn turn(&mut self) -> bool {
         let mut worked = false;
         loop {
@@ -130,12 +130,12 @@ impl Network {
         worked
     }
 
-    /// The present moment on the engine's clock.
+    /// Present time on the engine's clock.
     pub(super) fn time(&self) -> cluster_engine::Time {
         at(self.now)
     }
 
-    /// Goes on to when the next thing is due, but not beyond `until`, and does it. `false`: there was nothing.
+    /// Advances to the next scheduled work, at most to `until`, and carries it out. Returns `false` if there was none.
     pub(super) fn step(&mut self, until: Option<Duration>) -> bool {
         if self.turn() {
             return true;
@@ -153,22 +153,22 @@ impl Network {
         }
     }
 
-    /// When the next thing is due.
+    /// Time of the next scheduled work.
     pub(super) fn next_due(&self) -> Option<Duration> {
         self.agenda.peek().map(|Reverse(due)| due.at)
     }
 
-    /// Whether a message is under way; those that are held are not.
+    /// Returns whether a message is in flight. Held messages do not count.
     pub(super) fn is_flying(&self) -> bool {
         self.flying > 0
     }
 
-    /// Plans a fault.
+    /// Schedules a fault.
     pub(super) fn plan(&mut self, at: Duration, fault: Fault) {
         self.push(at, Work::Fault(fault));
     }
 
-    /// Lets a fault happen now.
+    /// Carries out a fault now.
     pub(super) fn apply(&mut self, fault: Fault) {
         self.recorder.write(Entry::Fault { at: self.now, fault: Box::new(fault.clone()) });
         if self.cuts.change(&fault) {
@@ -195,7 +195,7 @@ impl Network {
         self.release();
     }
 
-    /// A server starts: see [`Switchboard::join`].
+    /// Starts a server: see [`Switchboard::join`].
     pub(super) fn join(&mut self, pid: Pid, loop_handle: &LoopHandle) -> cluster_engine::mock::Ends {
         self.members.add(pid);
         let now = self.time();
@@ -216,7 +216,7 @@ impl Network {
         self.members.meets_again(pid, peer, self.now, &mut self.switchboard, &self.cuts);
     }
 
-    /// A server ends. Its peers are told why.
+    /// Ends a server, and tells its peers the reason.
     pub(super) fn leave(&mut self, pid: Pid, reason: DownReason) {
         if !self.switchboard.is_running(pid) {
             return;
@@ -230,7 +230,7 @@ impl Network {
         self.members.stopped(pid, reason, self.now, &mut self.switchboard, &self.cuts);
     }
 
-    /// A server does not belong to the cluster any more.
+    /// Removes a server from the cluster.
     pub(super) fn remove(&mut self, pid: Pid) {
         self.leave(pid, DownReason::Stopped);
         self.members.remove(pid);
@@ -243,7 +243,8 @@ impl Network {
         }
     }
 
-    /// What the server's outboxes took and nobody received, by peer; and whether waiting may help.
+    /// Returns the undelivered envelopes of the server's outboxes by peer, and whether waiting may deliver some of
+    /// them.
     pub(super) fn undelivered(&mut self, pid: Pid) -> (Vec<Undelivered>, bool) {
         let undelivered = self.switchboard.undelivered(pid);
         let reachable = |peer: Pid| self.switchboard.is_running(peer) && !self.cuts.between(pid, peer);
@@ -251,7 +252,7 @@ impl Network {
         (undelivered, helps)
     }
 
-    /// A message has left its outbox.
+    /// Takes a message that has left its outbox, and its duplicate if there is one.
     fn send(&mut self, packet: Packet) {
         self.totals.sent += 1;
         let twice = self.each_place(&packet, |conditions| conditions.duplicate);
@@ -274,7 +275,7 @@ impl Network {
         }
     }
 
-    /// The conditions on the way decide.
+    /// Applies the conditions on the way: drops, delays or delivers the message.
     fn fly(&mut self, flight: Flight) {
         if self.conditions.is_empty() {
             return self.deliver(flight);
@@ -291,7 +292,7 @@ impl Network {
         self.push(at, Work::Arrive(flight));
     }
 
-    /// When a message that leaves now arrives.
+    /// Returns the arrival time of a message that departs now.
     fn arrival(&mut self, packet: &Packet) -> Duration {
         let (from, to) = (packet.from, packet.to);
         let mut at = self.now;
@@ -300,7 +301,7 @@ impl Network {
             let Some(conditions) = self.conditions.get(&place) else { continue };
             in_order |= conditions.in_order;
             if let Some(bytes_per_second) = conditions.bytes_per_second {
-                // Everywhere means on each link, which may have a bandwidth of its own beside.
+                // `Everywhere` applies to each link. The link may have its own bandwidth in addition.
                 let meter = match place {
                     Place::Everywhere => (Place::Link { from, to }, Direction::In),
                     _ => (place, direction),
@@ -328,7 +329,7 @@ impl Network {
         at
     }
 
-    /// The time has come: now it depends on what the recipient is.
+    /// Delivers a message whose time has come, unless its recipient cannot be reached.
     fn arrive(&mut self, flight: Flight) {
         match self.obstacle(&flight) {
             Some(reason) => self.hold_or_drop(flight, reason),
@@ -382,7 +383,7 @@ impl Network {
         }
     }
 
-    /// Sends what was held and can go on.
+    /// Sends the held messages whose recipients can be reached.
     fn release(&mut self) {
         let is_free = |(from, to): &&(Pid, Pid)| self.switchboard.is_running(*to) && !self.cuts.between(*from, *to);
         let free: Vec<(Pid, Pid)> = self.held.keys().filter(is_free).copied().collect();
@@ -392,14 +393,14 @@ impl Network {
         }
     }
 
-    /// What is held on these links, and is so no longer.
+    /// Removes the messages held on these links and returns them.
     fn take_held(&mut self, links: &[(Pid, Pid)]) -> Vec<Flight> {
         let flights: Vec<Flight> = links.iter().filter_map(|link| self.held.remove(link)).flatten().collect();
         self.totals.held -= flights.len() as u64;
         flights
     }
 
-    /// A probability at each place on the way.
+    /// Returns a probability for each place on the way.
     fn each_place(&self, packet: &Packet, probability: impl Fn(&Conditions) -> f64) -> [f64; 4] {
         if self.conditions.is_empty() {
             return [0.0; 4];
@@ -414,7 +415,7 @@ impl Network {
     }
 }
 
-/// The places that a message passes.
+/// Returns the places that a message passes.
 fn way(from: Pid, to: Pid) -> [(Place, Direction); 4] {
     [
         (Place::Everywhere, Direction::Out),

@@ -1,4 +1,4 @@
-//! A server of a mock cluster.
+//! Server of a mock cluster.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,33 +12,33 @@ use cluster_engine::{Event, PeerState, PeerStats, Undelivered};
 use super::runner::Keeper;
 use crate::{Events, Inbox, Outbox, PeerError, Pid, Server, StopError};
 
-/// As the real node's.
+/// Time that a stop waits for deliveries, equal to that of the real node.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
-/// A server of a mock [`Cluster`](super::Cluster): made by [`add_server`](super::Cluster::add_server).
+/// Server of a mock [`Cluster`](super::Cluster), made by [`add_server`](super::Cluster::add_server).
 ///
-/// Its inbox, outbox and events are those of the real [`Node`](crate::Node); only what is between the servers is not there.
-/// Dropping it stops it without waiting for anything to be delivered.
+/// Its inbox, outbox and events are those of the real [`Node`](crate::Node); only the network between servers is
+/// simulated. Dropping a node stops the server without waiting for deliveries.
 pub struct Node {
     pid: Pid,
-    /// Which start of this pid it is.
+    /// Number of this start of the pid.
     start: u32,
     inbox: Inbox,
     outbox: Outbox,
     events: Events,
     peers: Peers,
-    /// The membership that the outbox knows.
+    /// Membership version that the outbox knows.
     grouped: u64,
-    /// Members of the cluster that are no peers of this server.
+    /// Members of the cluster that this server has removed from its peers.
     removed: BTreeSet<Pid>,
-    /// What was counted when it stopped.
+    /// Statistics at the time of the stop.
     counted: Option<Vec<PeerStats>>,
     keeper: Arc<Keeper>,
 }
 
-/// A list of peers, and, where the membership has changed since it was made, the next one.
+/// List of peers, and the next list if the membership has changed since.
 ///
-/// A chain, because `peers` lends the list to whoever looks, and must be able to find a newer one meanwhile.
+/// The lists form a chain because `peers` borrows a list to its caller, and must be able to read a newer one meanwhile.
 struct Peers {
     membership: u64,
     pids: Vec<Pid>,
@@ -67,7 +67,7 @@ impl Node {
         self.keeper.runner.membership.load(Ordering::Acquire)
     }
 
-    /// The peers as they are now.
+    /// Reads the present peers.
     fn read_peers(&self) -> Peers {
         let membership = self.membership();
         let mut pids = self.keeper.runner.with(|network| network.members.peers_of(self.pid));
@@ -120,8 +120,8 @@ impl Server for Node {
         &mut self.events
     }
 
-    /// In a mock there are no addresses: the address is not looked at, and only who belongs to the cluster (see
-    /// [`Cluster::add_server`](super::Cluster::add_server)) can be a peer.
+    /// Adds a peer that this server had removed. A mock ignores the address: only members of the cluster (see
+    /// [`Cluster::add_server`](super::Cluster::add_server)) can be peers.
     fn add_peer(&mut self, pid: Pid, _address: &str) -> Result<(), PeerError> {
         if pid == self.pid {
             return Err(PeerError::Itself { pid });
@@ -157,8 +157,8 @@ impl Server for Node {
         self.keeper.runner.with(|network| network.switchboard.stats(self.pid, peers))
     }
 
-    /// Behaves as on the real server. The mock connects all peers that can reach each other at once, as with
-    /// [`Connect::Eager`](crate::Connect).
+    /// State of the link to a peer, as on the real server. The mock connects all peers that can reach each other at
+    /// once, as with [`Connect::Eager`](crate::Connect).
     fn peer_state(&self, pid: Pid) -> Option<PeerState> {
         if !self.peers().contains(&pid) {
             return None;
@@ -178,7 +178,7 @@ impl Server for Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // What is not delivered can be learned from `stop`; dropping is for those who do not ask.
+        // `stop` reports undelivered envelopes. Dropping the node discards that report.
         self.keeper.runner.stop(self.pid, self.start, Duration::ZERO);
     }
 }

@@ -1,8 +1,8 @@
-//! Random numbers from a seed: the same ones on every run.
+//! Random numbers from a seed: equal seeds give equal numbers.
 
 use std::time::Duration;
 
-/// SplitMix64.
+/// SplitMix64 generator.
 #[derive(Clone, Debug)]
 pub(super) struct Rng(pub(super) u64);
 
@@ -15,24 +15,24 @@ impl Rng {
         mixed ^ (mixed >> 31)
     }
 
-    /// At least 0, less than 1.
+    /// Draws a number of at least 0 and less than 1.
     pub(super) fn share(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Whether something of this probability happens. What is impossible or certain takes no random number.
+    /// Draws an event of this probability. An impossible or certain event takes no random number.
     pub(super) fn happens(&mut self, probability: f64) -> bool {
         probability > 0.0 && (probability >= 1.0 || self.share() < probability)
     }
 
-    /// A duration from zero to `most`.
+    /// Draws a duration from zero to `most`.
     pub(super) fn up_to(&mut self, most: Duration) -> Duration {
         let nanoseconds = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
-        // Multiplied rather than divided: each is as likely as the next, to one in 2^64.
+        // Multiplication instead of division: all results are equally likely, to one in 2^64.
         Duration::from_nanos(((u128::from(self.next()) * (u128::from(nanoseconds) + 1)) >> 64) as u64)
     }
 
-    /// Of mean 0 and deviation 1 (Box and Muller).
+    /// Draws from the normal distribution of mean 0 and deviation 1 (Box and Muller).
     pub(super) fn normal(&mut self) -> f64 {
         let (radius, angle) = (1.0 - self.share(), self.share());
         (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()

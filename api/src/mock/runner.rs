@@ -1,4 +1,4 @@
-//! The runner of a mock network: a thread under real time, the threads that wait under virtual time.
+//! The runner of a mock network: a thread under real time, the waiting threads under virtual time.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,17 +13,17 @@ use super::Time;
 use super::network::Network;
 use crate::{DownReason, Pid};
 
-/// How often a stop looks whether it is done, should nothing tell it.
+/// Longest time between two checks of a stop for its end.
 const STOP_LOOK: Duration = Duration::from_millis(50);
 
-/// A network and its clock.
+/// Mock network and its clock.
 pub(super) struct Runner {
     network: Mutex<Network>,
     time: Time,
     start: Instant,
-    /// Virtual time, in nanoseconds, to be read without the lock.
+    /// Virtual time in nanoseconds, readable without the lock.
     now: AtomicU64,
-    /// The number of the list of members.
+    /// Version of the list of members.
     pub(super) membership: AtomicU64,
     parker: Parker,
     turned: Condvar,
@@ -39,7 +39,7 @@ impl Runner {
         self.time
     }
 
-    /// Looks at the network, or changes it, at the present moment. What was sent before has left.
+    /// Reads or changes the network at the present time. Envelopes sent before have left their outboxes.
     pub(super) fn with<T>(&self, change: impl FnOnce(&mut Network) -> T) -> T {
         let mut network = self.lock();
         self.read_clock(&mut network);
@@ -47,14 +47,14 @@ impl Runner {
         let result = change(&mut network);
         network.turn();
         drop(network);
-        // What is due next may have changed.
+        // The next scheduled time may have changed.
         if self.time == Time::Real {
             self.parker.wake();
         }
         result
     }
 
-    /// Lets virtual time go on by as long as `go` wants to.
+    /// Advances virtual time as far as `go` does.
     pub(super) fn advance<T>(&self, go: impl FnOnce(&mut Network) -> T) -> T {
         let mut network = self.lock();
         let result = go(&mut network);
@@ -62,8 +62,8 @@ impl Runner {
         result
     }
 
-    /// Sends what a server's outboxes took, waits until whoever can be reached has it, at most `patience`, and ends the
-    /// server. `start` tells which of its incarnations is meant.
+    /// Sends what a server's outboxes took, waits at most `patience` for its delivery to all reachable peers, and ends
+    /// the server. `start` selects the incarnation. Returns the undelivered envelopes.
     pub(super) fn stop(&self, pid: Pid, start: u32, patience: Duration) -> Vec<Undelivered> {
         let mut network = self.lock();
         if network.members.start_of(pid) != start || !network.switchboard.is_running(pid) {
@@ -90,7 +90,7 @@ impl Runner {
                 }
             }
         };
-        // While the lock was given back, it may have crashed, and started again.
+        // The server may have crashed and started again while the lock was released.
         if network.members.start_of(pid) == start {
             network.leave(pid, DownReason::Stopped);
             network.turn();
@@ -104,7 +104,7 @@ impl Runner {
         }
     }
 
-    /// The life of the thread that turns a network under real time.
+    /// Turns the network under real time, until the cluster ends. It runs on its own thread.
     fn run(&self) {
         loop {
             let mut network = self.lock();
@@ -113,7 +113,7 @@ impl Runner {
             let next = network.next_due().map(|due| due.saturating_sub(self.start.elapsed()));
             drop(network);
             self.turned.notify_all();
-            // Looked at after the turn, which may have taken the wake that announces it.
+            // The check follows the turn, because the turn may have consumed the wake that announces the end.
             if self.ended.load(Ordering::Acquire) {
                 return;
             }
@@ -152,7 +152,7 @@ impl VirtualClock for Runner {
     }
 }
 
-/// Keeps a network going; shared by the cluster's handles and its servers.
+/// Owner of a runner and its thread, shared by the cluster's handles and its servers.
 pub(super) struct Keeper {
     pub(super) runner: Arc<Runner>,
     pub(super) loop_handle: LoopHandle,
@@ -189,7 +189,7 @@ impl Drop for Keeper {
         self.runner.ended.store(true, Ordering::Release);
         self.runner.parker.wake();
         if let Some(thread) = self.thread.take() {
-            // If it panicked, it has said so.
+            // A panic of the thread has already printed its message.
             let _ = thread.join();
         }
         if thread::panicking() {

@@ -1,39 +1,39 @@
-//! What has become of all messages, counted.
+//! Counts of all messages of a mock cluster.
 
-/// What has become of all messages of a mock cluster: from [`Cluster::totals`](super::Cluster::totals).
+/// Counts of all messages of a mock cluster, by outcome: from [`Cluster::totals`](super::Cluster::totals).
 ///
-/// A message to several servers is as many messages. `sent + duplicated` is the sum of `delivered`, all that was
-/// [`dropped`](Totals::dropped), what is `held`, and what is under way.
+/// A message to several servers counts once for each recipient. `sent + duplicated` is the sum of `delivered`, all
+/// [`dropped`](Totals::dropped) messages, those `held`, and those in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Totals {
-    /// Left an outbox.
+    /// Messages that left an outbox.
     pub sent: u64,
-    /// Put into an inbox.
+    /// Messages put into an inbox.
     pub delivered: u64,
-    /// Dropped by chance.
+    /// Messages dropped by chance.
     pub lost: u64,
-    /// Dropped because sender and recipient were cut off.
+    /// Messages dropped because sender and recipient were cut off.
     pub cut: u64,
-    /// Dropped because the recipient did not run.
+    /// Messages dropped because the recipient did not run.
     pub not_running: u64,
-    /// Dropped because the sender ended while they were held.
+    /// Messages dropped because the sender ended while they were held.
     pub sender_gone: u64,
-    /// Dropped because they were for another incarnation of the recipient: see
+    /// Messages dropped because they were for another incarnation of the recipient: see
     /// [`only_incarnation`](crate::Draft::only_incarnation).
     pub other_incarnation: u64,
-    /// Waiting now until their recipient can be reached.
+    /// Messages that wait now until their recipient can be reached.
     pub held: u64,
-    /// Have waited, or still wait, until their recipient can be reached.
+    /// Messages that have waited, or still wait, until their recipient can be reached.
     pub held_ever: u64,
-    /// Were doubled.
+    /// Messages that were duplicated.
     pub duplicated: u64,
-    /// Were held back so that others could overtake them.
+    /// Messages that were delayed so that later ones could overtake them.
     pub reordered: u64,
 }
 
 impl Totals {
-    /// All that is gone.
+    /// Total number of dropped messages.
     pub fn dropped(&self) -> u64 {
         self.lost + self.cut + self.not_running + self.sender_gone + self.other_incarnation
     }
