@@ -1,17 +1,17 @@
-//! What an address is: `host:port`.
+//! Addresses: the syntax `host:port` and its checks.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV6};
 
 use super::source::{clipped, quoted};
 
-/// Why a text is not an address, and what would be one.
+/// Reason why a text is not an address, and a correct form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Flaw {
     pub cause: String,
     pub cure: String,
 }
 
-/// The address without the `tcp://` that some formats write before it.
+/// Returns the address without the `tcp://` that some formats write before it.
 pub(super) fn without_scheme(address: &str) -> &str {
     match address.get(..SCHEME.len()) {
         Some(head) if head.eq_ignore_ascii_case(SCHEME) => &address[SCHEME.len()..],
@@ -19,7 +19,7 @@ pub(super) fn without_scheme(address: &str) -> &str {
     }
 }
 
-/// Checks a whole address.
+/// Checks a complete address.
 pub(super) fn check(address: &str) -> Result<(), Flaw> {
     if address.is_empty() {
         return Err(flaw("the address is empty", EXAMPLE));
@@ -42,7 +42,7 @@ pub(super) fn check(address: &str) -> Result<(), Flaw> {
     check_port(port).map(|_| ())
 }
 
-/// Checks a host without a port; an IPv6 host needs its brackets.
+/// Checks a host without a port. An IPv6 host needs brackets.
 pub(super) fn check_host(host: &str) -> Result<(), Flaw> {
     if host.is_empty() {
         return Err(flaw("the address has no host", EXAMPLE));
@@ -84,7 +84,7 @@ pub(super) fn check_host(host: &str) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// Checks a port that is written as text.
+/// Checks a port in text form and returns it.
 pub(super) fn check_port(text: &str) -> Result<u16, Flaw> {
     match text.parse::<u16>() {
         _ if text.is_empty() => Err(flaw("the port after the ':' is missing", EXAMPLE)),
@@ -109,7 +109,7 @@ fn check_bracketed(address: &str) -> Result<(), Flaw> {
         }
         Some((_, rest)) if rest.starts_with(':') => {
             check_port(&rest[1..])?;
-            // The standard library's own grammar, which also knows the number of an interface, as in [fe80::1%2]:8001.
+            // The standard library's grammar also accepts a scope id, as in [fe80::1%2]:8001.
             match address.parse::<SocketAddrV6>() {
                 Ok(_) => Ok(()),
                 Err(_) => Err(flaw(
@@ -128,5 +128,5 @@ fn flaw(cause: impl Into<String>, cure: impl Into<String>) -> Flaw {
 
 const SCHEME: &str = "tcp://";
 const EXAMPLE: &str = "write host:port, for example \"127.0.0.1:8001\"";
-/// What the domain name system allows.
+/// Longest host name in the domain name system, in bytes.
 const MAX_HOST: usize = 253;

@@ -1,11 +1,11 @@
-//! The catalog: the servers by their number.
+//! The catalog: servers by their pid.
 
 use std::collections::BTreeMap;
 
 use super::settings::{Config, Member};
 use crate::Pid;
 
-/// The servers of a cluster, found by their pid and listed in the order of their pids.
+/// Servers of a cluster, found by their pid and listed by ascending pid.
 ///
 /// ```
 /// use cluster::{Catalog, Config, Member};
@@ -25,7 +25,7 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// A catalog without servers.
+    /// Makes a catalog without servers.
     ///
     /// ```
     /// assert!(cluster::Catalog::new().is_empty());
@@ -34,7 +34,7 @@ impl Catalog {
         Catalog::default()
     }
 
-    /// The server `pid`, if it is known.
+    /// Returns the server `pid`, or `None` if it is not in the catalog.
     ///
     /// ```
     /// use cluster::{Catalog, Member};
@@ -47,7 +47,7 @@ impl Catalog {
         self.members.get(&pid)
     }
 
-    /// Whether the server `pid` is known.
+    /// Returns whether the server `pid` is in the catalog.
     ///
     /// ```
     /// use cluster::{Catalog, Member};
@@ -59,7 +59,7 @@ impl Catalog {
         self.members.contains_key(&pid)
     }
 
-    /// The servers, lowest pid first.
+    /// Returns an iterator over the servers, by ascending pid.
     ///
     /// ```
     /// use cluster::{Catalog, Member};
@@ -71,7 +71,7 @@ impl Catalog {
         self.members.values()
     }
 
-    /// How many servers there are.
+    /// Number of servers.
     ///
     /// ```
     /// assert_eq!(cluster::Catalog::new().len(), 0);
@@ -80,7 +80,7 @@ impl Catalog {
         self.members.len()
     }
 
-    /// Whether there is no server.
+    /// Returns whether the catalog has no servers.
     ///
     /// ```
     /// assert!(cluster::Catalog::new().is_empty());
@@ -89,7 +89,7 @@ impl Catalog {
         self.members.is_empty()
     }
 
-    /// Adds a server; returns the one that had the same pid before, if there was one.
+    /// Adds a server. Returns the previous server with this pid, if there was one.
     ///
     /// ```
     /// use cluster::{Catalog, Member};
@@ -102,7 +102,7 @@ impl Catalog {
         self.members.insert(member.pid, member)
     }
 
-    /// Removes the server `pid` and returns it, if it was known.
+    /// Removes the server `pid` and returns it, if it is in the catalog.
     ///
     /// ```
     /// use cluster::{Catalog, Member};
@@ -123,7 +123,7 @@ impl From<&Config> for Catalog {
 }
 
 impl FromIterator<Member> for Catalog {
-    /// Where two members have the same pid, the later one stays.
+    /// Collects members. If two members have the same pid, the later one stays.
     fn from_iter<I: IntoIterator<Item = Member>>(members: I) -> Catalog {
         Catalog { members: members.into_iter().map(|member| (member.pid, member)).collect() }
     }

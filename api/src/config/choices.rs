@@ -1,6 +1,6 @@
-//! The settings that choose between behaviours.
+//! Settings that select between behaviours.
 
-/// When connections to the other servers are made.
+/// Time at which a server connects to its peers.
 ///
 /// ```
 /// use cluster::{Config, Connect};
@@ -12,14 +12,14 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Connect {
-    /// With the first envelope to a server, or when that server connects. The default: an idle pair costs nothing.
+    /// Connects with the first envelope to a peer, or when that peer connects. The default: an idle pair costs nothing.
     #[default]
     OnDemand,
-    /// To every server at once, when this one starts: the first envelope finds its connection made.
+    /// Connects to every peer when this server starts, so that the first envelope finds an open connection.
     Eager,
 }
 
-/// How much of what is sent the engine's checksum covers.
+/// Part of a frame that the engine's checksum covers.
 ///
 /// ```
 /// use cluster::{Checksum, Config};
@@ -34,18 +34,19 @@ pub enum Connect {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Checksum {
-    /// The headers alone; the payload is left to TCP, or to the encryption where there is one.
+    /// Headers only. TCP, or the encryption where there is one, protects the payload.
     Header,
     /// Headers and payload. The default.
     #[default]
     Payload,
 }
 
-/// How servers that live on the same engine reach each other.
+/// Transport between servers on the same engine.
 ///
-/// Unless it is told otherwise, an engine is what all servers of a process share: see [`Threading`]. Through memory
-/// there is no socket between two of them, no descriptor and no system call; what is promised is the same. A server
-/// that is found at another address than the one it listens at, behind a proxy say, is reached through that.
+/// By default all servers of a process share one engine: see [`Threading`]. Between two servers that use memory there
+/// is no socket, no descriptor and no system call; the delivery guarantees are those of TCP links. A server whose
+/// address in the configuration differs from the one that it listens on, for example behind a proxy, is reached through
+/// that address.
 ///
 /// ```
 /// use cluster::{Config, Neighbours};
@@ -58,14 +59,14 @@ pub enum Checksum {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Neighbours {
-    /// Through memory, where both want to. The default.
+    /// Shared memory, if both servers choose it. The default.
     #[default]
     Memory,
-    /// Over TCP, like all others.
+    /// TCP, as for all other servers.
     Tcp,
 }
 
-/// Which threads move a server's envelopes.
+/// Threads that move a server's envelopes.
 ///
 /// ```
 /// use cluster::{Config, Threading};
@@ -77,38 +78,38 @@ pub enum Neighbours {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Threading {
-    /// The one engine that all servers of this process share. The default.
+    /// Threads of the engine that all servers of this process share. The default.
     #[default]
     Shared,
-    /// An engine of this server's own. All links of a server live on one event loop, so that more than one serves
-    /// nobody here; for several servers on several loops see [`Engine::dedicated`](crate::Engine::dedicated).
+    /// Threads of an engine for this server alone. All links of a server run on one event loop, so more than one is of
+    /// no use here. For several servers on several loops see [`Engine::dedicated`](crate::Engine::dedicated).
     Dedicated {
         /// Number of threads, each with an event loop; 1 to 1024.
         shards: usize,
     },
-    /// None: the calls that send and receive do the work on the thread that makes them.
+    /// No thread: the calls that send and receive do the work on the calling thread.
     ///
     /// The server belongs to the first thread that receives, flushes, polls, changes its peers, stops it, or waits for
-    /// room, and to no other: io_uring takes a ring's submissions from one thread only. Start it anywhere, then move it
-    /// to its thread before the first such call.
+    /// room, and to no other: io_uring accepts the submissions of a ring from one thread only. Start the server
+    /// anywhere, then move it to its thread before the first such call.
     ///
-    /// | on another thread | |
+    /// | call on another thread | effect |
     /// | --- | --- |
-    /// | `recv` and its kin, `flush`, `stop`, `add_peer`, `remove_peer`, `block` | return an error at once: `WrongThread` |
-    /// | `drain`, `drain_wait`, `iter`, the `Stream` | take what is there, and wait for nothing |
-    /// | `send`, `try_send`, `claim` | as always; the envelopes leave when the server's thread turns the loop |
-    /// | events, `stats`, `peer_state` | as always |
-    /// | dropping it | stops it when its thread turns the loop next, or ends |
+    /// | `recv` and its variants, `flush`, `stop`, `add_peer`, `remove_peer`, `block` | returns the error `WrongThread` at once |
+    /// | `drain`, `drain_wait`, `iter`, the `Stream` | takes what has arrived, without waiting |
+    /// | `send`, `try_send`, `claim` | works; the envelopes leave when the server's thread turns the loop |
+    /// | events, `stats`, `peer_state` | works |
+    /// | dropping the server | stops it when its thread next turns the loop, or ends |
     ///
-    /// When the thread ends, so do its servers, as if their event loop had failed: everything is `Stopped`, and
-    /// [`EngineFailed`](crate::Event::EngineFailed) says why.
+    /// When the thread ends, its servers end as if their event loop had failed: calls return `Stopped`, and
+    /// [`EngineFailed`](crate::Event::EngineFailed) gives the reason.
     Inline,
 }
 
-/// What an event loop does when there is nothing to do: first spin, then yield, then park.
+/// Idle strategy of an event loop: first spin, then yield, then park.
 ///
-/// Spinning answers soonest and takes a core; parking takes none and answers some microseconds later. Without `park`,
-/// the loop goes on yielding for ever, or spinning if `yield_us` is 0.
+/// Spinning has the lowest latency and occupies a core. Parking occupies none and adds some microseconds of latency.
+/// Without `park`, the loop yields for ever, or spins for ever if `yield_us` is 0.
 ///
 /// ```
 /// use cluster::{Config, Idle};
@@ -120,15 +121,15 @@ pub enum Threading {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Idle {
-    /// How long to spin, in microseconds. Default 0, at most a minute.
+    /// Time to spin, in microseconds. Default 0, at most a minute.
     pub spin_us: u64,
-    /// How long to yield the processor after that, in microseconds. Default 50, at most a minute.
+    /// Time to yield the processor after spinning, in microseconds. Default 50, at most a minute.
     ///
-    /// A thread that yields to one which never rests waits for the whole of its time slice, some milliseconds; who
-    /// parks is mostly served sooner. Threads notice that, and park at once for a while, if they may park. Where
-    /// threads that spin share their cores with a loop, 0 spares them the attempts.
+    /// A thread that yields to a busy thread waits for the whole time slice of that thread, some milliseconds. A parked
+    /// thread is mostly woken sooner. Event loops detect this and park at once for a while, if `park` is set. If
+    /// spinning threads share their cores with a loop, the value 0 avoids the attempts.
     pub yield_us: u64,
-    /// Whether to sleep in the kernel after that, until there is something to do. Default true.
+    /// Enables sleeping in the kernel after that, until there is work. Default true.
     pub park: bool,
 }
 

@@ -1,10 +1,11 @@
-//! What is wrong with a configuration.
+//! Errors of a configuration.
 
 use std::fmt;
 
-/// What is wrong with a configuration: where, why, and what would be right.
+/// Error in a configuration: its place, its cause, and its cure.
 ///
-/// Shown, it is one line that editors can jump to; [`excerpt`](ConfigError::excerpt) adds the line of the file.
+/// Its text is one line that editors can jump to; [`excerpt`](ConfigError::excerpt) returns the faulty line of the
+/// file.
 ///
 /// ```
 /// use cluster::Config;
@@ -19,11 +20,11 @@ use std::fmt;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    // Boxed, so that a `Result` of it stays as small as what it carries when all is well.
+    // The box keeps a `Result` of this error as small as its value.
     details: Box<Details>,
 }
 
-/// What an error knows, for the modules that make one.
+/// Details of an error, for the modules that make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Details {
     pub name: String,
@@ -35,7 +36,7 @@ pub(super) struct Details {
 }
 
 impl ConfigError {
-    /// What the configuration is called: the file's path, the name given to [`Config::parse`](crate::Config::parse), or
+    /// Name of the configuration: the file's path, the name given to [`Config::parse`](crate::Config::parse), or
     /// `configuration` for one that a program made.
     ///
     /// ```
@@ -46,7 +47,7 @@ impl ConfigError {
         &self.details.name
     }
 
-    /// Line and column of what is wrong, both from 1, columns in characters. `None` where there is no text to point into.
+    /// Line and column of the error, both from 1, columns in characters. `None` if there is no text.
     ///
     /// ```
     /// let error = cluster::Config::parse("{\n  servers: []}", "cluster.json").unwrap_err();
@@ -56,7 +57,7 @@ impl ConfigError {
         self.details.position
     }
 
-    /// The server or the setting that is wrong, where there is no text to point into.
+    /// Server or setting that is wrong, in a configuration without text.
     ///
     /// ```
     /// let error = cluster::Config::new([(7, "localhost")]).unwrap_err();
@@ -66,7 +67,7 @@ impl ConfigError {
         self.details.entry.as_deref()
     }
 
-    /// What is wrong.
+    /// Cause of the error.
     ///
     /// ```
     /// let error = cluster::Config::new([(7, "localhost")]).unwrap_err();
@@ -76,7 +77,7 @@ impl ConfigError {
         &self.details.cause
     }
 
-    /// What would be right.
+    /// Cure: a correct value or action.
     ///
     /// ```
     /// let error = cluster::Config::new([(7, "localhost")]).unwrap_err();
@@ -86,7 +87,7 @@ impl ConfigError {
         &self.details.cure
     }
 
-    /// The line that is wrong with a caret under the place, where there is a text to show.
+    /// Faulty line with a caret under the place of the error. `None` if there is no text.
     ///
     /// ```
     /// let error = cluster::Config::parse("{\n  servers: []}", "cluster.json").unwrap_err();

@@ -1,4 +1,4 @@
-//! The keys of an object, asked for by name and type.
+//! Typed access to the keys of an object.
 
 use super::address::Flaw;
 use super::json::{Entry, Node, Value};
@@ -7,14 +7,14 @@ use super::source::{Fault, clipped, quoted};
 use super::suggest;
 use crate::{BROADCAST, Pid};
 
-/// An object that holds known keys only.
+/// Object that contains known keys only.
 pub(super) struct Fields<'n, 'a> {
     at: usize,
     what: &'static str,
     entries: &'n [Entry<'a>],
 }
 
-/// The value of one key.
+/// Value of one key.
 #[derive(Clone, Copy)]
 pub(super) struct Field<'n, 'a> {
     pub key: &'static str,
@@ -22,7 +22,8 @@ pub(super) struct Field<'n, 'a> {
 }
 
 impl<'n, 'a> Fields<'n, 'a> {
-    /// The keys of `node`, which is `what` the messages call it and may hold these keys.
+    /// Returns the keys of the object `node`, or a fault if it has a key that is not in `known`. Messages call it
+    /// `what`.
     pub fn of(node: &'n Node<'a>, what: &'static str, known: &[&'static str]) -> Result<Fields<'n, 'a>, Fault> {
         let Value::Object(entries) = &node.value else {
             let cure = format!("write {{{}: …}}", known.first().map(|key| format!("{key:?}")).unwrap_or_default());
@@ -42,12 +43,12 @@ impl<'n, 'a> Fields<'n, 'a> {
         Ok(Fields { at: node.at, what, entries })
     }
 
-    /// The value of a key that may be absent.
+    /// Returns the value of an optional key.
     pub fn find(&self, key: &'static str) -> Option<Field<'n, 'a>> {
         self.entries.iter().find(|entry| entry.key == key).map(|entry| Field { key, node: &entry.node })
     }
 
-    /// The value of a key that must be there.
+    /// Returns the value of a required key.
     pub fn need(&self, key: &'static str) -> Result<Field<'n, 'a>, Fault> {
         self.find(key).ok_or_else(|| {
             let cure = format!("add {key:?} to the object that begins here");
@@ -82,24 +83,24 @@ impl<'n, 'a> Field<'n, 'a> {
         }
     }
 
-    /// A whole number from 0.
+    /// Returns the value as a whole number of at least 0.
     pub fn whole(&self) -> Result<u64, Fault> {
         let digits = self.digits()?;
         digits.parse().map_err(|_| self.number_fault(digits, u64::MIN, u64::MAX))
     }
 
-    /// A whole number of either sign.
+    /// Returns the value as a whole number of either sign.
     pub fn signed(&self) -> Result<i64, Fault> {
         let digits = self.digits()?;
         digits.parse().map_err(|_| self.number_fault(digits, i64::MIN, i64::MAX))
     }
 
-    /// A pid, written as a number.
+    /// Returns the value as a pid, which must be a number.
     pub fn pid(&self) -> Result<Pid, Fault> {
         pid(self.digits()?).map_err(|flaw| self.fault(flaw))
     }
 
-    /// The text of a number that stands in quotes, or of one that does not.
+    /// Returns the digits of a number with or without quotes.
     pub fn digits_or_text(&self) -> Result<&'n str, Fault> {
         match &self.node.value {
             Value::Number(digits) => Ok(digits),
@@ -108,7 +109,7 @@ impl<'n, 'a> Field<'n, 'a> {
         }
     }
 
-    /// The fault of a value that has this flaw.
+    /// Makes a fault at this value from a flaw.
     pub fn fault(&self, flaw: Flaw) -> Fault {
         Fault::at(self.node.at, flaw.cause, flaw.cure)
     }
@@ -136,7 +137,7 @@ impl<'n, 'a> Field<'n, 'a> {
     }
 }
 
-/// The pid that these digits write.
+/// Parses a pid from digits.
 pub(super) fn pid(digits: &str) -> Result<Pid, Flaw> {
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     let cause = match digits.parse::<Pid>() {

@@ -1,4 +1,4 @@
-//! Reading the file.
+//! Reading configuration files.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,7 +10,7 @@ use super::settings::Config;
 use super::source::{Fault, Source};
 
 impl Config {
-    /// Loads a configuration. The keys tell which of these formats it is in:
+    /// Loads a configuration from a file. The keys in the file determine its format:
     ///
     /// | keys | sizes | notes |
     /// | --- | --- | --- |
@@ -22,12 +22,12 @@ impl Config {
     /// | `ID`, `IP`, `Port1`, `Port2` | | one object for each server; values in quotes; `Port2` is not used |
     /// | `peersPid`, `peersHandle`, `startAddress` | `bufSize` in envelopes | a peer listens on port `startAddress` + pid |
     ///
-    /// Where a size counts envelopes, one envelope stands for [`Config::ENVELOPE_BYTES`] and 0 stands for the default.
-    /// An address is `host:port`; `tcp://` before it is dropped.
+    /// Where a size counts envelopes, one envelope stands for [`Config::ENVELOPE_BYTES`], and 0 for the default. An
+    /// address is `host:port`; a `tcp://` before it is removed.
     ///
     /// # Errors
-    /// The file cannot be read, is larger than 16 MiB, or is not a configuration. The error says where, why, and what would
-    /// be right.
+    /// [`ConfigError`] if the file cannot be read, is larger than 16 MiB, or is not a valid configuration. The error
+    /// names the place, the cause and the cure.
     ///
     /// ```
     /// use cluster::Config;
@@ -46,10 +46,11 @@ impl Config {
         parse_bytes(&bytes, &name)
     }
 
-    /// Reads a configuration from a text, in any format that [`from_file`](Config::from_file) knows. Errors call the text `name`.
+    /// Parses a configuration from a text, in any format that [`from_file`](Config::from_file) knows. Errors call the
+    /// text `name`.
     ///
     /// # Errors
-    /// The text is larger than 16 MiB or is not a configuration.
+    /// [`ConfigError`] if the text is larger than 16 MiB or is not a valid configuration.
     ///
     /// ```
     /// use cluster::Config;
@@ -66,7 +67,7 @@ impl Config {
     }
 }
 
-/// The same for the bytes of a file.
+/// Parses a configuration from the bytes of a file.
 pub(super) fn parse_bytes(bytes: &[u8], name: &str) -> Result<Config, ConfigError> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Config::parse(text, name),
@@ -89,7 +90,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Fault> {
     if metadata.is_file() && metadata.len() > MAX_BYTES as u64 {
         return Err(too_large());
     }
-    // A pipe, or a file that grows, does not say beforehand how much it holds.
+    // The size of a pipe, or of a file that grows, is not known in advance.
     let mut bytes = Vec::new();
     file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
     if bytes.len() > MAX_BYTES { Err(too_large()) } else { Ok(bytes) }

@@ -1,4 +1,4 @@
-//! The configuration: which servers there are, where they listen, and how the engine behaves.
+//! The configuration: the servers, their addresses, and the settings of the engine.
 //!
 //! [`Config::from_file`] reads seven formats, [`Config::to_json`] writes the native one.
 //!
@@ -11,8 +11,9 @@
 //! # Ok::<(), cluster::ConfigError>(())
 //! ```
 //!
-//! How a file becomes a [`Config`]: `file` reads the bytes, `json` makes values that know where they stand, `formats` finds
-//! the format and fills in a draft through `fields`, and `rules` checks what holds for every configuration, however it was made.
+//! A file becomes a [`Config`] in four steps: `file` reads the bytes, `json` makes values with their positions,
+//! `formats` detects the format and fills in a draft through `fields`, and `rules` checks every configuration, from a
+//! file or not.
 
 mod address;
 mod catalog;

@@ -1,4 +1,4 @@
-//! What must hold for every configuration, whichever way it was made.
+//! Rules for every configuration, whether parsed from a file or made by a program.
 
 use std::collections::HashMap;
 
@@ -10,11 +10,12 @@ use super::source::{Fault, Source, Spot, quoted};
 use crate::{BROADCAST, Pid};
 
 impl Config {
-    /// A configuration of these servers, with the default for everything else.
+    /// Makes a configuration of these servers, with defaults for all settings.
     ///
     /// # Errors
-    /// No server at all, a pid or an address given twice, the pid that means [`BROADCAST`](crate::BROADCAST), or an
-    /// address that is not `host:port`. The error names the server by its place in the list and its pid.
+    /// [`ConfigError`] if there is no server, if a pid or an address is given twice, for the pid
+    /// [`BROADCAST`](crate::BROADCAST), or if an address is not `host:port`. The error names the server by its place in
+    /// the list and its pid.
     ///
     /// ```
     /// use cluster::Config;
@@ -33,10 +34,10 @@ impl Config {
         Ok(config)
     }
 
-    /// Checks everything that must hold for a server to start with this configuration.
+    /// Checks all rules that a configuration must satisfy for a server to start.
     ///
     /// # Errors
-    /// The first thing that does not hold, by its name, with the values that would be right.
+    /// [`ConfigError`] for the first rule that is violated. The error names the setting and correct values.
     ///
     /// ```
     /// use cluster::Config;
@@ -50,10 +51,10 @@ impl Config {
         check(self, None).map_err(|fault| fault.in_program(NAME))
     }
 
-    /// The server `pid`, which must exist.
+    /// Returns the server `pid`, which must exist.
     ///
     /// # Errors
-    /// There is no such server; the error lists the pids that there are, at most ten of them.
+    /// [`ConfigError`] if there is no such server. The error lists the known pids, at most ten of them.
     ///
     /// ```
     /// let config = cluster::Config::new([(100, "127.0.0.1:8001"), (200, "127.0.0.1:8002")])?;
@@ -66,19 +67,19 @@ impl Config {
     }
 }
 
-/// Where the parts of a configuration stand in the text it was read from.
+/// Offsets of a configuration's parts in the text that it was read from.
 #[derive(Debug)]
 pub(super) struct Origins<'s> {
     pub source: &'s Source<'s>,
-    /// The list of servers, or what stands for it.
+    /// Offset of the list of servers, or of its substitute in formats without a list.
     pub servers: usize,
-    /// Pid and address of each server, in order.
+    /// Offsets of pid and address of each server, in order.
     pub members: Vec<(usize, usize)>,
-    /// The settings that the text gives, by their native name.
+    /// Offsets of the settings in the text, by their native name.
     pub settings: Vec<(&'static str, usize)>,
 }
 
-/// The first thing that does not hold. With origins, the fault points into the text; without, it names the entry.
+/// Checks all rules. With origins, the first fault points into the text; without, it names the entry.
 pub(super) fn check(config: &Config, origins: Option<&Origins<'_>>) -> Result<(), Fault> {
     let places = Places { config, origins };
     check_name(&config.cluster).map_err(|(cause, cure)| places.setting("cluster", cause, cure))?;
@@ -86,7 +87,7 @@ pub(super) fn check(config: &Config, origins: Option<&Origins<'_>>) -> Result<()
     check_settings(&places)
 }
 
-/// The fault of asking for a server that does not exist.
+/// Makes the fault of a request for a server that does not exist.
 fn no_such_pid(config: &Config, pid: Pid) -> Fault {
     let shown: Vec<String> = config.servers.iter().take(SHOWN_PIDS).map(|member| member.pid.to_string()).collect();
     let more = match config.servers.len().saturating_sub(SHOWN_PIDS) {
@@ -100,14 +101,14 @@ fn no_such_pid(config: &Config, pid: Pid) -> Fault {
     Fault { spot: Spot::Entry(format!("pid {pid}")), cause: "no server has this pid".to_owned(), cure }
 }
 
-/// Whether a text can be the name of a cluster.
+/// Checks that a text is a valid name of a cluster.
 fn check_name(name: &str) -> Result<(), (String, String)> {
     if name.is_empty() || name.len() > MAX_NAME {
         let cause = format!("the cluster's name has {} bytes", name.len());
         return Err((cause, format!("choose a name of 1 to {MAX_NAME} bytes")));
     }
-    // Escaping changes exactly what cannot be printed, and these three. The letter before the name makes a combining
-    // mark at its start stand on something.
+    // Escaping changes exactly the unprintable characters, and `\`, `"` and `'`. The letter before the name gives a
+    // combining mark at its start a base character.
     let escaped = format!("a{name}").escape_debug().to_string();
     let plain = name.replace('\\', "\\\\").replace('"', "\\\"").replace('\'', "\\'");
     if name.contains(char::is_whitespace) || escaped != format!("a{plain}") {
@@ -180,7 +181,7 @@ fn check_settings(places: &Places<'_>) -> Result<(), Fault> {
     within("idle.yield_us", config.idle.yield_us, 0, MINUTE_US)
 }
 
-/// Says where in a configuration something is wrong, in the text or by name.
+/// Locator of faults in a configuration, by position in the text or by name.
 struct Places<'c> {
     config: &'c Config,
     origins: Option<&'c Origins<'c>>,
@@ -202,7 +203,7 @@ impl Places<'_> {
         Fault { spot, cause, cure }
     }
 
-    /// The first of these settings that the text gives, or the first of all.
+    /// Returns the first of these settings that the text contains, or else the first one.
     fn given(&self, names: &[&'static str; 2]) -> &'static str {
         names.iter().find(|name| self.setting_at(name).is_some()).copied().unwrap_or(names[0])
     }
@@ -238,7 +239,7 @@ impl Places<'_> {
 }
 
 pub(super) const PID_CURE: &str = "use a number from 0 to 18446744073709551614";
-/// What errors call a configuration that a program made.
+/// Name of a configuration made by a program, in errors.
 const NAME: &str = "configuration";
 const MAX_NAME: usize = 64;
 const MAX_SHARDS: u64 = 1024;

@@ -1,14 +1,14 @@
-//! The configuration as a value: its settings, their defaults, and how a program sets them.
+//! The configuration as a value: its settings, their defaults, and their setters.
 
 use super::address;
 use super::choices::{Checksum, Connect, Idle, Neighbours, Threading};
 use crate::Pid;
 
-/// Which servers there are, where they listen, and how the engine behaves.
+/// Configuration of a cluster: its servers, their addresses, and the settings of the engine.
 ///
-/// Load one with [`from_file`](Config::from_file) or make one with [`new`](Config::new), then change what you like
-/// through the `with_` methods or the fields. Both check what they are given; after a change,
-/// [`validate`](Config::validate) tells whether the whole still holds, and starting a server asks it too.
+/// [`from_file`](Config::from_file) loads a configuration, and [`new`](Config::new) makes one. Both check it. The
+/// `with_` methods and the fields change settings. [`validate`](Config::validate) checks the result, as does starting a
+/// server.
 ///
 /// ```
 /// use cluster::{Config, Connect};
@@ -23,56 +23,56 @@ use crate::Pid;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// The cluster's name, which two servers compare before they talk: 1 to 64 bytes, printable, without spaces.
-    /// Default `cluster`.
+    /// Name of the cluster: 1 to 64 bytes, printable, without spaces. Two servers compare their names before they
+    /// exchange envelopes. Default `cluster`.
     pub cluster: String,
-    /// The servers, in the order of the file.
+    /// Servers of the cluster, in the order of the file.
     pub servers: Vec<Member>,
-    /// Bytes that a peer may send before the application has read them; one envelope may go beyond on each lane. A
-    /// sixteenth, at least 48 KiB, is for urgent envelopes. Default 4 MiB, 128 KiB to 1 TiB.
+    /// Bytes that a peer may send before the application has read them. On each lane one envelope may exceed the limit.
+    /// A sixteenth, at least 48 KiB, is for urgent envelopes. Default 4 MiB, 128 KiB to 1 TiB.
     pub inbox_bytes: u64,
-    /// The ring that holds what a peer has not acknowledged yet, for each peer and lane. Default 1 MiB, 64 KiB to 1
-    /// TiB; the engine rounds it up to a power of two.
+    /// Size in bytes of the send ring of each peer and lane, which holds unacknowledged envelopes. Default 1 MiB, 64
+    /// KiB to 1 TiB; the engine rounds it up to a power of two.
     pub outbox_bytes: u64,
-    /// What the kernel may hold of a connection, in each direction. Default 512 KiB, 64 KiB to 1 GiB; 0: as much as it
-    /// likes.
+    /// Bytes that the kernel may buffer for a connection, in each direction. Default 512 KiB, 64 KiB to 1 GiB; 0: no
+    /// limit from this setting.
     ///
-    /// What stands there, nothing can overtake: an urgent envelope arrives behind it. A path that is fast and long
-    /// needs what it carries in a round trip, such as 1.25 MB for 10 Gbit/s and 1 ms. The kernel grants no more than
+    /// Data in these buffers cannot be overtaken: an urgent envelope arrives after it. A fast and long path needs its
+    /// bandwidth-delay product, such as 1.25 MB for 10 Gbit/s and 1 ms. The kernel grants no more than
     /// `net.core.rmem_max` and `net.core.wmem_max`.
     pub socket_bytes: u64,
-    /// The largest payload of one envelope. Default 128 MiB, 1 byte to 2 GiB.
+    /// Largest payload of one envelope, in bytes. Default 128 MiB, 1 byte to 2 GiB.
     pub max_envelope_bytes: u64,
-    /// The id of the first envelope that is sent without one; the next ones count up. Default `None`, in a file
-    /// `"random"`: a number from 1 to 2⁵² - 1, drawn anew at each start, so that the ids of one run are not those of
-    /// the run before.
+    /// Id of the first envelope that is sent without one; later ids count up from it. Default `None`, in a file
+    /// `"random"`: a number from 1 to 2⁵² - 1, drawn at each start, so that two runs of a server use different ids.
     pub first_message_id: Option<i64>,
-    /// Time between two heartbeats on an idle connection. It varies by an eighth, so that not all links of a
-    /// server are due at once, and lasts up to another eighth longer, so that many are sent together. Default 400 ms, 1
-    /// ms to an hour.
+    /// Time between two heartbeats on an idle connection, in milliseconds. It varies by an eighth, so that the links of
+    /// a server are not all due at once. It may last up to another eighth longer, so that many heartbeats are sent
+    /// together. Default 400 ms, 1 ms to an hour.
     pub heartbeat_interval_ms: u64,
-    /// How long a peer may be silent before it counts as down. Default 1250 ms, twice the heartbeat interval to a day.
+    /// Time of silence after which a peer counts as down, in milliseconds. Default 1250 ms, twice the heartbeat
+    /// interval to a day.
     pub peer_timeout_ms: u64,
-    /// When connections are made. Default: with the first envelope.
+    /// Time at which connections are made. Default: with the first envelope.
     pub connect: Connect,
-    /// What the checksum covers. Default: headers and payload.
+    /// Part of a frame that the checksum covers. Default: headers and payload.
     pub checksum: Checksum,
-    /// How servers on the same engine reach each other. Default: through memory.
+    /// Transport between servers on the same engine. Default: memory.
     pub neighbours: Neighbours,
     /// Raises this process's soft limit of open files to the hard limit when a server starts. Default: `true`. A server
     /// needs a descriptor for each peer, and the usual soft limit of 1,024 exists for programs that use `select`.
     ///
-    /// The limit applies to the whole process. Turn this off where somebody has lowered the limit on purpose. A server
-    /// that lacks descriptors reports it ([`Event::DialFailed`](crate::Event), [`Event::AcceptFailed`](crate::Event)),
-    /// and goes on when it has some.
+    /// The limit applies to the whole process. Set this to `false` where the limit is low on purpose. A server that
+    /// lacks descriptors reports it ([`Event::DialFailed`](crate::Event), [`Event::AcceptFailed`](crate::Event)), and
+    /// continues when descriptors are available.
     pub raise_descriptor_limit: bool,
-    /// Which threads do the work. Default: those of the engine that all servers of this process share.
+    /// Threads that move the envelopes. Default: those of the engine that all servers of this process share.
     pub threading: Threading,
-    /// What an event loop does when there is nothing to do. Default: park.
+    /// Idle strategy of an event loop. Default: park.
     pub idle: Idle,
 }
 
-/// One server of a configuration: its number and where it listens.
+/// Server of a configuration: its pid and its address.
 ///
 /// ```
 /// use cluster::Member;
@@ -81,15 +81,15 @@ pub struct Config {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
-    /// The server's number.
+    /// Pid of the server.
     pub pid: Pid,
-    /// Where it listens: `host:port`, with brackets around an IPv6 host.
+    /// Address that the server listens on: `host:port`, with brackets around an IPv6 host.
     pub address: String,
 }
 
 impl Member {
-    /// The server `pid` at `address`; a `tcp://` before the address is dropped. Whether the address is one is checked
-    /// by [`Config::validate`].
+    /// Makes a member from a pid and an address. A `tcp://` before the address is removed. [`Config::validate`] checks
+    /// the address.
     ///
     /// ```
     /// assert_eq!(cluster::Member::new(7, "[::1]:8007").pid, 7);
@@ -103,22 +103,22 @@ impl Member {
 }
 
 impl Config {
-    /// The bytes of buffer that one envelope stands for, where a format counts its sizes in envelopes: 1 KiB.
+    /// Bytes of buffer for one envelope, in formats that count their sizes in envelopes: 1 KiB.
     pub const ENVELOPE_BYTES: u64 = 1 << 10;
-    /// The least [`inbox_bytes`](Config::inbox_bytes): 128 KiB.
+    /// Least [`inbox_bytes`](Config::inbox_bytes): 128 KiB.
     pub const MIN_INBOX_BYTES: u64 = 128 << 10;
-    /// The least [`outbox_bytes`](Config::outbox_bytes): 64 KiB.
+    /// Least [`outbox_bytes`](Config::outbox_bytes): 64 KiB.
     pub const MIN_OUTBOX_BYTES: u64 = 64 << 10;
-    /// The most that `inbox_bytes` and `outbox_bytes` may be: 1 TiB.
+    /// Greatest [`inbox_bytes`](Config::inbox_bytes) and [`outbox_bytes`](Config::outbox_bytes): 1 TiB.
     pub const MAX_BUFFER_BYTES: u64 = 1 << 40;
-    /// The least [`socket_bytes`](Config::socket_bytes) but 0: 64 KiB.
+    /// Least [`socket_bytes`](Config::socket_bytes) other than 0: 64 KiB.
     pub const MIN_SOCKET_BYTES: u64 = 64 << 10;
-    /// The most that [`socket_bytes`](Config::socket_bytes) may be: 1 GiB.
+    /// Greatest [`socket_bytes`](Config::socket_bytes): 1 GiB.
     pub const MAX_SOCKET_BYTES: u64 = 1 << 30;
-    /// The most that [`max_envelope_bytes`](Config::max_envelope_bytes) may be: 2 GiB.
+    /// Greatest [`max_envelope_bytes`](Config::max_envelope_bytes): 2 GiB.
     pub const MAX_ENVELOPE_BYTES: u64 = 1 << 31;
 
-    /// The address of the server `pid`, if there is such a server. Looks through the list; a
+    /// Returns the address of the server `pid`, or `None` if there is no such server. The search is linear; a
     /// [`Catalog`](crate::Catalog) finds many servers faster.
     ///
     /// ```
@@ -131,7 +131,7 @@ impl Config {
         self.servers.iter().find(|member| member.pid == pid).map(|member| member.address.as_str())
     }
 
-    /// With this name of the cluster.
+    /// Sets the [name of the cluster](Config::cluster).
     ///
     /// ```
     /// let config = cluster::Config::new([(100, "127.0.0.1:8001")])?.with_cluster("ledger");
@@ -144,7 +144,7 @@ impl Config {
         self
     }
 
-    /// With message ids that start here.
+    /// Sets the [first automatic message id](Config::first_message_id).
     ///
     /// ```
     /// let config = cluster::Config::new([(100, "127.0.0.1:8001")])?.with_first_message_id(1000);
@@ -157,7 +157,7 @@ impl Config {
         self
     }
 
-    /// The defaults, and no server yet.
+    /// Returns the default settings, without servers.
     pub(crate) fn defaults() -> Config {
         Config {
             cluster: "cluster".to_owned(),
@@ -179,7 +179,7 @@ impl Config {
     }
 }
 
-/// The setters that only store: one line each says what the field's own documentation does not.
+/// Setters that only store a value, each with a one-line doc comment.
 macro_rules! setters {
     ($($(#[doc = $doc:literal])* $name:ident, $field:ident: $type:ty, $example:literal;)*) => {
         impl Config {$(
@@ -201,28 +201,29 @@ macro_rules! setters {
 }
 
 setters! {
-    /// With inboxes that take this many bytes from each peer and lane before the application has read them.
+    /// Sets the [bytes that an inbox takes from a peer](Config::inbox_bytes) before the application has read them.
     with_inbox_bytes, inbox_bytes: u64, "1 << 20";
-    /// With outboxes that hold this many unacknowledged bytes for each peer and lane.
+    /// Sets the [size of the send ring](Config::outbox_bytes) of each peer and lane, in bytes.
     with_outbox_bytes, outbox_bytes: u64, "4 << 20";
-    /// With connections of which the kernel holds at most this many bytes, in each direction.
+    /// Sets the [bytes that the kernel may buffer for a connection](Config::socket_bytes), in each direction.
     with_socket_bytes, socket_bytes: u64, "2 << 20";
-    /// With payloads of at most this many bytes.
+    /// Sets the [largest payload of an envelope](Config::max_envelope_bytes), in bytes.
     with_max_envelope_bytes, max_envelope_bytes: u64, "1 << 20";
-    /// With a sign of life this often; [`peer_timeout_ms`](Config::peer_timeout_ms) must be at least twice as long.
+    /// Sets the [heartbeat interval](Config::heartbeat_interval_ms) in milliseconds, at most half of the
+    /// [`peer_timeout_ms`](Config::peer_timeout_ms).
     with_heartbeat_interval_ms, heartbeat_interval_ms: u64, "100";
-    /// With peers that count as down after this long a silence.
+    /// Sets the [time of silence](Config::peer_timeout_ms) after which a peer counts as down, in milliseconds.
     with_peer_timeout_ms, peer_timeout_ms: u64, "5_000";
-    /// With connections made at this moment.
+    /// Sets the [time at which connections are made](Config::connect).
     with_connect, connect: Connect, "Connect::Eager";
-    /// With a checksum that covers this much.
+    /// Sets the [part of a frame that the checksum covers](Config::checksum).
     with_checksum, checksum: Checksum, "Checksum::Header";
-    /// With servers on the same engine that reach each other like this.
+    /// Sets the [transport between servers on the same engine](Config::neighbours).
     with_neighbours, neighbours: Neighbours, "Neighbours::Tcp";
-    /// With a limit of open files that a start raises, or leaves as it is.
+    /// Sets whether a start [raises the limit of open files](Config::raise_descriptor_limit).
     with_raise_descriptor_limit, raise_descriptor_limit: bool, "false";
-    /// With these threads.
+    /// Sets the [threads that move the envelopes](Config::threading).
     with_threading, threading: Threading, "Threading::Inline";
-    /// With event loops that wait like this.
+    /// Sets the [idle strategy of the event loops](Config::idle).
     with_idle, idle: Idle, "Idle { spin_us: 50, yield_us: 0, park: true }";
 }

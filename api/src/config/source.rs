@@ -1,15 +1,15 @@
-//! The text that a configuration is read from, and faults that point into it.
+//! The text of a configuration, and faults with positions in it.
 
 use super::error::{ConfigError, Details};
 
-/// A text and what it is called.
+/// Text of a configuration and its name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source<'a> {
     pub name: &'a str,
     pub text: &'a str,
 }
 
-/// What is wrong, before it is known how the text is called.
+/// Fault in a configuration whose name is not known yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub spot: Spot,
@@ -17,14 +17,14 @@ pub(super) struct Fault {
     pub cure: String,
 }
 
-/// Where something is wrong.
+/// Place of a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Spot {
-    /// At this byte of the text.
+    /// Byte offset in the text.
     At(usize),
-    /// In this server or setting of a configuration that has no text.
+    /// Server or setting of a configuration without text.
     Entry(String),
-    /// In the whole.
+    /// Configuration as a whole.
     Whole,
 }
 
@@ -37,7 +37,7 @@ impl Fault {
         Fault { spot: Spot::Whole, cause: cause.into(), cure: cure.into() }
     }
 
-    /// The error for a fault in this text.
+    /// Converts the fault to an error with its position in this text.
     pub fn in_text(self, source: &Source<'_>) -> ConfigError {
         let mut error = self.details(source.name);
         if let (Spot::At(offset), details) = &mut error {
@@ -47,7 +47,7 @@ impl Fault {
         error.1.into()
     }
 
-    /// The error for a fault in something that is no text: a configuration that a program made, or a file that cannot be read.
+    /// Converts the fault to an error without text: of a configuration that a program made, or of an unreadable file.
     pub fn in_program(self, name: &str) -> ConfigError {
         self.details(name).1.into()
     }
@@ -63,7 +63,7 @@ impl Fault {
 }
 
 impl<'a> Source<'a> {
-    /// Line and column of a byte, from 1. A byte-order mark takes no column.
+    /// Returns line and column of a byte, both from 1. A byte-order mark takes no column.
     pub fn position(&self, offset: usize) -> (usize, usize) {
         let before = self.before(offset);
         let start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -72,18 +72,18 @@ impl<'a> Source<'a> {
         (line, column)
     }
 
-    /// Line and column as they stand in messages.
+    /// Formats line and column of a byte for messages, as `line:column`.
     pub fn point(&self, offset: usize) -> String {
         let (line, column) = self.position(offset);
         format!("{line}:{column}")
     }
 
-    /// Where the text begins after a byte-order mark.
+    /// Returns the offset of the first byte after a byte-order mark.
     pub fn start(&self) -> usize {
         if self.text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 }
     }
 
-    /// The line of a byte, with a caret under it. Of a long line, only what is near.
+    /// Returns the line of a byte, with a caret under the byte. Of a long line, it shows only the part near the byte.
     fn excerpt(&self, offset: usize) -> String {
         let (line, column) = self.position(offset);
         let before = self.before(offset);
@@ -99,7 +99,7 @@ impl<'a> Source<'a> {
         format!("{number} | {shown}\n{margin} | {indent}^")
     }
 
-    /// The text before a byte; before the character that holds it, if it is not a character's first.
+    /// Returns the text before a byte, or before the character that contains it.
     fn before(&self, offset: usize) -> &'a str {
         let mut end = offset.min(self.text.len());
         while !self.text.is_char_boundary(end) {
@@ -109,7 +109,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// A text from outside as messages show it: in double quotes, escaped, and not for pages.
+/// Formats external text for messages: in double quotes, escaped, and shortened.
 pub(super) fn quoted(text: &str) -> String {
     let mut chars = text.chars();
     let head: String = chars.by_ref().take(QUOTED_CHARS).collect();
@@ -117,7 +117,7 @@ pub(super) fn quoted(text: &str) -> String {
     format!("{head:?}{dots}")
 }
 
-/// A bare word or number from outside, the same way without the quotes.
+/// Formats an external word or number for messages: escaped and shortened, without quotes.
 pub(super) fn clipped(text: &str) -> String {
     let mut chars = text.chars();
     let head: String = chars.by_ref().take(QUOTED_CHARS).flat_map(char::escape_debug).collect();
@@ -126,7 +126,7 @@ pub(super) fn clipped(text: &str) -> String {
 }
 
 fn printable(c: char) -> char {
-    // A tab becomes one space, so that the caret stands under its character.
+    // A tab becomes one space, so that the caret is under its character.
     if c.is_control() { ' ' } else { c }
 }
 

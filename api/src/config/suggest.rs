@@ -1,6 +1,7 @@
-//! The name that somebody probably meant.
+//! Suggestions for mistyped names.
 
-/// The known name nearest to an unknown one: the same but for case, `_` and `-`, or at most a third of it mistyped.
+/// Returns the known name nearest to an unknown one. It differs only in case, `_` and `-`, or in at most a third of its
+/// characters.
 pub(super) fn nearest<'k>(unknown: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     if unknown.len() > MAX_LEN {
         return None;
@@ -14,7 +15,7 @@ pub(super) fn nearest<'k>(unknown: &str, known: impl IntoIterator<Item = &'k str
         .map(|(_, name)| name)
 }
 
-/// The names in a list, quoted: `"a", "b"`.
+/// Formats names as a list, quoted: `"a", "b"`.
 pub(super) fn list(known: &[&str]) -> String {
     let quoted: Vec<String> = known.iter().map(|name| format!("{name:?}")).collect();
     quoted.join(", ")
@@ -24,5 +25,5 @@ fn plain(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
 }
 
-/// Longer than any name, short enough to compare at once.
+/// Longest name that is compared: longer than any known name, and cheap to compare.
 const MAX_LEN: usize = 40;

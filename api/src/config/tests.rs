@@ -1,4 +1,4 @@
-//! Tests of the parts; `tests/it/config.rs` tests the whole.
+//! Tests of the parts. `tests/it/config.rs` tests the whole.
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ fn source(text: &str) -> Source<'_> {
     Source { name: "test", text }
 }
 
-/// The cause of refusing this text, and the byte that it points at.
+/// Returns the cause of refusing this text, and the byte that the fault points at.
 fn refused(text: &str) -> (usize, String) {
     let fault = read(&source(text)).expect_err(text);
     match fault.spot {

@@ -11,7 +11,7 @@ use crate::config::source::{Fault, quoted};
 pub(super) const PID_ADDR: [&str; 2] = ["Pid", "Addr"];
 pub(super) const ID_IP_PORTS: [&str; 4] = ["ID", "IP", "Port1", "Port2"];
 
-/// `{"Pid": 1, "Addr": "127.0.0.1:10001"}`
+/// Loads `{"Pid": 1, "Addr": "127.0.0.1:10001"}`.
 pub(super) fn load_pid_addr(node: &Node<'_>, draft: &mut Draft<'_>) -> Result<(), Fault> {
     let fields = Fields::of(node, "a server", &PID_ADDR)?;
     let (pid, address) = (fields.need("Pid")?, fields.need("Addr")?);
@@ -19,7 +19,7 @@ pub(super) fn load_pid_addr(node: &Node<'_>, draft: &mut Draft<'_>) -> Result<()
     Ok(())
 }
 
-/// `{"ID": "0", "IP": "127.0.0.1", "Port1": "8081", "Port2": "8091"}`, where the numbers may also stand without quotes.
+/// Loads `{"ID": "0", "IP": "127.0.0.1", "Port1": "8081", "Port2": "8091"}`. The numbers may also be unquoted.
 pub(super) fn load_id_ip_ports(node: &Node<'_>, draft: &mut Draft<'_>) -> Result<(), Fault> {
     let fields = Fields::of(node, "a server", &ID_IP_PORTS)?;
     let (id, ip, port) = (fields.need("ID")?, fields.need("IP")?, fields.need("Port1")?);

@@ -1,4 +1,4 @@
-//! The format with one handle and a range of ports: a peer listens on port `startAddress` + pid.
+//! Format with one host and a range of ports: a peer listens on port `startAddress` + pid.
 
 use super::Draft;
 use crate::Pid;
@@ -7,9 +7,10 @@ use crate::config::fields::{self, Field, Fields};
 use crate::config::json::{Node, Value};
 use crate::config::source::{Fault, quoted};
 
-/// `{"peersPid": "1,2", "peersHandle": "tcp://127.0.0.1:", "startAddress": 5000, "startMsgId": 1000, "bufSize": 5000}`
+/// Loads a configuration such as `{"peersPid": "1,2", "peersHandle": "tcp://127.0.0.1:", "startAddress": 5000,
+/// "startMsgId": 1000, "bufSize": 5000}`.
 ///
-/// `selfHandle` says where a server binds, which here follows from its address; it is accepted and not used.
+/// `selfHandle` is accepted and ignored: it names the address that a server binds, which here follows from its address.
 pub(super) fn load(node: &Node<'_>, draft: &mut Draft<'_>) -> Result<(), Fault> {
     let fields = Fields::of(node, "the configuration", &KEYS)?;
     let (pids, handle, start) = (fields.need("peersPid")?, fields.need("peersHandle")?, fields.need("startAddress")?);
@@ -38,7 +39,7 @@ pub(super) fn load(node: &Node<'_>, draft: &mut Draft<'_>) -> Result<(), Fault> 
     Ok(())
 }
 
-/// The host of `tcp://127.0.0.1:`, with or without what surrounds it.
+/// Returns the host of `tcp://127.0.0.1:`, with or without the scheme and the colon.
 fn host<'n>(handle: Field<'n, '_>) -> Result<&'n str, Fault> {
     let text = address::without_scheme(handle.text()?);
     let host = text.strip_suffix(':').unwrap_or(text);
@@ -54,7 +55,7 @@ fn host<'n>(handle: Field<'n, '_>) -> Result<&'n str, Fault> {
     Ok(host)
 }
 
-/// The pids of `"1,2"`, each with its place in the text.
+/// Parses the pids of `"1,2"`, each with its offset in the text.
 fn list(field: Field<'_, '_>) -> Result<Vec<(Pid, usize)>, Fault> {
     let text = field.text()?;
     let exact = matches!(field.node.value, Value::Text(std::borrow::Cow::Borrowed(_)));
@@ -66,7 +67,7 @@ fn list(field: Field<'_, '_>) -> Result<Vec<(Pid, usize)>, Fault> {
     for part in text.split(',') {
         let digits = part.trim();
         let lead = part.len() - part.trim_start().len();
-        // One for the opening quote. With escapes in the string, the place inside it is not known.
+        // The 1 is the opening quote. If the string contains escapes, the offset inside it is unknown.
         let at = if exact { field.at() + 1 + offset + lead } else { field.at() };
         offset += part.len() + 1;
         if digits.is_empty() {

@@ -5,7 +5,8 @@ use crate::config::fields::{Field, Fields};
 use crate::config::json::Node;
 use crate::config::source::Fault;
 
-/// `{"Peers": [{"Id": 1, "Address": "localhost:8001"}], "InboxSize": 100}`, or the same under `Servers`.
+/// Loads `{"Peers": [{"Id": 1, "Address": "localhost:8001"}], "InboxSize": 100}`, or an object with the key `Servers`
+/// instead of `Peers`.
 pub(super) fn load_peers(node: &Node<'_>, list: &'static str, draft: &mut Draft<'_>) -> Result<(), Fault> {
     let fields = Fields::of(node, "the configuration", &[list, "InboxSize", "OutboxSize"])?;
     load_members(fields.need(list)?, ["Id", "Address"], draft)?;
@@ -18,7 +19,7 @@ pub(super) fn load_peers(node: &Node<'_>, list: &'static str, draft: &mut Draft<
     Ok(())
 }
 
-/// `{"object": {"total": 1, "Servers": [{"mypid": 1, "url": "127.0.0.1:10001"}]}}`
+/// Loads `{"object": {"total": 1, "Servers": [{"mypid": 1, "url": "127.0.0.1:10001"}]}}`.
 pub(super) fn load_object(node: &Node<'_>, draft: &mut Draft<'_>) -> Result<(), Fault> {
     let outer = Fields::of(node, "the configuration", &["object"])?;
     let inner = Fields::of(outer.need("object")?.node, "\"object\"", &["total", "Servers"])?;
@@ -34,7 +35,7 @@ pub(super) fn load_object(node: &Node<'_>, draft: &mut Draft<'_>) -> Result<(), 
     Ok(())
 }
 
-/// A list of objects that hold these two keys, for pid and address.
+/// Loads a list of objects with these two keys, for pid and address.
 pub(super) fn load_members(list: Field<'_, '_>, keys: [&'static str; 2], draft: &mut Draft<'_>) -> Result<(), Fault> {
     draft.origins.servers = list.at();
     for node in list.list()? {

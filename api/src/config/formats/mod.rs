@@ -1,4 +1,4 @@
-//! The formats: which one a text is in, and how each becomes the same configuration.
+//! The formats of configuration files: detection, and conversion to a [`Config`].
 
 mod concatenated;
 mod handle;
@@ -13,7 +13,7 @@ use super::source::{Fault, Source, quoted};
 use super::suggest;
 use crate::Pid;
 
-/// Reads a configuration of any format.
+/// Loads a configuration of any format.
 pub(super) fn load(source: &Source<'_>) -> Result<Config, Fault> {
     let nodes = json::read(source)?;
     let Some((first, rest)) = nodes.split_first() else {
@@ -48,7 +48,7 @@ pub(super) fn load(source: &Source<'_>) -> Result<Config, Fault> {
     Ok(draft.config)
 }
 
-/// A configuration being filled in, with the places its parts come from.
+/// Configuration under construction, with the offsets of its parts.
 struct Draft<'s> {
     config: Config,
     origins: Origins<'s>,
@@ -64,20 +64,20 @@ impl Draft<'_> {
         self.origins.settings.push((setting, at));
     }
 
-    /// Sets the inbox to hold this many envelopes.
+    /// Sets the inbox size, given in envelopes.
     fn inbox_envelopes(&mut self, field: Field<'_, '_>) -> Result<(), Fault> {
         self.config.inbox_bytes = envelopes(field, Config::MIN_INBOX_BYTES)?.unwrap_or(self.config.inbox_bytes);
         Ok(())
     }
 
-    /// Sets the outbox to hold this many envelopes.
+    /// Sets the outbox size, given in envelopes.
     fn outbox_envelopes(&mut self, field: Field<'_, '_>) -> Result<(), Fault> {
         self.config.outbox_bytes = envelopes(field, Config::MIN_OUTBOX_BYTES)?.unwrap_or(self.config.outbox_bytes);
         Ok(())
     }
 }
 
-/// The bytes for a size that counts envelopes; `None` for 0, which asks for the default.
+/// Converts a size in envelopes to bytes, at least `least`. Returns `None` for 0, which selects the default.
 fn envelopes(field: Field<'_, '_>, least: u64) -> Result<Option<u64>, Fault> {
     match field.whole()? {
         0 => Ok(None),
@@ -90,7 +90,7 @@ fn envelopes(field: Field<'_, '_>, least: u64) -> Result<Option<u64>, Fault> {
     }
 }
 
-/// A format, by the keys that tell it.
+/// Format of a configuration, identified by its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
     Native,
@@ -115,7 +115,7 @@ impl Shape {
             return Ok(Shape::Native);
         }
         let marks = || ALL.iter().flat_map(|shape| shape.marks().iter().copied());
-        // A look at the first ones is enough to guess, however many there are.
+        // The first keys are enough for a suggestion, and bound its cost.
         let meant = entries.iter().take(32).find_map(|entry| Some((entry, suggest::nearest(&entry.key, marks())?)));
         Err(match meant {
             Some((entry, mark)) => Fault::at(
@@ -127,7 +127,7 @@ impl Shape {
         })
     }
 
-    /// The shape of the first key that tells one.
+    /// Returns the format of the first key that identifies one.
     fn marked(node: &Node<'_>) -> Option<Shape> {
         let Value::Object(entries) = &node.value else {
             return None;
@@ -139,7 +139,7 @@ impl Shape {
         matches!(self, Shape::PidAddr | Shape::IdIpPorts)
     }
 
-    /// Checks that a later object is not visibly of another shape than the first.
+    /// Checks that a later object has no key that identifies another format than the first object's.
     fn check_same(self, node: &Node<'_>, first: &Node<'_>, source: &Source<'_>) -> Result<(), Fault> {
         match Shape::marked(node) {
             Some(other) if other != self => {

@@ -1,4 +1,4 @@
-//! The format of this library, the only one that can say everything.
+//! The native format, the only one that can express all settings.
 
 use std::fmt::Write as _;
 
@@ -11,8 +11,8 @@ use crate::config::source::{Fault, quoted};
 use crate::config::suggest;
 
 impl Config {
-    /// The configuration in the native format, one server on a line. [`Config::parse`] makes an equal value of it, as long as
-    /// it is [valid](Config::validate).
+    /// Formats the configuration in the native format, one server on a line. [`Config::parse`] turns the text back into
+    /// an equal configuration, if this one is [valid](Config::validate).
     ///
     /// ```
     /// use cluster::Config;
@@ -77,7 +77,7 @@ impl Config {
     }
 }
 
-/// Everything but `servers` may be absent.
+/// Loads a configuration in the native format. All keys but `servers` are optional.
 pub(super) fn load(node: &Node<'_>, draft: &mut Draft<'_>) -> Result<(), Fault> {
     let fields = Fields::of(node, "the configuration", &KEYS)?;
     listed::load_members(fields.need("servers")?, ["pid", "address"], draft)?;
@@ -119,7 +119,7 @@ fn setting(field: Field<'_, '_>, draft: &mut Draft<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// `"shared"`, `"inline"` or `{"dedicated": {"shards": 2}}`.
+/// Loads `"shared"`, `"inline"` or `{"dedicated": {"shards": 2}}`.
 fn threading(field: Field<'_, '_>, draft: &mut Draft<'_>) -> Result<(), Fault> {
     draft.config.threading = match &field.node.value {
         Value::Object(_) => {
@@ -154,7 +154,7 @@ fn idle(field: Field<'_, '_>, draft: &mut Draft<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The value that one of these words stands for.
+/// Returns the value that a word selects.
 fn choice<T: Copy>(field: Field<'_, '_>, choices: &[(&'static str, T)]) -> Result<T, Fault> {
     let word = field.text()?;
     if let Some((_, value)) = choices.iter().find(|(name, _)| *name == word) {
@@ -168,7 +168,7 @@ fn choice<T: Copy>(field: Field<'_, '_>, choices: &[(&'static str, T)]) -> Resul
     Err(Fault::at(field.at(), format!("{} is not a value of {:?}", quoted(word), field.key), cure))
 }
 
-/// A text as JSON writes it.
+/// Formats a text as a JSON string.
 fn string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

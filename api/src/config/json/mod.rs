@@ -1,8 +1,8 @@
-//! JSON whose values know where they stand, so that an error can point at the very value it is about.
+//! JSON values with their positions, so that an error can point at the value that it concerns.
 //!
-//! Written here because no kept crate does it for this use: serde_json forgets positions and keeps the last of two equal
-//! keys; jsonc-parser has spans, but refuses objects that follow one another; and neither can say "between two servers".
-//! serde_json still decides what a number is and what an escape means.
+//! The parser is written here because no considered crate fits: serde_json drops positions and keeps the last of two
+//! equal keys; jsonc-parser has spans, but rejects several objects in a row; and neither can report "between two
+//! servers". serde_json still parses numbers and escapes.
 
 mod reader;
 
@@ -10,26 +10,26 @@ use std::borrow::Cow;
 
 pub(super) use reader::read;
 
-/// A value and the byte it begins at.
+/// Value and the offset of its first byte.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node<'a> {
     pub at: usize,
     pub value: Value<'a>,
 }
 
-/// What JSON can say. Numbers stay as they are written, so that no digit of a pid is lost.
+/// JSON value. Numbers keep their text, so that no digit of a pid is lost.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value<'a> {
     Null,
     Bool(bool),
     Number(&'a str),
-    /// Borrowed unless it holds escapes.
+    /// Text of a string, borrowed unless it contains escapes.
     Text(Cow<'a, str>),
     List(Vec<Node<'a>>),
     Object(Vec<Entry<'a>>),
 }
 
-/// A key, where it stands, and its value. No two of one object have the same key.
+/// Key with its offset, and its value. The keys of one object are unique.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry<'a> {
     pub at: usize,
@@ -38,7 +38,7 @@ pub(super) struct Entry<'a> {
 }
 
 impl Value<'_> {
-    /// What it is, for "expected a number, found …".
+    /// Returns the kind of the value, for "expected a number, found …".
     pub fn kind(&self) -> &'static str {
         match self {
             Value::Null => "null",

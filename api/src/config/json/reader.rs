@@ -1,4 +1,4 @@
-//! From text to values, by recursive descent.
+//! Parser from text to values, by recursive descent.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::{Entry, Node, Value};
 use crate::config::source::{Fault, Source, clipped, quoted};
 
-/// Reads the values of a text: usually one, or several objects that follow one another.
+/// Reads the values of a text: usually one, or several objects in a row.
 pub(in crate::config) fn read<'a>(source: &Source<'a>) -> Result<Vec<Node<'a>>, Fault> {
     let mut reader = Reader { source: *source, at: source.start(), last: source.start(), open: Vec::new() };
     let mut nodes = Vec::new();
@@ -36,11 +36,11 @@ pub(in crate::config) fn read<'a>(source: &Source<'a>) -> Result<Vec<Node<'a>>, 
 
 struct Reader<'a> {
     source: Source<'a>,
-    /// The next byte. Always at a character's boundary outside of strings.
+    /// Offset of the next byte. Outside of strings it is always at a character boundary.
     at: usize,
-    /// The last byte of the value that was read last.
+    /// Offset of the last byte of the value that was read last.
     last: usize,
-    /// The brackets that are not closed yet, outermost first.
+    /// Offsets of the brackets that are not closed yet, outermost first.
     open: Vec<usize>,
 }
 
@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
             self.skip_space();
             match self.peek() {
                 Some(b',') => self.comma_before(b']')?,
-                // A list of objects is a list of servers, in every format.
+                // In every format, a list of objects is a list of servers.
                 Some(b'{') => return Err(self.missing_comma("two servers")),
                 Some(b'"' | b'[' | b'-' | b'0'..=b'9' | b'a'..=b'z') => {
                     return Err(self.missing_comma("two values"));
@@ -151,7 +151,7 @@ impl<'a> Reader<'a> {
                     escaped = true;
                     end += 2;
                 }
-                // A file that was cut off usually still ends with a line break.
+                // A truncated file usually still ends with a line break.
                 Some(b'\n' | b'\r') if self.source.text[end..].trim_end().is_empty() => {
                     return Err(ends_inside(start));
                 }
@@ -209,7 +209,7 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    /// Goes past an opening bracket.
+    /// Skips an opening bracket.
     fn enter(&mut self) -> Result<(), Fault> {
         if self.open.len() == MAX_DEPTH {
             let cause = format!("objects and lists are nested more than {MAX_DEPTH} deep");
@@ -221,7 +221,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Goes past this closing bracket, if it stands here.
+    /// Skips this closing bracket if it is next. Returns whether it was.
     fn leave_at(&mut self, bracket: u8) -> bool {
         let here = self.peek() == Some(bracket);
         if here {
@@ -231,7 +231,7 @@ impl<'a> Reader<'a> {
         here
     }
 
-    /// Goes past a comma, which must not be the last thing before the closing bracket.
+    /// Skips a comma, which must not be directly before the closing bracket.
     fn comma_before(&mut self, bracket: u8) -> Result<(), Fault> {
         let comma = self.at;
         self.at += 1;
@@ -253,14 +253,14 @@ impl<'a> Reader<'a> {
         self.source.text.as_bytes().get(self.at).copied()
     }
 
-    /// The letters, digits and signs of numbers that stand here; possibly none.
+    /// Returns the letters, digits and number signs from here on; possibly none.
     fn word(&self) -> &'a str {
         let rest = &self.source.text[self.at..];
         let end = rest.find(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '.' | '+' | '-'));
         &rest[..end.unwrap_or(rest.len())]
     }
 
-    /// What stands here, as messages show it.
+    /// Describes the next token for messages.
     fn found(&self) -> String {
         match self.source.text[self.at..].chars().next() {
             Some('\'') => "\"'\"".to_owned(),
@@ -276,7 +276,7 @@ impl<'a> Reader<'a> {
         Fault::at(self.at, format!("expected ',' between {between}"), cure)
     }
 
-    /// The fault of finding something else than `wanted` here.
+    /// Makes the fault of finding another token than `wanted` here.
     fn unexpected(&self, wanted: &str, cure: &str) -> Fault {
         match self.source.text[self.at..].chars().next() {
             None => self.ended(wanted),
@@ -305,5 +305,5 @@ fn ends_inside(string: usize) -> Fault {
     Fault::at(string, "the text ends inside this string", "complete the file: close the string with '\"'")
 }
 
-/// Far more than a configuration needs, far less than the stack holds.
+/// Deepest nesting: far more than a configuration needs, far less than the stack holds.
 const MAX_DEPTH: usize = 32;
