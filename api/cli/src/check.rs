@@ -1,4 +1,4 @@
-//! `cluster check`: a configuration, looked at.
+//! `cluster check`: reads a configuration and prints it in the native format.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `cluster doctor`: the machine, looked at.
+//! `cluster doctor`: checks that this machine can run servers.
 
 use std::fs;
 use std::process::ExitCode;
@@ -28,7 +28,7 @@ pub fn doctor() -> Result<ExitCode, Failure> {
     }
 }
 
-/// One thing that was looked at.
+/// Row of the report: one property of the machine.
 #[derive(Debug)]
 struct Row {
     name: &'static str,
@@ -39,13 +39,13 @@ struct Row {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// As it should be.
+    /// The property is as required.
     Ok,
-    /// Not there, and not needed.
+    /// The property is absent, and not needed.
     Absent,
-    /// Works, within limits.
+    /// The property is low: servers work within limits.
     Low,
-    /// Not there, and nothing works without.
+    /// The property is absent, and no server can run without it.
     Missing,
 }
 
@@ -58,7 +58,7 @@ fn kernel(release: &str) -> Row {
     Row { name: "kernel", found: release.to_owned(), state, meaning }
 }
 
-/// Major and minor number of a release such as `6.18.44-generic`.
+/// Parses major and minor number of a release such as `6.18.44-generic`.
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
@@ -139,11 +139,11 @@ fn first_line(path: &str) -> String {
 }
 
 const OLDEST_KERNEL: (u32, u32) = (6, 1);
-/// What a process opens besides connections: standard streams, a listener, the rings and their bells.
+/// Descriptors of a process besides connections: standard streams, a listener, and the rings with their eventfds.
 const OTHER_FILES: u64 = 16;
-/// The usual limit of a login. Below it somebody has lowered it.
+/// Usual limit of a login. A lower one was set on purpose.
 const FEW_FILES: u64 = 1024;
-/// What one ring would be charged for on a kernel that charges it to this limit.
+/// Memory charge of one ring, in bytes, on a kernel that charges rings to this limit.
 const LITTLE_MEMORY: u64 = 64 * 1024;
 
 #[cfg(test)]

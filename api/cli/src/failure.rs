@@ -1,4 +1,4 @@
-//! How a command ends that did not do what it was asked.
+//! Failures of commands, and their exit codes.
 
 use std::io;
 use std::process::ExitCode;
@@ -7,22 +7,22 @@ use cluster::{ConfigError, StartError};
 
 use crate::output::say;
 
-/// The exit code for what the caller got wrong: arguments (clap's code for them) and configuration.
+/// Exit code for errors of the caller: arguments (clap's code for them) and configuration.
 const USAGE: u8 = 2;
 
-/// Why a command did not do what it was asked.
+/// Reason why a command failed.
 #[derive(Debug)]
 pub enum Failure {
     /// The configuration is wrong.
     Config(ConfigError),
-    /// Anything else; the text names the thing, the cause and the cure.
+    /// Any other failure; the text names the thing, the cause and the cure.
     Other(String),
     /// Standard output cannot be written to.
     Output(io::Error),
 }
 
 impl Failure {
-    /// Says on standard error what went wrong, and gives the exit code for it.
+    /// Prints the failure on standard error, and returns its exit code.
     pub fn report(self) -> ExitCode {
         match self {
             Failure::Config(error) => {
@@ -36,7 +36,7 @@ impl Failure {
                 say(format_args!("error: {error}"));
                 ExitCode::FAILURE
             }
-            // Whoever read our output has seen enough of it.
+            // The reader of the output has closed the pipe, which is not an error.
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Failure::Output(error) => {
                 say(format_args!("error: cannot write to standard output: {error}; where does it lead?"));

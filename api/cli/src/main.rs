@@ -1,13 +1,13 @@
 //! The `cluster` program.
 //!
-//! | file | what it is |
+//! | file | content |
 //! | --- | --- |
 //! | `arguments` | the command line |
-//! | `demo/` | servers in one process that check what they send each other |
+//! | `demo/` | servers in one process that check each other's messages |
 //! | `run/` | one server in the foreground |
-//! | `check` | a configuration, looked at |
-//! | `doctor` | the machine, looked at |
-//! | `failure` | how a command ends that did not do what it was asked |
+//! | `check` | check of a configuration |
+//! | `doctor` | check of the machine |
+//! | `failure` | failures and exit codes |
 //! | `output` | standard output and standard error |
 #![forbid(unsafe_code)]
 

@@ -1,17 +1,17 @@
-//! Whether what arrives from one server is what it sent: everything, once, in order.
+//! Check of the messages from one server: all of them, once, in order.
 
 use std::collections::BTreeSet;
 
-/// What was found wrong, and how much was right.
+/// Counts of correct and faulty messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     /// Messages that arrived, each counted once.
     pub delivered: u64,
-    /// Arrivals of what had arrived before.
+    /// Repeated arrivals of messages.
     pub duplicates: u64,
     /// Messages that arrived after a later one.
     pub out_of_order: u64,
-    /// Arrivals that nobody had sent so.
+    /// Arrivals that do not match any sent message.
     pub corrupt: u64,
 }
 
@@ -24,23 +24,23 @@ impl Findings {
     }
 }
 
-/// Follows the numbers 0, 1, 2 … of one sender.
+/// Checker of the message numbers 0, 1, 2 … of one sender.
 #[derive(Debug)]
 pub struct Checker {
     count: u64,
-    /// What is to come next; all below has arrived, but for `skipped`.
+    /// Next expected number. All lower numbers have arrived, except for those in `skipped`.
     next: u64,
     skipped: BTreeSet<u64>,
     findings: Findings,
 }
 
 impl Checker {
-    /// For a sender of `count` messages.
+    /// Makes a checker for a sender of `count` messages.
     pub fn new(count: u64) -> Checker {
         Checker { count, next: 0, skipped: BTreeSet::new(), findings: Findings::default() }
     }
 
-    /// Message `number` has arrived. Returns whether that is the first time.
+    /// Records the arrival of message `number`. Returns whether it is the first.
     #[inline]
     pub fn arrived(&mut self, number: u64) -> bool {
         if number == self.next && number < self.count {
@@ -51,7 +51,7 @@ impl Checker {
         self.unexpected(number)
     }
 
-    /// Something has arrived that the sender did not send so.
+    /// Records an arrival that does not match any sent message.
     pub fn corrupt(&mut self) {
         self.findings.corrupt += 1;
     }

@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-/// How long messages were on their way.
+/// Histogram of message latencies.
 #[derive(Debug)]
 pub struct Latencies {
     nanos: Histogram<u32>,
@@ -21,16 +21,16 @@ impl Latencies {
     }
 
     pub fn add(&mut self, other: &Latencies) {
-        // Both have the same bounds.
+        // The addition cannot fail: both histograms have the same bounds.
         let _ = self.nanos.add(&other.nanos);
     }
 
-    /// In microseconds; `None` where messages did not carry the time.
+    /// Returns a percentile in microseconds, or `None` if the messages carried no time.
     pub fn percentile(&self, percent: f64) -> Option<f64> {
         (!self.nanos.is_empty()).then(|| micros(self.nanos.value_at_percentile(percent)))
     }
 
-    /// A row of the table: the 50th, 99th and 99.9th percentile, and the longest.
+    /// Formats a row of the table: the 50th, 99th and 99.9th percentile, and the maximum.
     pub fn columns(&self) -> String {
         let show = |micros: Option<f64>| micros.map_or_else(|| "-".to_owned(), |micros| format!("{micros:.1}"));
         let most = (!self.nanos.is_empty()).then(|| micros(self.nanos.max()));

@@ -1,16 +1,16 @@
 //! `cluster demo`: servers in this process that exchange messages over TCP and check every one.
 //!
-//! | file | what it is |
+//! | file | content |
 //! | --- | --- |
-//! | `servers` | starts them and connects them |
+//! | `servers` | start and connection of the servers |
 //! | `sender`, `receiver` | the two threads of each server |
-//! | `payload` | what a message carries |
-//! | `checker` | whether what arrives is what was sent |
-//! | `latencies` | how long messages are on their way |
-//! | `news` | what the threads tell this one, and for how long it waits for that |
-//! | `progress` | what is seen meanwhile |
-//! | `resources` | what so many servers take of the machine |
-//! | `report` | what came of it |
+//! | `payload` | content of the messages |
+//! | `checker` | check of received messages |
+//! | `latencies` | latencies of the messages |
+//! | `news` | reports of the threads to the main thread, with its timeouts |
+//! | `progress` | progress lines |
+//! | `resources` | descriptors, memory and threads that the servers need |
+//! | `report` | result of the demonstration |
 
 mod checker;
 mod latencies;
@@ -42,39 +42,39 @@ use crate::arguments::Demo;
 use crate::failure::Failure;
 use crate::output::{print, say};
 
-/// What the demonstration is to do.
+/// Parameters of the demonstration.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub servers: usize,
-    /// How many each server broadcasts.
+    /// Number of messages that each server broadcasts.
     pub messages: u64,
-    /// The bytes of each.
+    /// Length of a message, in bytes.
     pub size: usize,
     pub patience: Duration,
 }
 
 impl Plan {
-    /// How many messages are sent one at a time.
+    /// Number of messages sent one at a time.
     pub fn alone(&self) -> u64 {
         (ALONE_BYTES / self.size as u64).clamp(FEW_ALONE, ALONE)
     }
 
-    /// How many messages have to arrive, at all servers together.
+    /// Number of messages that all servers together must receive.
     pub fn expected(&self) -> u64 {
         self.expected_by_server() * self.servers as u64
     }
 
-    /// How many messages have to arrive at each server.
+    /// Number of messages that each server must receive.
     pub fn expected_by_server(&self) -> u64 {
         self.messages * (self.servers as u64 - 1)
     }
 
-    /// The pid of a server: 100, 200, 300 …
+    /// Returns the pid of a server by its index: 100, 200, 300 …
     pub fn pid(&self, index: usize) -> Pid {
         (index as Pid + 1) * 100
     }
 
-    /// Which server that is.
+    /// Returns the index of a server by its pid.
     pub fn index(&self, pid: Pid) -> Option<usize> {
         let index = usize::try_from(pid / 100).ok()?.checked_sub(1)?;
         (pid.is_multiple_of(100) && index < self.servers).then_some(index)
@@ -105,7 +105,7 @@ pub fn demo(arguments: &Demo) -> Result<ExitCode, Failure> {
     let stop = Arc::new(Barrier::new(plan.servers + 1));
     let (seconds, complete) = all_at_once(senders, &stop, &tallies, &mut desk, &mut progress)?;
     if complete {
-        // What arrives twice may do so until the end.
+        // Duplicates may arrive until the end.
         stop.wait();
         desk.wait_for_the_end(plan.servers)?;
     }
@@ -121,7 +121,7 @@ pub fn demo(arguments: &Demo) -> Result<ExitCode, Failure> {
     }
 }
 
-/// One message at a time from one server to one other, each when the one before has arrived and all is quiet again.
+/// Sends single messages between two servers, each after the previous one has arrived and all threads are idle.
 fn one_at_a_time(
     plan: &Plan,
     senders: &mut [Sender],
@@ -157,8 +157,8 @@ fn one_at_a_time(
     Ok(latencies)
 }
 
-/// Every server broadcasts all of its messages, as fast as they are taken. Returns how long that took, and whether
-/// everything arrived.
+/// Lets every server broadcast all of its messages as fast as possible. Returns the duration in seconds, and whether
+/// all messages arrived.
 fn all_at_once(
     senders: Vec<Sender>,
     stop: &Arc<Barrier>,
@@ -199,11 +199,11 @@ fn all_at_once(
     Ok((end.saturating_duration_since(started).as_secs_f64(), true))
 }
 
-/// How many messages are sent one at a time: fewer of large ones, but some.
+/// Number of messages sent one at a time. Fewer are sent if they are large, but at least [`FEW_ALONE`].
 const ALONE: u64 = 500;
 const ALONE_BYTES: u64 = 256 << 20;
 const FEW_ALONE: u64 = 10;
-/// What lies between two of them: long enough that every thread has gone to sleep.
+/// Pause between two single messages, long enough for every thread to go to sleep.
 const QUIET: Duration = Duration::from_millis(1);
-/// How often the progress is looked at.
+/// Time between two checks of the progress.
 const GLANCE: Duration = Duration::from_millis(100);

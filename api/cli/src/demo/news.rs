@@ -1,4 +1,4 @@
-//! What the threads of the servers tell the main thread, and for how long it waits for that.
+//! Reports of the servers' threads to the main thread, with its timeouts.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -8,23 +8,23 @@ use cluster::Pid;
 use crate::failure::Failure;
 use crate::output::say;
 
-/// What a server's thread has to tell.
+/// Report of a server's thread.
 #[derive(Debug)]
 pub enum News {
-    /// A message that was sent alone has arrived at server `at`, so long after it was sent. Without a number: it is not as
-    /// it was sent.
+    /// A single message has arrived at server `at`, `nanos` nanoseconds after it was sent. `number` is `None` if the
+    /// message is corrupt.
     Alone { from: Pid, at: Pid, number: Option<u64>, nanos: u64 },
-    /// A server has received all that it expects.
+    /// A server has received all expected messages.
     Complete,
     /// A server cannot send.
     Failed { pid: Pid, error: String },
-    /// A server has stopped, and whether it delivered everything.
+    /// A server has stopped; `result` tells if it delivered all messages.
     Stopped { pid: Pid, result: Result<(), String> },
     /// The inbox of a stopped server was read to its end.
     Ended,
 }
 
-/// Where the news come in.
+/// Receiver of the reports, with the timeout for progress.
 #[derive(Debug)]
 pub struct Desk {
     news: Receiver<News>,
@@ -40,23 +40,24 @@ impl Desk {
         Desk { news, address, patience, delivered: 0, since: Instant::now() }
     }
 
-    /// Where to send news.
+    /// Returns a sender for reports.
     pub fn address(&self) -> Sender<News> {
         self.address.clone()
     }
 
-    /// The next news; waits as long as patience lasts.
+    /// Returns the next report, or `None` if none comes within the patience.
     pub fn next(&self) -> Option<News> {
         self.next_within(self.patience)
     }
 
-    /// The next news, if some come within `timeout`.
+    /// Returns the next report, or `None` if none comes within `timeout`.
     pub fn next_within(&self, timeout: Duration) -> Option<News> {
-        // The desk holds an address itself, so that it is never cut off: only the time can have run out.
+        // The desk holds a sender itself, so the channel never closes: an error is always a timeout.
         self.news.recv_timeout(timeout).ok()
     }
 
-    /// Whether nothing has been delivered for longer than patience lasts, if it is so much by now.
+    /// Returns whether the count of delivered messages has not changed for longer than the patience. `delivered` is the
+    /// present count.
     pub fn is_stuck_at(&mut self, delivered: u64) -> bool {
         if delivered != self.delivered {
             self.delivered = delivered;
@@ -65,14 +66,14 @@ impl Desk {
         self.since.elapsed() > self.patience
     }
 
-    /// Waits until `servers` servers have stopped, and what had arrived at them was read.
+    /// Waits until `servers` servers have stopped and their inboxes were read to the end.
     pub fn wait_for_the_end(&self, servers: usize) -> Result<(), Failure> {
         let (mut stopped, mut ended) = (0, 0);
         while stopped < servers || ended < servers {
             match self.next() {
                 Some(News::Stopped { pid, result }) => {
                     stopped += 1;
-                    // The receivers have it all. What got lost is an acknowledgement, with a connection that broke.
+                    // The receivers have all messages. Only an acknowledgement was lost, with a broken connection.
                     if let Err(error) = result {
                         say(format_args!("note: server {pid} {error}"));
                     }

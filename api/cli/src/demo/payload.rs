@@ -1,29 +1,29 @@
-//! What a message of the demonstration carries, and how it is known to be right.
+//! Payload of the demonstration's messages, and its check.
 //!
-//! Everything follows from the sender's pid, the message's number and, where there is room, the time it was sent:
+//! Each byte follows from the sender's pid, the message number and, where there is room, the send time:
 //!
 //! | bytes | |
 //! | --- | --- |
 //! | 0..8 | the number, mixed with the pid |
-//! | 8..16 | the time it was sent, in nanoseconds since the demonstration began; from [`TIMED`] bytes on |
-//! | 16..24 | a check on the time; from [`TIMED`] bytes on |
+//! | 8..16 | the send time, in nanoseconds since the start of the demonstration; from [`TIMED`] bytes on |
+//! | 16..24 | a check of the time; from [`TIMED`] bytes on |
 //! | the rest | noise that pid and number determine |
 
 use cluster::Pid;
 
-/// The shortest message: its number.
+/// Length of the shortest message, which contains only its number.
 pub const SHORTEST: usize = 8;
-/// From this size on a message carries the time it was sent.
+/// Length from which a message contains its send time.
 pub const TIMED: usize = 24;
 
-/// What a right message says.
+/// Content of a correct message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Told {
     pub number: u64,
     pub sent_nanos: Option<u64>,
 }
 
-/// Writes message `number` of server `pid`, all of it.
+/// Writes all bytes of message `number` of server `pid`.
 pub fn write(message: &mut [u8], pid: Pid, number: u64, sent_nanos: u64) {
     let key = mix(pid);
     let Some((head, rest)) = message.split_first_chunk_mut() else { return };
@@ -42,8 +42,8 @@ pub fn write(message: &mut [u8], pid: Pid, number: u64, sent_nanos: u64) {
     tail.copy_from_slice(&noise.next()[..tail.len()]);
 }
 
-/// Reads a message that is said to come from `pid`. `None`: that, or any byte of it, is not right. Its length is for the
-/// caller to look at.
+/// Reads a message from `pid`. Returns `None` if any byte is wrong, or if another server sent it. The caller checks the
+/// length.
 pub fn read(message: &[u8], pid: Pid) -> Option<Told> {
     let key = mix(pid);
     let (head, rest) = message.split_first_chunk()?;
@@ -72,7 +72,7 @@ fn check_on(key: u64, number: u64, time: u64) -> u64 {
     mix(key ^ number.rotate_left(32) ^ time)
 }
 
-/// Numbers that look random, so that a byte out of place is seen.
+/// Pseudo-random numbers that expose a misplaced byte.
 struct Noise(u64);
 
 impl Noise {
@@ -87,7 +87,7 @@ impl Noise {
     }
 }
 
-/// Every bit of the result depends on every bit of `value`.
+/// Mixes a value, so that each bit of the result depends on each bit of `value`.
 fn mix(value: u64) -> u64 {
     let mut mixed = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -1,4 +1,4 @@
-//! What is seen while the demonstration runs: a line that changes, on a terminal; elsewhere a line now and then.
+//! Progress of the demonstration: a line that is redrawn on a terminal, and occasional lines elsewhere.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::output::say;
 
-/// How far things have come, on standard error.
+/// Progress report on standard error.
 #[derive(Debug)]
 pub struct Progress {
     terminal: bool,
-    /// A line that changes stands on the terminal.
+    /// Tells if a progress line is drawn on the terminal.
     drawn: bool,
     last: Instant,
 }
@@ -20,7 +20,7 @@ impl Progress {
         Progress { terminal: io::stderr().is_terminal(), drawn: false, last: Instant::now() }
     }
 
-    /// Shows that `done` of `all` are done, if it is time to.
+    /// Prints that `done` of `all` are done, unless the last report was a moment ago.
     pub fn show(&mut self, what: impl fmt::Display, done: u64, all: u64) {
         let pause = if self.terminal { REDRAW } else { SPARSE };
         if self.last.elapsed() < pause {
@@ -30,14 +30,14 @@ impl Progress {
         let percent = done * 100 / all.max(1);
         if self.terminal {
             self.drawn = true;
-            // Progress is for people; if nobody can read it, nothing is lost.
+            // Errors are ignored: progress matters only to a reader.
             let _ = write!(io::stderr(), "\r\x1b[K{what}: {done} of {all} ({percent} %)");
         } else {
             say(format_args!("{what}: {done} of {all} ({percent} %)"));
         }
     }
 
-    /// Takes the line that changes away, so that something else can stand there.
+    /// Erases the progress line from the terminal, so that other output can follow.
     pub fn clear(&mut self) {
         if std::mem::take(&mut self.drawn) {
             let _ = write!(io::stderr(), "\r\x1b[K");

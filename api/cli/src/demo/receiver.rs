@@ -1,4 +1,4 @@
-//! The thread of a server that receives, and the tally it keeps.
+//! Receiving thread of a server, and its tally.
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use super::news::News;
 use super::{payload, resources};
 use crate::failure::Failure;
 
-/// Starts the thread. It checks what arrives at server `index` until the server has stopped.
+/// Starts the thread. It checks the messages that server `index` receives until the server has stopped.
 pub fn spawn(
     index: usize,
     mut inbox: Inbox,
@@ -23,12 +23,12 @@ pub fn spawn(
 ) -> Result<(), Failure> {
     let work = move || {
         loop {
-            // Locked from the first message of a batch to its last: the main thread looks only now and then.
+            // The lock is held for a whole batch: the main thread reads the tally only now and then.
             let mut tally: Option<MutexGuard<'_, Tally>> = None;
             let count = inbox.drain_wait(None, |envelope| {
                 let tally = tally.get_or_insert_with(|| tallies.lock(index));
                 if let Some(told) = tally.arrived(&tallies.plan, envelope, begun) {
-                    // The main thread may have given up; then nobody wants to hear this.
+                    // The receiver is gone if the main thread has given up.
                     let _ = news.send(told);
                 }
             });
@@ -42,14 +42,14 @@ pub fn spawn(
     resources::spawn(format!("receiver-{}", index + 1), work)
 }
 
-/// The tallies of all servers.
+/// Tallies of all servers.
 #[derive(Debug)]
 pub struct Tallies {
     plan: Plan,
     tallies: Vec<Mutex<Tally>>,
 }
 
-/// Tallies of servers that have received nothing yet.
+/// Makes empty tallies for all servers.
 pub fn tallies(plan: &Plan) -> Arc<Tallies> {
     let tallies = (0..plan.servers).map(|index| Mutex::new(Tally::new(plan, index))).collect();
     Arc::new(Tallies { plan: *plan, tallies })
@@ -60,7 +60,7 @@ impl Tallies {
         &self.plan
     }
 
-    /// What all servers have found.
+    /// Returns the findings of all servers together.
     pub fn findings(&self) -> Findings {
         let mut sum = Findings::default();
         for index in 0..self.tallies.len() {
@@ -71,7 +71,7 @@ impl Tallies {
         sum
     }
 
-    /// How long the messages of all servers were on their way.
+    /// Returns the latencies of all servers together.
     pub fn latencies(&self) -> Latencies {
         let mut sum = Latencies::new();
         for index in 0..self.tallies.len() {
@@ -80,12 +80,12 @@ impl Tallies {
         sum
     }
 
-    /// When the last of the servers was complete.
+    /// Time at which the last server was complete, if all are.
     pub fn complete_at(&self) -> Option<Instant> {
         (0..self.tallies.len()).map(|index| self.lock(index).complete_at).max().flatten()
     }
 
-    /// How many messages have arrived at server `to` from server `from`, by index.
+    /// Number of messages that have arrived at server `to` from server `from`, both by index.
     pub fn delivered(&self, to: usize, from: usize) -> u64 {
         self.lock(to).checkers[from].findings().delivered
     }
@@ -95,13 +95,13 @@ impl Tallies {
     }
 }
 
-/// What has arrived at one server.
+/// Tally of one server's received messages.
 #[derive(Debug)]
 struct Tally {
     index: usize,
-    /// By sender; that of the server itself expects nothing.
+    /// Checkers by sender. The one of the server itself expects no messages.
     checkers: Vec<Checker>,
-    /// Arrivals from servers that are not there.
+    /// Arrivals from unknown servers.
     strange: u64,
     missing: u64,
     latencies: Latencies,

@@ -1,4 +1,4 @@
-//! What came of it: numbers, tables, complaints.
+//! Report of the demonstration: numbers, tables, complaints.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use super::latencies::Latencies;
 use super::receiver::Tallies;
 use super::{Plan, TIMED};
 
-/// What is printed with `--json`.
+/// Output of `--json`.
 #[derive(Debug, Serialize)]
 struct Numbers {
     servers: usize,
@@ -30,15 +30,15 @@ struct Percentiles {
     p999: Option<f64>,
 }
 
-/// What came of the demonstration.
+/// Result of the demonstration.
 #[derive(Debug)]
 pub struct Report {
     plan: Plan,
     findings: Findings,
     seconds: f64,
-    /// Of messages that were sent one at a time.
+    /// Latencies of messages sent one at a time.
     alone: Latencies,
-    /// Of messages that were sent all at once.
+    /// Latencies of messages sent all at once.
     loaded: Latencies,
 }
 
@@ -47,7 +47,7 @@ impl Report {
         Report { plan: *plan, findings: tallies.findings(), seconds, alone, loaded: tallies.latencies() }
     }
 
-    /// Whether each message arrived once, in order, from the right server, with the right bytes.
+    /// Returns whether each message arrived once, in order, from the right server, with the right bytes.
     pub fn holds(&self) -> bool {
         self.findings == Findings { delivered: self.plan.expected(), ..Findings::default() }
     }
@@ -121,7 +121,7 @@ line behind others. Both from the sender's call to the receiver's.{untimed}",
         )
     }
 
-    /// What is wrong, line by line.
+    /// Describes each fault in one line.
     pub fn complaints(&self, tallies: &Tallies) -> Vec<String> {
         let mut complaints = Vec::new();
         let Findings { delivered, duplicates, out_of_order, corrupt } = self.findings;
@@ -164,5 +164,5 @@ line behind others. Both from the sender's call to the receiver's.{untimed}",
     }
 }
 
-/// Pairs of servers that are named when messages are missing.
+/// Most pairs of servers that are named when messages are missing.
 const NAMED: usize = 20;

@@ -1,4 +1,4 @@
-//! What so many servers take of the machine: descriptors, memory and threads.
+//! Resources that the servers need: descriptors, memory and threads.
 
 use std::fs;
 use std::thread;
@@ -8,14 +8,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::Plan;
 use crate::failure::Failure;
 
-/// The buffers of each pair of servers, in each direction.
+/// Buffer sizes of each pair of servers, in each direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Buffers {
     pub outbox_bytes: u64,
     pub inbox_bytes: u64,
 }
 
-/// Sees that there is enough of everything, and says how large the buffers may be.
+/// Checks that descriptors and memory suffice, and returns the buffer sizes.
 pub fn reserve(plan: &Plan) -> Result<Buffers, Failure> {
     descriptors(plan)?;
     let buffers = buffers(plan);
@@ -42,15 +42,15 @@ pub fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<(), F
     })
 }
 
-/// Both ends of every connection are in this process, and while all connect at once there are two connections for a pair
-/// of servers that dial each other.
+/// Checks the limit of descriptors, and raises it if needed. Both ends of every connection are in this process. While
+/// all servers connect, two servers that dial each other have two connections.
 fn descriptors(plan: &Plan) -> Result<(), Failure> {
     let needed = 2 * (plan.servers * plan.servers) as u64 + OTHER_FILES;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= needed) {
         return Ok(());
     }
-    // A process may raise its limit up to the maximum.
+    // A process may raise its soft limit up to the hard limit.
     let raised = limit.maximum.is_none_or(|maximum| maximum >= needed)
         && setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).is_ok();
     if raised {
@@ -67,7 +67,7 @@ fn descriptors(plan: &Plan) -> Result<(), Failure> {
 
 fn buffers(plan: &Plan) -> Buffers {
     let links = links(plan);
-    // Rings have a power of two.
+    // The size of a ring is a power of two.
     let share = 1 << (OUTBOXES_BYTES / links).max(1).ilog2();
     Buffers {
         outbox_bytes: share.clamp(64 << 10, 1 << 20),
@@ -75,11 +75,11 @@ fn buffers(plan: &Plan) -> Buffers {
     }
 }
 
-/// The most that messages on their way may take.
+/// Returns the most memory that messages in flight may take, in bytes.
 fn memory(plan: &Plan, buffers: &Buffers) -> u64 {
     let size = plan.size as u64;
     let all = plan.messages.saturating_mul(size + FRAME_BYTES);
-    // A message that is larger than a buffer is still taken whole.
+    // A buffer also takes a message that is larger than itself.
     let each = |buffer: u64| buffer.max(size + FRAME_BYTES).min(all);
     links(plan) * (each(buffers.outbox_bytes) + each(buffers.inbox_bytes))
 }
@@ -98,9 +98,9 @@ fn available_memory() -> Option<u64> {
 const OTHER_FILES: u64 = 128;
 const OUTBOXES_BYTES: u64 = 256 << 20;
 const INBOXES_BYTES: u64 = 512 << 20;
-/// What a message takes beside its bytes.
+/// Bytes of a message in addition to its payload.
 const FRAME_BYTES: u64 = 24;
-/// There are two threads for each server, and there may be hundreds of servers.
+/// Stack size of a thread. There are two threads for each server, and there may be hundreds of servers.
 const STACK_BYTES: usize = 256 * 1024;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The thread of a server that sends.
+//! Sending thread of a server.
 
 use std::sync::mpsc;
 use std::sync::{Arc, Barrier};
@@ -10,18 +10,18 @@ use super::news::News;
 use super::{Plan, payload, resources};
 use crate::failure::Failure;
 
-/// A server's half that sends, and stops it in the end.
+/// Sending half of a server. It also stops the server at the end.
 pub struct Sender {
     pub plan: Plan,
     pub pid: Pid,
     pub outbox: Outbox,
     pub handle: Handle,
-    /// What the times in messages count from.
+    /// Start of the demonstration; times in messages count from it.
     pub begun: Instant,
 }
 
 impl Sender {
-    /// Sends one message to one server. Its id, -1, -2 …, tells it from those that are sent all at once.
+    /// Sends one message to one server. Its negative id (-1, -2 …) distinguishes it from the messages of the broadcast.
     pub fn send_alone(&mut self, to: Pid, number: u64) -> Result<(), Failure> {
         let envelope = Envelope::to(to).id(-1 - number as i64).body(self.message(number));
         self.outbox
@@ -29,12 +29,12 @@ impl Sender {
             .map_err(|error| Failure::Other(format!("server {} could not send: {error}", self.pid)))
     }
 
-    /// Starts the thread. It broadcasts everything after `start`, and stops the server after `stop`.
+    /// Starts the thread. It broadcasts all messages after `start`, and stops the server after `stop`.
     pub fn spawn(mut self, start: Arc<Barrier>, stop: Arc<Barrier>, news: mpsc::Sender<News>) -> Result<(), Failure> {
         let pid = self.pid;
         let work = move || {
             start.wait();
-            // The main thread may have given up; then nobody wants to hear this.
+            // The receiver is gone if the main thread has given up.
             if let Err(error) = self.broadcast() {
                 let _ = news.send(News::Failed { pid, error: error.to_string() });
             }
@@ -60,5 +60,5 @@ impl Sender {
     }
 }
 
-/// Everything was delivered before; what is left are acknowledgements.
+/// Time that the stop waits for acknowledgements. All messages were delivered before.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! Starting the servers, and connecting each to each.
+//! Start of the servers, and the wait for their connections.
 
 use std::collections::HashSet;
 use std::io;
@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::resources::Buffers;
 use crate::failure::Failure;
 
-/// A server that runs.
+/// Running server.
 pub struct Started {
     pub pid: Pid,
     pub inbox: Inbox,
@@ -22,7 +22,7 @@ pub struct Started {
     pub handle: Handle,
 }
 
-/// Starts all servers, each on a port that is free.
+/// Starts all servers, each on a free port.
 pub fn start(plan: &Plan, buffers: &Buffers) -> Result<Vec<Started>, Failure> {
     let mut listeners = Vec::new();
     let mut members = Vec::new();
@@ -35,7 +35,7 @@ pub fn start(plan: &Plan, buffers: &Buffers) -> Result<Vec<Started>, Failure> {
     }
     let links = (plan.servers * (plan.servers - 1)) as u64;
     let heartbeat = (links * 1000 / HEARTBEATS_PER_SECOND).max(250);
-    // The demonstration is of the network.
+    // The demonstration is of the network, so the servers must not use memory links.
     let config = Config::new(members)?
         .with_neighbours(Neighbours::Tcp)
         .with_cluster(name())
@@ -53,7 +53,7 @@ pub fn start(plan: &Plan, buffers: &Buffers) -> Result<Vec<Started>, Failure> {
     Ok(started)
 }
 
-/// Waits until every server sees every other.
+/// Waits until each server is connected to every other.
 pub fn connect(plan: &Plan, started: &mut [Started], progress: &mut Progress) -> Result<(), Failure> {
     let links = (plan.servers * (plan.servers - 1)) as u64;
     let mut connected = 0;
@@ -95,12 +95,12 @@ fn listen() -> io::Result<(TcpListener, String)> {
     Ok((listener, address))
 }
 
-/// A cluster of its own, whatever else runs on this machine.
+/// Returns a unique cluster name, so that other clusters on this machine do not interfere.
 fn name() -> String {
     let time = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     format!("demo-{}-{}", process::id(), time.as_nanos())
 }
 
 const GLANCE: Duration = Duration::from_millis(100);
-/// What a machine may spend on heartbeats, which each link has in both directions.
+/// Heartbeats per second of all links together. Each link sends them in both directions.
 const HEARTBEATS_PER_SECOND: u64 = 10_000;

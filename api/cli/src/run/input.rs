@@ -1,17 +1,17 @@
-//! What a typed line means.
+//! Parser of the typed lines.
 
 use std::fmt;
 
 use cluster::{BROADCAST, Pid, Recipients};
 
-/// A line: who gets it, and what.
+/// Parsed line: recipients and text.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Line<'a> {
     pub to: Recipients,
     pub text: &'a [u8],
 }
 
-/// Reads a line without its end. `@200 text` and `@200,300 text` are for these servers, everything else is for all.
+/// Parses a line without its line break. `@200 text` and `@200,300 text` go to these servers, any other line to all.
 pub fn parse(line: &[u8]) -> Result<Line<'_>, NotAPid> {
     let Some(rest) = line.strip_prefix(b"@") else {
         return Ok(Line { to: Recipients::One(BROADCAST), text: line });
@@ -28,11 +28,11 @@ pub fn parse(line: &[u8]) -> Result<Line<'_>, NotAPid> {
 
 fn pid(digits: &[u8]) -> Result<Pid, NotAPid> {
     let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
-    // The number that stands for everybody is not how to address everybody here.
+    // The number of BROADCAST is not accepted as a pid: a line without `@` is sent to all.
     number.filter(|pid| *pid != BROADCAST).ok_or_else(|| NotAPid(String::from_utf8_lossy(digits).into_owned()))
 }
 
-/// What follows the `@` is not the number of a server.
+/// Error of a line: the text after the `@` is not the pid of a server.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NotAPid(String);
 

@@ -1,4 +1,4 @@
-//! The threads that listen: to standard input, to signals, to the peers. They tell the one that acts.
+//! Threads that read standard input, signals, the inbox and the events, and report to the main thread.
 
 use std::io::{self, BufRead};
 use std::process;
@@ -13,17 +13,17 @@ use signal_hook::iterator::Signals;
 use super::show;
 use crate::output::print;
 
-/// What the server's main thread acts upon.
+/// Report to the server's main thread.
 pub enum Happening {
-    /// A line was typed; without its end.
+    /// A line was typed; it comes without its line break.
     Line(Vec<u8>),
-    /// Something happened to a peer.
+    /// An event of a peer.
     Peer(Event),
-    /// There is a reason to stop.
+    /// A reason to stop.
     Stop(Stop),
 }
 
-/// Why the server stops.
+/// Reason why the server stops.
 pub enum Stop {
     /// Standard input has ended.
     EndOfInput,
@@ -31,11 +31,11 @@ pub enum Stop {
     InputFailed(io::Error),
     /// Standard output cannot be written to.
     OutputFailed(io::Error),
-    /// SIGINT or SIGTERM.
+    /// SIGINT or SIGTERM arrived.
     Signal,
 }
 
-/// Reads lines until there are no more. As few are read ahead as `to` has room for.
+/// Reads lines until the end of input. The capacity of `to` limits how many are read ahead.
 pub fn input(to: &SyncSender<Happening>) {
     let mut stdin = io::stdin().lock();
     let stop = loop {
@@ -49,7 +49,7 @@ pub fn input(to: &SyncSender<Happening>) {
                         line.pop();
                     }
                 }
-                // Nobody listens when the server is stopping, and then nothing more is to be read.
+                // The receiver is gone when the server is stopping; no more lines are needed then.
                 if to.send(Happening::Line(line)).is_err() {
                     return;
                 }
@@ -60,11 +60,11 @@ pub fn input(to: &SyncSender<Happening>) {
     let _ = to.send(Happening::Stop(stop));
 }
 
-/// Passes on the first signal; the second ends the process, in case that stopping takes somebody too long.
+/// Reports the first signal. The second one ends the process, for a user who does not wait for the stop.
 pub fn signals(mut signals: Signals, to: &SyncSender<Happening>) {
     let mut signals = signals.forever();
     if signals.next().is_some() {
-        // Signals must be heard even while the queue is full of lines.
+        // The second signal must work even while the queue is full of lines.
         thread::scope(|scope| {
             scope.spawn(|| to.send(Happening::Stop(Stop::Signal)));
             if let Some(signal) = signals.next() {
@@ -74,12 +74,12 @@ pub fn signals(mut signals: Signals, to: &SyncSender<Happening>) {
     }
 }
 
-/// What [`signals`] listens to. Made first, so that no signal comes too early for it.
+/// Registers the signals that [`signals`] handles. Called first, so that no signal is missed.
 pub fn signals_to_hear() -> io::Result<Signals> {
     Signals::new([SIGINT, SIGTERM])
 }
 
-/// Prints what arrives, until the server has stopped.
+/// Prints received messages until the server has stopped.
 pub fn inbox(mut inbox: Inbox, to: &SyncSender<Happening>) {
     while let Ok(envelope) = inbox.recv() {
         if let Err(error) = print(show::message(envelope.pid, envelope.msg_id, &envelope.msg)) {
@@ -89,7 +89,7 @@ pub fn inbox(mut inbox: Inbox, to: &SyncSender<Happening>) {
     }
 }
 
-/// Passes on what happens to the peers, for as long as somebody listens.
+/// Reports events of the peers until the receiver is gone.
 pub fn events(mut events: Events, to: &SyncSender<Happening>) {
     loop {
         if let Some(event) = events.next_timeout(A_WHILE)

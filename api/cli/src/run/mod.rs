@@ -1,6 +1,6 @@
 //! `cluster run`: one server in the foreground.
 //!
-//! Four threads listen (see [`listen`]), this one acts: it alone sends, so that what it sends stays in order.
+//! Four threads wait for input (see [`listen`]). Only the main thread sends, which keeps the messages in order.
 
 mod input;
 mod listen;
@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::output::say;
 
 pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
-    // Eager, so that peers are seen to come and go before anything is sent to them.
+    // Eager connections report peers that come and go before the first message to them.
     let config = Config::from_file(&arguments.config)?.with_connect(Connect::Eager);
     let signals = listen::signals_to_hear()
         .map_err(|error| Failure::Other(format!("cannot listen to signals: {error}; are too many files open?")))?;
@@ -66,7 +66,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     drop(happening);
 
     let stopped = handle.stop_within(PATIENCE);
-    // It prints what had arrived, and ends.
+    // The printing thread ends after it has printed all received messages.
     let _ = printing.join();
     match stop {
         Some(Stop::OutputFailed(error)) => return Err(error.into()),
@@ -83,21 +83,21 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     }
 }
 
-/// What acts.
+/// State of the main thread.
 struct Server {
     outbox: Outbox,
-    /// One number for each line, for all that get it, whether at once or later.
+    /// Message id of the next line. All recipients of a line get the same id, at once or later.
     next_id: i64,
     hello: Option<String>,
     peers: usize,
     /// Peers that have been up.
     met: HashSet<Pid>,
     up: HashSet<Pid>,
-    /// Until then, a peer that was not met yet is taken to be about to come.
+    /// Time until which a peer that has not been up yet is expected to connect.
     meeting_ends: Instant,
-    /// What was last said of a trouble that the engine meets again and again.
+    /// Last printed report of a recurring problem, by peer.
     troubles: HashMap<Pid, String>,
-    /// Messages that were not taken for somebody.
+    /// Number of messages that were not sent to all of their recipients.
     lost: u64,
 }
 
@@ -132,7 +132,7 @@ impl Server {
         }
     }
 
-    /// Gives peers that are there, and did not have the time to connect, a moment for it: the input may have been short.
+    /// Waits for peers that have not connected yet, until `meeting_ends`: a short input may end before they connect.
     fn meet(&mut self, happening: &Receiver<Happening>) {
         while self.met.len() < self.peers {
             let left = self.meeting_ends.saturating_duration_since(Instant::now());
@@ -161,8 +161,8 @@ impl Server {
         }
     }
 
-    /// Sends, and says so if that cannot be. Peers that are there get time to make room; for those that are not, the engine
-    /// keeps as much as it may, and what is beyond that is not waited for.
+    /// Sends a line, and prints an error if that fails. Present peers get time to make room. The engine queues messages
+    /// to absent peers within its limit; messages beyond that are not sent.
     fn send(&mut self, to: Recipients, text: &[u8]) {
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
@@ -194,12 +194,12 @@ fn pids(recipients: &Recipients) -> Vec<Pid> {
     }
 }
 
-/// Lines and events that wait for this thread; lines beyond them wait in standard input.
+/// Lines and events that wait for the main thread. Further lines wait in standard input.
 const READ_AHEAD: usize = 64;
-/// How long peers that are there may take to acknowledge what was sent, when the server stops. One that falls silent is not
-/// waited for; who does not want to wait sends a second signal.
+/// Time that present peers have to acknowledge the sent messages when the server stops. The stop does not wait for a
+/// peer that falls silent. A second signal ends the wait.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long peers may take to connect, once this server has started.
+/// Time that peers have to connect after this server has started.
 const MEETING_PATIENCE: Duration = Duration::from_secs(2);
-/// How long a peer that is there may take to make room.
+/// Time that a present peer has to make room.
 const ROOM_PATIENCE: Duration = Duration::from_secs(5);

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use cluster::{Event, Pid};
 
-/// A message as it is printed: `[200 #7] text`.
+/// Formats a message for printing: `[200 #7] text`.
 pub fn message(pid: Pid, id: i64, text: &[u8]) -> String {
     format!("[{pid} #{id}] {}", printable(text))
 }
 
-/// What happened to a peer. `None`: nothing that a user wants to know.
+/// Formats an event of a peer. Returns `None` for events that do not concern a user.
 pub fn event(event: &Event) -> Option<String> {
     Some(match event {
         Event::Up { pid, .. } => format!("peer {pid} is up"),
@@ -46,7 +46,8 @@ fn down(reason: &cluster::DownReason) -> String {
     }
 }
 
-/// The text on one line, without anything that a terminal would obey or that would change the look of what follows.
+/// Returns the text on one line, with control characters and direction marks escaped, so that it cannot control the
+/// terminal or change the look of later text.
 fn printable(text: &[u8]) -> String {
     let mut line = String::with_capacity(text.len());
     for chunk in text.utf8_chunks() {
@@ -72,7 +73,7 @@ fn printable(text: &[u8]) -> String {
     line
 }
 
-/// Line separators, and the marks that turn the direction of text.
+/// Returns whether a character is a line separator, or a mark that changes the direction of text.
 fn changes_direction(character: char) -> bool {
     matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
