@@ -1,4 +1,4 @@
-//! One server sends to all others, and to some of them.
+//! A server that sends to all others, and to some of them.
 //!
 //! ```text
 //! cargo run -p cluster --example broadcast
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     speaker.outbox().send(Envelope::to(BROADCAST).body("that is all"))?;
 
     for listener in &mut listeners {
-        // From one server, envelopes arrive in the order in which it sent them.
+        // Envelopes of one sender arrive in the order in which it sent them.
         loop {
             let envelope = listener.inbox().recv_timeout(Duration::from_secs(20))?;
             println!("{} got {:?}", listener.pid(), envelope.msg);

@@ -1,11 +1,11 @@
-//! A server that broadcasts ten messages; `client2` is the other side. Start both, in any order, in two terminals:
+//! A server that broadcasts ten messages to `client2`. Start both, in any order, in two terminals:
 //!
 //! ```text
 //! cargo run -p cluster --example client1 -- -id 0
 //! cargo run -p cluster --example client2 -- -id 1
 //! ```
 //!
-//! Both read `cluster.json` beside this file, or the file that is named after the pid.
+//! Both read `cluster.json` beside this file, or the file named after the pid on the command line.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::env;
@@ -19,13 +19,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = Config::from_file(&file)?;
     let mut server = cluster::start(pid, &config)?;
 
-    // Nobody needs to be there yet: what is sent is kept until it can be delivered.
+    // The peer need not run yet: the outbox keeps envelopes until they can be delivered.
     for number in 1..=10 {
         server.outbox().send(Envelope::to(BROADCAST).id(number).body("hello there"))?;
         println!("sent #{number}");
     }
 
-    // The peer may take its time to start, but not for ever.
+    // The peer gets 20 seconds to start.
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         match server.events().next_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             None => return Err("nobody came within 20 s; start client2".into()),
         }
     }
-    // Waits until everything is acknowledged, and says if something is not.
+    // The stop waits for all acknowledgements, and returns an error if some are missing.
     server.stop()?;
     println!("all delivered");
     Ok(())

@@ -1,6 +1,6 @@
-//! A server that receives the ten messages of `client1`, and prints them: see there.
+//! A server that receives and prints the ten messages of `client1`; `client1.rs` shows how to start both.
 //!
-//! Exits with 0 when all have come, with 1 when none came for 20 seconds.
+//! Exits with 0 when all messages have arrived, and with 1 when none arrived for 20 seconds.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::env;

@@ -1,12 +1,12 @@
-//! A small leader election, tested under partitions: with a rule that looks right a seed finds two leaders of one term; with
-//! the right rule a hundred seeds find none.
+//! A small leader election, tested under partitions. With a rule that looks right, one of many seeds finds two leaders
+//! of one term; with the right rule, a hundred seeds find none.
 //!
 //! ```text
 //! cargo run -p cluster --example election             # looks for a seed that breaks the wrong rule, then checks the right one
 //! cargo run -p cluster --example election -- 17       # replays a seed, and draws it to election-17.svg
 //! ```
 //!
-//! The election itself is generic over [`Server`]: it would run as it is on `cluster::start`.
+//! The election is generic over [`Server`]: it runs unchanged on `cluster::start`.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::collections::BTreeMap;
@@ -17,24 +17,24 @@ use cluster::mock::{Cluster, Conditions, Fault, History, Place, Sent, Time};
 use cluster::{BROADCAST, Envelope, Pid, Server};
 use serde::{Deserialize, Serialize};
 
-/// What the servers say to each other. Each belongs to a term, and a term has at most one leader.
+/// Messages between the servers. Each belongs to a term, and a term has at most one leader.
 #[derive(Debug, Serialize, Deserialize)]
 enum Message {
-    /// Vote for me.
+    /// The sender asks for a vote.
     Candidate { term: u64 },
-    /// You have my vote.
+    /// The sender gives its vote to the recipient.
     Vote { term: u64 },
-    /// I lead.
+    /// The sender leads.
     Leader { term: u64 },
 }
 
-/// To whom a server gives its vote.
+/// Rule by which a server gives its vote.
 #[derive(Clone, Copy, PartialEq)]
 enum Rule {
-    /// To the first candidate of each term.
+    /// Votes for the first candidate of each term.
     FirstOfATerm,
-    /// To a candidate whose term is not older than its own. It looks right, as long as two candidates of one term do not reach
-    /// the same server.
+    /// Votes for a candidate whose term is not older than its own. This looks right as long as two candidates of one
+    /// term do not reach one server.
     NotOlder,
 }
 
@@ -45,7 +45,7 @@ enum Role {
     Leader,
 }
 
-/// One server's part in the election.
+/// State of one server in the election.
 struct Member<S: Server> {
     server: S,
     rule: Rule,
@@ -53,7 +53,7 @@ struct Member<S: Server> {
     term: u64,
     voted: Option<u64>,
     votes: usize,
-    /// When to stand for election, or, as a leader, to speak again.
+    /// Time of the next candidacy, or of a leader's next heartbeat.
     due: Duration,
 }
 
@@ -66,7 +66,7 @@ impl<S: Server> Member<S> {
         Member { server, rule, role: Role::Follower, term: 0, voted: None, votes: 0, due }
     }
 
-    /// Does what is to be done at `now`. Returns the term that it has just won, if it has won one.
+    /// Handles received messages and due timers. Returns the term that the server has just won, if any.
     fn turn(&mut self, now: Duration) -> Result<Option<u64>, Box<dyn Error>> {
         let mut won = None;
         while let Ok(envelope) = self.server.inbox().try_recv() {
@@ -125,28 +125,28 @@ impl<S: Server> Member<S> {
         Ok(self.server.outbox().send(Envelope::to(to).value(message)?)?)
     }
 
-    /// Servers lose patience at different times, so that one candidate comes before the others.
+    /// Sets the next election timeout. The timeouts of the servers differ, so that one candidate comes first.
     fn be_patient(&mut self, now: Duration) {
         let step = (self.server.pid() * 37 + self.term * 101) % 150;
         self.due = now + PATIENCE + Duration::from_millis(step);
     }
 }
 
-/// What a run came to.
+/// Outcome of a run.
 struct Outcome {
-    /// Who won each term.
+    /// Winners of each term.
     leaders: BTreeMap<u64, Vec<Pid>>,
     history: History,
 }
 
 impl Outcome {
-    /// A term with two leaders, if there is one.
+    /// Returns a term with two leaders, if there is one.
     fn broken(&self) -> Option<(u64, &[Pid])> {
         self.leaders.iter().find(|(_, pids)| pids.len() > 1).map(|(term, pids)| (*term, &pids[..]))
     }
 }
 
-/// Five servers, ten seconds, partitions that come and go.
+/// Runs five servers for ten seconds with changing partitions.
 fn run(seed: u64, rule: Rule) -> Result<Outcome, Box<dyn Error>> {
     let cluster = Cluster::with_time(seed, Time::Virtual);
     let mut members: Vec<_> = cluster.add_servers(1..=5)?.into_iter().map(|server| Member::new(server, rule)).collect();
