@@ -178,8 +178,8 @@ impl Handle {
     /// crate.
     ///
     /// No envelope is lost for good: this server and its peers send the blocked ones again after
-    /// [`unblock`](Handle::unblock). A peer that was blocked for less than the peer timeout goes down and comes up when
-    /// it is unblocked.
+    /// [`unblock`](Handle::unblock). A peer that was blocked for less than the peer timeout is reported as down and
+    /// then as up when it is unblocked.
     ///
     /// # Errors
     /// [`PeerError::Unknown`] names the first pid that is not a peer. The peers before it are blocked.

@@ -50,7 +50,7 @@ static RUNNING: Mutex<Option<HashSet<Identity>>> = Mutex::new(None);
 
 type Identity = (String, Pid, String);
 
-/// Registration of one running server. Dropping it releases the pid and the address.
+/// Registration of one running server. Dropping it removes the server from [`RUNNING`].
 #[derive(Debug)]
 pub(crate) struct Registration {
     identity: Identity,

@@ -146,7 +146,7 @@ impl fmt::Display for PeerError {
 
 impl std::error::Error for PeerError {}
 
-/// Error of stopping a server. One of three things happened:
+/// Error of stopping a server. Possible causes:
 ///
 /// - The server has stopped, and some envelopes that its outboxes took were not delivered.
 /// - The server's event loop has failed.

@@ -59,7 +59,7 @@ pub enum Checksum {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Neighbours {
-    /// Shared memory, if both servers choose it. The default.
+    /// Memory of the process, if both servers choose it. The default.
     #[default]
     Memory,
     /// TCP, as for all other servers.
@@ -95,7 +95,7 @@ pub enum Threading {
     ///
     /// | call on another thread | effect |
     /// | --- | --- |
-    /// | `recv` and its variants, `flush`, `stop`, `add_peer`, `remove_peer`, `block` | returns the error `WrongThread` at once |
+    /// | `recv` and its variants, `flush`, `stop`, `add_peer`, `remove_peer`, `block` | returns `WrongThread` |
     /// | `drain`, `drain_wait`, `iter`, the `Stream` | takes what has arrived, without waiting |
     /// | `send`, `try_send`, `claim` | works; the envelopes leave when the server's thread turns the loop |
     /// | events, `stats`, `peer_state` | works |
@@ -106,7 +106,7 @@ pub enum Threading {
     Inline,
 }
 
-/// Idle strategy of an event loop: first spin, then yield, then park.
+/// Idle strategy of an event loop: first spin, then yield, then park. Calls that wait, such as `recv`, use it too.
 ///
 /// Spinning has the lowest latency and occupies a core. Parking occupies none and adds some microseconds of latency.
 /// Without `park`, the loop yields for ever, or spins for ever if `yield_us` is 0.
@@ -126,7 +126,7 @@ pub struct Idle {
     /// Time to yield the processor after spinning, in microseconds. Default 50, at most a minute.
     ///
     /// A thread that yields to a busy thread waits for the whole time slice of that thread, some milliseconds. A parked
-    /// thread is mostly woken sooner. Event loops detect this and park at once for a while, if `park` is set. If
+    /// thread is mostly woken sooner. Waiting threads detect this and park at once for a while, if `park` is set. If
     /// spinning threads share their cores with a loop, the value 0 avoids the attempts.
     pub yield_us: u64,
     /// Enables sleeping in the kernel after that, until there is work. Default true.

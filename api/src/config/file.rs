@@ -22,7 +22,7 @@ impl Config {
     /// | `ID`, `IP`, `Port1`, `Port2` | | one object for each server; values in quotes; `Port2` is not used |
     /// | `peersPid`, `peersHandle`, `startAddress` | `bufSize` in envelopes | a peer listens on port `startAddress` + pid |
     ///
-    /// Where a size counts envelopes, one envelope stands for [`Config::ENVELOPE_BYTES`], and 0 for the default. An
+    /// In sizes that count envelopes, one envelope stands for [`Config::ENVELOPE_BYTES`], and 0 for the default. An
     /// address is `host:port`; a `tcp://` before it is removed.
     ///
     /// # Errors

@@ -179,7 +179,7 @@ impl Config {
     }
 }
 
-/// Setters that only store a value, each with a one-line doc comment.
+/// Defines setters that only store a value, and adds an example to each.
 macro_rules! setters {
     ($($(#[doc = $doc:literal])* $name:ident, $field:ident: $type:ty, $example:literal;)*) => {
         impl Config {$(

@@ -12,8 +12,8 @@ use crate::{Lane, Pid};
 
 /// History of a mock cluster, in order: from [`Cluster::history`](super::Cluster::history).
 ///
-/// It is available as values ([`entries`](History::entries), [`messages`](History::messages)), as text (`to_string`),
-/// and as a sequence diagram ([`to_svg`](History::to_svg)).
+/// Three forms are available: values ([`entries`](History::entries), [`messages`](History::messages)), text
+/// (`to_string`), and a sequence diagram ([`to_svg`](History::to_svg)).
 #[derive(Clone, Debug, PartialEq)]
 pub struct History {
     pub(super) seed: u64,

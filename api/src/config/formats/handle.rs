@@ -7,10 +7,11 @@ use crate::config::fields::{self, Field, Fields};
 use crate::config::json::{Node, Value};
 use crate::config::source::{Fault, quoted};
 
-/// Loads a configuration such as `{"peersPid": "1,2", "peersHandle": "tcp://127.0.0.1:", "startAddress": 5000,
-/// "startMsgId": 1000, "bufSize": 5000}`.
+/// Loads a configuration of this form:
 ///
-/// `selfHandle` is accepted and ignored: it names the address that a server binds, which here follows from its address.
+/// `{"peersPid": "1,2", "peersHandle": "tcp://127.0.0.1:", "startAddress": 5000, "startMsgId": 1000, "bufSize": 5000}`
+///
+/// `selfHandle` names the address that a server binds. It is accepted and ignored: a server binds its own address.
 pub(super) fn load(node: &Node<'_>, draft: &mut Draft<'_>) -> Result<(), Fault> {
     let fields = Fields::of(node, "the configuration", &KEYS)?;
     let (pids, handle, start) = (fields.need("peersPid")?, fields.need("peersHandle")?, fields.need("startAddress")?);
