@@ -30,7 +30,7 @@
 //! | task | item |
 //! | --- | --- |
 //! | configure | [`Config`], from a value or a file |
-//! | start a server | [`start`], or [`Builder`] for a server with its own engine |
+//! | start a server | [`start`](fn@start), or [`Builder`] for a server with its own engine |
 //! | send | [`Outbox`] |
 //! | receive | [`Inbox`] |
 //! | follow the state of the peers | [`Events`] |

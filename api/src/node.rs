@@ -12,7 +12,7 @@ use crate::{Events, Inbox, Outbox, Server};
 /// Time that [`Server::stop`] waits for peers to acknowledge what was sent.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Server on an io_uring engine, made by [`start`](crate::start).
+/// Server on an io_uring engine, made by [`start`](fn@crate::start).
 ///
 /// Dropping a node stops the server without waiting for deliveries. If an inline server is dropped on a thread that it
 /// does not belong to, it stops when its own thread next turns the loop, or ends.
