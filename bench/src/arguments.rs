@@ -275,7 +275,7 @@ pub struct ReceiveStrategies {
 }
 
 impl Compare {
-    /// What to compare.
+    /// Returns the options of the comparison.
     pub fn options(&self) -> compare::Options {
         let (rounds, budget_ms) = if self.quick { (2, 50) } else { (5, 700) };
         compare::Options {
@@ -292,7 +292,7 @@ impl Compare {
 }
 
 impl Ratios {
-    /// How to measure; the bars say what.
+    /// Returns the options of the measurement. The bars decide which cells are measured.
     pub fn options(&self) -> compare::Options {
         compare::Options {
             cases: Vec::new(),
@@ -308,7 +308,7 @@ impl Ratios {
 }
 
 impl OpenLoop {
-    /// How to measure.
+    /// Returns the options of the open-loop run.
     pub fn options(&self) -> open_loop::Options {
         open_loop::Options {
             size: self.size as usize,
@@ -321,7 +321,7 @@ impl OpenLoop {
 }
 
 impl Scaling {
-    /// What to measure.
+    /// Returns the options of the scaling run.
     pub fn options(&self) -> scaling::Options {
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
         let options = points(self.quick, seed);
@@ -330,7 +330,7 @@ impl Scaling {
 }
 
 impl Mesh {
-    /// Options of the run.
+    /// Returns the options of the mesh run.
     pub fn options(&self) -> mesh::Options {
         mesh::Options {
             servers: self.servers as usize,
@@ -358,7 +358,7 @@ fn points(quick: bool, seed: u64) -> scaling::Options {
 }
 
 impl Report {
-    /// How to measure.
+    /// Returns the options of the report's measurements.
     pub fn options(&self, command: String) -> report::Options {
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
         let (rounds, budget_ms, lateness_seconds, heartbeat_seconds) =
@@ -389,7 +389,7 @@ impl Report {
 }
 
 impl ReceiveStrategies {
-    /// How to probe.
+    /// Returns the options of the probe.
     pub fn options(&self) -> receive_strategies::Options {
         receive_strategies::Options {
             rounds: self.rounds as usize,
@@ -399,7 +399,7 @@ impl ReceiveStrategies {
     }
 }
 
-/// A version becomes the name of a folder.
+/// Parses a version, which becomes the name of a folder.
 fn version(text: &str) -> Result<String, String> {
     let fits = |letter: char| letter.is_ascii_alphanumeric() || ".-+".contains(letter);
     if text.starts_with(|letter: char| letter.is_ascii_digit()) && text.chars().all(fits) {
@@ -409,7 +409,7 @@ fn version(text: &str) -> Result<String, String> {
     }
 }
 
-/// A number of at least zero.
+/// Parses a number of at least zero.
 fn percent(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
     number.ok_or_else(|| "expected a number such as 12.5".to_owned())
@@ -425,7 +425,7 @@ fn contender(name: &str) -> Result<String, String> {
     Err(format!("there are {}", known.join(", ")))
 }
 
-/// Messages each second in the report: what the engine has promised to hold.
+/// Messages per second in the report: the rate that the engine promises to hold.
 const RATE: u64 = 1_000_000;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is measured.
+//! Measured cases.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::measure::{Load, Pattern, Traffic};
 
-/// What is measured.
+/// Measured case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
@@ -33,7 +33,7 @@ pub enum Case {
 }
 
 impl Case {
-    /// All of them, in the order of tables.
+    /// All cases, in the order of tables.
     pub const ALL: [Self; 7] = [
         Self::RoundTrip,
         Self::OneWay,
@@ -44,7 +44,7 @@ impl Case {
         Self::SlowConsumer,
     ];
 
-    /// Bytes in a payload, and in the largest one where they are mixed.
+    /// Bytes in a payload; in the largest payload for mixed sizes.
     pub fn sizes(self) -> &'static [usize] {
         match self {
             Self::RoundTrip => &[64, 1 << 10, 64 << 10],
@@ -54,7 +54,7 @@ impl Case {
         }
     }
 
-    /// Who sends what to whom, where each sender sends `count` payloads; `None` for round trips.
+    /// Returns the traffic of the case, in which each sender sends `count` payloads; `None` for round trips.
     pub fn traffic(self, size: usize, count: u64) -> Option<Traffic> {
         let load = Load::new(size, count);
         let (pattern, load) = match self {

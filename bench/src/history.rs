@@ -1,4 +1,4 @@
-//! One line of JSON for each run, appended to a file: what the ratios were, and when, for people who look for a trend.
+//! One line of JSON for each run, appended to a file: its ratios and its time, for people who look for a trend.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -14,36 +14,36 @@ use crate::statistics::Ratio;
 /// One run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Entry<'a> {
-    /// Where and when.
+    /// Machine and time of the run.
     #[serde(flatten)]
     pub machine: &'a Machine,
-    /// The seed of the order.
+    /// Seed of the order of contenders.
     pub seed: u64,
-    /// How many rounds.
+    /// Number of rounds.
     pub rounds: usize,
-    /// What else ran.
+    /// Load of the machine by other processes.
     pub noise: Noise,
-    /// What came out.
+    /// Measured ratios.
     pub ratios: Vec<Measured<'a>>,
 }
 
 /// One ratio of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Measured<'a> {
-    /// The case.
+    /// Measured case.
     pub case: Case,
     /// Bytes in a payload.
     pub size: usize,
-    /// Whose.
+    /// Contender in the numerator.
     pub contender: &'a str,
-    /// To whose.
+    /// Contender in the denominator.
     pub against: &'a str,
-    /// With its interval.
+    /// Ratio with its confidence interval.
     #[serde(flatten)]
     pub ratio: Ratio,
 }
 
-/// Appends `entry` to the file at `path`, which is made if it is not there.
+/// Appends `entry` to the file at `path`, and creates the file if it does not exist.
 pub fn append(path: &Path, entry: &Entry<'_>) -> io::Result<()> {
     let mut line = serde_json::to_vec(entry)?;
     line.push(b'\n');

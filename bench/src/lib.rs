@@ -1,21 +1,22 @@
-//! The benchmarks of the cluster messaging engine: against ZeroMQ, against tokio-uring, and against
-//! the kernel's own TCP, which is the floor under all of them.
+//! Benchmarks of the cluster messaging engine: against ZeroMQ, against tokio-uring, and against the kernel's own TCP,
+//! which is the floor under all of them.
 //!
-//! - [`case`] is what is measured; [`contenders`] is the registry, and one file for each way of exchanging messages.
+//! - [`case`] lists the measured cases; [`contenders`] is the registry, with one file for each way of exchanging
+//!   messages.
 //! - [`measure`] decides what is sent, checks what arrives, and keeps the figures.
-//! - [`runner`] runs one contender once: a server for each [`participant`], which find each other at a [`rendezvous`], in threads or
-//!   in [`processes`]; [`compare`] runs all of them, interleaved.
-//! - [`usage`] says what a run used: processor, system calls, waits, and by [`allocations`] memory.
-//! - [`ratios`] holds a short comparison against committed bars; [`history`] keeps what came out.
-//! - [`open_loop`] sends at a fixed rate; [`raft_mix`] is what a replicated system does.
+//! - [`runner`] runs one contender once. It starts a server for each [`participant`], in threads or in [`processes`];
+//!   the servers find each other at a [`rendezvous`]. [`compare`] runs all contenders, interleaved.
+//! - [`usage`] reports what a run used: processor time, system calls, waits, and memory (by [`allocations`]).
+//! - [`ratios`] holds a short comparison against committed bars; [`history`] keeps the results.
+//! - [`open_loop`] sends at a fixed rate; [`raft_mix`] imitates a replicated system.
 //! - [`mesh`] runs hundreds of servers that all talk to each other, and then leaves them idle.
-//! - [`scaling`] is how throughput grows with servers and with event loops.
-//! - [`documents`] are the files that all of this is kept in; [`report`] is the report of a release, drawn from them; [`histograms`] are kept
-//!   as they were recorded.
-//! - [`noise`] says what else ran meanwhile.
+//! - [`scaling`] measures how throughput grows with servers and with event loops.
+//! - [`documents`] are the files that keep all results; [`report`] draws the report of a release from them;
+//!   [`histograms`] are kept as they were recorded.
+//! - [`noise`] measures what else ran on the machine meanwhile.
 //! - [`receive_strategies`] is a probe that chose the design of the engine's driver.
 //!
-//! Everything runs over real loopback TCP, without binding threads to cores.
+//! All benchmarks run over real loopback TCP, without binding threads to cores.
 
 pub mod allocations;
 pub mod case;

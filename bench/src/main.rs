@@ -194,7 +194,7 @@ fn mesh(arguments: &Mesh) -> Result<ExitCode, Box<dyn Error>> {
     writeln!(out, "{machine}")?;
     let watch = Watch::begin();
     let outcome = mesh::run(&options, |line| {
-        // Progress is for people; if nobody can read it, nothing is lost.
+        // Progress is for people; a failed write loses nothing.
         let _ = writeln!(io::stderr(), "mesh: {line}");
     });
     let noise = watch.end();
@@ -220,17 +220,17 @@ fn report(arguments: &Report) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was typed to come here, on any machine.
+/// Returns the command line of this run in a form that works on any machine.
 fn command() -> String {
     let features = if cfg!(feature = "peers") { " --features peers" } else { "" };
     let arguments: Vec<String> = env::args().skip(1).collect();
     format!("cargo run --release -p cluster-bench{features} -- {}", arguments.join(" "))
 }
 
-/// Progress is for people; if nobody can read it, nothing is lost.
+/// Writes a line of progress to standard error. Progress is for people; a failed write loses nothing.
 fn tell(what: &str) {
     let _ = writeln!(io::stderr(), "measuring {what}");
 }
 
-/// Bars were missed, but the machine was too busy to tell: `ci/ratios` tries again.
+/// Exit code of a run that missed bars on a machine too busy to judge. `ci/ratios` then tries again.
 const NOT_JUDGED: u8 = 75;

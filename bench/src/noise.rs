@@ -1,4 +1,4 @@
-//! What else ran on the machine during a measurement.
+//! Load of the machine by other processes during a measurement.
 
 use std::fmt;
 use std::fs;
@@ -17,32 +17,32 @@ pub struct Watch {
 /// Shares of all processor time since a watch began.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Noise {
-    /// Used by other processes and by the kernel for them.
+    /// Share used by other processes and by the kernel for them.
     pub others: f64,
-    /// Used by other virtual machines.
+    /// Share used by other virtual machines.
     pub stolen: f64,
 }
 
 impl Watch {
-    /// Begins to watch. Where the kernel does not say, nothing is seen.
+    /// Begins to watch. Counts that the kernel does not provide are zero.
     pub fn begin() -> Self {
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
         let own = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         Self::of(&stat, &own)
     }
 
-    /// What was seen since.
+    /// Returns the shares since the watch began.
     pub fn end(&self) -> Noise {
         self.until(&Self::begin())
     }
 
     fn of(stat: &str, own: &str) -> Self {
         let numbers = |text: &str| text.split_whitespace().filter_map(|cell| cell.parse().ok()).collect::<Vec<u64>>();
-        // user nice system idle iowait irq softirq steal; what follows is counted in these already.
+        // The columns are user nice system idle iowait irq softirq steal; the later ones are already counted in these.
         let machine = numbers(stat.lines().next().unwrap_or_default());
         let at = |index: usize| machine.get(index).copied().unwrap_or(0);
-        // The name, in parentheses, may hold blanks. Behind it: state, and in the places 12 to 15 the user and system
-        // time of this process, and of its children that have ended.
+        // The name, in parentheses, may hold blanks. Behind it come the state and other fields; the fields 12 to 15 are
+        // the user and system time of this process and of its children that have ended.
         let own: Vec<&str> = own.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let time = |index: usize| own.get(index).and_then(|cell| cell.parse().ok()).unwrap_or(0);
         let own = (11..=14).map(time).sum();
@@ -58,7 +58,7 @@ impl Watch {
 }
 
 impl Noise {
-    /// Whether ratios of such a measurement say little: two threads no longer have a core each.
+    /// Returns whether the machine was so busy that ratios are unreliable: two threads no longer have a core each.
     pub fn is_loud(&self) -> bool {
         self.others + self.stolen > LOUD
     }
@@ -71,7 +71,7 @@ impl fmt::Display for Noise {
     }
 }
 
-/// An idle machine shows 1 to 3 %: interrupts, and the kernel's threads.
+/// Share above which a run is not judged. An idle machine shows 1 to 3 %: interrupts, and the kernel's threads.
 const LOUD: f64 = 0.1;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Servers as processes of their own: this program once more, told what to do by its arguments, where the others are by its
-//! standard input, and telling both that and what came out by its standard output, in lines of JSON.
+//! Servers as processes of their own. Each runs this program again: its arguments hold the job, its standard input the
+//! addresses of the other servers. Its standard output carries its own address and its result, in lines of JSON.
 
 use std::env;
 use std::error::Error;
@@ -19,29 +19,29 @@ use crate::participant::{EngineCounts, Participant};
 use crate::rendezvous::{self, Host, Left, Outlet, Rendezvous};
 use crate::usage::{Meter, Usage};
 
-/// What a process is to do.
+/// Job of one process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// Who.
+    /// Name of the contender.
     pub contender: String,
-    /// What.
+    /// Measured case.
     pub case: Case,
-    /// Its part in that.
+    /// Part of this server in the case.
     pub work: Work,
-    /// Whether to count what slows down.
+    /// True if system calls and allocations are counted, which slows the run down.
     pub counting: bool,
 }
 
-/// A server's part.
+/// Part of a server in a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
-    /// To answer questions of so many bytes.
+    /// Answering of questions.
     Answer {
-        /// So many.
+        /// Bytes in a question.
         size: usize,
     },
-    /// To take part in traffic.
+    /// Participation in traffic.
     Traffic(Traffic),
 }
 
@@ -54,38 +54,38 @@ impl Work {
     }
 }
 
-/// What came out at a server.
+/// Result of one server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// What arrived.
+    /// Arrivals in each stream.
     pub arrivals: Vec<Arrivals>,
-    /// What its process used.
+    /// Resources used by the server's process.
     pub usage: Usage,
-    /// What the engine counted.
+    /// Counts of the engine, if the contender is one.
     pub engine: Option<EngineCounts>,
 }
 
-/// A line that a process writes.
+/// Line that a process writes.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Said {
-    /// To the other servers.
+    /// Text for the other servers.
     ToAll(String),
-    /// The last one, if all went well.
+    /// Result of a server that succeeded; the last line.
     Done(Report),
-    /// The last one, if it did not.
+    /// Reason of a failure; the last line.
     Failed(String),
 }
 
-/// Processes that were started and are ended with this, whatever they do.
+/// Processes that were started and that [`Children::end`] ends.
 #[derive(Debug, Clone, Default)]
 pub struct Children(Arc<Mutex<Vec<Child>>>);
 
 impl Children {
-    /// Ends those that have not ended by themselves.
+    /// Ends the processes that still run.
     pub fn end(&self) {
         for mut child in self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            // Who has ended already cannot be ended again.
+            // Killing a process that has ended already fails, which is harmless.
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -101,7 +101,7 @@ impl Children {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(child);
         let (mut input, output) = pipes.ok_or("a process without pipes")?;
         let outlet = move |all: &[String]| {
-            // A process that has ended says so at its output.
+            // The end of a process shows at its output.
             let _ =
                 serde_json::to_writer(&mut input, all).map_err(io::Error::from).and_then(|()| input.write_all(b"\n"));
         };
@@ -109,8 +109,8 @@ impl Children {
     }
 }
 
-/// Runs server 0 by `first` in this thread, and all others in processes, which `children` keeps. Answers what came out at
-/// each.
+/// Runs server 0 by `first` in this thread, and all others in processes, which `children` keeps. Returns the result of
+/// `first`, and the report of each process.
 pub fn run<T>(
     children: &Children,
     job: &Job,
@@ -152,7 +152,7 @@ pub fn run<T>(
     let reports = listeners.into_iter().map(|listener| listener.join().unwrap_or_else(|_| Err("a panic".to_owned())));
     let reports: Vec<Result<Report, String>> = reports.collect();
     let error = reports.iter().filter_map(|report| report.as_ref().err());
-    // Who only left because of another's failure says nothing.
+    // The error `Left` only follows from the failure of another server.
     if let Some(error) = result.as_ref().err().into_iter().chain(error).min_by_key(|error| **error == Left.to_string())
     {
         return Err(error.clone());
@@ -172,7 +172,7 @@ fn listen(index: usize, output: ChildStdout, host: &Host) -> Result<Report, Stri
     Err(Left.to_string())
 }
 
-/// What a process does that was started as above: server `index` of the job.
+/// Runs server `index` of the job in a process that [`run`] has started.
 pub fn serve(index: usize, job: &str) -> Result<(), Box<dyn Error>> {
     let job: Job = serde_json::from_str(job)?;
     let contender = Contender::find(&job.contender, job.case).ok_or("there is no such contender")?;
@@ -186,7 +186,7 @@ pub fn serve(index: usize, job: &str) -> Result<(), Box<dyn Error>> {
             let Some(all) = line.ok().and_then(|line| serde_json::from_str(&line).ok()) else { break };
             let _ = give.send(all);
         }
-        // Nobody waits for this process any more.
+        // The parent has closed the pipe: its result is no longer needed.
         process::exit(1);
     });
     let rendezvous = Rendezvous::new(index, |what| say(&Said::ToAll(what)), hear);
@@ -216,11 +216,11 @@ fn part(contender: &Contender, job: &Job, mut rendezvous: Rendezvous) -> Result<
 fn say(what: &Said) {
     let mut line = serde_json::to_string(what).expect("all of it can be written as JSON");
     line.push('\n');
-    // If nobody listens, standard input ends too.
+    // If the parent has ended, standard input ends too.
     let _ = io::stdout().lock().write_all(line.as_bytes());
 }
 
-/// The subcommand of this program that calls [`serve`].
+/// Subcommand of this program that calls [`serve`].
 pub const SUBCOMMAND: &str = "participant";
 const LIMIT: Duration = Duration::from_secs(90);
 

@@ -1,8 +1,8 @@
 //! Ratios against committed bars: the regression check that is taken in time, not in counts.
 //!
-//! The bars are what the engine has reached, less a tolerance, not what it has promised (`compare::BARS`). A bar fails when
-//! the whole confidence interval of its ratio is on the wrong side, so that a noisy run widens the interval rather than
-//! failing.
+//! The bars are what the engine has reached, less a tolerance, not what it has promised (`compare::BARS`). A bar fails
+//! when the whole confidence interval of its ratio is on the wrong side. A noisy run therefore widens the interval
+//! instead of failing.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -17,54 +17,54 @@ use crate::history::Measured;
 use crate::statistics::Ratio;
 use crate::table::Table;
 
-/// The committed bars.
+/// Committed bars.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bars {
-    /// The cores of the machine they were taken on: ratios depend on them.
+    /// Cores of the machine on which the bars were taken: ratios depend on them.
     pub cores: usize,
-    /// The bars.
+    /// Bars, one for each ratio.
     pub bars: Vec<Bar>,
 }
 
-/// One contender's figure as a multiple of another's.
+/// Bound on one contender's figure as a multiple of another's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bar {
-    /// The case.
+    /// Measured case.
     pub case: Case,
     /// Bytes in a payload.
     pub size: usize,
-    /// Whose figure.
+    /// Contender in the numerator.
     pub contender: String,
-    /// What it is compared with.
+    /// Contender in the denominator.
     pub against: String,
-    /// How the ratio has to be.
+    /// Bound that the ratio has to meet.
     pub bound: Bound,
 }
 
-/// What a bar was held against, if both contenders were measured.
+/// Bar with the ratio that it was held against, if both contenders were measured.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Held {
-    /// The bar.
+    /// Bar.
     pub bar: Bar,
-    /// The ratio.
+    /// Measured ratio.
     pub ratio: Option<Ratio>,
 }
 
 impl Bars {
-    /// Reads the committed file.
+    /// Reads the committed file at `path`.
     pub fn read(path: &Path) -> Result<Self, Box<dyn Error>> {
         let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()).into())
     }
 
-    /// Writes it.
+    /// Writes the bars to the file at `path`.
     pub fn write(&self, path: &Path) -> Result<(), Box<dyn Error>> {
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
         fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()).into())
     }
 
-    /// Measures what the bars need and nothing else. The names of contenders that do not exist come back as not measured.
+    /// Measures what the bars need and nothing else. Contenders that do not exist have no rows in the outcome.
     pub fn measure(&self, rounds: &Options, mut progress: impl FnMut(&str)) -> compare::Outcome {
         let mut outcome = compare::Outcome::default();
         let mut cells: Vec<(Case, usize)> = Vec::new();
@@ -89,7 +89,7 @@ impl Bars {
         outcome
     }
 
-    /// Holds the bars against what was measured.
+    /// Holds the bars against the measured rows.
     pub fn hold(&self, rows: &[Row]) -> Vec<Held> {
         let ratio = |bar: &Bar| {
             let own = |row: &&Row| (row.case, row.size, &row.contender) == (bar.case, bar.size, &bar.contender);
@@ -100,13 +100,13 @@ impl Bars {
 }
 
 impl Held {
-    /// Whether the ratio is there, and its interval reaches the bar.
+    /// Returns whether the ratio was measured and its interval reaches the bar.
     pub fn passed(&self) -> bool {
         self.ratio.is_some_and(|ratio| self.bar.bound.allows_some(ratio))
     }
 
-    /// The bar that follows from what was measured: the worse end of the interval and some more. Two runs on the same
-    /// idle machine are so far apart at times.
+    /// Returns the bar that follows from the measurement: the worse end of the interval, widened by `TOLERANCE`. Two
+    /// runs on one idle machine can differ by that much.
     pub fn renewed(&self) -> Option<Bar> {
         let ratio = self.ratio?;
         let two_digits = |limit: f64| (limit * 100.0).round() / 100.0;
@@ -117,14 +117,14 @@ impl Held {
         Some(Bar { bound, ..self.bar.clone() })
     }
 
-    /// For the history, if it was measured.
+    /// Returns the ratio as an entry of the history, if it was measured.
     pub fn measured(&self) -> Option<Measured<'_>> {
         let Bar { case, size, contender, against, .. } = &self.bar;
         Some(Measured { case: *case, size: *size, contender, against, ratio: self.ratio? })
     }
 }
 
-/// A table of bars and ratios.
+/// Returns a table of bars and ratios.
 pub fn table(held: &[Held]) -> Table {
     let mut table = Table::new(["ratio", "bytes", "contender", "against", "ratio (95 %)", "bar", "verdict"]);
     for each in held {

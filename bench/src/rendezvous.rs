@@ -1,18 +1,19 @@
-//! Where the servers of a run tell each other their addresses, and wait for one another; in threads or in processes.
+//! Meeting point at which the servers of a run tell each other their addresses and wait for one another, in threads or
+//! in processes.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// One server's place.
+/// Place of one server at the rendezvous.
 pub struct Rendezvous {
     index: usize,
     tell: Box<dyn FnMut(String) + Send>,
     hear: Receiver<Vec<String>>,
 }
 
-/// Another server has failed, so that not all will meet.
+/// Error: another server has failed, so that not all servers will meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Left;
 
@@ -25,28 +26,28 @@ impl fmt::Display for Left {
 impl std::error::Error for Left {}
 
 impl Rendezvous {
-    /// The place of server `index`, which tells by `tell` and hears what all have told by `hear`.
+    /// Returns the place of server `index`. `tell` publishes its text; `hear` receives the texts of all servers.
     pub fn new(index: usize, tell: impl FnMut(String) + Send + 'static, hear: Receiver<Vec<String>>) -> Self {
         Self { index, tell: Box::new(tell), hear }
     }
 
-    /// Which server this is.
+    /// Number of this server.
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// Tells the others something, and answers what everyone has told, in order; waits for the last of them.
+    /// Publishes a text, waits until all servers have published one, and returns all texts in the order of the servers.
     pub fn exchange(&mut self, own: String) -> Result<Vec<String>, Left> {
         (self.tell)(own);
         self.hear.recv().map_err(|_| Left)
     }
 
-    /// Tells the others that this server is done; [`is_over`](Self::is_over) says when all are.
+    /// Tells the others that this server is done; [`is_over`](Self::is_over) returns whether all are.
     pub fn arrive(&mut self) {
         (self.tell)(String::new());
     }
 
-    /// Whether all have arrived.
+    /// Returns whether all servers have arrived.
     pub fn is_over(&mut self) -> Result<bool, Left> {
         match self.hear.try_recv() {
             Ok(_) => Ok(true),
@@ -56,10 +57,10 @@ impl Rendezvous {
     }
 }
 
-/// A way to a server: takes what all have told.
+/// Function that hands the texts of all servers to one server.
 pub type Outlet = Box<dyn FnMut(&[String]) + Send>;
 
-/// Hands what servers tell to all of them, as soon as each has told something.
+/// Distributor of texts: once each server has published one, hands all of them to every server.
 pub struct Host {
     rounds: Mutex<Rounds>,
 }
@@ -70,13 +71,13 @@ struct Rounds {
 }
 
 impl Host {
-    /// A host of as many servers as there are outlets.
+    /// Returns a host of as many servers as there are outlets.
     pub fn new(outlets: Vec<Outlet>) -> Arc<Self> {
         let told = outlets.iter().map(|_| VecDeque::new()).collect();
         Arc::new(Self { rounds: Mutex::new(Rounds { told, outlets }) })
     }
 
-    /// A server tells something.
+    /// Publishes a text of `server`.
     pub fn tell(&self, server: usize, what: String) {
         let mut rounds = self.lock();
         rounds.told[server].push_back(what);
@@ -86,7 +87,7 @@ impl Host {
         }
     }
 
-    /// Not all will meet: those who wait are told so.
+    /// Ends the rendezvous after a failure: servers that wait get [`Left`].
     pub fn close(&self) {
         self.lock().outlets.clear();
     }
@@ -96,14 +97,14 @@ impl Host {
     }
 }
 
-/// A way to a server in this process, and what it hears by it.
+/// Returns an outlet to a server in this process, and the receiver by which that server hears.
 pub fn outlet() -> (Outlet, Receiver<Vec<String>>) {
     let (give, hear): (Sender<Vec<String>>, _) = channel();
-    // Who has left hears nothing.
+    // A failed send means that the server has left.
     (Box::new(move |all| drop(give.send(all.to_vec()))), hear)
 }
 
-/// A host and the places of so many servers in this process.
+/// Returns a host, and the places of `servers` servers in this process.
 pub fn within(servers: usize) -> (Arc<Host>, Vec<Rendezvous>) {
     let (outlets, hears): (Vec<Outlet>, Vec<Receiver<Vec<String>>>) = (0..servers).map(|_| outlet()).unzip();
     let host = Host::new(outlets);

@@ -15,51 +15,51 @@ use crate::processes::{self, Children, Job, Work};
 use crate::rendezvous::{self, Host, Left, Rendezvous};
 use crate::usage::{Meter, Usage};
 
-/// Where servers run.
+/// Place in which servers run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Place {
-    /// Each in a thread of this process.
+    /// Each server in a thread of this process.
     #[default]
     Threads,
-    /// The first one here, each other in a process of its own.
+    /// Server 0 in this process, each other server in a process of its own.
     Processes,
 }
 
-/// What one run gave.
+/// Result of one run.
 #[derive(Debug, Clone)]
 pub enum Sample {
-    /// Of round trips, with how long each took in nanoseconds.
+    /// Latencies of round trips, and a histogram of their durations in nanoseconds.
     RoundTrip(Latencies, Histogram<u64>),
-    /// Of traffic.
+    /// Throughput of traffic.
     Traffic(Throughput),
 }
 
-/// What a run gave besides its time.
+/// Counts of a run besides its time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Counted {
-    /// Messages that arrived; a round trip is one.
+    /// Messages that arrived; a round trip counts as one.
     pub messages: u64,
-    /// What all servers used.
+    /// Resources used by all servers.
     pub usage: Usage,
-    /// What the engine counted, where it was one.
+    /// Counts of the engine, if the contender is one.
     pub engine: Option<EngineCounts>,
 }
 
-/// What to run.
+/// Settings of a run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct How {
-    /// Where.
+    /// Place in which the servers run.
     pub place: Place,
-    /// Whether to count what slows down; the times of such a run say nothing.
+    /// True if system calls and allocations are counted. Counting slows the run down: its times are not to be used.
     pub counting: bool,
 }
 
-/// Why there is no sample.
+/// Reason for which there is no sample.
 #[derive(Debug)]
 pub enum Failure {
-    /// The contender said so, or panicked.
+    /// The contender returned an error or panicked.
     Failed(String),
-    /// It did not return. Its threads still run, so nothing can be measured any more.
+    /// The contender did not return. Its threads still run, so that no further measurement is possible.
     Hung,
 }
 
@@ -142,7 +142,7 @@ pub fn traffic(
     })
 }
 
-/// Runs one-way traffic in this process at the rate that `load` has, and answers how late each message was, in nanoseconds.
+/// Runs one-way traffic in this process at the rate of `load`. Returns the lateness of the messages, in nanoseconds.
 pub fn open_loop(contender: &Contender, load: Load) -> Result<Histogram<u64>, Failure> {
     let run = contender.run;
     under_limit(move |_| {
@@ -160,7 +160,8 @@ pub fn open_loop(contender: &Contender, load: Load) -> Result<Histogram<u64>, Fa
     })
 }
 
-/// So many messages from each sender, of what `sent` makes of that, take a contender about as long as `budget`; finding that warms it up.
+/// Returns the number of messages per sender with which traffic takes about as long as `budget`. `sent` makes the
+/// traffic of a number. The search also warms the contender up.
 pub fn calibrate(
     contender: &Contender,
     case: Case,
@@ -177,7 +178,8 @@ pub fn calibrate(
     grow_until(budget, fewest(size), elapsed)
 }
 
-/// So many that connecting, which not every server does in the same moment, is no large part of the time.
+/// Returns the smallest number of messages for payloads of `size` bytes. Servers do not connect at the same moment;
+/// with this number, connecting is no large part of the time.
 fn fewest(size: usize) -> u64 {
     ((FIRST_BYTES / size.max(1)) as u64).clamp(FEWEST, 2048)
 }
@@ -229,9 +231,9 @@ fn one_way_within(run: fn(&mut Checker) -> Outcome, load: Load) -> Result<(Arriv
 }
 
 impl Host {
-    /// Does what a server does; if that fails, the others are told.
+    /// Runs a server, and closes the rendezvous for the others if the server fails.
     fn close_unless(&self, server: impl FnOnce() -> Outcome) -> Outcome {
-        /// Closes when dropped, as by a panic.
+        /// Guard that closes when dropped, as by a panic.
         struct Closing<'a>(Option<&'a Host>);
         impl Drop for Closing<'_> {
             fn drop(&mut self) {
@@ -245,21 +247,22 @@ impl Host {
     }
 }
 
-/// The failure that the others follow from, if there is one.
+/// Returns the failure that caused the others, if any server failed.
 fn worst(outcomes: impl IntoIterator<Item = Outcome>) -> Result<(), String> {
     let failures = outcomes.into_iter().filter_map(Result::err);
     let worst = failures.min_by_key(|failure| failure.is::<Left>());
     worst.map_or(Ok(()), |failure| Err(failure.to_string()))
 }
 
-/// Runs `work` in a thread of its own and waits for its result, though not for ever; processes that it starts end with it.
+/// Runs `work` in a thread of its own and waits for its result, at most `LIMIT`. Ends the processes that `work` has
+/// started.
 fn under_limit<T: Send + 'static>(
     work: impl FnOnce(&Children) -> Result<T, String> + Send + 'static,
 ) -> Result<T, Failure> {
     let (give, take) = mpsc::channel();
     let children = Children::default();
     let own = children.clone();
-    // The receiver is gone only when it has given up.
+    // The receiver is dropped only after the time limit.
     thread::spawn(move || drop(give.send(work(&own))));
     let result = take.recv_timeout(LIMIT);
     children.end();

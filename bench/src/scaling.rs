@@ -1,4 +1,4 @@
-//! How throughput grows with the number of servers in a process, and with the number of event loops that they share.
+//! Growth of throughput with the number of servers in a process, and with the number of event loops that they share.
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -10,55 +10,55 @@ use crate::runner::{self, Failure, How, Place};
 use crate::statistics::Spread;
 use crate::table::Table;
 
-/// Who is measured. Of ZeroMQ, the threads of its context stand for event loops.
+/// Measured contenders. For ZeroMQ, the threads of its context count as event loops.
 pub const CONTENDERS: &[&str] = &["cluster-dedicated-fast", "cluster-dedicated-owned", "zmq"];
 
-/// What to run.
+/// Options of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How many servers, with a loop for each core.
+    /// Numbers of servers, measured with a loop for each core.
     pub servers: Vec<usize>,
-    /// How many loops, up to the number of cores, with [`SERVERS`].
+    /// Numbers of loops, up to the number of cores, measured with [`SERVERS`] servers.
     pub loops: Vec<usize>,
     /// Rounds; within each, every point is measured once.
     pub rounds: usize,
-    /// Decides the order within the rounds.
+    /// Seed of the order within the rounds.
     pub seed: u64,
     /// Time for one point within one round.
     pub budget: Duration,
 }
 
-/// What grows.
+/// Quantity that grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Axis {
-    /// The number of servers.
+    /// Number of servers.
     Servers,
-    /// The number of event loops.
+    /// Number of event loops.
     Loops,
 }
 
-/// All to all, 64 bytes, at one point of an axis.
+/// Result of all-to-all traffic of 64-byte payloads at one point of an axis.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// Who.
+    /// Name of the contender.
     pub contender: String,
-    /// What grows.
+    /// Axis of the point.
     pub axis: Axis,
-    /// So many of them.
+    /// Number of servers or loops at the point.
     pub at: usize,
-    /// Messages that arrived each second at all servers together, in each round.
+    /// Messages per second received by all servers together, in each round.
     pub messages_per_second: Vec<f64>,
 }
 
 impl Row {
-    /// The rounds; there is at least one.
+    /// Spread of the rounds; there is at least one.
     pub fn spread(&self) -> Spread {
         Spread::of(self.messages_per_second.clone())
     }
 }
 
-/// One, two, four and so on, up to the cores of this machine.
+/// Returns 1, 2, 4 and so on, up to and including the number of cores of this machine.
 pub fn loops_of_this_machine() -> Vec<usize> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut loops: Vec<usize> = (0..).map(|power| 1 << power).take_while(|loops| *loops < cores).collect();
@@ -86,7 +86,7 @@ impl Point {
     }
 }
 
-/// Measures all points; `progress` is told which. Failures come back as text.
+/// Measures all points, and passes the name of each to `progress`. Failures come back as text.
 pub fn run(options: &Options, mut progress: impl FnMut(&str)) -> (Vec<Row>, Vec<String>) {
     let mut random = fastrand::Rng::with_seed(options.seed);
     let on = |axis, at: &[usize]| at.iter().map(|&at| (axis, at)).collect::<Vec<_>>();
@@ -142,7 +142,7 @@ fn rows(points: Vec<Point>) -> Vec<Row> {
     measured.map(row).collect()
 }
 
-/// A table of all points.
+/// Returns a table of all points.
 pub fn table(rows: &[Row]) -> Table {
     let mut table = Table::new(["all to all, 64 B", "servers", "loops", "M messages/s", "min..max"]);
     for row in rows {
@@ -162,7 +162,7 @@ pub fn table(rows: &[Row]) -> Table {
     table
 }
 
-/// Servers where the loops grow.
+/// Number of servers while the number of loops grows.
 pub const SERVERS: usize = 8;
 const BYTES: usize = 64;
 

@@ -10,8 +10,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table without rows whose columns carry these names. The first column is aligned to the
-    /// left, all others to the right.
+    /// Returns a table without rows whose columns have the names in `header`. The first column is aligned to the left,
+    /// all others to the right.
     pub fn new<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Self {
         Self { header: header.map(str::to_owned).to_vec(), rows: Vec::new() }
     }
@@ -22,7 +22,7 @@ impl Table {
         self.rows.push(cells.to_vec());
     }
 
-    /// The table as GitHub shows it, with numbers to the right.
+    /// Returns the table as Markdown for GitHub, with numbers to the right.
     pub fn markdown(&self) -> String {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         let rule = format!("| --- |{}\n", " ---: |".repeat(self.header.len() - 1));

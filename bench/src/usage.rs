@@ -1,4 +1,4 @@
-//! What this process has used: the processor, wake-ups, system calls, allocations.
+//! Resources that this process has used: processor time, wake-ups, system calls, allocations.
 
 use std::fs;
 use std::io;
@@ -10,23 +10,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::allocations;
 
-/// What was used between two moments, by all threads.
+/// Resources used between two moments, by all threads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// User and system time.
     pub processor: Duration,
-    /// How often a thread gave up its core to wait, and was woken.
+    /// Waits for which a thread gave up its core (voluntary context switches).
     pub switches: u64,
-    /// Counted only where somebody asked for it, and the kernel allows it.
+    /// System calls; `None` unless counting was requested and the kernel allows it.
     pub system_calls: Option<u64>,
-    /// How often memory was asked for, by C and C++ too; counted only where somebody asked for it.
+    /// Allocations, including those of C and C++; `None` unless counting was requested.
     pub allocations: Option<u64>,
 }
 
 impl Add for Usage {
     type Output = Self;
 
-    /// What is counted by one only is not known of both.
+    /// Adds two usages. A count that one of them lacks is `None` in the sum.
     fn add(self, other: Self) -> Self {
         let both = |one: Option<u64>, two: Option<u64>| Some(one? + two?);
         Self {
@@ -44,12 +44,12 @@ impl AddAssign for Usage {
     }
 }
 
-/// Measures from when it is made.
+/// Meter that measures from its creation on.
 #[derive(Debug)]
 pub struct Meter {
     processor: Duration,
     switches: u64,
-    /// Present where counts are wanted.
+    /// Present if system calls and allocations are counted.
     counters: Option<Counters>,
 }
 
@@ -60,7 +60,7 @@ struct Counters {
 }
 
 impl Meter {
-    /// Begins. What `counting` adds slows down what is measured: times taken meanwhile say nothing.
+    /// Begins to measure. With `counting`, the measured code runs slower: times taken meanwhile are not to be used.
     pub fn begin(counting: bool) -> Self {
         let counters = counting.then(|| {
             let allocations = allocations::begin();
@@ -70,7 +70,7 @@ impl Meter {
         Self { processor, switches, counters }
     }
 
-    /// What was used since.
+    /// Returns the resources used since the beginning.
     pub fn end(self) -> Usage {
         let (processor, switches) = rusage();
         let counters = self.counters.as_ref();
@@ -83,7 +83,7 @@ impl Meter {
     }
 }
 
-/// User and system time of all threads, and how often they waited, so far.
+/// Returns the user and system time of all threads, and the number of their waits, so far.
 fn rusage() -> (Duration, u64) {
     // SAFETY: all zero is a valid rusage, and the kernel fills it in.
     let usage = unsafe {
@@ -95,7 +95,7 @@ fn rusage() -> (Duration, u64) {
     (duration(usage.ru_utime) + duration(usage.ru_stime), usage.ru_nvcsw as u64)
 }
 
-/// A counter for each thread, which counts those it starts as well.
+/// Opens a counter of system calls for each thread. Each counter includes the threads that its thread starts.
 fn watch_system_calls() -> io::Result<Vec<OwnedFd>> {
     let event: u64 = fs::read_to_string(ENTRY_OF_CALLS)?.trim().parse().map_err(io::Error::other)?;
     let mut counters = Vec::new();
@@ -103,7 +103,7 @@ fn watch_system_calls() -> io::Result<Vec<OwnedFd>> {
         let Some(thread) = thread?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         match count_event(event, thread) {
             Ok(counter) => counters.push(counter),
-            // It has ended meanwhile.
+            // The thread has ended meanwhile.
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
             Err(error) => return Err(error),
         }
@@ -111,9 +111,9 @@ fn watch_system_calls() -> io::Result<Vec<OwnedFd>> {
     Ok(counters)
 }
 
-/// Counts a tracepoint of the kernel in a thread and in all that it starts.
+/// Counts a tracepoint of the kernel in `thread` and in all threads that it starts.
 fn count_event(event: u64, thread: libc::pid_t) -> io::Result<OwnedFd> {
-    /// The first version of `perf_event_attr`, which is all that is needed.
+    /// First version of `perf_event_attr`, which has all the fields that are needed.
     #[repr(C)]
     struct Attributes {
         kind: u32,
@@ -140,12 +140,12 @@ fn count_event(event: u64, thread: libc::pid_t) -> io::Result<OwnedFd> {
         breakpoint_address: 0,
     };
     let (any_core, no_group) = (-1, -1);
-    // SAFETY: the kernel reads as many bytes of the attributes as they say they have.
+    // SAFETY: the kernel reads as many bytes of the attributes as their field `size` says.
     let counter = unsafe {
         libc::syscall(libc::SYS_perf_event_open, &raw const attributes, thread, any_core, no_group, CLOSE_ON_EXEC)
     };
     let counter = i32::try_from(counter).ok().filter(|counter| *counter >= 0).ok_or_else(io::Error::last_os_error)?;
-    // SAFETY: the kernel has just made this descriptor for us.
+    // SAFETY: the kernel has just made this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(counter) })
 }
 
@@ -153,7 +153,7 @@ fn read(counters: &[OwnedFd]) -> io::Result<u64> {
     let mut sum = 0;
     for counter in counters {
         let mut count = 0_u64;
-        // SAFETY: the kernel writes at most eight bytes, which is what the place has.
+        // SAFETY: the kernel writes at most eight bytes, the size of `count`.
         let bytes = unsafe { libc::read(counter.as_raw_fd(), (&raw mut count).cast(), size_of::<u64>()) };
         if bytes != size_of::<u64>() as isize {
             return Err(io::Error::last_os_error());

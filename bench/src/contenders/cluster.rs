@@ -1,10 +1,13 @@
 //! This project's engine, through the public interface, as a user would set it up.
 //!
-//! Of two servers each has an engine of its own, as two processes would; more than two in one process share one with a loop
-//! for each core, as `cluster::start` does it, and talk over TCP all the same. `parked` sleeps at once when there is nothing to do, `spinning` never does;
-//! `default`, and all traffic, yields for 50 µs before it sleeps. `owned` sends and receives envelopes of their own;
-//! `fast` encodes in place (`claim`) and reads where the bytes were received (`drain`). `header` leaves the payload to TCP's
-//! checksum.
+//! With two servers, each has an engine of its own, as two processes would. More than two servers in one process share
+//! an engine with a loop for each core, as `cluster::start` does, and still talk over TCP.
+//!
+//! - `parked` sleeps at once when there is no work; `spinning` never sleeps.
+//! - `default`, and all traffic, yields for 50 µs before it sleeps.
+//! - `owned` sends and receives owned envelopes.
+//! - `fast` encodes in place (`claim`) and reads where the bytes were received (`drain`).
+//! - `header` leaves the payload to TCP's checksum.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -22,90 +25,92 @@ use crate::measure::{Corrupt, Load, Pattern, Pinger, Receipts, Rising, Sink, Tra
 use crate::participant::{EngineCounts, Participant};
 use crate::rendezvous::Rendezvous;
 
-/// Round trip, the calling threads drive the loops and park.
+/// Asks in a round trip whose calling threads drive the loops and park.
 pub fn ask_inline_parked(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     ask(rendezvous, pinger, Engine::inline(PARK)?)
 }
 
-/// The other end.
+/// Answers in a round trip whose calling threads drive the loops and park.
 pub fn answer_inline_parked(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
     answer(rendezvous, Engine::inline(PARK)?)
 }
 
-/// Round trip, the calling threads drive the loops, and yield for 50 µs before they park, as is the default.
+/// Asks in a round trip whose calling threads drive the loops, and yield for 50 µs before they park (the default).
 pub fn ask_inline_default(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     ask(rendezvous, pinger, Engine::inline(Idle::default())?)
 }
 
-/// The other end.
+/// Answers in a round trip whose calling threads drive the loops, and yield for 50 µs before they park (the default).
 pub fn answer_inline_default(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
     answer(rendezvous, Engine::inline(Idle::default())?)
 }
 
-/// Round trip, the calling threads drive the loops and spin.
+/// Asks in a round trip whose calling threads drive the loops and spin.
 pub fn ask_inline_spinning(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     ask(rendezvous, pinger, Engine::inline(SPIN)?)
 }
 
-/// The other end.
+/// Answers in a round trip whose calling threads drive the loops and spin.
 pub fn answer_inline_spinning(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
     answer(rendezvous, Engine::inline(SPIN)?)
 }
 
-/// Round trip, a loop thread for each server, all threads park.
+/// Asks in a round trip with a loop thread for each server, in which all threads park.
 pub fn ask_dedicated_parked(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     ask(rendezvous, pinger, Engine::dedicated(1, PARK)?)
 }
 
-/// The other end.
+/// Answers in a round trip with a loop thread for each server, in which all threads park.
 pub fn answer_dedicated_parked(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
     answer(rendezvous, Engine::dedicated(1, PARK)?)
 }
 
-/// Round trip, a loop thread for each server, all threads yield for 50 µs before they park, as is the default.
+/// Asks in a round trip with a loop thread for each server, in which all threads yield for 50 µs before they park (the
+/// default).
 pub fn ask_dedicated_default(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     ask(rendezvous, pinger, Engine::dedicated(1, Idle::default())?)
 }
 
-/// The other end.
+/// Answers in a round trip with a loop thread for each server, in which all threads yield for 50 µs before they park
+/// (the default).
 pub fn answer_dedicated_default(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
     answer(rendezvous, Engine::dedicated(1, Idle::default())?)
 }
 
-/// Round trip, a loop thread for each server, no thread sleeps.
+/// Asks in a round trip with a loop thread for each server, in which no thread sleeps.
 pub fn ask_dedicated_spinning(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     ask(rendezvous, pinger, Engine::dedicated(1, YIELD)?)
 }
 
-/// The other end.
+/// Answers in a round trip with a loop thread for each server, in which no thread sleeps.
 pub fn answer_dedicated_spinning(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
     answer(rendezvous, Engine::dedicated(1, YIELD)?)
 }
 
-/// Traffic as owned envelopes, loops with threads of their own.
+/// Exchanges traffic as owned envelopes; the loops have threads of their own.
 pub fn dedicated_owned(participant: &mut Participant) -> Outcome {
     let engine = dedicated(participant.traffic())?;
     exchange(participant, &engine, Checksum::Payload, send_owned, receive_owned)
 }
 
-/// Traffic in place, loops with threads of their own.
+/// Exchanges traffic in place; the loops have threads of their own.
 pub fn dedicated_fast(participant: &mut Participant) -> Outcome {
     let engine = dedicated(participant.traffic())?;
     exchange(participant, &engine, Checksum::Payload, send_in_place, receive_in_place)
 }
 
-/// Traffic in place, header checksums only, loops with threads of their own.
+/// Exchanges traffic in place, with header checksums only; the loops have threads of their own.
 pub fn dedicated_fast_header(participant: &mut Participant) -> Outcome {
     let engine = dedicated(participant.traffic())?;
     exchange(participant, &engine, Checksum::Header, send_in_place, receive_in_place)
 }
 
-/// One way, in place, the calling threads drive the loops.
+/// Exchanges one-way traffic in place; the calling threads drive the loops.
 pub fn inline_fast(participant: &mut Participant) -> Outcome {
     exchange(participant, &Engine::inline(Idle::default())?, Checksum::Payload, send_in_place, receive_in_place)
 }
 
-/// One way, in place, header checksums only, the calling threads drive the loops.
+/// Exchanges one-way traffic in place, with header checksums only; the calling threads drive the loops.
 pub fn inline_fast_header(participant: &mut Participant) -> Outcome {
     exchange(participant, &Engine::inline(Idle::default())?, Checksum::Header, send_in_place, receive_in_place)
 }
@@ -123,7 +128,7 @@ fn dedicated(traffic: &Traffic) -> Result<Engine, Unavailable> {
     if traffic.servers() == 2 { Engine::dedicated(1, Idle::default()) } else { Engine::shared(Idle::default()) }
 }
 
-/// A server, which has the pid after its number, and knows the others.
+/// Starts a server, which knows the addresses of the others. Its pid is its number plus one.
 fn server(
     rendezvous: &mut Rendezvous,
     engine: &Engine,
@@ -157,12 +162,12 @@ fn answer(rendezvous: &mut Rendezvous, engine: Engine) -> Outcome {
     }
 }
 
-/// What a sender needs to know.
+/// Facts that a sender needs.
 struct Task {
     load: Load,
     recipients: Vec<usize>,
     broadcast: bool,
-    /// The last recipient hardly reads, and is not waited for.
+    /// True if the last recipient is the slow consumer, for which the sender does not wait.
     has_slow: bool,
 }
 
@@ -212,14 +217,15 @@ fn exchange(
     let counts = counts(&handle, participant, engine.wake_ups() - woken_before);
     participant.note(counts);
     if participant.traffic().slow().is_some() {
-        // What the slow one has not read is not to be waited for.
+        // The slow consumer leaves messages unread, and stopping would wait for them.
         drop(handle.stop_within(Duration::ZERO));
         return Ok(());
     }
     Ok(handle.stop()?)
 }
 
-/// Nobody leaves before all have received everything; until then loops without a thread have to be turned.
+/// Waits until all servers have received all messages: no server may leave before. Meanwhile it drives loops that have
+/// no thread of their own.
 fn wait_for_others(inbox: &mut Inbox, rendezvous: &mut Rendezvous) -> Outcome {
     rendezvous.arrive();
     while !rendezvous.is_over()? {
@@ -232,7 +238,7 @@ fn wait_for_others(inbox: &mut Inbox, rendezvous: &mut Rendezvous) -> Outcome {
     Ok(())
 }
 
-/// Takes a message in a millisecond until the others have had enough.
+/// Takes at most one message per millisecond until the other servers are done.
 fn dawdle(inbox: &mut Inbox, rendezvous: &mut Rendezvous) -> Outcome {
     rendezvous.arrive();
     let mut rising = Rising::default();
@@ -293,7 +299,7 @@ fn send_in_place(outbox: &mut Outbox, task: &Task) -> Outcome {
     Ok(())
 }
 
-/// The slow one is not waited for.
+/// Treats a full queue as success: the sender does not wait for the slow consumer.
 fn unless_full(sent: Result<(), SendError>) -> Result<(), SendError> {
     match sent {
         Err(SendError::Full { .. }) => Ok(()),
@@ -336,7 +342,8 @@ fn receive_in_place(inbox: &mut Inbox, receipts: &mut Receipts) -> Outcome {
     }
 }
 
-/// Of a server that sends; what others say is only that it arrived. Loops that several servers share are counted by one.
+/// Returns the engine's counts of a server that sends; of the others, only the wake-ups. Loops that several servers
+/// share are counted by server 0 alone.
 fn counts(handle: &Handle, participant: &Participant, wake_ups: u64) -> EngineCounts {
     let wake_ups = if participant.index() == 0 || !participant.shares_loops() { wake_ups } else { 0 };
     let counts = EngineCounts { wake_ups, ..EngineCounts::default() };
@@ -359,11 +366,11 @@ fn index(pid: u64) -> usize {
     (pid as usize).wrapping_sub(1)
 }
 
-/// Engines that several servers of this process share, by their number of loops; idle ones cost nothing.
+/// Engines that several servers of this process share, by their number of loops. Idle engines cost nothing.
 static WITH_LOOPS: Mutex<BTreeMap<usize, Engine>> = Mutex::new(BTreeMap::new());
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const PARK: Idle = Idle { spin_us: 0, yield_us: 0, park: true };
 const SPIN: Idle = Idle { spin_us: 0, yield_us: 0, park: false };
-/// Four threads that never let go of two cores would wait for each other; these give way to one another.
+/// Yielding instead of spinning: four threads that never gave up two cores would wait for each other.
 const YIELD: Idle = Idle { spin_us: 0, yield_us: 1, park: false };

@@ -1,11 +1,11 @@
-//! The frame of the raw TCP contenders: a 16-byte header, then the payload.
+//! Frame of the raw TCP contenders: a 16-byte header, then the payload.
 
 use std::io;
 
 /// Bytes before the payload: its length, four bytes of padding, and an identifier.
 pub const HEADER_BYTES: usize = 16;
 
-/// The header of a payload that is `length` long.
+/// Returns the header of a payload of `length` bytes.
 #[inline]
 pub fn header(length: usize, id: u64) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
@@ -14,15 +14,14 @@ pub fn header(length: usize, id: u64) -> [u8; HEADER_BYTES] {
     header
 }
 
-/// The length of the frame that `bytes` begin with, header included; `None` if the header is not
-/// all there.
+/// Returns the length of the frame at the beginning of `bytes`, header included; `None` if the header is not complete.
 #[inline]
 fn frame_bytes(bytes: &[u8]) -> Option<usize> {
     let length = bytes.first_chunk::<4>().filter(|_| bytes.len() >= HEADER_BYTES)?;
     Some(HEADER_BYTES + u32::from_le_bytes(*length) as usize)
 }
 
-/// Shows every whole frame's payload to `take`; answers how many bytes those frames had.
+/// Passes the payload of every whole frame to `take`. Returns the number of bytes in those frames.
 #[inline]
 pub fn walk<E>(bytes: &[u8], mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<usize, E> {
     let mut position = 0;
@@ -36,7 +35,7 @@ pub fn walk<E>(bytes: &[u8], mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Re
     Ok(position)
 }
 
-/// The peer has closed a connection that should still carry frames.
+/// Returns the error for a connection that the peer has closed although it should still carry frames.
 pub fn stream_ended() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "the stream ended within the traffic")
 }

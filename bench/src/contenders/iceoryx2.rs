@@ -1,7 +1,9 @@
-//! iceoryx2: publish and subscribe through shared memory, as its documentation sets it up for speed: payloads loaned from the
-//! publisher's memory, a subscriber that looks all the time, and nothing discarded, for a full queue is waited for.
+//! iceoryx2: publish and subscribe through shared memory, as its documentation sets it up for speed. Payloads are
+//! loaned from the publisher's memory, the subscriber spins, and a full queue makes the publisher wait instead of
+//! discarding.
 //!
-//! Not a network: it says what is left when both ends are on one machine and each has a core. It takes processes as well.
+//! This contender uses no network: it shows the cost that remains when both ends are on one machine and each has a
+//! core. It also works between processes.
 
 use std::hint::spin_loop;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,7 +20,7 @@ use crate::rendezvous::Rendezvous;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Asks.
+/// Asks in a round trip.
 pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     let near = End::open(rendezvous, pinger.size())?;
     let mut payload = vec![0; pinger.size()];
@@ -30,14 +32,14 @@ pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     Ok(rendezvous.exchange(String::new()).map(drop)?)
 }
 
-/// Answers.
+/// Answers in a round trip.
 pub fn answer(rendezvous: &mut Rendezvous, size: usize) -> Outcome {
     let far = End::open(rendezvous, size)?;
     while far.receive(|payload| if payload.len() == size { far.send(payload).map(|()| true) } else { Ok(false) })?? {}
     Ok(rendezvous.exchange(String::new()).map(drop)?)
 }
 
-/// Sends, or receives.
+/// Sends as server 0, or receives as server 1.
 pub fn one_way(participant: &mut Participant) -> Outcome {
     let load = participant.load();
     let end = End::open(participant.rendezvous(), load.size)?;
@@ -53,11 +55,11 @@ pub fn one_way(participant: &mut Participant) -> Outcome {
             end.receive(|payload| checker.take(payload))??;
         }
     }
-    // What is queued goes with its publisher.
+    // Queued payloads are lost when their publisher is dropped.
     Ok(participant.meet(String::new()).map(drop)?)
 }
 
-/// One of two ends: a service in each direction.
+/// One of two ends, with a service in each direction.
 struct End {
     publisher: Publisher<ipc::Service, [u8], ()>,
     subscriber: Subscriber<ipc::Service, [u8], ()>,
@@ -82,8 +84,8 @@ impl End {
             .initial_max_slice_len(size)
             .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
             .create()?;
-        // Who publishes before the other one has subscribed reaches nobody; and what has no room in a queue that is not yet
-        // connected is dropped, whatever the strategy.
+        // A payload published before the other end has subscribed reaches nobody. A payload without room in a queue
+        // that is not yet connected is dropped, whatever the strategy.
         rendezvous.exchange(String::new())?;
         publisher.update_connections()?;
         subscriber.update_connections()?;
@@ -98,7 +100,7 @@ impl End {
         }
     }
 
-    /// Waits for the next payload.
+    /// Waits for the next payload, and passes it to `take`.
     fn receive<T>(&self, take: impl FnOnce(&[u8]) -> T) -> Result<T, Failure> {
         loop {
             match self.subscriber.receive()? {

@@ -1,4 +1,5 @@
-//! Floor of everything: one thread that copies each frame into a buffer, out of it into another, and walks it there.
+//! Floor of all contenders: one thread that copies each frame into a buffer, from there into another, and walks it
+//! there.
 
 use super::Outcome;
 use super::frame::{HEADER_BYTES, header, walk};

@@ -1,6 +1,6 @@
 //! This project's engine between two servers of one engine: through memory, with a loop for each server.
 //!
-//! What the network is left out of: the same interface, rings and protocol as over TCP.
+//! Interface, rings and protocol are those of the TCP contenders; only the network is missing.
 
 use std::net::TcpListener;
 use std::thread;
@@ -10,17 +10,18 @@ use cluster::{Builder, Config, Engine, Envelope, Idle, Node, Server};
 use super::Outcome;
 use crate::measure::{Checker, Load, Pinger};
 
-/// Round trip, all threads park.
+/// Makes round trips in which all threads park.
 pub fn parked(pinger: &mut Pinger) -> Outcome {
     round_trip(pinger, Idle { spin_us: 0, yield_us: 0, park: true })
 }
 
-/// Round trip, no thread sleeps; four threads that never let go of two cores would wait for each other, so they yield.
+/// Makes round trips in which no thread sleeps. The threads yield: four threads that never gave up two cores would wait
+/// for each other.
 pub fn spinning(pinger: &mut Pinger) -> Outcome {
     round_trip(pinger, Idle { spin_us: 0, yield_us: 1, park: false })
 }
 
-/// One way as owned envelopes.
+/// Exchanges one-way traffic as owned envelopes.
 pub fn owned(checker: &mut Checker) -> Outcome {
     let send = |near: &mut Node, load: Load| -> Outcome {
         let mut payload = vec![0; load.size];
@@ -36,7 +37,7 @@ pub fn owned(checker: &mut Checker) -> Outcome {
     })
 }
 
-/// One way in place.
+/// Exchanges one-way traffic in place.
 pub fn fast(checker: &mut Checker) -> Outcome {
     let send = |near: &mut Node, load: Load| -> Outcome {
         for sequence in 0..load.count {

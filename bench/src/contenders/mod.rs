@@ -1,9 +1,9 @@
-//! Everything that takes part in a comparison: one file for each way of exchanging messages, and
-//! one line for each contender in [`ALL`].
+//! All contenders: one file for each way of exchanging messages, and one line for each contender in [`ALL`].
 //!
-//! A contender moves messages between servers, over real loopback TCP unless its file says otherwise. It is called once for each server, in a thread or in
-//! a process of its own: what to send, how often, and whether the right thing came is decided by the [`Pinger`] or the
-//! [`Participant`] that it is given, where the others are is told at a [`Rendezvous`]. No thread is bound to a core.
+//! A contender moves messages between servers, over real loopback TCP unless its file says otherwise. It is called once
+//! for each server, in a thread or in a process of its own. The [`Pinger`] or [`Participant`] that it is given decides
+//! what to send and how often, and checks what arrives. Servers exchange their addresses at a [`Rendezvous`]. No thread
+//! is bound to a core.
 
 mod cluster;
 mod frame;
@@ -31,8 +31,7 @@ use crate::measure::{Checker, Pinger};
 use crate::participant::Participant;
 use crate::rendezvous::Rendezvous;
 
-/// All contenders. Adding one is a line here. Those whose libraries would slow every build down are behind the feature
-/// `peers`.
+/// All contenders, one line for each. Contenders whose libraries would slow every build down need the feature `peers`.
 pub const ALL: &[Contender] = &[
     Contender::round_trip("cluster-inline-parked", cluster::ask_inline_parked, cluster::answer_inline_parked),
     Contender::round_trip("cluster-inline-default", cluster::ask_inline_default, cluster::answer_inline_default),
@@ -87,24 +86,25 @@ pub const ALL: &[Contender] = &[
     Contender::traffic("iceoryx2-spinning", ONE_WAY, iceoryx2::one_way),
 ];
 
-/// One way of exchanging messages, in the cases that it is suited to.
+/// One way of exchanging messages, and the cases that it suits.
 #[derive(Debug, Clone, Copy)]
 pub struct Contender {
-    /// Its name in tables and files.
+    /// Name in tables and files.
     pub name: &'static str,
-    /// What it takes part in.
+    /// Cases in which the contender takes part.
     pub cases: &'static [Case],
-    /// What it does.
+    /// Functions of the contender.
     pub run: Run,
 }
 
-/// What a contender does, and the functions that do it.
+/// Kind of exchange that a contender performs, with its functions.
 #[derive(Debug, Clone, Copy)]
 pub enum Run {
     /// Questions and answers between two servers.
     RoundTrip(RoundTrip),
-    /// Messages among servers; called for each of them. Sends [`Participant::load`] to all recipients, and gives what arrives to
-    /// [`Participant::receipts`] until they are complete. Returns when nothing of it is under way any more.
+    /// Messages among servers. The function is called once for each server. It sends [`Participant::load`] to all
+    /// recipients, and passes arrivals to [`Participant::receipts`] until they are complete. It returns when none of
+    /// its messages is under way any more.
     Traffic(fn(&mut Participant) -> Outcome),
     /// Questions and answers in one process, by a function that makes both ends.
     RoundTripWithin(fn(&mut Pinger) -> Outcome),
@@ -112,20 +112,20 @@ pub enum Run {
     OneWayWithin(fn(&mut Checker) -> Outcome),
 }
 
-/// The two ends of questions and answers.
+/// Functions for the two ends of questions and answers.
 #[derive(Debug, Clone, Copy)]
 pub struct RoundTrip {
-    /// Server 0: while [`Pinger::ask`] fills a payload, sends it and gives what comes back to [`Pinger::answered`].
+    /// Server 0: while [`Pinger::ask`] fills a payload, sends it and passes the answer to [`Pinger::answered`].
     pub ask: fn(&mut Rendezvous, &mut Pinger) -> Outcome,
-    /// Server 1: sends payloads of so many bytes back until the other one ends.
+    /// Server 1: sends payloads back until the other end closes. The number is the size of a payload in bytes.
     pub answer: fn(&mut Rendezvous, usize) -> Outcome,
 }
 
-/// `Err` when the contender could not do what it should.
+/// Result of a contender; an error if it could not do its task.
 pub type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
 impl Contender {
-    /// A contender in several cases.
+    /// Returns a contender for several cases.
     pub const fn new(name: &'static str, cases: &'static [Case], run: Run) -> Self {
         Self { name, cases, run }
     }
@@ -142,12 +142,12 @@ impl Contender {
         Self::new(name, cases, Run::Traffic(run))
     }
 
-    /// The contender of that name in a case.
+    /// Returns the contender with this name in a case.
     pub fn find(name: &str, case: Case) -> Option<&'static Self> {
         ALL.iter().find(|contender| contender.name == name && contender.cases.contains(&case))
     }
 
-    /// Whether its servers can be processes.
+    /// Returns whether the contender's servers can be processes.
     pub fn has_processes(&self) -> bool {
         matches!(self.run, Run::RoundTrip(_) | Run::Traffic(_))
     }

@@ -1,5 +1,5 @@
-//! NNG's PUSH and PULL sockets with the longest queues that it takes, by the distribution's library; see the package
-//! `peers/nng`, and what it says where that library is not installed.
+//! NNG's PUSH and PULL sockets with the longest queues that NNG allows, by the distribution's library. The package
+//! `peers/nng` describes the case in which that library is not installed.
 
 use cluster_bench_nng::{Error, Server};
 
@@ -8,7 +8,7 @@ use crate::measure::Pinger;
 use crate::participant::Participant;
 use crate::rendezvous::Rendezvous;
 
-/// Asks.
+/// Asks in a round trip.
 pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     let near = server(rendezvous)?;
     let mut payload = vec![0; pinger.size()];
@@ -20,7 +20,7 @@ pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     Ok(rendezvous.exchange(String::new()).map(drop)?)
 }
 
-/// Answers.
+/// Answers in a round trip.
 pub fn answer(rendezvous: &mut Rendezvous, size: usize) -> Outcome {
     let far = server(rendezvous)?;
     let mut answer = Vec::with_capacity(size);
@@ -36,7 +36,7 @@ pub fn answer(rendezvous: &mut Rendezvous, size: usize) -> Outcome {
     }
 }
 
-/// Sends, or receives.
+/// Sends as server 0, or receives as server 1.
 pub fn one_way(participant: &mut Participant) -> Outcome {
     let server = server(participant.rendezvous())?;
     if participant.index() == 0 {
@@ -52,11 +52,11 @@ pub fn one_way(participant: &mut Participant) -> Outcome {
             server.recv(|payload| checker.take(payload))??;
         }
     }
-    // What is queued when a socket is closed is lost: nobody leaves before the other one has everything.
+    // Closing a socket loses its queue: no server may leave before the other one has received all messages.
     Ok(participant.meet(String::new()).map(drop)?)
 }
 
-/// A server that is connected to the other one.
+/// Starts a server and connects it to the other one.
 fn server(rendezvous: &mut Rendezvous) -> Result<Server, Box<dyn std::error::Error + Send + Sync>> {
     let mut server = Server::listen()?;
     let addresses = rendezvous.exchange(server.address().to_owned())?;

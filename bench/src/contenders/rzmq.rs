@@ -1,8 +1,8 @@
-//! rzmq, a ZeroMQ in Rust, with its io_uring backend: PUSH and PULL sockets as the tuned libzmq has them, on a runtime
-//! with a thread for each server.
+//! rzmq, a ZeroMQ in Rust, with its io_uring backend. PUSH and PULL sockets are set up like those of the tuned libzmq,
+//! on a runtime with a thread for each server.
 //!
-//! The backend is started once for the process and sleeps between runs. Multishot receives are on, as its documentation
-//! recommends for throughput; zero-copy sends, which it recommends for long messages, are off.
+//! The backend is started once for the process and sleeps between runs. Multishot receives are on, as rzmq's
+//! documentation recommends for throughput. Zero-copy sends, recommended for long messages, are off.
 
 use std::error::Error;
 use std::net::TcpListener;
@@ -17,7 +17,7 @@ use crate::measure::Pinger;
 use crate::participant::Participant;
 use crate::rendezvous::Rendezvous;
 
-/// One server: where it receives, and where it sends to the other one.
+/// One server: a socket to receive, and a socket to send to the other server.
 struct Side {
     runtime: Runtime,
     context: Context,
@@ -25,7 +25,7 @@ struct Side {
     outbox: Socket,
 }
 
-/// Asks.
+/// Asks in a round trip.
 pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     let side = Side::new(rendezvous)?;
     side.runtime.block_on(async {
@@ -40,7 +40,7 @@ pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     side.end(rendezvous)
 }
 
-/// Answers.
+/// Answers in a round trip.
 pub fn answer(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
     let side = Side::new(rendezvous)?;
     side.runtime.block_on(async {
@@ -55,7 +55,7 @@ pub fn answer(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
     side.end(rendezvous)
 }
 
-/// Sends, or receives.
+/// Sends as server 0, or receives as server 1.
 pub fn one_way(participant: &mut Participant) -> Outcome {
     let side = Side::new(participant.rendezvous())?;
     if participant.index() == 0 {
@@ -83,7 +83,7 @@ pub fn one_way(participant: &mut Participant) -> Outcome {
 impl Side {
     fn new(rendezvous: &mut Rendezvous) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        // The second time it says that it is there already.
+        // From the second call on, the backend reports that it is already initialized.
         let config = UringConfig { default_recv_multishot: true, ..UringConfig::default() };
         match runtime.block_on(async { initialize_uring_backend(config) }) {
             Ok(()) | Err(ZmqError::InvalidState(_)) => {}
@@ -97,7 +97,7 @@ impl Side {
         Ok(Self { runtime, context, inbox, outbox })
     }
 
-    /// Nobody leaves before the other one has received everything.
+    /// Waits until the other server is done too, then closes the sockets: closing earlier could lose messages.
     fn end(self, rendezvous: &mut Rendezvous) -> Outcome {
         rendezvous.exchange(String::new())?;
         Ok(self.runtime.block_on(self.context.term())?)
@@ -125,7 +125,7 @@ async fn socket(context: &Context, kind: SocketType) -> Result<Socket, ZmqError>
     Ok(socket)
 }
 
-/// It takes no wildcard for a port, so that one is looked for here.
+/// Looks for a free port, because rzmq takes no wildcard for one.
 fn free_endpoint() -> std::io::Result<String> {
     Ok(format!("tcp://{}", TcpListener::bind("127.0.0.1:0")?.local_addr()?))
 }

@@ -1,7 +1,7 @@
 //! Floor without a kernel: frames through a byte ring between two threads that never sleep.
 //!
-//! The ring is `rtrb`, 1 MiB for each direction. What it costs above `memcpy` is the way of the cache lines from one core to
-//! the other; what anything costs above it is the network. It takes a core for each thread.
+//! The ring is `rtrb`, 1 MiB for each direction. Its cost above `memcpy` is the transfer of cache lines from one core
+//! to the other; the cost of any contender above this one is the network. Each thread needs a core.
 
 use std::hint::spin_loop;
 use std::thread;
@@ -56,7 +56,7 @@ pub fn one_way(checker: &mut Checker) -> Outcome {
     })
 }
 
-/// Waits for room for all of `bytes`, in as many steps as the ring's size asks for; `false` when nobody reads any more.
+/// Writes all of `bytes`, and waits for room as often as necessary. Returns `false` if the reader has gone.
 fn write(producer: &mut Producer<u8>, mut bytes: &[u8]) -> bool {
     while !bytes.is_empty() {
         let room = producer.slots().min(bytes.len());
@@ -79,12 +79,12 @@ fn write(producer: &mut Producer<u8>, mut bytes: &[u8]) -> bool {
     true
 }
 
-/// Waits until all of `bytes` is filled; `false` when nobody writes any more.
+/// Reads until `bytes` is full. Returns `false` if the writer has gone.
 fn read(consumer: &mut Consumer<u8>, mut bytes: &mut [u8]) -> bool {
     while !bytes.is_empty() {
         let there = consumer.slots().min(bytes.len());
         if there == 0 {
-            // What was written last stands there still.
+            // Bytes written before the writer went are still in the ring.
             if consumer.is_abandoned() && consumer.is_empty() {
                 return false;
             }

@@ -1,4 +1,4 @@
-//! Floor of a parked round trip: blocking sockets, messages of a length that both sides know.
+//! Floor of a parked round trip: blocking sockets, and messages whose length both sides know.
 
 use std::io::{Read, Write};
 
@@ -8,7 +8,7 @@ use crate::loopback::between;
 use crate::measure::Pinger;
 use crate::rendezvous::Rendezvous;
 
-/// Asks.
+/// Asks in a round trip.
 pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     let mut socket = between(rendezvous)?;
     let mut message = vec![0; HEADER_BYTES + pinger.size()];
@@ -21,7 +21,7 @@ pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     Ok(())
 }
 
-/// Answers, until the other end closes the connection.
+/// Answers until the other end closes the connection.
 pub fn answer(rendezvous: &mut Rendezvous, size: usize) -> Outcome {
     let mut socket = between(rendezvous)?;
     let mut message = vec![0; HEADER_BYTES + size];

@@ -1,13 +1,12 @@
-//! Floor of one-way throughput: frames over a blocking socket, as few system calls as possible.
+//! Floor of one-way throughput: frames over a blocking socket, with as few system calls as possible.
 //!
-//! Payloads are encoded into a write buffer, and a read buffer is walked frame by frame. Payloads
-//! from [`LARGE_BYTES`] on are not copied when they leave: one `writev` takes as many as fill a
-//! write buffer. The sizes are the best of 64 to 512 KiB for writes and 128 KiB to 1 MiB for reads;
-//! for 64-byte payloads most lie within 10 % of each other. One `writev` for each payload of 64 KiB
-//! was slower than copying four of them into one write.
+//! Payloads are encoded into a write buffer, and a read buffer is walked frame by frame. Payloads from [`LARGE_BYTES`]
+//! on are not copied when they are sent: one `writev` takes as many as fill a write buffer. The sizes are the best of
+//! 64 to 512 KiB for writes and 128 KiB to 1 MiB for reads; for 64-byte payloads most lie within 10 % of each other.
+//! One `writev` for each payload of 64 KiB was slower than copying four of them into one write.
 //!
-//! Where several servers receive, there is a connection to each, and a write buffer is encoded once and written to all of
-//! them; who receives from several has a thread for each.
+//! With several receivers, there is a connection to each; a write buffer is encoded once and written to all of them. A
+//! server that receives from several senders has a thread for each.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -18,7 +17,7 @@ use super::frame::{HEADER_BYTES, header, stream_ended, walk};
 use crate::measure::{Checker, Load};
 use crate::participant::Participant;
 
-/// All traffic but that with a slow consumer, for which something would have to queue.
+/// Exchanges all traffic except that with a slow consumer, for which messages would have to be queued.
 pub fn traffic(participant: &mut Participant) -> Outcome {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let addresses = participant.meet(listener.local_addr()?.to_string())?;
@@ -47,7 +46,7 @@ pub fn traffic(participant: &mut Participant) -> Outcome {
         } else {
             send_vectored(&mut outgoing, load)?;
         }
-        // All there: the other side closes the connection.
+        // A byte from the receiver confirms that all messages have arrived.
         outgoing.iter_mut().try_for_each(|socket| socket.read_exact(&mut [0]))
     };
     thread::scope(|scope| {
@@ -60,7 +59,8 @@ pub fn traffic(participant: &mut Participant) -> Outcome {
                 Ok(socket.write_all(&[0])?)
             });
         }
-        // The last of these runs here: a server that only sends or only receives from one needs no second thread.
+        // The last receiver runs on this thread: a server that only sends, or only receives from one sender, needs no
+        // second thread.
         let here = receivers.pop();
         let receivers: Vec<_> = receivers.into_iter().map(|receive| scope.spawn(receive)).collect();
         match here {
@@ -132,11 +132,11 @@ fn receive(socket: &mut TcpStream, checker: &mut Checker) -> Outcome {
     Ok(())
 }
 
-/// From here on a copy would cost more than a `writev` with many parts.
+/// Payload size in bytes from which a copy costs more than a `writev` with many parts.
 const LARGE_BYTES: usize = 16 << 10;
 
 const WRITE_BYTES: usize = 256 << 10;
 const READ_BYTES: usize = 512 << 10;
 
-/// Room for many large frames: what is left of the last one has to be moved less often.
+/// Room for many large frames: the incomplete frame at the end has to be moved less often.
 const LARGE_READ_BYTES: usize = 1 << 20;

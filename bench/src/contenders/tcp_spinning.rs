@@ -1,4 +1,4 @@
-//! Floor of a spinning round trip: sockets that never wait, asked over and over.
+//! Floor of a spinning round trip: non-blocking sockets that are tried in a loop.
 
 use std::hint::spin_loop;
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,7 +10,7 @@ use crate::loopback::between;
 use crate::measure::Pinger;
 use crate::rendezvous::Rendezvous;
 
-/// Asks.
+/// Asks in a round trip.
 pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     let mut socket = between(rendezvous)?;
     socket.set_nonblocking(true)?;
@@ -24,7 +24,7 @@ pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     Ok(())
 }
 
-/// Answers, until the other end closes the connection.
+/// Answers until the other end closes the connection.
 pub fn answer(rendezvous: &mut Rendezvous, size: usize) -> Outcome {
     let mut socket = between(rendezvous)?;
     socket.set_nonblocking(true)?;

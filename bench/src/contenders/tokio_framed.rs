@@ -1,5 +1,5 @@
-//! tokio with `LengthDelimitedCodec`, as most Rust programs would do it: a runtime with one thread for each side, and the
-//! codec's buffers at 256 KiB, so that a stream of messages goes out in large writes.
+//! tokio with `LengthDelimitedCodec`, as most Rust programs would use it. Each side has a runtime with one thread; the
+//! codec's buffers have 256 KiB, so that a stream of messages is sent in large writes.
 
 use std::future::Future;
 use std::io;
@@ -19,12 +19,12 @@ use crate::rendezvous::Rendezvous;
 
 type Connection = Framed<TcpStream, LengthDelimitedCodec>;
 
-/// Asks.
+/// Asks in a round trip.
 pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     run(between(rendezvous)?, async |connection| ping(connection, pinger).await)
 }
 
-/// Answers.
+/// Answers in a round trip.
 pub fn answer(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
     run(between(rendezvous)?, echo)
 }
@@ -46,7 +46,7 @@ async fn echo(mut connection: Connection) -> Outcome {
     Ok(())
 }
 
-/// Sends, or receives.
+/// Sends as server 0, or receives as server 1.
 pub fn one_way(participant: &mut Participant) -> Outcome {
     let (socket, load) = (between(participant.rendezvous())?, participant.load());
     if participant.index() == 0 {

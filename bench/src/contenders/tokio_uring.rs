@@ -1,8 +1,8 @@
-//! Plain tokio-uring, as its documentation recommends: owned buffers that come back with each
-//! result and are used again, a runtime for each thread, `write_all`.
+//! Plain tokio-uring, as its documentation recommends: owned buffers that come back with each result and are used
+//! again, a runtime for each thread, `write_all`.
 //!
-//! One way, small payloads are coalesced as `tcp-framed` does it. Large ones are stamped into a
-//! write buffer that already holds their headers, so nothing is copied before the kernel does.
+//! One-way traffic coalesces small payloads as `tcp-framed` does. Large payloads are stamped into a write buffer that
+//! already holds their headers, so that only the kernel copies them.
 
 use std::future::Future;
 use std::io;
@@ -18,13 +18,13 @@ use crate::measure::{Checker, Load, Pinger};
 use crate::participant::Participant;
 use crate::rendezvous::Rendezvous;
 
-/// Asks.
+/// Asks in a round trip.
 pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     let message = framed(pinger.size());
     run(between(rendezvous)?, async |socket: TcpStream| ping(socket, message, pinger).await)
 }
 
-/// Answers, until the other end closes the connection.
+/// Answers until the other end closes the connection.
 pub fn answer(rendezvous: &mut Rendezvous, size: usize) -> Outcome {
     run(between(rendezvous)?, |socket| echo(socket, framed(size)))
 }
@@ -48,7 +48,7 @@ async fn echo(socket: TcpStream, mut message: Vec<u8>) -> Outcome {
     Ok(())
 }
 
-/// Sends, or receives.
+/// Sends as server 0, or receives as server 1.
 pub fn one_way(participant: &mut Participant) -> Outcome {
     let (socket, load) = (between(participant.rendezvous())?, participant.load());
     if participant.index() == 0 {
@@ -121,12 +121,12 @@ async fn receive(socket: TcpStream, checker: &mut Checker) -> Outcome {
     Ok(socket.write_all(vec![0; 1]).await.0?)
 }
 
-/// Runs `task` with a socket in a runtime of the calling thread's own.
+/// Runs `task` with a socket, in a runtime of the calling thread.
 fn run<F: Future<Output = Outcome>>(socket: StdStream, task: impl FnOnce(TcpStream) -> F) -> Outcome {
     ::tokio_uring::start(async { task(TcpStream::from_std(socket)).await })
 }
 
-/// Reads until `buffer` is full; `None` when the stream ends first.
+/// Reads until `buffer` is full. Returns `None` if the stream ends before.
 async fn fill(socket: &TcpStream, mut buffer: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -140,7 +140,7 @@ async fn fill(socket: &TcpStream, mut buffer: Vec<u8>) -> io::Result<Option<Vec<
     Ok(Some(buffer))
 }
 
-/// A message with its header and an empty payload.
+/// Returns a message with a header and a zeroed payload of `size` bytes.
 fn framed(size: usize) -> Vec<u8> {
     let mut message = header(size, 0).to_vec();
     message.resize(HEADER_BYTES + size, 0);

@@ -1,13 +1,13 @@
-//! The ZeroMQ version of the Server interface; see the package `peers/zmq`.
+//! ZeroMQ version of the Server interface; see the package `peers/zmq`.
 //!
-//! Tuned: high-water marks of 100 000 messages, socket buffers of 4 MiB, two I/O threads that the
-//! servers of a process share. A high-water mark counts messages, so for large ones it is lowered to what fits
-//! [`QUEUED_BYTES`], so that gigabytes never wait in memory; throughput is the same either way.
-//! A context for each server was measured too, and made no clear difference.
+//! Tuned: high-water marks of 100 000 messages, socket buffers of 4 MiB, and two I/O threads that the servers of a
+//! process share. A high-water mark counts messages; for large messages it is lowered to what fits [`QUEUED_BYTES`], so
+//! that gigabytes never wait in memory. Throughput is the same either way. A context for each server was measured too,
+//! and made no clear difference.
 //!
-//! Plain: as the Go libraries do it that the engine replaces, which set no option that has to do with speed: a high-water
-//! mark of 1000, the kernel's socket buffers, a context with one I/O thread for each server. What they encode with (gob) is
-//! left out; it would only make them slower.
+//! Plain: the setup of the Go libraries that the engine replaces, which set no option that affects speed. The
+//! high-water mark is 1000, the socket buffers are the kernel's, and each server has a context with one I/O thread. The
+//! encoding of those libraries (gob) is left out; it would only make them slower.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -22,35 +22,35 @@ use crate::measure::{Load, Pattern, Pinger, Receipts, Rising, Sink};
 use crate::participant::Participant;
 use crate::rendezvous::Rendezvous;
 
-/// Round trip, tuned.
+/// Asks in a round trip with tuned sockets.
 pub fn ask(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     let tuning = tuned(pinger.size());
     ping(pinger, server(rendezvous, &shared(None)?, tuning)?)
 }
 
-/// The other end.
+/// Answers in a round trip with tuned sockets.
 pub fn answer(rendezvous: &mut Rendezvous, size: usize) -> Outcome {
     echo(server(rendezvous, &shared(None)?, tuned(size))?)
 }
 
-/// Round trip, no option set.
+/// Asks in a round trip without any socket option.
 pub fn ask_plain(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
     ping(pinger, server(rendezvous, &Context::new(1)?, Tuning::DEFAULT)?)
 }
 
-/// The other end.
+/// Answers in a round trip without any socket option.
 pub fn answer_plain(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
     echo(server(rendezvous, &Context::new(1)?, Tuning::DEFAULT)?)
 }
 
-/// Traffic, tuned.
+/// Exchanges traffic with tuned sockets.
 pub fn traffic(participant: &mut Participant) -> Outcome {
     let context = shared(participant.traffic().loops)?;
     let tuning = tuned(participant.load().size);
     exchange(participant, &context, tuning)
 }
 
-/// Traffic, no option set.
+/// Exchanges traffic without any socket option.
 pub fn traffic_plain(participant: &mut Participant) -> Outcome {
     exchange(participant, &Context::new(1)?, Tuning::DEFAULT)
 }
@@ -98,7 +98,7 @@ fn exchange(participant: &mut Participant, context: &Context, tuning: Tuning) ->
             Ok(sender.join().expect("the sender does not panic")?)
         })?,
     }
-    // Nobody closes a socket before all have received everything.
+    // No server closes a socket before all servers have received all messages.
     participant.meet(String::new())?;
     if let Pattern::SlowConsumer { .. } = pattern {
         outbox.forget()?;
@@ -154,7 +154,7 @@ fn receive(inbox: &mut Inbox, receipts: &mut Receipts) -> Outcome {
     }
 }
 
-/// Takes a message in a millisecond until the others have had enough.
+/// Takes at most one message per millisecond until the other servers are done.
 fn dawdle(inbox: &mut Inbox, rendezvous: &mut Rendezvous) -> Outcome {
     rendezvous.arrive();
     let (mut rising, mut envelope) = (Rising::default(), Envelope::empty());
@@ -172,7 +172,7 @@ fn tuned(size: usize) -> Tuning {
     Tuning::fast(queued)
 }
 
-/// The context that the servers of this process share, with so many I/O threads.
+/// Returns the context with `threads` I/O threads that the servers of this process share.
 fn shared(threads: Option<usize>) -> Result<Context, Error> {
     static CONTEXTS: OnceLock<Mutex<BTreeMap<usize, Context>>> = OnceLock::new();
     let threads = threads.unwrap_or(IO_THREADS);
@@ -185,7 +185,7 @@ fn shared(threads: Option<usize>) -> Result<Context, Error> {
     Ok(context)
 }
 
-/// A server, which has the pid after its number, and knows the others.
+/// Starts a server, which knows the endpoints of the others. Its pid is its number plus one.
 fn server(
     rendezvous: &mut Rendezvous,
     context: &Context,

@@ -1,4 +1,4 @@
-//! A child process of the conductor: started with pipes, told commands, and ended by its id whatever happens.
+//! A child process of the conductor: started with pipes, driven by commands, and always ended by its id.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
@@ -12,13 +12,13 @@ use super::protocol::{Command, Job, Reply};
 /// A child process. Dropping it kills the process if it has not ended.
 pub struct Child {
     process: process::Child,
-    /// `None` once closed, which tells the process to exit.
+    /// `None` once closed, which makes the process exit.
     input: Option<ChildStdin>,
 }
 
 impl Child {
-    /// Starts a process that holds the servers of `job`. Its replies go to `replies` with `index`; `None` is the last
-    /// one.
+    /// Starts a process that holds the servers of `job`. Its replies go to `replies` with `index`; the last one is
+    /// `None`.
     pub fn member(index: usize, job: &Job, replies: Sender<(usize, Option<Reply>)>) -> io::Result<Self> {
         let mut child = Self::start(&[MEMBER, &serde_json::to_string(job)?], Stdio::piped())?;
         let output =
@@ -54,14 +54,14 @@ impl Child {
         self.process.id()
     }
 
-    /// Writes a command to the process. One that has ended says so by its output.
+    /// Writes a command to the process. Errors are ignored: the end of a process shows at its output.
     pub fn tell(&mut self, command: &[u8]) {
         if let Some(input) = &mut self.input {
             let _ = input.write_all(command).and_then(|()| input.write_all(b"\n"));
         }
     }
 
-    /// Waits until the process has exited, or `deadline`. Returns whether it has exited.
+    /// Waits until the process has exited, at most until `deadline`. Returns whether it has exited.
     pub fn exits_by(&mut self, deadline: Instant) -> bool {
         loop {
             match self.process.try_wait() {
@@ -76,13 +76,13 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.input = None;
-        // A process that has exited already cannot be killed again.
+        // Killing a process that has exited already fails, which is harmless.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// A command as the line that a process reads.
+/// Returns a command as the line that a process reads.
 pub fn line(command: &Command) -> Vec<u8> {
     serde_json::to_vec(command).expect("every command can be written as JSON")
 }

@@ -10,7 +10,7 @@ use super::proc::{self, Footprint};
 use super::protocol::{Command, Exact, Job, Progress, Reply};
 use super::{Options, Outcome, thousands};
 
-/// Runs a mesh. `tell` is given a line of progress about once a second.
+/// Runs a mesh. Passes a line of progress to `tell` about once a second.
 pub fn run(options: &Options, tell: impl FnMut(&str)) -> Outcome {
     let mut outcome = Outcome { expected: options.expected(), ..Outcome::default() };
     let mut conductor = match Conductor::new(options, tell) {
@@ -118,7 +118,7 @@ impl<'a, F: FnMut(&str)> Conductor<'a, F> {
         self.children.iter_mut().for_each(|child| child.tell(&line));
     }
 
-    /// Waits until every process has given a reply of which `take` takes something, in the order of the processes.
+    /// Waits until `take` has accepted a reply of every process. Returns the values in the order of the processes.
     fn gather<T>(
         &mut self,
         phase: &str,
@@ -150,7 +150,7 @@ impl<'a, F: FnMut(&str)> Conductor<'a, F> {
         Ok(taken.into_iter().flatten().collect())
     }
 
-    /// Waits for so long, as long as no process fails.
+    /// Waits for `duration`, and returns early with an error if a process fails.
     fn watch(&mut self, duration: Duration) -> Result<(), String> {
         let deadline = Instant::now() + duration;
         while Instant::now() < deadline {
@@ -159,7 +159,7 @@ impl<'a, F: FnMut(&str)> Conductor<'a, F> {
         Ok(())
     }
 
-    /// The next reply, if one comes by `deadline`; a process that has failed or ended is an error.
+    /// Returns the next reply, or `None` if none comes by `deadline`. A process that has failed or ended is an error.
     fn next(&mut self, deadline: Instant) -> Result<Option<(usize, Reply)>, String> {
         let (index, reply) = match self.replies.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok((index, Some(reply))) => (index, reply),
@@ -199,7 +199,8 @@ impl<'a, F: FnMut(&str)> Conductor<'a, F> {
         times.sum::<Result<Duration, _>>().map_err(|error| format!("processor time of a process: {error}"))
     }
 
-    /// Footprint of all processes. One that cannot be read is a failure, unless there is one that explains it.
+    /// Returns the footprint of all processes. An unreadable process counts as a failure only if no other failure
+    /// explains it.
     fn footprint(&self, failures: &mut Vec<String>) -> Footprint {
         let mut footprint = Footprint::default();
         for (index, child) in self.children.iter().enumerate() {
@@ -212,7 +213,7 @@ impl<'a, F: FnMut(&str)> Conductor<'a, F> {
         footprint
     }
 
-    /// Lets the processes stop their servers; those that take too long are killed.
+    /// Lets the processes stop their servers, and kills those that take longer than `STOPPING`.
     fn stop(&mut self) {
         self.tell_all(&Command::Stop);
         let deadline = Instant::now() + STOPPING;
@@ -237,7 +238,7 @@ fn sum(progress: &[Progress]) -> Progress {
     sum
 }
 
-/// Time from the first send of all to the last message of all.
+/// Returns the seconds from the first send of any process to the last message received by any.
 fn seconds(exact: &[Exact]) -> f64 {
     let first = exact.iter().map(|exact| exact.first_ns).min().unwrap_or(0);
     let last = exact.iter().map(|exact| exact.last_ns).max().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Interface through which a child process drives its share of the mesh, whatever that consists of.
+//! Interface through which a child process drives its share of the mesh: servers of the engine, or bare connections.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::Receiver;
@@ -10,11 +10,11 @@ pub trait Endpoints: Sized {
     /// Starts the servers of `job`, each on its listener; `addresses` are those of the whole mesh.
     fn start(job: &Job, listeners: Vec<TcpListener>, addresses: &[SocketAddr]) -> Result<Self, String>;
 
-    /// Sends, if `sending`, and receives what is possible without waiting. Returns whether anything was sent or
+    /// Sends, if `sending`, and receives as much as possible without waiting. Returns whether anything was sent or
     /// received.
     fn pass(&mut self, sending: bool) -> Result<bool, String>;
 
-    /// Waits for something to receive, at most [`REPORT_INTERVAL`](super::protocol::REPORT_INTERVAL).
+    /// Waits until something can be received, at most [`REPORT_INTERVAL`](super::protocol::REPORT_INTERVAL).
     fn wait(&mut self) -> Result<(), String>;
 
     /// Returns whether everything was sent and received.
@@ -23,7 +23,7 @@ pub trait Endpoints: Sized {
     /// State of the exchange.
     fn progress(&mut self) -> Progress;
 
-    /// Does what idle servers do until the next command.
+    /// Stays idle, as idle servers do, until the next command. Returns that command.
     fn idle(&mut self, commands: &Receiver<Command>) -> Result<Command, String>;
 
     /// Stops the servers.

@@ -1,4 +1,4 @@
-//! A child process: follows the conductor's commands with its share of the mesh, whatever that consists of.
+//! A child process: follows the conductor's commands with its share of the mesh.
 
 use std::error::Error;
 use std::io;
@@ -15,8 +15,8 @@ use super::raw::Connections;
 use super::servers::Servers;
 use crate::measure::now_ns;
 
-/// Runs a child process, whose `job` is JSON. Returns when the conductor has said `stop`; the process exits when its
-/// standard input ends.
+/// Runs a child process, whose `job` is JSON. Returns after the command `Stop`; the process exits when its standard
+/// input ends.
 pub fn serve(job: &str) -> Result<(), Box<dyn Error>> {
     let job: Job = serde_json::from_str(job)?;
     let commands = read_commands();
@@ -26,7 +26,7 @@ pub fn serve(job: &str) -> Result<(), Box<dyn Error>> {
     };
     if let Err(reason) = result {
         reply(&Reply::Failed(reason));
-        // The conductor may still want to look at this process.
+        // The process stays until `Stop`: the conductor may still read its footprint.
         while commands.recv().is_ok_and(|command| command != Command::Stop) {}
     }
     Ok(())
@@ -39,7 +39,7 @@ fn read_commands() -> Receiver<Command> {
             let Some(command) = line.ok().and_then(|line| serde_json::from_str(&line).ok()) else { break };
             let _ = give.send(command);
         }
-        // The conductor is gone.
+        // The conductor has ended.
         process::exit(1);
     });
     take
@@ -82,7 +82,7 @@ fn follow<E: Endpoints>(job: &Job, commands: &Receiver<Command>) -> Result<(), S
     Ok(())
 }
 
-/// Sends and receives everything.
+/// Sends and receives all messages, and reports progress and the end to the conductor.
 fn exchange(endpoints: &mut impl Endpoints) -> Result<(), String> {
     let first_ns = now_ns();
     let mut reported = Instant::now();

@@ -1,11 +1,11 @@
-//! Full mesh of many servers with default settings: every server broadcasts, every server checks that it receives
-//! everything exactly once and in order, and then all of them are left alone while the processor time of the idle mesh
-//! is measured.
+//! Full mesh of many servers with default settings. Every server broadcasts, and checks that it receives all messages
+//! exactly once and in order. Then the servers are left alone while the processor time of the idle mesh is measured.
 //!
-//! - [`run`] starts child processes of this program, each with a share of the servers, and leads them (`conductor`, `child`).
+//! - [`run`] starts child processes of this program, each with a share of the servers, and leads them (`conductor`,
+//!   `child`).
 //! - [`serve`] is a child process (`member`), which talks with the conductor by lines of JSON (`protocol`).
-//! - It holds servers of the engine (`servers`), or bare TCP connections as a floor (`raw`), and drives either in
-//!   the same way (`endpoints`).
+//! - A child process holds servers of the engine (`servers`), or bare TCP connections as a floor (`raw`), and drives
+//!   both through one interface (`endpoints`).
 //! - `proc` reads from the kernel what the processes use.
 
 mod child;
@@ -44,7 +44,7 @@ pub enum Transport {
 pub struct Options {
     /// Servers in the mesh.
     pub servers: usize,
-    /// Servers in each process; the last one may have fewer.
+    /// Servers in each process; the last process may have fewer.
     pub per_process: usize,
     /// Transport between the servers.
     pub transport: Transport,
@@ -52,36 +52,36 @@ pub struct Options {
     pub messages: u64,
     /// Seconds for which the processor time of the idle mesh is measured.
     pub idle_seconds: u64,
-    /// True if a process keeps every core busy until everything has arrived.
+    /// True if another process keeps every core busy until all messages have arrived.
     pub beside_load: bool,
-    /// Seconds from the start of the servers by which everything must have arrived.
+    /// Seconds from the start of the servers by which all messages must have arrived.
     pub limit_seconds: u64,
-    /// Processor time that the idle mesh may use at most, in percent of one core.
+    /// Limit on the processor time of the idle mesh, in percent of one core.
     pub limit_idle_percent: Option<f64>,
 }
 
 impl Options {
-    /// Messages that all servers together are to receive.
+    /// Messages that all servers together have to receive.
     pub fn expected(&self) -> u64 {
         let servers = self.servers as u64;
         servers * (servers - 1) * self.messages
     }
 }
 
-/// Result of a run. What is `None` was not reached.
+/// Result of a run. A field that is `None` was not reached.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Reasons why the run has failed.
     pub failures: Vec<String>,
-    /// Child processes that held the servers.
+    /// Number of child processes that held the servers.
     pub processes: usize,
     /// Seconds until every server had started.
     pub started_s: Option<f64>,
-    /// Seconds from the first send until every server had received everything.
+    /// Seconds from the first send until every server had received all messages.
     pub exact_s: Option<f64>,
-    /// The same from the start of the servers.
+    /// Seconds from the start of the servers until every server had received all messages.
     pub exact_from_start_s: Option<f64>,
-    /// Messages to be received by all servers together.
+    /// Messages that all servers together have to receive.
     pub expected: u64,
     /// Messages received and checked before the idle phase.
     pub delivered: u64,
@@ -91,14 +91,14 @@ pub struct Outcome {
     pub idle_percent: Option<f64>,
     /// Links that went down while idle.
     pub idle_down: Option<u64>,
-    /// Messages received while idle: none by servers, and those in place of heartbeats over bare connections.
+    /// Messages received while idle: none by servers; over bare connections, those sent in place of heartbeats.
     pub idle_messages: Option<u64>,
-    /// Memory and descriptors of all processes at the end.
+    /// Memory, descriptors and threads of all processes at the end.
     pub footprint: Footprint,
 }
 
 impl Outcome {
-    /// The result as a table.
+    /// Returns the result as a table.
     pub fn table(&self) -> Table {
         let mut table = Table::new(["", "mesh"]);
         let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
@@ -151,7 +151,7 @@ fn unknown() -> String {
     "-".to_owned()
 }
 
-/// `1,234,567`
+/// Formats a number as `1,234,567`.
 fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();

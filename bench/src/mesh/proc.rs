@@ -48,27 +48,27 @@ pub fn footprint(id: u32) -> io::Result<Footprint> {
     })
 }
 
-/// User and system time of all threads of the process `id` so far.
+/// Returns the user and system time of all threads of the process `id` so far.
 ///
-/// The clock of a process counts nanoseconds, where `/proc/PID/stat` counts ticks of 10 ms: with many processes that
-/// use little, the ticks would say nothing.
+/// The clock of a process counts nanoseconds; `/proc/PID/stat` counts ticks of 10 ms. Ticks are too coarse for many
+/// processes that use little.
 pub fn processor_time(id: u32) -> io::Result<Duration> {
     let id = libc::pid_t::try_from(id).map_err(io::Error::other)?;
     let mut clock: libc::clockid_t = 0;
-    // SAFETY: the C library writes one clock id to a place that has room for it.
+    // SAFETY: the C library writes one clock id to `clock`, which has room for it.
     let error = unsafe { libc::clock_getcpuclockid(id, &raw mut clock) };
     if error != 0 {
         return Err(io::Error::from_raw_os_error(error));
     }
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the kernel writes one timespec to a place that has room for it.
+    // SAFETY: the kernel writes one timespec to `time`, which has room for it.
     if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
-/// The number behind `field:` at the beginning of a line.
+/// Returns the number behind `field:` at the beginning of a line.
 fn value(text: &str, field: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     rest.split_whitespace().next()?.parse().ok()

@@ -1,5 +1,4 @@
-//! Lines of JSON between the conductor and its child processes: commands at their standard input, replies at their
-//! standard output.
+//! Lines of JSON between the conductor and its child processes: commands on standard input, replies on standard output.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -10,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Transport;
 
-/// Share of the mesh that one child process holds; its only argument.
+/// Share of the mesh that one child process holds. The process gets it as its only argument.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// Index of its first server. The pid of a server is its index plus one.
+    /// Index of the first server of the share. The pid of a server is its index plus one.
     pub first: usize,
     /// Servers in this process.
     pub count: usize,
@@ -29,15 +28,15 @@ pub struct Job {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
-    /// Start the servers; the addresses are those of the whole mesh, by index.
+    /// Starts the servers; the addresses are those of the whole mesh, by index.
     Start(Vec<SocketAddr>),
-    /// Send and receive all messages.
+    /// Sends and receives all messages.
     Send,
-    /// Leave the servers alone until `IdleEnd`.
+    /// Leaves the servers alone until `IdleEnd`.
     IdleBegin,
-    /// Count what happened meanwhile.
+    /// Asks for the state at the end of the idle phase.
     IdleEnd,
-    /// Stop the servers and exit.
+    /// Stops the servers and exits.
     Stop,
 }
 
@@ -49,15 +48,15 @@ pub enum Reply {
     Listening(Vec<SocketAddr>),
     /// Servers started so far.
     Starting(usize),
-    /// Every server of the process runs.
+    /// All servers of the process run.
     Started,
-    /// State of the exchange, about four times a second.
+    /// State of the exchange, about four times per second.
     Progress(Progress),
-    /// Every server of the process has sent and received everything.
+    /// All servers of the process have sent and received all messages.
     Exact(Exact),
-    /// State at the beginning, or at the end, of the idle phase.
+    /// State at the beginning or at the end of the idle phase.
     Idle(Progress),
-    /// Something went wrong; the process only waits for its end.
+    /// Reason of a failure. The process then only waits for its end.
     Failed(String),
 }
 
@@ -66,7 +65,7 @@ pub enum Reply {
 pub struct Progress {
     /// Messages received and checked.
     pub delivered: u64,
-    /// Servers that have received everything.
+    /// Servers that have received all messages.
     pub complete: usize,
     /// Events so far.
     pub events: EventCounts,
@@ -87,7 +86,7 @@ pub struct Exact {
     pub first_ns: u64,
     /// Time at which the last message was received, in nanoseconds.
     pub last_ns: u64,
-    /// State at that time.
+    /// State at the time of the last message.
     pub progress: Progress,
 }
 
@@ -98,14 +97,14 @@ pub struct EventCounts {
     pub up: u64,
     /// Links that went down.
     pub down: u64,
-    /// Those of them on which nothing was heard.
+    /// Links that went down because nothing was received on them.
     #[serde(default)]
     pub down_silent: u64,
     /// Handshakes that a peer refused.
     pub refused: u64,
-    /// Times at which connections could not be accepted.
+    /// Failures to accept a connection.
     pub accept_failed: u64,
-    /// Envelopes that were given up.
+    /// Envelopes that were dropped.
     pub dropped: u64,
     /// Events of any other kind.
     pub other: u64,
@@ -126,7 +125,7 @@ impl AddAssign for EventCounts {
     }
 }
 
-/// Writes a line to standard output. If nobody reads it, standard input ends too.
+/// Writes a line to standard output. Errors are ignored: if the conductor has ended, standard input ends too.
 pub fn reply(reply: &Reply) {
     let mut line = serde_json::to_string(reply).expect("every reply can be written as JSON");
     line.push('\n');

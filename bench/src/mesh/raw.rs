@@ -1,6 +1,6 @@
-//! Bare TCP connections in place of servers, watched by one epoll loop: the floor of what an idle mesh can cost.
+//! Bare TCP connections in place of servers, watched by one epoll loop: the floor for the cost of an idle mesh.
 //!
-//! Each pair of endpoints shares a connection, which the one with the lower index dials. While idle, every process
+//! Each pair of endpoints shares a connection, which the endpoint with the lower index dials. While idle, every process
 //! sends one message on each of its connections at each tick, as servers send heartbeats.
 
 use std::io::{self, Read, Write};
@@ -77,7 +77,7 @@ impl Endpoints for Connections {
         loop {
             let now = Instant::now();
             if now < next {
-                // Rounded up, so that the loop does not run early and wait once more.
+                // Rounded up: otherwise the loop would run early and wait a second time.
                 self.receive(next - now + Duration::from_millis(1))?;
                 continue;
             }
@@ -98,7 +98,7 @@ impl Endpoints for Connections {
 }
 
 impl Connections {
-    /// Reads what has arrived, and waits at most `timeout` for it. Returns whether anything was read.
+    /// Reads what has arrived, and waits at most `timeout` for it. Returns whether any connection was ready.
     fn receive(&mut self, timeout: Duration) -> Result<bool, String> {
         let mut ready = [libc::epoll_event { events: 0, u64: 0 }; READY];
         let count = self.epoll.wait(&mut ready, timeout).map_err(|error| format!("epoll: {error}"))?;
@@ -120,11 +120,11 @@ impl Connections {
 }
 
 impl Connection {
-    /// Sends messages until `length` bytes are sent, or there is no room. Returns whether anything was sent.
+    /// Sends messages until `length` bytes are sent, or the socket has no room. Returns whether anything was sent.
     fn send(&mut self, length: u64) -> Result<bool, String> {
         let before = self.sent;
         while self.sent < length {
-            // Behind a message of which only a part had room, the rest of it comes first.
+            // After a partial write, the rest of that message comes first.
             let begun = (self.sent % MESSAGE.len() as u64) as usize;
             match self.stream.write(&MESSAGE[begun..]) {
                 Ok(bytes) => self.sent += bytes as u64,
@@ -141,7 +141,7 @@ fn is_transient(error: &io::Error) -> bool {
 }
 
 /// Connects the endpoints from index `first` on with all others. Every process dials and accepts in the order of the
-/// indices, so that nobody waits for somebody who waits for him.
+/// indices, so that two processes never wait for each other.
 fn connect(first: usize, listeners: Vec<TcpListener>, addresses: &[SocketAddr]) -> io::Result<Vec<TcpStream>> {
     let own = first..first + listeners.len();
     let accept = move || -> io::Result<Vec<TcpStream>> {
@@ -166,12 +166,12 @@ struct Epoll(OwnedFd);
 
 impl Epoll {
     fn new() -> io::Result<Self> {
-        // SAFETY: the call takes no memory of ours.
+        // SAFETY: the call accesses no memory of this process.
         let descriptor = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         if descriptor < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the kernel has just made this descriptor for us.
+        // SAFETY: the kernel has just made this descriptor, and nothing else owns it.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(descriptor) }))
     }
 
@@ -185,7 +185,7 @@ impl Epoll {
 
     fn control(&self, operation: libc::c_int, stream: &TcpStream, index: usize) -> io::Result<()> {
         let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: index as u64 };
-        // SAFETY: both descriptors are open as long as they are borrowed, and the kernel reads one event.
+        // SAFETY: both descriptors stay open while they are borrowed, and the kernel reads one event.
         let result = unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, stream.as_raw_fd(), &raw mut event) };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
@@ -208,11 +208,11 @@ impl Epoll {
 
 /// A message, as long as a heartbeat of the engine.
 const MESSAGE: [u8; 48] = [7; 48];
-/// Time between two messages on an idle connection: the engine's default time between heartbeats.
+/// Time between two messages on an idle connection: the engine's default heartbeat interval.
 const TICK: Duration = Duration::from_millis(400);
-/// Pause of a process that could not send everything.
+/// Pause of a process that could not send all messages.
 const PAUSE: Duration = Duration::from_millis(2);
-/// Connections that one call of epoll reports at most.
+/// Most connections that one call of epoll reports.
 const READY: usize = 256;
-/// Bytes that are read from a connection at once.
+/// Most bytes that are read from a connection at once.
 const BUFFER: usize = 4096;

@@ -1,5 +1,5 @@
-//! Servers of the engine with default settings, driven by one thread: each broadcasts numbered messages, and checks
-//! those that it receives.
+//! Servers of the engine with default settings, driven by one thread. Each server broadcasts numbered messages, and
+//! checks those that it receives.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::Receiver;
@@ -28,7 +28,7 @@ struct Server {
     handle: Handle,
     /// Broadcasts begun.
     sent: u64,
-    /// Last broadcast, addressed to those that had no room for it yet.
+    /// Last broadcast, addressed to the recipients that had no room for it yet.
     unsent: Option<Draft<'static>>,
     checker: Checker,
     counts: EventCounts,
@@ -110,14 +110,14 @@ impl Endpoints for Servers {
 
     fn stop(self) {
         for mut server in self.servers {
-            // Everything was delivered before.
+            // All messages were delivered before.
             let _ = server.handle.stop_within(STOP_PATIENCE);
         }
     }
 }
 
 impl Server {
-    /// Sends at most one broadcast; returns whether any of it was sent.
+    /// Sends at most one broadcast. Returns whether any recipient took it.
     fn send(&mut self, messages: u64) -> Result<bool, String> {
         let draft = match self.unsent.take() {
             Some(draft) => draft,
@@ -139,7 +139,7 @@ impl Server {
         }
     }
 
-    /// Checks what is in the inbox, and waits for it if there is a `timeout`. Returns whether anything was there.
+    /// Checks the envelopes in the inbox, and waits for one if there is a `timeout`. Returns whether there was one.
     fn receive(&mut self, timeout: Option<Duration>) -> Result<bool, String> {
         let (inbox, checker) = (&mut self.inbox, &mut self.checker);
         let mut result = Ok(());
@@ -214,9 +214,9 @@ fn pid_of(index: usize) -> Pid {
     index as Pid + 1
 }
 
-/// Pause of a thread with several servers when none of them had anything to do.
+/// Pause of a thread with several servers when none of them had work.
 const PAUSE: Duration = Duration::from_millis(1);
-/// Patience with peers that have not acknowledged what was sent; all of them have.
+/// Time to wait for peers that have not acknowledged all messages; all of them have.
 const STOP_PATIENCE: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
