@@ -1,20 +1,20 @@
-//! Counts how often memory is asked for, whoever asks: Rust, and the C and C++ of the libraries that are measured.
+//! Counter of allocations, by Rust and by the C and C++ of the measured libraries.
 //!
-//! This program's `malloc` and its kin stand before those of the C library, and hand everything on to them. While nobody
-//! counts, that costs a load and a jump that is always taken.
+//! This program's `malloc` and its relatives replace those of the C library, and forward every call to them. While
+//! nothing is counted, that costs a load and a jump that is always taken.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 static COUNTING: AtomicBool = AtomicBool::new(false);
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// Begins to count; answers where the count stands.
+/// Begins to count. Returns the current count.
 pub fn begin() -> u64 {
     COUNTING.store(true, Ordering::Relaxed);
     COUNT.load(Ordering::Relaxed)
 }
 
-/// Ends counting; answers where the count stands, or `None` where nothing can be counted.
+/// Ends counting. Returns the current count, or `None` if allocations cannot be counted on this platform.
 pub fn end() -> Option<u64> {
     COUNTING.store(false, Ordering::Relaxed);
     cfg!(target_env = "gnu").then(|| COUNT.load(Ordering::Relaxed))
@@ -26,7 +26,7 @@ mod malloc {
 
     use super::{COUNT, COUNTING, Ordering};
 
-    // SAFETY: the signatures are those of glibc, where these are.
+    // SAFETY: the signatures are those of glibc, which defines these functions.
     unsafe extern "C" {
         fn __libc_malloc(bytes: size_t) -> *mut c_void;
         fn __libc_calloc(count: size_t, bytes: size_t) -> *mut c_void;
@@ -41,8 +41,8 @@ mod malloc {
         }
     }
 
-    // SAFETY: of this and the following: the C library's own function does the work, with the arguments as they are, so
-    // that what it promises is kept, and its `free` takes back what it gave.
+    // SAFETY: for this function and the following ones: the C library's own function does the work with unchanged
+    // arguments. It keeps the contract of `malloc`, and its `free` releases the memory.
     #[unsafe(no_mangle)]
     unsafe extern "C" fn malloc(bytes: size_t) -> *mut c_void {
         count();

@@ -1,4 +1,4 @@
-//! The raw figures as files: what was measured, on what, and what else ran meanwhile.
+//! Raw figures as files: the results, the machine, and its load by other processes.
 
 use std::error::Error;
 use std::fs;
@@ -12,89 +12,89 @@ use crate::machine::Machine;
 use crate::noise::Noise;
 use crate::{mesh, open_loop, raft_mix, scaling};
 
-/// Of a comparison.
+/// File of a comparison.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Comparison {
-    /// Where and when.
+    /// Machine and time of the run.
     pub machine: Machine,
-    /// The command that this came from.
+    /// Command line of the run.
     pub command: String,
-    /// The seed of the order.
+    /// Seed of the order of contenders.
     pub seed: u64,
-    /// How many rounds.
+    /// Number of rounds.
     pub rounds: usize,
-    /// Whether each server had a process of its own.
+    /// True if each server had a process of its own.
     #[serde(default)]
     pub processes: bool,
-    /// What else ran.
+    /// Load of the machine by other processes.
     pub noise: Noise,
-    /// What failed, and why.
+    /// Failures with their reasons.
     pub failures: Vec<String>,
-    /// What came out.
+    /// Results, one for each case, size and contender.
     pub rows: Vec<compare::Row>,
 }
 
-/// Of messages at a fixed rate.
+/// File of an open-loop run, with messages at a fixed rate.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Lateness {
-    /// Where and when.
+    /// Machine and time of the run.
     pub machine: Machine,
-    /// The seed of the order.
+    /// Seed of the order of contenders.
     pub seed: u64,
-    /// What else ran.
+    /// Load of the machine by other processes.
     pub noise: Noise,
-    /// Messages each second.
+    /// Messages per second.
     pub rate: u64,
     /// Bytes in a payload.
     pub size: usize,
-    /// What failed, and why.
+    /// Failures with their reasons.
     pub failures: Vec<String>,
-    /// What came out.
+    /// Results, one for each contender.
     pub rows: Vec<open_loop::Row>,
 }
 
-/// Of how throughput grows.
+/// File of a scaling run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Scaling {
-    /// Where and when.
+    /// Machine and time of the run.
     pub machine: Machine,
-    /// The seed of the order.
+    /// Seed of the order of points.
     pub seed: u64,
-    /// What else ran.
+    /// Load of the machine by other processes.
     pub noise: Noise,
-    /// What failed, and why.
+    /// Failures with their reasons.
     pub failures: Vec<String>,
-    /// What came out.
+    /// Results, one for each point.
     pub rows: Vec<scaling::Row>,
 }
 
-/// Of heartbeats beside appends and snapshots.
+/// File of a run of heartbeats beside appends and snapshots.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Mix {
-    /// Where and when.
+    /// Machine and time of the run.
     pub machine: Machine,
-    /// What else ran.
+    /// Load of the machine by other processes.
     pub noise: Noise,
-    /// What came out.
+    /// Latencies of the heartbeats.
     pub result: raft_mix::Outcome,
 }
 
-/// Of a full mesh of many servers.
+/// File of a run of a full mesh of many servers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Mesh {
-    /// Where and when.
+    /// Machine and time of the run.
     pub machine: Machine,
-    /// The command that this came from.
+    /// Command line of the run.
     pub command: String,
-    /// What else ran.
+    /// Load of the machine by other processes.
     pub noise: Noise,
-    /// What was asked for.
+    /// Parameters of the run.
     pub options: mesh::Options,
-    /// What came out, with what failed.
+    /// Result of the run, with its failures.
     pub outcome: mesh::Outcome,
 }
 
-/// A file of JSON.
+/// File of JSON.
 pub trait Document: Serialize + DeserializeOwned {
     /// Reads the file at `path`. An error names the file and the place in it.
     fn read(path: &Path) -> Result<Self, Box<dyn Error>> {

@@ -1,6 +1,7 @@
-//! Raw histograms as a log that HdrHistogram's tools read: a line for each, in version 2 of its format, compressed, in base64.
+//! Raw histograms as a log that HdrHistogram's tools read: a line for each, in version 2 of its format, compressed, in
+//! base64.
 //!
-//! Figures of a report are a few points of these; another question can still be asked of all of it later.
+//! The figures of a report are a few points of these histograms; the file keeps them whole for later questions.
 
 use std::error::Error;
 use std::fs;
@@ -11,23 +12,23 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
-/// How long all exchanges of one contender took, in nanoseconds.
+/// Histogram of one contender, in nanoseconds.
 #[derive(Debug, Clone)]
 pub struct Recorded {
-    /// What was measured, without blanks or commas.
+    /// Name of the measurement, without blanks or commas.
     pub tag: String,
-    /// How long it took.
+    /// Durations of all exchanges, in nanoseconds.
     pub histogram: Histogram<u64>,
 }
 
 impl Recorded {
-    /// Names a histogram; blanks become hyphens.
+    /// Names a histogram; blanks and commas become hyphens.
     pub fn new(name: &str, histogram: Histogram<u64>) -> Self {
         Self { tag: name.replace([' ', ','], "-"), histogram }
     }
 }
 
-/// Writes all of them into the file at `path`.
+/// Writes all histograms into the file at `path`.
 pub fn write(path: &Path, recorded: &[Recorded]) -> Result<(), Box<dyn Error>> {
     let (mut file, mut serializer) = (Vec::new(), V2DeflateSerializer::new());
     let mut log = IntervalLogWriterBuilder::new()

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 
 use crate::rendezvous::Rendezvous;
 
-/// The two ends of a new connection, blocking, without Nagle's delay.
+/// Returns the two ends of a new connection, blocking, without Nagle's delay.
 pub fn connection() -> io::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let near = TcpStream::connect(listener.local_addr()?)?;
@@ -16,7 +16,7 @@ pub fn connection() -> io::Result<(TcpStream, TcpStream)> {
     Ok((near, far))
 }
 
-/// The connection between the two servers of a rendezvous, for each of them; set up as above.
+/// Returns this server's end of a connection between the two servers of a rendezvous, blocking, without Nagle's delay.
 pub fn between(rendezvous: &mut Rendezvous) -> Result<TcpStream, Box<dyn Error + Send + Sync>> {
     let socket = if rendezvous.index() == 0 {
         let addresses = rendezvous.exchange(String::new())?;

@@ -1,4 +1,4 @@
-//! What the figures were measured on. Without it they say nothing.
+//! Machine on which the figures were measured. Figures without their machine are meaningless.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,41 +9,41 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// The machine and the versions, as far as Linux tells.
+/// Machine and versions, as far as Linux reports them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Machine {
-    /// The processor's name.
+    /// Name of the processor.
     pub cpu: String,
     /// Cores that this process may use.
     pub cores: usize,
-    /// The kernel's release.
+    /// Release of the kernel.
     pub kernel: String,
-    /// The frequency governor of core 0; virtual machines have none.
+    /// Frequency governor of core 0; virtual machines have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub governor: Option<String>,
-    /// Whether a hypervisor is under the kernel: waking a core then costs many times as much.
+    /// True if the kernel runs under a hypervisor: waking a core then costs many times as much.
     pub virtual_machine: bool,
-    /// What the kernel reads the time from.
+    /// Clock source of the kernel.
     pub clock_source: String,
     /// Bytes of memory.
     pub memory_bytes: u64,
-    /// What the kernel does against each of the processor's vulnerabilities that affect it.
+    /// Mitigations of the kernel, for each of the processor's vulnerabilities that affect it.
     pub mitigations: BTreeMap<String, String>,
-    /// Runnable threads when the measurement began, averaged over a minute.
+    /// Load average over one minute when the measurement began.
     pub load_average: f64,
-    /// The compiler that built the benchmarks.
+    /// Compiler that built the benchmarks.
     pub rustc: String,
-    /// The libzmq that is linked.
+    /// Version of the linked libzmq.
     pub libzmq: String,
-    /// The commit that was measured, with a mark if the folder held more than that; `None` outside of a repository.
+    /// Measured commit, marked if tracked files differ from it; `None` outside of a repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// When the measurement began, in UTC.
+    /// Beginning of the measurement, in UTC.
     pub date: String,
 }
 
 impl Machine {
-    /// Looks at this machine.
+    /// Reads the facts about this machine.
     pub fn look() -> Self {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let cpuinfo = read("/proc/cpuinfo").unwrap_or_default();
@@ -106,7 +106,7 @@ fn memory_bytes(meminfo: &str) -> u64 {
     kib.unwrap_or(0) << 10
 }
 
-/// `Mitigation: Retpolines; IBPB: conditional` → `Retpolines`.
+/// Shortens a mitigation: `Mitigation: Retpolines; IBPB: conditional` → `Retpolines`.
 fn short(state: &str) -> &str {
     state.trim_start_matches("Mitigation: ").split([';', ',']).next().unwrap_or(state).trim()
 }
@@ -142,14 +142,14 @@ fn unknown() -> String {
     "unknown".to_owned()
 }
 
-/// `2026-11-21T01:20:00Z`.
+/// Formats seconds since 1970 as `2026-11-21T01:20:00Z`.
 fn utc(seconds: u64) -> String {
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Year, month and day of the Gregorian calendar, so many days after 1970-01-01.
+/// Returns year, month and day of the Gregorian calendar, `days` days after 1970-01-01.
 fn civil(mut days: u64) -> (u64, u64, u64) {
     let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let mut year = 1970;
@@ -169,7 +169,7 @@ fn civil(mut days: u64) -> (u64, u64, u64) {
     (year, month, days + 1)
 }
 
-/// Runnable threads from which on two spinning ones no longer have a core each.
+/// Load average above which two spinning threads no longer have a core each.
 const BUSY: f64 = 1.0;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Messages at a fixed rate, and how late each of them was.
+//! Messages at a fixed rate, and the lateness of each of them.
 //!
-//! In a closed loop a contender that stalls is asked less, and its worst moments are counted once. Here every message has
-//! its moment, and is late from then on.
+//! In a closed loop, a contender that stalls gets fewer questions, and its worst moments are counted once. Here every
+//! message has a due time, and is late from then on.
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -15,70 +15,71 @@ use crate::runner::{self, Failure};
 use crate::statistics::{Ratio, Spread};
 use crate::table::Table;
 
-/// Contenders that send a message when it is given to them. The others fill a buffer first, and would wait for it.
+/// Contenders that send a message as soon as it is given to them. The others fill a buffer first, for which a message
+/// would have to wait.
 pub const CONTENDERS: &[&str] =
     &["cluster-dedicated-fast", "cluster-dedicated-owned", "zmq", "zmq-plain", "rzmq-uring"];
 
-/// What to run.
+/// Options of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Bytes in a payload.
     pub size: usize,
-    /// Messages each second.
+    /// Messages per second.
     pub rate: u64,
     /// Messages in each round.
     pub count: u64,
     /// Rounds; within each, every contender runs once.
     pub rounds: usize,
-    /// Decides the order within the rounds.
+    /// Seed of the order within the rounds.
     pub seed: u64,
 }
 
-/// What one contender did.
+/// Result of one contender.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// Who.
+    /// Name of the contender.
     pub contender: String,
-    /// How late messages came, in each round.
+    /// Lateness of the messages of each round.
     pub rounds: Vec<Tail>,
-    /// The percentile curve of all rounds together.
+    /// Percentile curve of all rounds together.
     pub curve: Vec<Point>,
 }
 
-/// How late the messages of one round came, in microseconds.
+/// Lateness of the messages of one round.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Tail {
-    /// Half of them came no later.
+    /// Median, in microseconds.
     pub p50_us: f64,
-    /// All but one in a hundred.
+    /// 99th percentile, in microseconds.
     pub p99_us: f64,
-    /// All but one in a thousand.
+    /// 99.9th percentile, in microseconds.
     pub p999_us: f64,
-    /// All but one in ten thousand.
+    /// 99.99th percentile, in microseconds.
     pub p9999_us: f64,
 }
 
-/// A point of a percentile curve.
+/// Point of a percentile curve.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Point {
-    /// Such a share of the messages, in per cent ...
+    /// Share of the messages, in per cent, that are no later than `us`.
     pub percentile: f64,
-    /// ... came no later than this, in microseconds.
+    /// Lateness in microseconds.
     pub us: f64,
 }
 
-/// What came out.
+/// Result of a run.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// A row for each contender that succeeded in every round.
     pub rows: Vec<Row>,
-    /// What failed, and why.
+    /// Failures with their reasons.
     pub failures: Vec<String>,
-    /// How late all messages were.
+    /// Lateness of all messages, a histogram for each contender.
     pub histograms: Vec<Recorded>,
 }
 
-/// Runs all contenders; `progress` is told what is being measured.
+/// Runs all contenders, and passes the name of each to `progress`.
 pub fn run(options: &Options, mut progress: impl FnMut(&str)) -> Outcome {
     let mut random = fastrand::Rng::with_seed(options.seed);
     let one_way = |contender: &&Contender| contender.cases.contains(&Case::OneWay);
@@ -118,7 +119,7 @@ pub fn run(options: &Options, mut progress: impl FnMut(&str)) -> Outcome {
 }
 
 impl Row {
-    /// Sums up a histogram for each round, in nanoseconds; there is at least one.
+    /// Sums up the histograms of all rounds, in nanoseconds; there is at least one.
     pub fn of(contender: &str, rounds: &[Histogram<u64>]) -> Self {
         let all = together(rounds);
         let point = |quantile: f64, ns: u64| Point { percentile: quantile * 100.0, us: ns as f64 / 1e3 };
@@ -127,7 +128,7 @@ impl Row {
         Self { contender: contender.to_owned(), rounds: rounds.iter().map(Tail::of).collect(), curve }
     }
 
-    /// A quantity of each round.
+    /// Returns the spread of a quantity over the rounds.
     pub fn spread(&self, quantity: fn(&Tail) -> f64) -> Spread {
         Spread::of(self.rounds.iter().map(quantity).collect())
     }
@@ -148,16 +149,16 @@ impl Tail {
     }
 }
 
-/// How late the fast path may be, as a multiple of ZeroMQ: all but one message in a thousand.
+/// Limit of the fast path's p99.9 lateness, as a multiple of ZeroMQ's.
 pub const BAR: Bound = Bound::AtMost(0.33);
 
-/// The p99.9 of a contender as a multiple of ZeroMQ's.
+/// Returns the p99.9 of a contender as a multiple of ZeroMQ's.
 pub fn ratio(contender: &str, rows: &[Row]) -> Option<Ratio> {
     let p999 = |name: &str| Some(rows.iter().find(|row| row.contender == name)?.spread(|tail| tail.p999_us));
     Some(Ratio::of(&p999(contender)?, &p999("zmq")?))
 }
 
-/// A table of all rows, by their p99.9.
+/// Returns a table of all rows, sorted by their p99.9.
 pub fn table(rows: &[Row]) -> Table {
     let mut table =
         Table::new(["open loop", "p50 µs", "p99 µs", "p99.9 µs", "min..max", "p99.99 µs", "p99.9 / zmq (95 %)"]);
@@ -180,7 +181,7 @@ pub fn table(rows: &[Row]) -> Table {
     table
 }
 
-/// So many points of a curve for each halving of what is still above them.
+/// Points of a curve for each halving of the share of messages above them.
 const STEPS_PER_HALVING: u32 = 4;
 
 #[cfg(test)]

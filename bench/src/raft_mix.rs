@@ -1,8 +1,8 @@
-//! What a replicated system does to a connection: heartbeats on the urgent lane, beside appends and a snapshot.
+//! Traffic of a replicated system on a connection: heartbeats on the urgent lane, beside appends and a snapshot.
 //!
-//! The result is how late heartbeats come while a 64 MiB envelope travels, against how late they come when nothing else
-//! does. They are sent 100 times a second and timed from when they were due, by the clock of the process that both
-//! servers are in.
+//! The result is the lateness of heartbeats while a 64 MiB envelope travels, against their lateness when nothing else
+//! is sent. Heartbeats are sent 100 times per second and timed from when they were due, by the clock of the process
+//! that holds both servers.
 
 use std::error::Error;
 use std::fmt;
@@ -17,27 +17,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::table::Table;
 
-/// How late heartbeats came, in microseconds.
+/// Lateness of heartbeats.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Heartbeats {
-    /// How many.
+    /// Number of heartbeats.
     pub count: u64,
-    /// Half of them came no later.
+    /// Median, in microseconds.
     pub p50_us: f64,
-    /// All but one in a hundred.
+    /// 99th percentile, in microseconds.
     pub p99_us: f64,
-    /// All but one in a thousand.
+    /// 99.9th percentile, in microseconds.
     pub p999_us: f64,
-    /// The latest.
+    /// Maximum, in microseconds.
     pub max_us: f64,
 }
 
-/// Heartbeats alone, and beside everything else.
+/// Lateness of heartbeats alone, and beside appends and snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// Alone.
+    /// Heartbeats alone.
     pub idle: Heartbeats,
-    /// Beside appends and snapshots.
+    /// Heartbeats beside appends and snapshots.
     pub loaded: Heartbeats,
     /// 4 KiB appends that arrived meanwhile.
     pub appends: u64,
@@ -47,7 +47,7 @@ pub struct Outcome {
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// Runs each of the two for so long.
+/// Runs the idle and the loaded phase, each for the duration `each`.
 pub fn run(each: Duration) -> Result<Outcome, Failure> {
     let (idle, _, _) = phase(each, false)?;
     let (loaded, appends, snapshots) = phase(each, true)?;
@@ -76,7 +76,7 @@ fn phase(each: Duration, loaded: bool) -> Result<(Heartbeats, u64, u64), Failure
         }
         let received = receive(far.inbox(), begin, beats);
         stop.store(true, Ordering::Relaxed);
-        // A sender may wait for room: what is left over is taken until it has seen that it is to stop.
+        // A sender may wait for room: its remaining envelopes are taken until it has seen `stop`.
         while senders.iter().any(|sender| !sender.is_finished()) {
             drop(far.inbox().recv_timeout(Duration::from_millis(1)));
         }
@@ -85,7 +85,7 @@ fn phase(each: Duration, loaded: bool) -> Result<(Heartbeats, u64, u64), Failure
         }
         received
     });
-    // What is still under way is of no interest.
+    // Stops at once: envelopes still under way are not needed.
     drop(handle.stop_within(Duration::ZERO));
     result
 }
@@ -107,7 +107,7 @@ fn repeat(mut outbox: Outbox, id: i64, bytes: usize, pause: Duration, stop: &Ato
     Ok(())
 }
 
-/// Until the last heartbeat; each has to come once and in order.
+/// Receives until the last heartbeat. Each heartbeat has to arrive once and in order.
 fn receive(inbox: &mut Inbox, begin: Instant, beats: u64) -> Result<(Heartbeats, u64, u64), Failure> {
     let mut histogram = Histogram::<u64>::new_with_bounds(1, LONGEST_NS, 3)?;
     let (mut next, mut appends, mut snapshots) = (0_u64, 0, 0);
@@ -139,7 +139,7 @@ fn pair() -> Result<(Node, Node), Failure> {
 }
 
 impl Outcome {
-    /// The loaded p99.9 as a multiple of the idle one.
+    /// Returns the loaded p99.9 as a multiple of the idle one.
     pub fn ratio(&self) -> f64 {
         self.loaded.p999_us / self.idle.p999_us
     }
@@ -164,13 +164,13 @@ const NEAR: u64 = 1;
 const FAR: u64 = 2;
 const HELLO: i64 = 0;
 const HEARTBEAT: i64 = 1;
-/// Message id, bytes, and the pause after each.
+/// Message id, bytes in an envelope, and the pause after each.
 const APPENDS: (i64, usize, Duration) = (2, 4096, Duration::from_micros(500));
 const SNAPSHOTS: (i64, usize, Duration) = (3, 64 << 20, Duration::from_millis(100));
 const INTERVAL: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(20);
 const LONGEST_NS: u64 = 60_000_000_000;
-/// Beside everything else they may be so many times as late as alone.
+/// Limit of the loaded p99.9, as a multiple of the idle one.
 pub const BAR: f64 = 3.0;
 
 #[cfg(test)]
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn heartbeats_arrive_beside_everything_else() {
-        // On a machine that is busy with other things no snapshot arrives in so short a time.
+        // On a busy machine, no snapshot arrives in so short a time: the second attempt is longer.
         let outcome = run(Duration::from_secs(1)).or_else(|_| run(Duration::from_secs(10))).unwrap();
         assert!(outcome.idle.count >= 100 && outcome.loaded.count == outcome.idle.count);
         assert!(outcome.appends > 0 && outcome.snapshots > 0);

@@ -1,4 +1,4 @@
-//! Medians, how far the samples lie apart, and how sure a ratio is.
+//! Medians, spreads of samples, and confidence intervals of ratios.
 
 use std::fmt;
 
@@ -20,12 +20,12 @@ impl Spread {
         Self { in_order: samples, sorted }
     }
 
-    /// The samples as they were taken.
+    /// Samples in the order in which they were taken.
     pub fn in_order(&self) -> &[f64] {
         &self.in_order
     }
 
-    /// The middle sample, or the mean of the two in the middle.
+    /// Returns the middle sample, or the mean of the two in the middle.
     pub fn median(&self) -> f64 {
         let middle = self.sorted.len() / 2;
         if self.sorted.len() % 2 == 1 {
@@ -35,38 +35,39 @@ impl Spread {
         }
     }
 
-    /// The sample below which this share of them lies, the nearest one.
+    /// Returns the sample nearest to the quantile `share`.
     fn quantile(&self, share: f64) -> f64 {
         self.sorted[(share * (self.sorted.len() - 1) as f64).round() as usize]
     }
 
-    /// The smallest sample.
+    /// Smallest sample.
     pub fn min(&self) -> f64 {
         self.sorted[0]
     }
 
-    /// The largest sample.
+    /// Largest sample.
     pub fn max(&self) -> f64 {
         self.sorted[self.sorted.len() - 1]
     }
 }
 
-/// A ratio of two quantities that were measured in the same rounds.
+/// Ratio of two quantities that were measured in the same rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Ratio {
-    /// The median of the rounds' ratios.
+    /// Median of the rounds' ratios.
     pub median: f64,
-    /// The ends of its 95 % confidence interval.
+    /// Lower end of the median's 95 % confidence interval.
     pub low: f64,
-    /// See `low`.
+    /// Upper end of the median's 95 % confidence interval.
     pub high: f64,
 }
 
 impl Ratio {
-    /// Of `own` to `other`, round by round: what disturbs a round disturbs both, and cancels out.
+    /// Returns the ratio of `own` to `other`, taken round by round: a disturbance of a round affects both, and cancels
+    /// out.
     ///
-    /// The interval is a bootstrap: the median of as many rounds, drawn with repetition, thousands of times. The draw begins
-    /// with a fixed seed, so that the same samples give the same interval.
+    /// The interval is a bootstrap: the median of as many rounds, drawn with repetition, thousands of times. The draw
+    /// begins with a fixed seed, so that equal samples give equal intervals.
     pub fn of(own: &Spread, other: &Spread) -> Self {
         let pairs = own.in_order.iter().zip(&other.in_order);
         let rounds: Vec<f64> = pairs.map(|(own, other)| own / other).collect();

@@ -1,7 +1,7 @@
-//! All contenders in one run, so that their ratios mean something.
+//! Comparison of all contenders in one run, so that their ratios are meaningful.
 //!
-//! For each case and size: calibrate, then several rounds, and within each round every contender
-//! once, in random order. A slow minute of the machine thus hits all of them.
+//! Each case and size is calibrated, then measured in several rounds. Each round runs every contender once, in random
+//! order. A slow minute of the machine therefore hits all of them.
 
 mod report;
 mod row;
@@ -21,10 +21,10 @@ pub use row::{
 };
 pub use verdict::{BARS, Bar, Bound, Verdict};
 
-/// What to compare.
+/// Options of a comparison.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The cases.
+    /// Measured cases.
     pub cases: Vec<Case>,
     /// Payload sizes in bytes; empty for those of each case.
     pub sizes: Vec<usize>,
@@ -32,28 +32,28 @@ pub struct Options {
     pub only: Vec<String>,
     /// Rounds, at least one.
     pub rounds: usize,
-    /// Decides the order of the contenders within each round.
+    /// Seed of the order of contenders within each round.
     pub seed: u64,
     /// Time for one contender within one round.
     pub budget: Duration,
-    /// Where servers run.
+    /// Place in which servers run.
     pub place: Place,
-    /// Whether each contender runs once more, to count system calls and allocations.
+    /// True if each contender runs once more, to count system calls and allocations.
     pub counting: bool,
 }
 
-/// What came out.
+/// Result of a comparison.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// A row for each case, size and contender that succeeded in every round.
     pub rows: Vec<Row>,
-    /// What failed: case, size, contender and reason.
+    /// Failures: case, size, contender and reason.
     pub failures: Vec<String>,
-    /// How long each round trip took in nanoseconds, all rounds together.
+    /// Durations of round trips in nanoseconds, all rounds together.
     pub histograms: Vec<Recorded>,
 }
 
-/// Runs the comparison; `progress` is told what is being measured.
+/// Runs the comparison, and passes the name of each contender to `progress` when it is calibrated.
 pub fn run(options: &Options, mut progress: impl FnMut(&str)) -> Outcome {
     let mut outcome = Outcome::default();
     let mut random = fastrand::Rng::with_seed(options.seed);
@@ -95,14 +95,14 @@ struct Cell<'a> {
 
 struct Entrant {
     contender: &'static Contender,
-    /// How much a server sends in a round; it means nothing for round trips.
+    /// Messages that each sender sends in a round; unused for round trips.
     count: u64,
     samples: Vec<(Sample, Counted)>,
     counted: Option<Counted>,
     failure: Option<String>,
 }
 
-/// A contender hangs, and the comparison ends.
+/// Error that ends the comparison: a contender hangs.
 struct Stuck;
 
 impl Cell<'_> {

@@ -1,4 +1,4 @@
-//! Results as people read them.
+//! Results as tables for people.
 
 use super::row::{
     ALLOCATIONS, LOOP_WAKE_UPS, MESSAGES_PER_SEGMENT, PROCESSOR, Row, SEGMENTS_PER_SEND, SYSTEM_CALLS, WAITS,
@@ -8,8 +8,8 @@ use crate::case::Case;
 use crate::statistics::Spread;
 use crate::table::Table;
 
-/// A table of all rows of one case, with each contender's ratio to ZeroMQ and to the TCP floor
-/// that it should be held against.
+/// Returns a table of all rows of one case, with the ratio of each contender to ZeroMQ and to the TCP floor with its
+/// waiting strategy.
 pub fn tables(case: Case, rows: &[Row]) -> Table {
     let name = case.to_string();
     let mut table = match case {
@@ -44,7 +44,7 @@ pub fn tables(case: Case, rows: &[Row]) -> Table {
     table
 }
 
-/// A table of what the engine must show.
+/// Returns a table of the engine's promises and their verdicts.
 pub fn verdicts(rows: &[Row]) -> Table {
     let mut table = Table::new(["must show", "contender", "against", "ratio (95 %)", "bar", "verdict"]);
     for bar in BARS {
@@ -65,7 +65,7 @@ pub fn verdicts(rows: &[Row]) -> Table {
     table
 }
 
-/// A table of what a message costs in one case: time of the processor, and what was counted.
+/// Returns a table of the cost of a message in one case: processor time, and counts.
 pub fn costs(case: Case, rows: &[Row]) -> Table {
     let mut table = Table::new([
         "for each message",
@@ -98,7 +98,7 @@ pub fn costs(case: Case, rows: &[Row]) -> Table {
     table
 }
 
-/// Three digits that say something; zero where there is less than a ten-thousandth.
+/// Formats a count with about three significant digits; a count below 0.00005 is zero.
 fn digits(count: f64) -> String {
     match count {
         count if count >= 99.5 => format!("{count:.0}"),
@@ -109,7 +109,7 @@ fn digits(count: f64) -> String {
     }
 }
 
-/// The four figures of a row, as the table's columns want them.
+/// Returns the four figures of a row in the order of the table's columns.
 fn cells(row: &Row) -> [String; 4] {
     let figures: Vec<&Spread> = row.figures.iter().map(|(_, spread)| spread).collect();
     match row.case {
@@ -128,7 +128,7 @@ fn cells(row: &Row) -> [String; 4] {
     }
 }
 
-/// What the kernel's TCP does with the same waiting strategy.
+/// Returns the kernel's TCP contender that has the waiting strategy of the row.
 fn floor(row: &Row) -> &'static str {
     match row.case {
         Case::RoundTrip if row.contender.contains("spinning") => "tcp-spinning",
@@ -137,7 +137,7 @@ fn floor(row: &Row) -> &'static str {
     }
 }
 
-/// `1'234'567`
+/// Formats a number as `1'234'567`.
 fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut grouped = String::new();

@@ -11,20 +11,20 @@ use crate::case::Case;
 use crate::runner::{Counted, Sample};
 use crate::statistics::{Ratio, Spread};
 
-/// The result of one contender.
+/// Result of one contender.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// What was measured.
+    /// Measured case.
     pub case: Case,
     /// Bytes in a payload.
     pub size: usize,
-    /// Who.
+    /// Name of the contender.
     pub contender: String,
-    /// From how many rounds the figures are.
+    /// Number of rounds that the figures are from.
     pub rounds: usize,
-    /// Name, with its unit, and samples of each quantity. The first is what ratios are made of.
+    /// Quantities, each by its name with unit, and its samples. Ratios compare the first one.
     pub figures: Vec<(&'static str, Spread)>,
-    /// What was counted in a run of its own, for each message where the name says nothing else; see [`counts`].
+    /// Counts from a run of their own, per message unless the name says otherwise; see [`counts`].
     pub counts: BTreeMap<String, f64>,
 }
 
@@ -39,18 +39,18 @@ impl Row {
         Self { case, size, contender, rounds: samples.len(), figures, counts }
     }
 
-    /// The samples of a quantity.
+    /// Returns the samples of a quantity.
     pub fn figure(&self, name: &str) -> Option<&Spread> {
         self.figures.iter().find(|(figure, _)| *figure == name).map(|(_, spread)| spread)
     }
 
-    /// This contender's figure as a multiple of the one of `against`, if that was measured in the same run.
+    /// Returns this contender's figure as a multiple of that of `against`, if both were measured in this run.
     pub fn ratio(&self, against: &str, rows: &[Row]) -> Option<Ratio> {
         let other = rows.iter().find(|row| (row.case, row.size, &*row.contender) == (self.case, self.size, against))?;
         Some(Ratio::of(self.key(), other.key()))
     }
 
-    /// The quantity that ratios are made of: the median latency, or the messages per second.
+    /// Quantity that ratios compare: the median latency, or the messages per second.
     pub fn key(&self) -> &Spread {
         &self.figures[0].1
     }
@@ -77,7 +77,7 @@ impl Serialize for Row {
 }
 
 impl<'de> Deserialize<'de> for Row {
-    /// Takes the samples of the rounds; everything else follows from them.
+    /// Reads the samples of the rounds; all other figures follow from them.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         struct Written {
@@ -120,7 +120,7 @@ fn quantities((sample, counted): &(Sample, Counted)) -> Vec<f64> {
     }
 }
 
-/// What a run counted, by name, for each message that arrived.
+/// Returns the counts of a run by name, per message that arrived.
 pub fn counts(counted: &Counted) -> BTreeMap<String, f64> {
     let messages = counted.messages.max(1) as f64;
     let each = |count: u64| count as f64 / messages;
@@ -142,19 +142,19 @@ pub fn counts(counted: &Counted) -> BTreeMap<String, f64> {
     counts
 }
 
-/// Processor time of all servers for each message, in nanoseconds.
+/// Processor time of all servers per message, in nanoseconds.
 pub const PROCESSOR: &str = "processor_ns_per_message";
-/// System calls of all servers for each message.
+/// System calls of all servers per message.
 pub const SYSTEM_CALLS: &str = "system_calls";
-/// How often memory was asked for, for each message.
+/// Allocations of all servers per message.
 pub const ALLOCATIONS: &str = "allocations";
-/// How often a thread gave up its core and was woken later, for each message.
+/// Waits per message, in which a thread gave up its core.
 pub const WAITS: &str = "waits";
-/// How often an event loop of the engine was woken, for each message.
+/// Wake-ups of the engine's event loops per message.
 pub const LOOP_WAKE_UPS: &str = "loop_wake_ups";
-/// How many segments the engine handed to the kernel at once, on average.
+/// Segments that the engine handed to the kernel at once, on average.
 pub const SEGMENTS_PER_SEND: &str = "segments_per_send";
-/// How many messages one of the engine's segments carried, on average.
+/// Messages in a segment of the engine, on average.
 pub const MESSAGES_PER_SEGMENT: &str = "messages_per_segment";
 
 #[cfg(test)]

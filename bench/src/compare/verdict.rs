@@ -1,4 +1,4 @@
-//! What the engine has promised to show, as ratios within one run.
+//! Promises of the engine, as ratios within one run.
 
 use std::fmt;
 
@@ -8,43 +8,43 @@ use super::row::{PROCESSOR, Row};
 use crate::case::Case;
 use crate::statistics::Ratio;
 
-/// A promise: one contender's figure as a multiple of another's.
+/// Promise: a bound on one contender's figure as a multiple of another's.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bar {
-    /// What is compared, for people.
+    /// Compared quantity, for people.
     pub what: &'static str,
-    /// The case.
+    /// Measured case.
     pub case: Case,
     /// Bytes in a payload.
     pub size: usize,
-    /// Whose promise it is.
+    /// Contender that has to keep the promise.
     pub contender: &'static str,
-    /// What it is compared with.
+    /// Contender that it is compared with.
     pub against: &'static str,
-    /// The quantity by the name that its row has for it; `None`: what ratios are made of otherwise.
+    /// Compared quantity, by its name in the row; `None` for the quantity that ratios compare by default.
     pub quantity: Option<&'static str>,
-    /// How the ratio has to be.
+    /// Bound that the ratio has to meet.
     pub bound: Bound,
 }
 
-/// A bound of a ratio, itself allowed.
+/// Bound of a ratio; the limit itself is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
-    /// For what should be small, as latencies.
+    /// Upper bound, for quantities that should be small, such as latencies.
     AtMost(f64),
-    /// For what should be large, as throughput.
+    /// Lower bound, for quantities that should be large, such as throughput.
     AtLeast(f64),
 }
 
-/// How it turned out.
+/// Outcome of a promise.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Verdict {
     /// The median of this ratio keeps the promise.
     Kept(Ratio),
-    /// The median of this ratio does not.
+    /// The median of this ratio misses the promise.
     Missed(Ratio),
-    /// One of the two has no result in this run.
+    /// One of the two contenders has no result in this run.
     NotMeasured,
 }
 
@@ -65,14 +65,14 @@ impl Bar {
 }
 
 impl Bound {
-    /// The ratio that is just allowed.
+    /// Limit of the ratio, itself allowed.
     pub fn limit(self) -> f64 {
         match self {
             Self::AtMost(limit) | Self::AtLeast(limit) => limit,
         }
     }
 
-    /// Whether a ratio is on the right side.
+    /// Returns whether a ratio meets the bound.
     pub fn allows(self, ratio: f64) -> bool {
         match self {
             Self::AtMost(limit) => ratio <= limit,
@@ -80,7 +80,8 @@ impl Bound {
         }
     }
 
-    /// Whether at least one end of the ratio's interval is on the right side: below that, chance is no excuse.
+    /// Returns whether at least one end of the ratio's interval meets the bound. If neither does, chance does not
+    /// explain the miss.
     pub fn allows_some(self, ratio: Ratio) -> bool {
         self.allows(ratio.low) || self.allows(ratio.high)
     }
@@ -103,7 +104,7 @@ const fn one_way(what: &'static str, size: usize, contender: &'static str, again
     Bar { what, case: Case::OneWay, size, contender, against, quantity: None, bound: Bound::AtLeast(limit) }
 }
 
-/// What the engine must show; medians of a full run on an idle machine with two cores.
+/// Promises of the engine, for medians of a full run on an idle machine with two cores.
 pub const BARS: &[Bar] = &[
     round_trip("64 B round trip, inline parked", "cluster-inline-parked", "zmq", 0.4),
     round_trip("64 B round trip, inline parked", "cluster-inline-parked", "tcp-blocking", 1.15),

@@ -1,4 +1,4 @@
-//! One-way throughput, taken where the messages arrive.
+//! One-way throughput, measured where the messages arrive.
 
 use std::time::Duration;
 
@@ -8,32 +8,32 @@ use serde::{Deserialize, Serialize};
 use super::pinger::LONGEST_NS;
 use super::{Corrupt, Schedule, check, now_ns, stamp};
 
-/// What a sender sends.
+/// Load that a sender sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
-    /// Bytes in each payload, at least 8; if they are mixed, in the largest.
+    /// Bytes in each payload, at least 8; in the largest payload if sizes are mixed.
     pub size: usize,
-    /// Of a hundred payloads one has all these bytes, nine have 1 KiB, and ninety 64 bytes.
+    /// True if sizes are mixed: of a hundred payloads, one has `size` bytes, nine have 1 KiB, and ninety have 64 bytes.
     pub mixed: bool,
-    /// How many payloads, at least 2.
+    /// Number of payloads, at least 2.
     pub count: u64,
-    /// When each is to be sent; `None`: as soon as there is room. Only for servers in one process.
+    /// Time at which each payload is to be sent; `None`: as soon as there is room. Only for servers in one process.
     #[serde(skip)]
     pub schedule: Option<Schedule>,
 }
 
 impl Load {
-    /// `count` payloads of `size` bytes, as fast as they go.
+    /// Returns a load of `count` payloads of `size` bytes, sent as fast as possible.
     pub fn new(size: usize, count: u64) -> Self {
         Self { size, mixed: false, count, schedule: None }
     }
 
-    /// The same, at a fixed rate.
+    /// Returns a load of `count` payloads of `size` bytes, sent at `rate` payloads per second.
     pub fn at_rate(size: usize, count: u64, rate: u64) -> Self {
         Self { schedule: Some(Schedule::new(rate)), ..Self::new(size, count) }
     }
 
-    /// Bytes in the payload of this number.
+    /// Returns the bytes in the payload with this number.
     #[inline]
     pub fn bytes(&self, sequence: u64) -> usize {
         if !self.mixed {
@@ -46,7 +46,7 @@ impl Load {
         }
     }
 
-    /// Bytes in all payloads.
+    /// Returns the bytes in all payloads.
     pub fn total_bytes(&self) -> u64 {
         if !self.mixed {
             return self.count * self.size as u64;
@@ -55,7 +55,7 @@ impl Load {
         self.count / 100 * first(100) + first(self.count % 100)
     }
 
-    /// Writes the number of a message, which counts from 0, into its payload; waits until it is due.
+    /// Waits until a message is due, and writes its number, counted from 0, into its payload.
     #[inline]
     pub fn stamp(&self, sequence: u64, payload: &mut [u8]) {
         if let Some(schedule) = self.schedule {
@@ -65,19 +65,19 @@ impl Load {
     }
 }
 
-/// Verifies what arrives, and measures from the first message to the last.
+/// Verifier of arriving messages, which measures from the first message to the last.
 #[derive(Debug)]
 pub struct Checker {
     load: Load,
     next: u64,
-    /// When the first one came and when the last one did.
+    /// Times of the first and of the last message, in nanoseconds.
     period: Option<(u64, u64)>,
-    /// From when each was due to when it was here, if there is a schedule.
+    /// Time from when each message was due to its arrival, if there is a schedule.
     latencies: Option<Histogram<u64>>,
 }
 
 impl Checker {
-    /// Expects all of `load`, in order.
+    /// Returns a checker that expects all of `load`, in order.
     pub fn new(load: Load) -> Self {
         assert!(load.size >= 8, "a payload holds its number");
         assert!(load.count >= 2, "a first message and a last one");
@@ -85,18 +85,18 @@ impl Checker {
         Self { load, next: 0, period: None, latencies: load.schedule.map(|_| histogram()) }
     }
 
-    /// What has to be sent.
+    /// Load that has to be sent.
     pub fn load(&self) -> Load {
         self.load
     }
 
-    /// How many messages have not arrived yet.
+    /// Returns the number of messages that have not arrived yet.
     #[inline]
     pub fn remaining(&self) -> u64 {
         self.load.count - self.next
     }
 
-    /// Whether all have arrived.
+    /// Returns whether all messages have arrived.
     #[inline]
     pub fn is_complete(&self) -> bool {
         self.remaining() == 0
@@ -123,46 +123,47 @@ impl Checker {
         Ok(())
     }
 
-    /// How late each message was, but for the first tenth; `None` without a schedule, or before all have arrived.
+    /// Returns the lateness of the messages in nanoseconds, without the first tenth; `None` without a schedule, or
+    /// before all have arrived.
     pub fn latencies(&self) -> Option<&Histogram<u64>> {
         self.latencies.as_ref().filter(|_| self.is_complete())
     }
 
-    /// The result; `None` until it [`is_complete`](Self::is_complete).
+    /// Returns the result; `None` until [`is_complete`](Self::is_complete).
     pub fn arrivals(&self) -> Option<Arrivals> {
         let (first_ns, last_ns) = self.period.filter(|_| self.is_complete())?;
         Some(Arrivals { messages: self.load.count, bytes: self.load.total_bytes(), first_ns, last_ns })
     }
 }
 
-/// A stream of verified messages, by the clock that all processes of a machine share.
+/// Stream of verified messages. Times are those of the clock that all processes of a machine share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrivals {
-    /// How many.
+    /// Number of messages.
     pub messages: u64,
     /// Bytes of their payloads.
     pub bytes: u64,
-    /// When the first one came.
+    /// Arrival of the first message, in nanoseconds.
     pub first_ns: u64,
-    /// When the last one came.
+    /// Arrival of the last message, in nanoseconds.
     pub last_ns: u64,
 }
 
-/// How long verified messages took to arrive.
+/// Amount of verified messages and the time that they took to arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Throughput {
-    /// How many arrived, at all servers together.
+    /// Messages that arrived at all servers together.
     pub messages: u64,
     /// Bytes of their payloads.
     pub bytes: u64,
-    /// From the first message to the last.
+    /// Time from the first message to the last.
     pub elapsed: Duration,
-    /// What all servers together used of the processor, connecting included.
+    /// Processor time of all servers together, connecting included.
     pub processor: Duration,
 }
 
 impl Throughput {
-    /// Of streams that went side by side; there is at least one.
+    /// Sums up streams that ran side by side; there is at least one.
     pub fn of(streams: &[Arrivals], processor: Duration) -> Self {
         let first = streams.iter().map(|stream| stream.first_ns).min().unwrap_or(0);
         let last = streams.iter().map(|stream| stream.last_ns).max().unwrap_or(0);
@@ -174,17 +175,17 @@ impl Throughput {
         }
     }
 
-    /// Messages after the first one, by the time they took.
+    /// Returns the messages per second, counted from the second message on.
     pub fn messages_per_second(&self) -> f64 {
         self.messages.saturating_sub(1) as f64 / self.elapsed.as_secs_f64().max(1e-9)
     }
 
-    /// Processor time of all servers for each message that arrived, in nanoseconds.
+    /// Returns the processor time of all servers per message that arrived, in nanoseconds.
     pub fn processor_ns(&self) -> f64 {
         self.processor.as_nanos() as f64 / self.messages as f64
     }
 
-    /// Bytes of payload.
+    /// Returns the bytes of payload per second.
     pub fn bytes_per_second(&self) -> f64 {
         self.messages_per_second() * self.bytes as f64 / self.messages as f64
     }

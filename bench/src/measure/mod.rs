@@ -1,4 +1,4 @@
-//! What is measured, and the checks without which it does not count.
+//! Measurements, and the checks without which they do not count.
 
 mod checker;
 mod pinger;
@@ -12,26 +12,26 @@ pub use receipts::{Receipts, Rising, Sink};
 pub use schedule::Schedule;
 pub use traffic::{Pattern, Traffic};
 
-/// What a receiver found wrong.
+/// Error that a receiver has found in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Corrupt {
     /// The payload has another length than was sent.
     Length {
-        /// What was sent.
+        /// Length that was sent, in bytes.
         expected: usize,
-        /// What came.
+        /// Length that arrived, in bytes.
         found: usize,
     },
     /// The payload is not the next one: lost, doubled, or out of order.
     Sequence {
-        /// The number of the next one.
+        /// Number of the next message.
         expected: u64,
-        /// What came.
+        /// Number of the message that arrived.
         found: u64,
     },
-    /// It comes from a server that has nothing to send here.
+    /// The sender has no messages for this server.
     Stranger {
-        /// Which.
+        /// Number of the sender.
         sender: usize,
     },
 }
@@ -58,7 +58,7 @@ fn stamp(sequence: u64, payload: &mut [u8]) {
     payload[..8].copy_from_slice(&sequence.to_le_bytes());
 }
 
-/// Whether `payload` is the message of that number, whole.
+/// Checks that `payload` is the message with this number, complete.
 #[inline]
 fn check(payload: &[u8], size: usize, sequence: u64) -> Result<(), Corrupt> {
     let found = match number(payload) {
@@ -70,16 +70,16 @@ fn check(payload: &[u8], size: usize, sequence: u64) -> Result<(), Corrupt> {
     if found == sequence { Ok(()) } else { Err(Corrupt::Sequence { expected: sequence, found }) }
 }
 
-/// The number that a message carries, if it is long enough for one.
+/// Returns the number that a message carries, if it is long enough for one.
 #[inline]
 fn number(payload: &[u8]) -> Option<u64> {
     payload.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
-/// The kernel's monotonic clock, which all processes of a machine share.
+/// Returns the kernel's monotonic time in nanoseconds, which all processes of a machine share.
 pub fn now_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the kernel fills in a valid place; this clock always exists.
+    // SAFETY: the kernel writes one timespec to `time`; this clock always exists.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

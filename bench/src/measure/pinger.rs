@@ -1,4 +1,4 @@
-//! Round trips in a closed loop: the next question is asked when the answer is there.
+//! Round trips in a closed loop: each question is asked after the answer to the one before.
 
 use std::time::{Duration, Instant};
 
@@ -6,8 +6,8 @@ use hdrhistogram::Histogram;
 
 use super::{Corrupt, check, stamp};
 
-/// Asks until its time is up, and keeps how long each answer took. The first fifth of the time
-/// warms up and does not count, nor does the first exchange, which may have to connect.
+/// Source of questions, which asks until its time is up and keeps the latency of each answer. The first fifth of the
+/// time is the warm-up and does not count; nor does the first exchange, which may have to connect.
 #[derive(Debug)]
 pub struct Pinger {
     size: usize,
@@ -25,12 +25,14 @@ enum Limit {
 }
 
 impl Pinger {
-    /// Payloads of `size` bytes (at least 8) for as long as `budget`, counted from the second.
+    /// Returns a pinger with payloads of `size` bytes (at least 8) that runs for `budget`, counted from the second
+    /// question.
     pub fn for_time(size: usize, budget: Duration) -> Self {
         Self::new(size, Limit::Time(budget))
     }
 
-    /// As many payloads of `size` bytes (at least 8) as count, after a tenth more that do not.
+    /// Returns a pinger with payloads of `size` bytes (at least 8) that counts `count` round trips, after a warm-up of
+    /// a tenth more.
     pub fn for_count(size: usize, count: u64) -> Self {
         let warm_up = count / 10;
         Self::new(size, Limit::Count { warm_up, total: warm_up + count })
@@ -42,7 +44,7 @@ impl Pinger {
         Self { size, limit, sequence: 0, asked: Instant::now(), start: None, histogram }
     }
 
-    /// How many questions were asked, those that do not count included.
+    /// Returns the number of questions asked, including those of the warm-up.
     pub fn asked(&self) -> u64 {
         self.sequence
     }
@@ -52,7 +54,7 @@ impl Pinger {
         self.size
     }
 
-    /// Fills in the next payload and starts the clock; `false` when there is no next one.
+    /// Fills in the next payload and starts the clock. Returns `false` if there is no next one.
     #[inline]
     pub fn ask(&mut self, payload: &mut [u8]) -> bool {
         self.asked = Instant::now();
@@ -68,7 +70,7 @@ impl Pinger {
         more
     }
 
-    /// Takes the answer, which has to be the payload that was asked with, and stops the clock.
+    /// Stops the clock and takes the answer, which has to be the payload of the question.
     #[inline]
     pub fn answered(&mut self, payload: &[u8]) -> Result<(), Corrupt> {
         let now = Instant::now();
@@ -83,12 +85,12 @@ impl Pinger {
         Ok(())
     }
 
-    /// How long each answer took, in nanoseconds.
+    /// Latencies of the answers, in nanoseconds.
     pub fn histogram(&self) -> &Histogram<u64> {
         &self.histogram
     }
 
-    /// How long the answers took; `None` if none was counted.
+    /// Returns the latencies of the answers; `None` if none was counted.
     pub fn latencies(&self) -> Option<Latencies> {
         let at = |quantile| self.histogram.value_at_quantile(quantile) as f64 / 1e3;
         (!self.histogram.is_empty()).then(|| Latencies {
@@ -100,16 +102,16 @@ impl Pinger {
     }
 }
 
-/// What one run of round trips took, in microseconds.
+/// Latencies of one run of round trips.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Latencies {
-    /// Half of them took no longer.
+    /// Median, in microseconds.
     pub p50_us: f64,
-    /// All but one in a hundred took no longer.
+    /// 99th percentile, in microseconds.
     pub p99_us: f64,
-    /// All but one in a thousand took no longer.
+    /// 99.9th percentile, in microseconds.
     pub p999_us: f64,
-    /// All counted round trips together.
+    /// Sum over all counted round trips.
     pub total: Duration,
 }
 
@@ -137,7 +139,7 @@ mod tests {
         let mut pinger = Pinger::for_time(8, Duration::from_millis(20));
         let mut payload = [0; 8];
         assert!(pinger.ask(&mut payload));
-        // As if its answer had taken twice the time that there is.
+        // Pretends that the answer took twice the whole budget.
         pinger.asked -= Duration::from_millis(40);
         pinger.answered(&payload).unwrap();
         assert!(pinger.latencies().is_none());

@@ -1,13 +1,13 @@
-//! What one server receives: a stream from each of several senders.
+//! Messages that one server receives: a stream from each of several senders.
 
 use super::{Arrivals, Checker, Corrupt, Traffic, number};
 
-/// Takes messages as they arrive, whoever they are from.
+/// Consumer of messages in the order in which they arrive, from any sender.
 pub trait Sink {
     /// Takes the next message of a sender.
     fn take_from(&mut self, sender: usize, payload: &[u8]) -> Result<(), Corrupt>;
 
-    /// Whether all have arrived.
+    /// Returns whether all messages have arrived.
     fn is_complete(&self) -> bool;
 }
 
@@ -23,35 +23,36 @@ impl Sink for Checker {
     }
 }
 
-/// A stream from each sender, each verified by itself.
+/// Streams of all senders, each verified by itself.
 #[derive(Debug)]
 pub struct Receipts {
     streams: Vec<Option<Checker>>,
-    /// Streams that are not complete.
+    /// Number of streams that are not complete.
     missing: usize,
 }
 
 impl Receipts {
-    /// What `server` has to receive.
+    /// Returns the receipts that `server` expects.
     pub fn of(traffic: &Traffic, server: usize) -> Self {
         let senders = traffic.senders(server);
         let stream = |sender| senders.contains(&sender).then(|| Checker::new(traffic.load));
         Self { streams: (0..traffic.servers()).map(stream).collect(), missing: senders.len() }
     }
 
-    /// The stream, if there is just one. What it takes is not noticed by [`Sink::is_complete`] of all.
+    /// Returns the stream, if there is only one. [`Sink::is_complete`] of the receipts does not notice what that stream
+    /// takes.
     pub fn only(&mut self) -> Option<&mut Checker> {
         let mut streams = self.streams.iter_mut().flatten();
         streams.next().filter(|_| streams.next().is_none())
     }
 
-    /// All streams with their senders, for a thread each.
+    /// Returns all streams with their senders, for one thread each.
     pub fn streams(&mut self) -> impl Iterator<Item = (usize, &mut Checker)> {
         let streams = self.streams.iter_mut().enumerate();
         streams.filter_map(|(sender, stream)| Some((sender, stream.as_mut()?)))
     }
 
-    /// What arrived in each stream; an error says what did not.
+    /// Returns the arrivals of each stream, or an error with the number of lost messages.
     pub fn arrivals(&self) -> Result<Vec<Arrivals>, String> {
         let lost: u64 = self.streams.iter().flatten().map(Checker::remaining).sum();
         if lost > 0 {
@@ -76,7 +77,7 @@ impl Sink for Receipts {
     }
 }
 
-/// What a slow consumer has to see: whatever it had no room for, what comes is in order and comes once.
+/// Check of a slow consumer: messages may be missing, but those that arrive are in order and arrive once.
 #[derive(Debug, Default)]
 pub struct Rising {
     last: Option<u64>,

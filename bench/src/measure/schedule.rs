@@ -1,26 +1,28 @@
-//! When messages are meant to be sent, whatever the sender is able to do.
+//! Times at which messages are due, regardless of what the sender manages.
 
 use std::hint::spin_loop;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// A fixed rate. A message that is late is late from the moment it was meant for: a contender that stalls pays for every
-/// message that would have been sent meanwhile (no coordinated omission).
+/// Fixed rate. Lateness counts from the time at which a message was due: a contender that stalls pays for every message
+/// that would have been sent meanwhile (no coordinated omission).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schedule {
-    /// Set by the first message, when the connection stands. It outlives both threads: a few bytes for each run.
+    /// Time of the first message, set when the connection is up. The value is leaked, because it outlives both threads:
+    /// a few bytes for each run.
     start: &'static OnceLock<Instant>,
     rate: u64,
 }
 
 impl Schedule {
-    /// So many messages each second, at even distances.
+    /// Returns a schedule of `rate` messages per second, evenly spaced.
     pub fn new(rate: u64) -> Self {
         assert!(rate > 0, "a rate of nothing has no schedule");
         Self { start: Box::leak(Box::default()), rate }
     }
 
-    /// Waits until the message of this number is due; not at all if it is late. Spins, as sleeping is too coarse.
+    /// Waits until the message with this number is due; returns at once if it is late. Spins, because sleeping is too
+    /// coarse.
     #[inline]
     pub fn wait(&self, sequence: u64) {
         let due = *self.start.get_or_init(Instant::now) + self.offset(sequence);
@@ -29,7 +31,7 @@ impl Schedule {
         }
     }
 
-    /// How long ago the message of this number was due.
+    /// Returns the time since the message with this number was due.
     #[inline]
     pub fn since_due(&self, sequence: u64) -> Duration {
         let start = self.start.get().copied();
@@ -50,7 +52,7 @@ mod tests {
         let schedule = Schedule::new(1000);
         schedule.wait(0);
         std::thread::sleep(Duration::from_millis(20));
-        // Number 5 was due after 5 ms: nobody waits for it, and it is 15 ms late already.
+        // Number 5 was due after 5 ms: `wait` returns at once, and the message is 15 ms late already.
         let begin = Instant::now();
         schedule.wait(5);
         assert!(begin.elapsed() < Duration::from_millis(10));

@@ -1,50 +1,52 @@
-//! Who sends how much to whom.
+//! Traffic between servers: pattern and load.
 
 use serde::{Deserialize, Serialize};
 
 use super::Load;
 
-/// What goes between the servers of a run, which are numbered from 0.
+/// Traffic between the servers of a run, which are numbered from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
-    /// Who sends to whom.
+    /// Pattern of senders and recipients.
     pub pattern: Pattern,
-    /// What each sender sends to each of its recipients.
+    /// Load that each sender sends to each of its recipients.
     pub load: Load,
-    /// So many event loops, or threads of a library, are shared by the servers of one process; `None`: as contenders see fit.
+    /// Event loops, or threads of a library, that the servers of one process share; `None` leaves the number to the
+    /// contender.
     pub loops: Option<usize>,
 }
 
-/// Who sends to whom.
+/// Pattern of senders and recipients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pattern {
-    /// Server 0 to server 1.
+    /// Server 0 sends to server 1.
     OneWay,
-    /// Server 0 to all others.
+    /// Server 0 sends to all others.
     Broadcast {
-        /// How many others.
+        /// Number of receivers.
         receivers: usize,
     },
-    /// Each to all others.
+    /// Each server sends to all others.
     AllToAll {
-        /// How many servers.
+        /// Number of servers.
         servers: usize,
     },
-    /// Server 0 to all others, of which the last hardly reads: what it has no room for is not sent to it.
+    /// Server 0 sends to all others, of which the last hardly reads. Messages for which the last one has no room are
+    /// not sent to it.
     SlowConsumer {
-        /// How many others, at least two.
+        /// Number of receivers, at least two.
         receivers: usize,
     },
 }
 
 impl Traffic {
-    /// From server 0 to server 1.
+    /// Returns traffic from server 0 to server 1.
     pub fn one_way(load: Load) -> Self {
         Self { pattern: Pattern::OneWay, load, loops: None }
     }
 
-    /// How many servers.
+    /// Returns the number of servers.
     pub fn servers(&self) -> usize {
         match self.pattern {
             Pattern::OneWay => 2,
@@ -53,7 +55,7 @@ impl Traffic {
         }
     }
 
-    /// To whom this server sends.
+    /// Returns the servers to which `server` sends.
     pub fn recipients(&self, server: usize) -> Vec<usize> {
         match self.pattern {
             Pattern::AllToAll { servers } => (0..servers).filter(|&other| other != server).collect(),
@@ -62,7 +64,7 @@ impl Traffic {
         }
     }
 
-    /// Whose messages this server receives all of. The slow one has nobody.
+    /// Returns the servers all of whose messages `server` receives; none for the slow consumer.
     pub fn senders(&self, server: usize) -> Vec<usize> {
         let mut senders: Vec<usize> =
             (0..self.servers()).filter(|&other| self.recipients(other).contains(&server)).collect();
@@ -70,7 +72,7 @@ impl Traffic {
         senders
     }
 
-    /// The server that hardly reads, if there is one.
+    /// Returns the slow consumer, if the pattern has one.
     pub fn slow(&self) -> Option<usize> {
         matches!(self.pattern, Pattern::SlowConsumer { .. }).then(|| self.servers() - 1)
     }

@@ -1,4 +1,4 @@
-//! One end of a connection, driven by an io_uring of its own as a [`Plan`] says.
+//! One end of a connection, driven by an io_uring of its own according to a [`Plan`].
 
 use std::hint::spin_loop;
 use std::io;
@@ -14,17 +14,17 @@ use super::plan::{Plan, Receive, Send, Wait};
 use super::provided::{GROUP, ProvidedBuffers};
 use super::registered::RegisteredRing;
 
-/// A socket and the ring that drives it. Stays on the thread that made it.
+/// Socket and the ring that drives it. An endpoint stays on the thread that made it.
 pub struct Endpoint {
     registered: RegisteredRing,
-    /// Before the buffers, so that it is dropped before them.
+    /// Declared before the buffers, so that it is dropped before them.
     ring: IoUring,
     socket: TcpStream,
     plan: Plan,
     inbound: Inbound,
-    /// A receive is in the kernel's hands.
+    /// True while the kernel holds a receive.
     armed: bool,
-    /// A send is in the kernel's hands, and a completion will follow.
+    /// True while the kernel holds a send that will complete.
     sending: bool,
     ended: bool,
 }
@@ -35,7 +35,7 @@ enum Inbound {
 }
 
 impl Endpoint {
-    /// Makes a ring for the calling thread.
+    /// Returns an endpoint with a ring for the calling thread.
     pub fn new(socket: TcpStream, plan: Plan) -> io::Result<Self> {
         let ring = IoUring::builder().setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag().build(64)?;
         let registered = RegisteredRing::new(&ring)?;
@@ -51,17 +51,17 @@ impl Endpoint {
         Ok(Self { registered, ring, socket, plan, inbound, armed: false, sending: false, ended: false })
     }
 
-    /// Whether the last [`send`](Self::send) is still under way.
+    /// Returns whether the last [`send`](Self::send) is still under way.
     pub fn sending(&self) -> bool {
         self.sending
     }
 
-    /// Whether the peer has sent all it will.
+    /// Returns whether the peer has ended its stream.
     pub fn ended(&self) -> bool {
         self.ended
     }
 
-    /// Sends `bytes`; with a ring, at the next [`turn`](Self::turn).
+    /// Sends `bytes`. Bytes that go through the ring are submitted at the next [`turn`](Self::turn).
     ///
     /// `bytes` are static because the kernel may read them after this returns.
     pub fn send(&mut self, bytes: &'static [u8]) -> io::Result<()> {
@@ -85,7 +85,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Waits for at least one completion, and shows `sink` what was received.
+    /// Waits for at least one completion, and passes received bytes to `sink`.
     pub fn turn(&mut self, mut sink: impl FnMut(&[u8])) -> io::Result<()> {
         if !self.armed && !self.ended {
             self.arm();
@@ -103,8 +103,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Says that nothing more will be sent, and takes what the peer still sends until it says so
-    /// too. Afterwards the kernel holds none of this end's memory.
+    /// Ends the stream, and receives until the peer has ended its own. Afterwards the kernel holds none of this end's
+    /// memory.
     pub fn finish(mut self) -> io::Result<()> {
         self.socket.shutdown(Shutdown::Write)?;
         while !self.ended || self.sending {
@@ -128,8 +128,8 @@ impl Endpoint {
     }
 
     fn push(&mut self, entry: &Entry) {
-        // SAFETY: sends read static memory; receives write to `inbound`, which is dropped after
-        // the ring, and `finish` sees them end before that.
+        // SAFETY: sends read static memory. Receives write to `inbound`, which is dropped after the ring; `finish`
+        // waits for their end before that.
         unsafe { self.ring.submission().push(entry) }.expect("at most two requests at a time");
     }
 
@@ -155,17 +155,16 @@ impl Endpoint {
         }
     }
 
-    /// Whether there is a reason to enter the kernel; a look at shared memory.
+    /// Returns whether there is a reason to enter the kernel, by reading shared memory.
     fn work_announced(&mut self) -> bool {
         let submission = self.ring.submission();
         !submission.is_empty() || submission.taskrun()
     }
 
-    /// One system call that submits what was pushed, runs deferred work, and waits for as many
-    /// completions as wanted.
+    /// Submits what was pushed, runs deferred work, and waits for at least `want` completions, in one system call.
     fn enter(&mut self, want: u32) -> io::Result<()> {
         let submit = self.ring.submission().len() as u32;
-        // SAFETY: `push` answers for the requests submitted here.
+        // SAFETY: `push` ensures that the memory of the submitted requests stays valid.
         unsafe { self.registered.enter(submit, want) }
     }
 
@@ -202,9 +201,9 @@ impl Endpoint {
         Ok(())
     }
 
-    /// What the socket's buffer has no room for is returned.
+    /// Sends as much as the socket's buffer takes. Returns the rest.
     fn send_now(&self, bytes: &'static [u8]) -> io::Result<&'static [u8]> {
-        // SAFETY: the pointer and the length are those of `bytes`.
+        // SAFETY: pointer and length are those of `bytes`.
         let sent = unsafe {
             libc::send(
                 self.socket.as_raw_fd(),
@@ -230,5 +229,5 @@ fn result(completion: &cqueue::Entry) -> io::Result<usize> {
 const RECEIVE: u64 = 0;
 const SEND: u64 = 1;
 
-/// `IORING_RECVSEND_POLL_FIRST`.
+/// Flag `IORING_RECVSEND_POLL_FIRST`.
 const POLL_FIRST: u16 = 1;

@@ -1,8 +1,8 @@
-//! Which way of receiving, waiting and sending suits a driver over io_uring best?
+//! Probe for the best way of receiving, waiting and sending in a driver over io_uring.
 //!
-//! A probe without any protocol: bare rings over loopback TCP, every combination of the three
-//! choices in `Plan`, against the same traffic over blocking sockets in the same run. Its table
-//! is what the engine's driver was designed by; run it again before that design is changed.
+//! The probe uses no protocol: bare rings over loopback TCP, in every combination of the three choices in `Plan`,
+//! against equal traffic over blocking sockets in the same run. The engine's driver was designed by its table; the
+//! probe is to be run again before that design is changed.
 
 mod endpoint;
 mod one_way;
@@ -19,29 +19,28 @@ use crate::statistics::Spread;
 use crate::table::Table;
 use plan::{Plan, Send, Wait};
 
-/// How long, and how often, each plan is measured.
+/// Number of rounds and time for each plan.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// Rounds; within each, all plans run once, in random order.
     pub rounds: usize,
     /// Time for one plan within one round.
     pub budget: Duration,
-    /// Keeps both ends on the first core. Only parked plans are measured then, and what is left
-    /// is the cost of the system calls, without that of waking another core.
+    /// Keeps both ends on the first core. Only parked plans are measured then; the result is the cost of the system
+    /// calls without that of waking another core.
     pub one_core: bool,
 }
 
-/// What was measured: a table for each of the two kinds of traffic.
+/// Result of the probe: a table for each of the two kinds of traffic.
 #[derive(Debug)]
 pub struct Report {
     round_trips: Table,
     streams: Table,
 }
 
-/// Measures every plan and the blocking-socket floor.
+/// Measures every plan and the floor of blocking sockets.
 ///
-/// Fails when the kernel refuses a ring or an operation; bundles need Linux 6.10 and incremental
-/// buffers 6.12.
+/// Fails if the kernel refuses a ring or an operation. Bundles need Linux 6.10, incremental buffers 6.12.
 pub fn run(options: Options) -> io::Result<Report> {
     if options.one_core {
         stay_on_first_core()?;
@@ -56,7 +55,7 @@ impl Display for Report {
     }
 }
 
-/// `None` stands for the floor: blocking sockets.
+/// Measured plan; `None` is the floor of blocking sockets.
 type Subject = Option<Plan>;
 
 fn round_trips(options: Options) -> io::Result<Table> {
@@ -76,7 +75,7 @@ fn round_trips(options: Options) -> io::Result<Table> {
 }
 
 fn streams(options: Options) -> io::Result<Table> {
-    // Without a completion a stream cannot know when its buffer is free again.
+    // Without a completion, a stream does not learn when its buffer is free again.
     let plans = plans(options).filter(|plan| plan.send != Send::SkipSuccess);
     let results = rounds(plans, options, |plan| one_way::measure(plan, options.budget))?;
     let floor = results[0].1.median();
@@ -96,8 +95,7 @@ fn plans(options: Options) -> impl Iterator<Item = Plan> {
     Plan::all().into_iter().filter(move |plan| plan.wait == Wait::Parked || !options.one_core)
 }
 
-/// Runs the floor and all plans in random order, as often as there are rounds. The floor comes
-/// first in the answer.
+/// Runs the floor and all plans in random order, once in each round. The floor is the first of the results.
 fn rounds(
     plans: impl Iterator<Item = Plan>,
     options: Options,
@@ -115,7 +113,7 @@ fn rounds(
     Ok(subjects.into_iter().zip(samples.into_iter().map(Spread::of)).collect())
 }
 
-/// Best first.
+/// Sorts the results, the best first.
 fn ordered(mut results: Vec<(Subject, Spread)>, key: impl Fn(&Spread) -> f64) -> Vec<(Subject, Spread)> {
     results.sort_by(|left, right| key(&left.1).total_cmp(&key(&right.1)));
     results
@@ -125,7 +123,7 @@ fn name(subject: Subject) -> String {
     subject.map_or_else(|| "blocking sockets (floor)".to_owned(), |plan| plan.to_string())
 }
 
-/// Binds the calling thread, and every thread that it starts from now on, to core 0.
+/// Binds the calling thread, and every thread that it starts later, to core 0.
 fn stay_on_first_core() -> io::Result<()> {
     // SAFETY: a zeroed set is an empty one, and core 0 is within its bounds.
     let bound = unsafe {

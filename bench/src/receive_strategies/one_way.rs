@@ -10,10 +10,10 @@ use super::endpoint::Endpoint;
 use super::plan::Plan;
 use crate::loopback::connection;
 
-/// What the sender hands to the kernel at once.
+/// Bytes that the sender hands to the kernel at once.
 pub const WRITE_BYTES: usize = 256 << 10;
 
-/// Gigabytes per second at the receiver, which looks at every cache line of what it gets.
+/// Returns the gigabytes per second at the receiver, which reads one byte of every cache line.
 pub fn measure(subject: Subject, budget: Duration) -> io::Result<f64> {
     let (near, far) = connection()?;
     thread::scope(|scope| {
@@ -71,7 +71,7 @@ fn receive_blocking(mut socket: TcpStream, meter: &mut Meter) -> io::Result<()> 
     }
 }
 
-/// Repeats a write until the time is up; answers how many bytes went out.
+/// Repeats a write until the time is up. Returns the number of bytes sent.
 fn stream(budget: Duration, mut write: impl FnMut() -> io::Result<()>) -> io::Result<u64> {
     let start = Instant::now();
     let mut sent = 0;
@@ -86,7 +86,7 @@ fn stream(budget: Duration, mut write: impl FnMut() -> io::Result<()>) -> io::Re
 struct Meter {
     bytes: u64,
     lines_seen: u64,
-    /// When the first and the last byte came.
+    /// Times of the first and of the last receive.
     period: Option<(Instant, Instant)>,
 }
 

@@ -1,24 +1,25 @@
-//! The choices a driver has, and all their combinations.
+//! Choices of a driver, and all their combinations.
 
 use std::fmt;
 
 /// One combination of choices, used by both ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
-    /// How bytes come in.
+    /// Way of receiving.
     pub receive: Receive,
-    /// How a thread waits for completions.
+    /// Way of waiting for completions.
     pub wait: Wait,
-    /// How bytes go out.
+    /// Way of sending.
     pub send: Send,
 }
 
-/// How bytes come in.
+/// Way of receiving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Receive {
     /// One receive at a time into one contiguous buffer of 256 KiB.
     OneShot,
-    /// The same, but the kernel waits for readiness before it tries (`RECVSEND_POLL_FIRST`).
+    /// One receive at a time into one buffer of 256 KiB; the kernel waits for readiness before it tries
+    /// (`RECVSEND_POLL_FIRST`).
     OneShotPollFirst,
     /// One request, many completions, each with a buffer of 64 KiB from a provided ring.
     Multishot,
@@ -28,30 +29,30 @@ pub enum Receive {
     Incremental,
 }
 
-/// How a thread waits for completions.
+/// Way of waiting for completions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// Sleeps in `io_uring_enter` until there is one.
+    /// Sleeps in `io_uring_enter` until there is a completion.
     Parked,
-    /// Watches memory, and enters the kernel only when it announces deferred work there.
+    /// Watches shared memory, and enters the kernel only when deferred work is announced there.
     SpinFlag,
-    /// Enters the kernel over and over.
+    /// Enters the kernel in a loop.
     SpinEnter,
 }
 
-/// How bytes go out.
+/// Way of sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Send {
-    /// Through the ring, and a completion says how it went.
+    /// Sends through the ring, with a completion for each send.
     Completion,
-    /// Through the ring, and a completion comes only if it failed (`CQE_SKIP_SUCCESS`).
+    /// Sends through the ring, with a completion only for a failed send (`CQE_SKIP_SUCCESS`).
     SkipSuccess,
-    /// A non-blocking `send(2)`; what the socket does not take follows through the ring.
+    /// Sends by a non-blocking `send(2)`; the rest that the socket does not take follows through the ring.
     Direct,
 }
 
 impl Plan {
-    /// Every combination.
+    /// Returns every combination.
     pub fn all() -> Vec<Plan> {
         let mut plans = Vec::new();
         for receive in Receive::ALL {

@@ -12,10 +12,10 @@ use super::endpoint::Endpoint;
 use super::plan::Plan;
 use crate::loopback::connection;
 
-/// A 64-byte payload with room for two headers.
+/// Bytes in a message: a 64-byte payload with room for two headers.
 pub const MESSAGE_BYTES: usize = 96;
 
-/// The median round trip in microseconds.
+/// Returns the median round trip in microseconds.
 pub fn measure(subject: Subject, budget: Duration) -> io::Result<f64> {
     let (near, far) = connection()?;
     thread::scope(|scope| {
@@ -53,7 +53,7 @@ fn echo_ring(socket: TcpStream, plan: Plan) -> io::Result<()> {
     }
 }
 
-/// Takes turns until a whole message, or the end, has come.
+/// Takes turns until a whole message, or the end of the stream, has arrived.
 fn exchange(endpoint: &mut Endpoint) -> io::Result<()> {
     let mut missing = MESSAGE_BYTES;
     while missing > 0 && !endpoint.ended() {
@@ -78,7 +78,7 @@ fn echo_blocking(mut socket: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Repeats a round trip until the time is up. The first tenth warms up and does not count.
+/// Repeats a round trip until the time is up. The first tenth of the time is the warm-up and does not count.
 fn ping(budget: Duration, mut round_trip: impl FnMut() -> io::Result<()>) -> io::Result<Histogram<u64>> {
     let mut histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("valid bounds, up to a minute");
     let start = Instant::now();

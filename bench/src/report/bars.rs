@@ -1,11 +1,11 @@
-//! Round trips as bars: how long half of them take, and how long all but one in a hundred.
+//! Round trips as bars: their p50 and their p99.
 
 use super::scale::short;
 use super::svg::{Anchor, LETTER, MARGIN, Svg, family, legend};
 use crate::case::Case;
 use crate::compare::Row;
 
-/// Draws all contenders' round trips of `size` bytes, the fastest first.
+/// Draws the round trips of all contenders for payloads of `size` bytes, the fastest first.
 pub fn draw(rows: &[Row], size: usize) -> String {
     let mut rows: Vec<&Row> = rows.iter().filter(|row| (row.case, row.size) == (Case::RoundTrip, size)).collect();
     rows.sort_by(|left, right| left.key().median().total_cmp(&right.key().median()));
@@ -42,7 +42,7 @@ fn p99(row: &Row) -> f64 {
     row.figures[1].1.median()
 }
 
-/// Round figures from zero on, four to eight of them.
+/// Returns four to eight round figures from zero up to `end`.
 fn marks(end: f64) -> Vec<f64> {
     let power = 10_f64.powf(end.log10().floor());
     let step =
@@ -54,7 +54,7 @@ fn figure(us: f64) -> String {
     if us < 10.0 { format!("{us:.2}") } else { format!("{us:.1}") }
 }
 
-/// A p99 that is longer than so many times the slowest p50 is cut off, so that the others can be told apart.
+/// Longest bar, as a multiple of the slowest p50. A longer p99 is cut off, so that the other bars can be told apart.
 const WORTH_SHOWING: f64 = 3.0;
 const ROW: f64 = 20.0;
 const TOP: f64 = 68.0;

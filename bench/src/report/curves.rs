@@ -1,11 +1,11 @@
-//! How late messages come at a fixed rate: a percentile curve for each contender.
+//! Lateness of messages at a fixed rate: a percentile curve for each contender.
 
 use super::scale::{Scale, duration, short};
 use super::svg::{Anchor, LETTER, MARGIN, Svg, apart, family, legend};
 use crate::documents::Lateness;
 use crate::open_loop::Row;
 
-/// Draws the curves. To the right, each power of ten of "one message in so many" has the same room.
+/// Draws the curves. The horizontal axis is logarithmic: each power of ten of "one message in N" has equal width.
 pub fn draw(lateness: &Lateness) -> String {
     let title = format!("Open loop: {} messages/s of {} bytes", short(lateness.rate as f64), lateness.size);
     let mut svg = Svg::new(
@@ -47,20 +47,21 @@ pub fn draw(lateness: &Lateness) -> String {
     svg.finish()
 }
 
-/// One message in so many is later than so many microseconds. The end, where there is but one message, says nothing.
+/// Returns the points of a curve: one message in N, and the lateness in microseconds that it exceeds. Points beyond
+/// `RAREST` rest on too few messages and are left out.
 fn points(row: &Row) -> Vec<(f64, f64)> {
     let rarity = |percentile: f64| 100.0 / (100.0 - percentile).max(f64::MIN_POSITIVE);
     let all = row.curve.iter().map(|point| (rarity(point.percentile), point.us));
     all.filter(|(rarity, _)| (1.9..=RAREST).contains(rarity)).collect()
 }
 
-/// Those who share a colour differ in their strokes.
+/// Returns the style of a curve. Contenders that share a colour differ in their strokes.
 fn style(contender: &str) -> String {
     let second = contender.ends_with("-plain") || contender.ends_with("-owned");
     format!("line {}{}", family(contender), if second { " second" } else { "" })
 }
 
-/// One message in a million: what is rarer was seen too few times.
+/// Rarity up to which a curve is drawn: one message in a million. Rarer events were seen too few times.
 const RAREST: f64 = 1e6;
 const LEFT: f64 = 72.0;
 const RIGHT: f64 = 610.0;

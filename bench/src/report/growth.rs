@@ -4,7 +4,7 @@ use super::scale::{Scale, short};
 use super::svg::{Anchor, LETTER, MARGIN, Svg, apart, family, legend};
 use crate::scaling::{Axis, Row, SERVERS};
 
-/// Draws all contenders over both axes, which share the scale of messages.
+/// Draws all contenders over both axes of growth. The two panels share the scale of messages per second.
 pub fn draw(rows: &[Row]) -> String {
     let mut svg = Svg::new(
         WIDTH,
@@ -71,7 +71,7 @@ pub fn draw(rows: &[Row]) -> String {
     svg.finish()
 }
 
-/// Those who share a colour differ in their strokes.
+/// Returns the style of a curve. Contenders that share a colour differ in their strokes.
 fn style(contender: &str) -> String {
     format!("line {}{}", family(contender), if contender.ends_with("-owned") { " second" } else { "" })
 }

@@ -1,4 +1,4 @@
-//! All releases, in the page that lists the reports: a table between two marks, and a chart.
+//! Index of all releases, in the page that lists the reports: a table between two marks, and a chart.
 
 use std::error::Error;
 use std::fs;
@@ -8,7 +8,7 @@ use super::releases::{Release, find};
 use super::{PAGE, TREND, trend};
 use crate::compare::{BARS, Verdict};
 
-/// Writes table and chart anew from the raw figures of all releases below `reports`. What is beside the marks stays.
+/// Rewrites table and chart from the raw figures of all releases below `reports`. Text outside the marks is kept.
 pub(super) fn renew(reports: &Path) -> Result<(), Box<dyn Error>> {
     let releases = find(reports)?;
     let path = reports.join(PAGE);

@@ -1,6 +1,6 @@
-//! The report of a release: measured in one run, kept as raw figures, and drawn from those.
+//! Report of a release: measured in one run, kept as raw figures, and drawn from those.
 //!
-//! What is drawn follows from the files alone, so that a better chart can be made of an old measurement.
+//! Drawings follow from the files alone, so that a better chart can be made of an old measurement.
 
 mod bars;
 mod curves;
@@ -25,33 +25,33 @@ use crate::noise::Watch;
 use crate::runner::Place;
 use crate::{compare, histograms, open_loop, raft_mix, scaling};
 
-/// What to measure.
+/// Options of the measurements.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The command that this is, for the report.
+    /// Command line of this run, for the report.
     pub command: String,
-    /// All contenders.
+    /// Options of the comparison of all contenders.
     pub comparison: compare::Options,
-    /// Those that can send at a fixed rate.
+    /// Options of the open-loop run, in which contenders send at a fixed rate.
     pub lateness: open_loop::Options,
-    /// How throughput grows.
+    /// Options of the scaling run.
     pub scaling: scaling::Options,
-    /// How long heartbeats are sent, alone and beside the rest.
+    /// Time for which heartbeats are sent, once alone and once beside appends and snapshots.
     pub heartbeats: Duration,
 }
 
-/// The raw figures of a report.
+/// Raw figures of a report.
 #[derive(Debug, Clone)]
 struct Raw {
     comparison: Comparison,
     lateness: Lateness,
     mix: Option<Mix>,
     scaling: Option<Scaling>,
-    /// Beside the others, for other tools.
+    /// True if the folder has a file of histograms, which is kept for other tools.
     has_histograms: bool,
 }
 
-/// Measures, and writes the raw figures into `folder`, each as soon as it is there.
+/// Measures, and writes each set of raw figures into `folder` as soon as it is complete.
 pub fn measure(options: &Options, folder: &Path, mut progress: impl FnMut(&str)) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let (machine, watch) = (Machine::look(), Watch::begin());
@@ -67,7 +67,7 @@ pub fn measure(options: &Options, folder: &Path, mut progress: impl FnMut(&str))
         Ok(result) => Mix { machine, noise: watch.end(), result }.write(&folder.join(MIX))?,
         Err(error) => {
             progress(&format!("heartbeats FAILED: {error}"));
-            // Those of an earlier run do not belong to this one.
+            // Figures of an earlier run do not belong to this one.
             let _ = fs::remove_file(folder.join(MIX));
         }
     }
@@ -78,7 +78,7 @@ pub fn measure(options: &Options, folder: &Path, mut progress: impl FnMut(&str))
     let seed = options.scaling.seed;
     Scaling { machine, seed, noise: watch.end(), failures, rows }.write(&folder.join(SCALING))?;
 
-    // The last, because who hangs here would disturb what comes after it.
+    // The open-loop run is the last: a contender that hangs in it would disturb any later measurement.
     let (machine, watch) = (Machine::look(), Watch::begin());
     let open_loop::Outcome { rows, failures, histograms: late } = open_loop::run(&options.lateness, &mut progress);
     histograms.extend(late);
@@ -87,7 +87,7 @@ pub fn measure(options: &Options, folder: &Path, mut progress: impl FnMut(&str))
     Lateness { machine, seed, noise: watch.end(), rate, size, failures, rows }.write(&folder.join(LATENESS))
 }
 
-/// Copies the raw figures of another report into `folder`, which may be the same.
+/// Copies the raw figures of the report in `from` into `folder`. If both are one folder, does nothing.
 pub fn adopt(from: &Path, folder: &Path) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     if from.canonicalize()? == folder.canonicalize()? {

@@ -7,8 +7,8 @@ use crate::case::Case;
 use crate::compare::{BARS, Bar, Row};
 use crate::statistics::Ratio;
 
-/// Draws the ratios of all contenders at 64 bytes, and of the engine alone where the payload is larger. What the engine
-/// has promised is a mark of its own.
+/// Draws the ratios of all contenders for payloads of 64 bytes and for mixed sizes, and of the engine alone for larger
+/// payloads. A separate mark shows the ratio that the engine has promised.
 pub fn draw(rows: &[Row]) -> String {
     let sections = [(Case::RoundTrip, &[64][..])].into_iter();
     let sections = sections.chain(Case::ALL[1..].iter().map(|case| (*case, case.sizes())));
@@ -54,7 +54,7 @@ pub fn draw(rows: &[Row]) -> String {
     svg.finish()
 }
 
-/// The best first.
+/// Returns the ratios to draw, the best first.
 fn ratios(rows: &[Row], case: Case, size: usize) -> Vec<(&str, Ratio)> {
     let shown = |row: &&Row| {
         (row.case, row.size) == (case, size)

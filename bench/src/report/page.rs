@@ -1,4 +1,4 @@
-//! The page of a release, as GitHub shows it.
+//! Page of a release, in Markdown for GitHub.
 
 use std::fmt::Write;
 
@@ -16,7 +16,7 @@ use crate::raft_mix;
 use crate::scaling;
 use crate::table::Table;
 
-/// Writes the page. `notes` are by hand and end it.
+/// Writes the page. `notes` are written by hand and end the page.
 pub(super) fn write(release: &str, raw: &Raw, notes: &str) -> String {
     let Raw { comparison, lateness, mix, scaling, has_histograms } = raw;
     let rows = &comparison.rows;
@@ -78,12 +78,12 @@ pub(super) fn write(release: &str, raw: &Raw, notes: &str) -> String {
     format!("{page}{NOTES}\n{notes}")
 }
 
-/// What was written by hand into an earlier version of the page: what stands below the mark.
+/// Returns the notes that were written by hand into an earlier version of the page: the text below the mark.
 pub(super) fn notes(page: &str) -> &str {
     page.split_once(NOTES).map_or("", |(_, notes)| notes.strip_prefix('\n').unwrap_or(notes))
 }
 
-/// All bars, and in words those that were missed.
+/// Writes all bars, and lists those that were missed or not measured.
 fn bars(Raw { comparison, lateness, mix, .. }: &Raw) -> String {
     let rows = &comparison.rows;
     let mut text = compare::verdicts(rows).markdown();
@@ -130,7 +130,7 @@ fn bars(Raw { comparison, lateness, mix, .. }: &Raw) -> String {
     text
 }
 
-/// What else ran, and how far the rounds lie apart.
+/// Writes the load by other processes, and the spread between rounds.
 fn noise(Raw { comparison, lateness, mix, scaling, .. }: &Raw) -> String {
     let mut table = Table::new(["noise", "load average before", "others' processor time", "other machines'"]);
     let mut row = |what: &str, load: f64, noise: &Noise| {
@@ -159,7 +159,7 @@ fn noise(Raw { comparison, lateness, mix, scaling, .. }: &Raw) -> String {
     text + "\n"
 }
 
-/// How far the rounds of a contender lie apart, as a share of its median.
+/// Writes how far the rounds of a contender lie apart, as a share of its median.
 fn spread(case: Case, rows: &[Row]) -> String {
     let share = |row: &Row| (row.key().max() - row.key().min()) / row.key().median();
     let mut rows: Vec<&Row> = rows.iter().filter(|row| row.case == case).collect();

@@ -1,4 +1,4 @@
-//! Releases that there are reports of, in the order of their versions.
+//! Releases that have a report, in the order of their versions.
 
 use std::error::Error;
 use std::fs;
@@ -7,15 +7,16 @@ use std::path::Path;
 use super::COMPARISON;
 use crate::documents::{Comparison, Document};
 
-/// One release, with what was measured of it.
+/// One release with its comparison.
 pub(super) struct Release {
-    /// Its version.
+    /// Version of the release.
     pub(super) name: String,
-    /// What was measured.
+    /// Comparison measured for the release.
     pub(super) comparison: Comparison,
 }
 
-/// The folders whose names are versions, the oldest first. Other folders hold what came before the releases.
+/// Returns the releases below `reports`, the oldest first. Folders whose names are no versions hold reports from before
+/// the releases, and are left out.
 pub(super) fn find(reports: &Path) -> Result<Vec<Release>, Box<dyn Error>> {
     let mut releases = Vec::new();
     for entry in fs::read_dir(reports).map_err(|error| format!("{}: {error}", reports.display()))? {
@@ -29,7 +30,8 @@ pub(super) fn find(reports: &Path) -> Result<Vec<Release>, Box<dyn Error>> {
     Ok(releases)
 }
 
-/// The numbers of a version; whether it is a release, and what it is called if it is not.
+/// Parses a version into its sort key: the three numbers, whether it is a release, and the name of the candidate if it
+/// is not.
 fn version(name: &str) -> Option<([u64; 3], bool, &str)> {
     let (numbers, candidate) = name.split_once('-').unwrap_or((name, ""));
     let numbers: Option<Vec<u64>> = numbers.split('.').map(|number| number.parse().ok()).collect();

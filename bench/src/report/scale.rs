@@ -1,6 +1,6 @@
-//! From figures to places on a logarithmic axis, and figures as short text.
+//! Logarithmic axes, and figures as short text.
 
-/// A logarithmic axis.
+/// Logarithmic axis.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
     low: f64,
@@ -10,7 +10,7 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// An axis from the place `from` to the place `to` that has room for all of `figures`, which are above zero.
+    /// Returns an axis from the coordinate `from` to the coordinate `to` with room for all `figures` above zero.
     pub fn around(figures: impl IntoIterator<Item = f64>, from: f64, to: f64) -> Self {
         let (mut low, mut high) = (f64::INFINITY, 0.0_f64);
         for figure in figures.into_iter().filter(|figure| *figure > 0.0) {
@@ -22,13 +22,13 @@ impl Scale {
         Self { low: low / ROOM, high: high * ROOM, from, to }
     }
 
-    /// The place of a figure.
+    /// Returns the coordinate of a figure.
     pub fn at(&self, figure: f64) -> f64 {
         let share = (figure.max(self.low) / self.low).ln() / (self.high / self.low).ln();
         self.from + (self.to - self.from) * share
     }
 
-    /// Figures to mark: powers of ten, and what is between them where there are few.
+    /// Returns the figures to mark: powers of ten, and some between them if the axis spans few.
     pub fn marks(&self) -> Vec<f64> {
         let decades = (self.high / self.low).log10();
         let between: &[f64] = match decades {
@@ -42,7 +42,7 @@ impl Scale {
     }
 }
 
-/// `1234567` → `1.2 M`, `0.25` → `0.25`.
+/// Formats a figure as short text: `1234567` → `1.2 M`, `0.25` → `0.25`.
 pub fn short(figure: f64) -> String {
     let (scaled, unit) = match figure {
         figure if figure >= 1e9 => (figure / 1e9, " G"),
@@ -60,7 +60,7 @@ pub fn short(figure: f64) -> String {
     format!("{text}{unit}")
 }
 
-/// `1500` µs → `1.5 ms`.
+/// Formats microseconds as a duration: `1500` → `1.5 ms`.
 pub fn duration(us: f64) -> String {
     match us {
         us if us >= 1e6 => format!("{} s", short(us / 1e6)),
@@ -69,7 +69,7 @@ pub fn duration(us: f64) -> String {
     }
 }
 
-/// So much is free beyond the smallest and the largest figure.
+/// Factor by which the axis extends beyond the smallest and the largest figure.
 const ROOM: f64 = 1.25;
 
 #[cfg(test)]

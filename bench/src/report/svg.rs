@@ -1,11 +1,11 @@
-//! A drawing, and the few shapes that charts are made of.
+//! SVG drawing with the few shapes that charts consist of.
 //!
-//! Every drawing brings its own ground, so that it can be read wherever it is shown, and its colours for a dark page as
-//! classes: a picture inside a page sees neither the page's colours nor its fonts.
+//! Every drawing has a background of its own, so that it is readable on any page, and its colours as classes with
+//! values for a dark page: an image inside a page sees neither the page's colours nor its fonts.
 
 use std::fmt::Write;
 
-/// A drawing under construction.
+/// Drawing under construction.
 pub struct Svg {
     width: f64,
     height: f64,
@@ -13,19 +13,19 @@ pub struct Svg {
     body: String,
 }
 
-/// Where a text has its point.
+/// Point of a text that its position refers to.
 #[derive(Debug, Clone, Copy)]
 pub enum Anchor {
-    /// At its left end.
+    /// Left end of the text.
     Start,
-    /// In its middle.
+    /// Middle of the text.
     Middle,
-    /// At its right end.
+    /// Right end of the text.
     End,
 }
 
 impl Svg {
-    /// An empty drawing with a title above it and a line of explanation under the title.
+    /// Returns an empty drawing with a title, and a line of explanation below the title.
     pub fn new(width: f64, height: f64, title: &str, explanation: &str) -> Self {
         let mut svg = Self { width, height, title: title.to_owned(), body: String::new() };
         svg.text(MARGIN, 26.0, Anchor::Start, "ink title", title);
@@ -33,7 +33,7 @@ impl Svg {
         svg
     }
 
-    /// A text whose baseline is at `y`.
+    /// Draws a text whose baseline is at `y`.
     pub fn text(&mut self, x: f64, y: f64, anchor: Anchor, class: &str, text: &str) {
         let anchor = match anchor {
             Anchor::Start => "start",
@@ -44,19 +44,19 @@ impl Svg {
         self.push(&format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" class=\"{class}\">{text}</text>"));
     }
 
-    /// A straight line.
+    /// Draws a straight line.
     pub fn line(&mut self, from: (f64, f64), to: (f64, f64), class: &str) {
         let ((x1, y1), (x2, y2)) = (from, to);
         self.push(&format!("<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" class=\"{class}\"/>"));
     }
 
-    /// A line through points.
+    /// Draws a line through points.
     pub fn curve(&mut self, points: &[(f64, f64)], class: &str) {
         let points: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         self.push(&format!("<polyline points=\"{}\" class=\"{class}\"/>", points.join(" ")));
     }
 
-    /// A filled box.
+    /// Draws a filled box.
     pub fn bar(&mut self, (x, y): (f64, f64), width: f64, height: f64, class: &str) {
         let width = width.max(0.5);
         self.push(&format!(
@@ -64,12 +64,12 @@ impl Svg {
         ));
     }
 
-    /// A dot.
+    /// Draws a dot.
     pub fn dot(&mut self, (x, y): (f64, f64), class: &str) {
         self.push(&format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" class=\"{class}\"/>"));
     }
 
-    /// The drawing as a file.
+    /// Returns the drawing as the text of an SVG file.
     pub fn finish(self) -> String {
         let Self { width, height, title, body } = self;
         let title = escape(&title);
@@ -86,7 +86,7 @@ impl Svg {
     }
 }
 
-/// What kind of contender it is, as the class that has its colour.
+/// Returns the family of a contender, as the class that has its colour.
 pub fn family(contender: &str) -> &'static str {
     match contender {
         name if name.starts_with("cluster-") => "ours",
@@ -96,7 +96,7 @@ pub fn family(contender: &str) -> &'static str {
     }
 }
 
-/// Says what the colours mean, in one line from `x` on.
+/// Draws the legend of the colours, in one line from `x` on.
 pub fn legend(svg: &mut Svg, mut x: f64, y: f64) {
     for (class, text) in
         [("ours", "cluster"), ("zmq", "ZeroMQ"), ("other", "others"), ("floor", "floors: kernel TCP, memory")]
@@ -107,7 +107,7 @@ pub fn legend(svg: &mut Svg, mut x: f64, y: f64) {
     }
 }
 
-/// Moves names up or down until none covers another, and none is below `bottom`.
+/// Moves names up or down until none covers another and none is below `bottom`.
 pub fn apart(names: &mut [(f64, &str)], bottom: f64) {
     names.sort_by(|left, right| left.0.total_cmp(&right.0));
     for index in 1..names.len() {
@@ -124,12 +124,12 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// What stays free at the left and at the right.
+/// Free space at the left and at the right, in pixels.
 pub const MARGIN: f64 = 16.0;
-/// How wide a letter is, on average.
+/// Average width of a letter, in pixels.
 pub const LETTER: f64 = 6.3;
 
-/// How far apart two lines of text are at least.
+/// Least distance between two lines of text, in pixels.
 const LINE: f64 = 15.0;
 
 const STYLE: &str = "\

@@ -10,7 +10,7 @@ use crate::open_loop::{Point, Tail};
 use crate::raft_mix::{Heartbeats, Outcome};
 use crate::statistics::Spread;
 
-/// A folder of reports that goes away in the end.
+/// Folder of reports that is removed when dropped.
 struct Reports(std::path::PathBuf);
 
 impl Reports {
@@ -41,7 +41,8 @@ impl Drop for Reports {
 const ODD: &str = "someone <&> \"else\"";
 const QUIET: Noise = Noise { others: 0.02, stolen: 0.0 };
 
-/// Every contender in all its cases, with figures far apart, and one whose name XML has to escape.
+/// Returns a comparison of every contender in all its cases, with figures far apart, and of one whose name XML has to
+/// escape.
 fn comparison() -> Comparison {
     let mut rows = Vec::new();
     let cells = Case::ALL.into_iter().flat_map(|case| case.sizes().iter().map(move |&size| (case, size)));
@@ -106,7 +107,7 @@ fn growing() -> Scaling {
     Scaling { machine: Machine::look(), seed: 1, noise: QUIET, failures: Vec::new(), rows }
 }
 
-/// All text of a drawing, which has to be well-formed.
+/// Returns all text of a drawing, which has to be well-formed.
 fn texts(svg: &str) -> Vec<String> {
     let document = roxmltree::Document::parse(svg).unwrap();
     assert_eq!(document.root_element().tag_name().name(), "svg");
@@ -115,7 +116,7 @@ fn texts(svg: &str) -> Vec<String> {
     texts.filter_map(|node| node.text().map(str::to_owned)).collect()
 }
 
-/// What a page embeds or links, beside the page.
+/// Returns the files beside the page that the page embeds or links.
 fn links(page: &str) -> Vec<&str> {
     let targets = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     targets.filter(|target| !target.starts_with("../")).collect()

@@ -1,11 +1,11 @@
-//! Traffic: messages each second, a panel for each size or case.
+//! Throughput of traffic: messages per second, with a panel for each size or case.
 
 use super::scale::{Scale, short};
 use super::svg::{Anchor, LETTER, MARGIN, Svg, family, legend};
 use crate::case::Case;
 use crate::compare::Row;
 
-/// Draws all contenders one way, a panel for each size.
+/// Draws the one-way throughput of all contenders, with a panel for each size.
 pub fn draw_sizes(rows: &[Row]) -> String {
     let mut sizes: Vec<usize> = rows.iter().filter(|row| row.case == Case::OneWay).map(|row| row.size).collect();
     sizes.sort_unstable();
@@ -14,7 +14,7 @@ pub fn draw_sizes(rows: &[Row]) -> String {
     draw(rows, &panels, "One way, by size of the payload")
 }
 
-/// Draws all contenders in what is more than one way, a panel for each case.
+/// Draws the throughput of all contenders in all other traffic, with a panel for each case.
 pub fn draw_patterns(rows: &[Row]) -> String {
     let cases = Case::ALL.into_iter().filter(|case| !matches!(case, Case::RoundTrip | Case::OneWay));
     let panels = cases.flat_map(|case| case.sizes().iter().map(move |size| (case, *size)));
@@ -22,7 +22,7 @@ pub fn draw_patterns(rows: &[Row]) -> String {
     draw(rows, &panels, "Several servers, and several sizes")
 }
 
-/// Draws a panel for each case and size, in the order of the first, the fastest first.
+/// Draws a panel for each case and size. Contenders are in the order of the first panel, the fastest first.
 fn draw(rows: &[Row], panels: &[(Case, usize)], heading: &str) -> String {
     let place = |row: &&Row| panels.iter().position(|panel| *panel == (row.case, row.size));
     let mut sorted: Vec<&Row> = rows.iter().filter(|row| place(row).is_some()).collect();
@@ -57,7 +57,7 @@ fn draw(rows: &[Row], panels: &[(Case, usize)], heading: &str) -> String {
         for mark in scale.marks() {
             let x = scale.at(mark);
             svg.line((x, TOP), (x, bottom), "grid");
-            // Where two marks are close, the first has the room.
+            // If two marks are too close for their labels, only the first is labelled.
             if x >= free {
                 svg.text(x, bottom + 16.0, Anchor::Middle, "soft", &short(mark));
                 free = x + FIGURE;
@@ -79,7 +79,7 @@ fn draw(rows: &[Row], panels: &[(Case, usize)], heading: &str) -> String {
     svg.finish()
 }
 
-/// What is sent, to how many.
+/// Returns the title of a case: its payload size and its pattern.
 pub fn title(case: Case, size: usize) -> String {
     match case {
         Case::Mixed => format!("64 B to {} mixed", bytes(size)),
@@ -87,7 +87,7 @@ pub fn title(case: Case, size: usize) -> String {
     }
 }
 
-/// `64 B`, `1 KiB`.
+/// Formats a size as `64 B` or `1 KiB`.
 pub fn bytes(size: usize) -> String {
     match size {
         size if size >= 1 << 20 && size.is_multiple_of(1 << 20) => format!("{} MiB", size >> 20),
@@ -101,5 +101,5 @@ const TOP: f64 = 84.0;
 const LEFT: f64 = MARGIN + 31.0 * LETTER;
 const PANEL: f64 = 220.0;
 const GAP: f64 = 16.0;
-/// Room for a figure beside the rightmost dot.
+/// Room for a figure beside the rightmost dot, in pixels.
 const FIGURE: f64 = 34.0;

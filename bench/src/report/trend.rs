@@ -1,4 +1,4 @@
-//! The key ratios to ZeroMQ, release by release.
+//! Trend of the key ratios to ZeroMQ, release by release.
 
 use super::releases::Release;
 use super::scale::{Scale, short};
@@ -7,7 +7,7 @@ use crate::case::Case;
 use crate::compare::{BARS, Bar, Verdict};
 use crate::statistics::Ratio;
 
-/// The promises that are followed over releases: those against ZeroMQ.
+/// Returns the promises that are followed over releases: those against ZeroMQ.
 pub(super) fn key_bars() -> impl Iterator<Item = &'static Bar> {
     BARS.iter().filter(|bar| bar.against == "zmq" && bar.quantity.is_none())
 }
@@ -51,7 +51,7 @@ pub(super) fn draw(releases: &[Release]) -> String {
             svg.line((x, scale.at(ratio.low)), (x, scale.at(ratio.high)), "line ours");
             svg.dot((x, scale.at(ratio.median)), "ours fill");
         }
-        // Where names have no room, those of the first and the last release do.
+        // If not all release names have room, only the first and the last are drawn.
         let crowded = step < 9.0 * LETTER;
         for (index, release) in releases.iter().enumerate() {
             if !crowded || index == 0 || (index + 1 == releases.len() && step * index as f64 > 9.0 * LETTER) {
