@@ -1,10 +1,10 @@
-//! The time that all processes of a host share.
+//! Time that all processes of a host share.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds of `CLOCK_MONOTONIC`: the same for every process of the host, whatever its namespaces.
+/// Returns the nanoseconds of `CLOCK_MONOTONIC`, which all processes of the host share, whatever their namespaces.
 pub fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     let (seconds, nanoseconds) =
@@ -12,7 +12,7 @@ pub fn now() -> u64 {
     seconds * SECOND + nanoseconds
 }
 
-/// A duration in the units of [`now`].
+/// Converts a duration to the nanoseconds of [`now`].
 pub fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,9 +1,9 @@
-//! How a command ends that could not do its work; that servers broke a promise is not a failure, but a result.
+//! Failure of a command that could not do its work. A broken promise of a server is a result, not a failure.
 
 use std::fmt;
 use std::io;
 
-/// What went wrong; names the thing, the cause and the cure.
+/// Text of a failure, which names the thing, the cause and the cure.
 #[derive(Debug)]
 pub struct Failure(pub String);
 
@@ -25,9 +25,9 @@ impl From<serde_json::Error> for Failure {
     }
 }
 
-/// Says what was being done when it failed.
+/// Extension that adds to an error what was being done.
 pub trait Context<T> {
-    /// The failure, with `what` before it.
+    /// Returns the failure with `what` before it.
     fn context(self, what: impl FnOnce() -> String) -> Result<T, Failure>;
 }
 

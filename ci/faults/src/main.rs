@@ -1,17 +1,17 @@
-//! Faults: real servers in networks of their own, faults from a seed, and a checker of what the servers promise.
+//! Faults: real servers in networks of their own, faults from a seed, and a checker of the servers' promises.
 //!
-//! | folder | what it is |
+//! | folder | content |
 //! | --- | --- |
 //! | `arguments` | the command line |
-//! | `options` | what it says about a session |
+//! | `options` | its options for a session |
 //! | `session` | a session from its plan to its report |
 //! | `scenario/` | sessions with one kind of fault, and their figures |
-//! | `plan/` | which faults come when, from a seed |
+//! | `plan/` | faults and their times, drawn from a seed |
 //! | `conductor/` | starts the processes, injects the faults |
 //! | `network/` | namespaces, cables, throttles; the proxy that resets connections, replays and lies |
-//! | `node/` | one server: sends, receives, writes down both |
-//! | `log/`, `payload`, `journal` | what is written down |
-//! | `checker/` | decides from that whether every promise was kept |
+//! | `node/` | one server: sends, receives, logs both |
+//! | `log/`, `payload`, `journal` | formats of what is written down |
+//! | `checker/` | decides from the logs and the journal whether every promise was kept |
 #![forbid(unsafe_code)]
 
 mod arguments;
@@ -55,5 +55,5 @@ fn main() -> ExitCode {
     })
 }
 
-/// The exit code when nothing could be found out; 1 is for promises that were not kept.
+/// Exit code of a command that failed; 1 means that promises were broken.
 const FAILED: u8 = 2;

@@ -1,14 +1,15 @@
-//! Standard output and standard error. Who watches may have gone; the exit code still says how it ended.
+//! Standard output and standard error. Errors are ignored: if the reader has gone, the exit code still tells the
+//! result.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 
-/// One line, or several, of the result.
+/// Writes one or more lines of the result to standard output.
 pub fn print(text: impl Display) {
     let _ = writeln!(io::stdout().lock(), "{text}");
 }
 
-/// Something for whoever watches.
+/// Writes a line for people to standard error.
 pub fn say(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

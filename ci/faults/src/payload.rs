@@ -1,33 +1,33 @@
-//! What the servers send each other: numbered, timed, and with a body that can be checked to the last byte.
+//! Messages between the servers: numbered, timed, and with a body that can be checked to the last byte.
 
 use cluster::Pid;
 
 use crate::random::mix;
 
-/// The stream that an envelope belongs to. Each has a numbering of its own for each recipient.
+/// Stream of messages to one recipient, with a numbering of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stream {
-    /// To one peer, on the normal lane.
+    /// Messages to one peer, on the normal lane.
     Normal,
-    /// To one peer, on the urgent lane.
+    /// Messages to one peer, on the urgent lane.
     Urgent,
-    /// To all peers at once.
+    /// Messages to all peers at once.
     Broadcast,
-    /// To one peer, with a time to live.
+    /// Messages to one peer, with a time to live.
     Timed,
-    /// To one peer, best effort.
+    /// Messages to one peer, best effort.
     Once,
 }
 
 impl Stream {
-    /// Every stream, by its code.
+    /// All streams, by their codes.
     pub const ALL: [Stream; 5] = [Stream::Normal, Stream::Urgent, Stream::Broadcast, Stream::Timed, Stream::Once];
 
     pub fn from_code(code: u8) -> Option<Stream> {
         Stream::ALL.get(usize::from(code)).copied()
     }
 
-    /// Whether what is sent on it may be given up, and counted.
+    /// Returns whether messages on the stream may be dropped, and are counted then.
     pub fn is_perishable(self) -> bool {
         matches!(self, Stream::Timed | Stream::Once)
     }
@@ -37,21 +37,21 @@ impl Stream {
     }
 }
 
-/// What stands at the beginning of each message.
+/// Beginning of each message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The sender.
+    /// Pid of the sender.
     pub pid: Pid,
-    /// Which of the sender's runs: 1, 2, 3 …
+    /// Number of the sender's run: 1, 2, 3 …
     pub run: u32,
     pub stream: Stream,
-    /// The number within the stream, from 1.
+    /// Number within the stream, from 1.
     pub sequence: u64,
-    /// When it was sent.
+    /// Time of the send, in nanoseconds of [`now`](crate::clock::now).
     pub sent_at: u64,
 }
 
-/// Bytes of the header.
+/// Bytes in a header.
 pub const HEADER_BYTES: usize = 40;
 
 /// Writes a message of `length` bytes into `buffer`.
@@ -70,7 +70,7 @@ pub fn write(header: &Header, length: usize, buffer: &mut Vec<u8>) {
     }
 }
 
-/// The header of a message, if every byte of it is as it was sent.
+/// Returns the header of a message, if every byte of the message is as it was sent.
 pub fn read(message: &[u8]) -> Option<Header> {
     let (header, body) = message.split_at_checked(HEADER_BYTES)?;
     let word = |index: usize| {

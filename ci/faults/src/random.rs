@@ -1,6 +1,6 @@
-//! Numbers from a seed, the same on every machine.
+//! Random numbers from a seed, equal on every machine.
 
-/// SplitMix64.
+/// Generator of random numbers (SplitMix64).
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
@@ -14,12 +14,12 @@ impl Random {
         mix(self.0)
     }
 
-    /// A number from `least` up to, not including, `end`.
+    /// Returns a number from `least` up to, not including, `end`.
     pub fn between(&mut self, least: u64, end: u64) -> u64 {
         least + self.next() % (end - least).max(1)
     }
 
-    /// An index below `count`.
+    /// Returns an index below `count`.
     pub fn index(&mut self, count: usize) -> usize {
         (self.next() % count.max(1) as u64) as usize
     }
@@ -29,7 +29,7 @@ impl Random {
     }
 }
 
-/// A number that looks like chance, made of another.
+/// Returns a number that looks random and depends only on `value`.
 pub fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -16,13 +16,13 @@ use crate::output::{print, say};
 use crate::plan::{Choice, Fault, Kind, draw};
 use crate::random::mix;
 
-/// Random faults for some minutes.
+/// Runs a session of random faults for some minutes.
 pub fn random(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let seed = arguments.seed.unwrap_or_else(|| mix(now() ^ u64::from(std::process::id())) >> 32);
     let length = Duration::try_from_secs_f64(arguments.minutes * 60.0)
         .context(|| format!("--minutes {} is no length of time", arguments.minutes))?;
     let common = &arguments.common;
-    // Resets, replays and lies are over at once, and kills leave the most to go wrong.
+    // Resets, replays and lies are short, and kills are the hardest on the servers: these kinds are drawn more often.
     let often = [Kind::Reset, Kind::Reset, Kind::Kill, Kind::Replay, Kind::Lie];
     let kinds = Kind::ALL.into_iter().chain(often).filter(|kind| !common.loopback || !kind.needs_network()).collect();
     let milliseconds = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
@@ -33,7 +33,7 @@ pub fn random(arguments: &Arguments) -> Result<ExitCode, Failure> {
     finish(&session.folder, common, &report, report.json())
 }
 
-/// A session as it is asked for; `rate` is used when no other is asked for.
+/// Returns a session with the given options; `rate` is used if the options have none.
 pub fn new(seed: u64, common: &Common, rate: u64, length: Duration, faults: Vec<Fault>) -> Result<Session, Failure> {
     Ok(Session {
         seed,
@@ -47,10 +47,10 @@ pub fn new(seed: u64, common: &Common, rate: u64, length: Duration, faults: Vec<
     })
 }
 
-/// Runs a session and reads what it wrote.
+/// Runs a session, and reads its logs.
 pub fn run(session: &Session) -> Result<Facts, Failure> {
     if let Err(failure) = conductor::conduct(session) {
-        // A session that came to nothing has left nothing.
+        // A session that did not start has left an empty folder.
         if fs::remove_dir(&session.folder).is_err() {
             say(format_args!("the logs so far are in {}", session.folder.display()));
         }
@@ -60,14 +60,14 @@ pub fn run(session: &Session) -> Result<Facts, Failure> {
     checker::load(&session.folder)
 }
 
-/// Checks the logs of a session once more.
+/// Checks the logs of a session again.
 pub fn check(folder: &Path) -> Result<ExitCode, Failure> {
     let report = checker::check(folder)?;
     print(report.table());
     Ok(verdict(&report))
 }
 
-/// Prints what came out, and keeps the logs if they are needed.
+/// Prints the report, and keeps the logs if they are needed.
 pub fn finish(folder: &Path, common: &Common, report: &Report, json: Value) -> Result<ExitCode, Failure> {
     print(report.table());
     if let Some(path) = &common.json {
@@ -96,7 +96,7 @@ fn verdict(report: &Report) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The exit code of a session without a violation that did not come to its end.
+/// Exit code of a session without a violation that ended early.
 const ENDED_EARLY: u8 = 3;
 const SHOWN: usize = 15;
 const RATE: u64 = 2_000;

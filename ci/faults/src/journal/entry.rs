@@ -1,5 +1,5 @@
-//! The journal on disk: a line for each thing that happens, written when it happens, so that a session that does not come
-//! to its end can be judged as far as it came.
+//! Journal on disk: a line for each action of the conductor, written when it happens. A session that ends early can
+//! therefore be checked up to its end.
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -15,15 +15,15 @@ use crate::failure::{Context, Failure};
 use crate::output::say;
 use crate::plan::Injected;
 
-/// One line.
+/// One line of the journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "what")]
 pub enum Entry {
-    /// The first one.
+    /// Parameters of the session; the first line.
     Session { at: u64, seed: u64, rate: u64, pids: Vec<Pid>, inbox_bytes: u64, outbox_bytes: u64 },
     /// A process is about to be started.
     Spawned { at: u64, pid: Pid, run: u32 },
-    /// A process is known to be gone.
+    /// A process is known to have ended.
     Ended { at: u64, pid: Pid, run: u32, end: End },
     /// A fault is about to be injected; faults are counted from 0.
     Began { fault: usize, injected: Injected },
@@ -33,24 +33,24 @@ pub enum Entry {
     Ends { fault: usize, at: u64 },
     /// A fault has ended.
     Over { fault: usize, at: u64 },
-    /// A core did not let the conductor run.
+    /// A core did not run the conductor's thread.
     Stalled { from: u64, to: u64 },
-    /// The conductor goes on; written every second, so that it is known when it was killed.
+    /// The conductor is running. Written every second, so that the time of its death is known if it is killed.
     Alive { at: u64 },
-    /// A server was not up in time; what could be seen then.
+    /// A server was not up in time; `text` has the state of the machine at that time.
     LongStart { at: u64, pid: Pid, run: u32, text: String },
     /// The conductor could not do something.
     Hitch { at: u64, text: String },
-    /// Nobody is to send any more.
+    /// The servers are told to send nothing more.
     Quiet { at: u64 },
-    /// The end, as planned.
+    /// The session has ended as planned.
     Finished { at: u64 },
-    /// The end, not as planned.
+    /// The session has ended early.
     EndedEarly { at: u64, why: String },
 }
 
 impl Entry {
-    /// When it was written, at the earliest.
+    /// Returns the earliest time at which the entry can have been written.
     pub fn time(&self) -> u64 {
         match self {
             Entry::Began { injected, .. } => injected.begin,
@@ -70,7 +70,7 @@ impl Entry {
         }
     }
 
-    /// The line, with its end.
+    /// Returns the entry as a line, with its line break.
     pub fn line(&self) -> Result<Vec<u8>, Failure> {
         let mut line = serde_json::to_vec(self)?;
         line.push(b'\n');
@@ -78,10 +78,10 @@ impl Entry {
     }
 }
 
-/// Writes a journal. Each entry is one plain write: it is in the kernel, and outlives this process.
+/// Writer of a journal. Each entry is one plain write: completed writes are in the kernel, and outlive this process.
 pub struct Writer {
     file: RefCell<File>,
-    /// Faults that were begun.
+    /// Number of faults begun.
     faults: Cell<usize>,
 }
 
@@ -92,20 +92,20 @@ impl Writer {
         Ok(Writer { file: RefCell::new(file), faults: Cell::new(0) })
     }
 
-    /// Writes an entry. Without a journal there is nothing to judge by: a session ends when this fails.
+    /// Writes an entry. A session ends if this fails: without a journal it cannot be checked.
     pub fn write(&self, entry: &Entry) -> Result<(), Failure> {
         let line = entry.line()?;
         self.file.borrow_mut().write_all(&line).context(|| "cannot write the journal".to_owned())
     }
 
-    /// Writes down that a fault is about to be injected, and returns its number.
+    /// Writes that a fault is about to be injected, and returns its number.
     pub fn begin(&self, injected: Injected) -> Result<usize, Failure> {
         let fault = self.faults.replace(self.faults.get() + 1);
         self.write(&Entry::Began { fault, injected })?;
         Ok(fault)
     }
 
-    /// Writes down, and says, that the conductor could not do something; the session goes on.
+    /// Writes and reports that the conductor could not do something; the session goes on.
     pub fn hitch(&self, failure: &Failure) -> Result<(), Failure> {
         say(format_args!("hitch: {failure}"));
         self.write(&Entry::Hitch { at: now(), text: failure.to_string() })

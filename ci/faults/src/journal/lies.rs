@@ -1,4 +1,4 @@
-//! The lies that the proxies have told, each written before it goes out.
+//! Lies that the proxies have told. Each is written before it is sent.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -11,34 +11,34 @@ use crate::clock::now;
 use crate::failure::{Context, Failure};
 use crate::plan::Lie;
 
-/// A lie that was told.
+/// Lie that was told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToldLie {
     pub at: u64,
-    /// The server that seems to have said it, and the one that heard it.
+    /// Server in whose name the lie was told. `to` is the server that received it.
     pub from: Pid,
     pub to: Pid,
     pub lie: Lie,
-    /// Bytes of frames that nobody will read, if the segment arrives, and the messages in them.
+    /// Bytes of frames that are not read if the segment arrives. `lost` has the messages in them.
     pub lost_bytes: u64,
     pub lost: Vec<Lost>,
-    /// When its connection had ended.
+    /// Time at which the connection of the lie had ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<u64>,
 }
 
-/// A message behind a frame that is none.
+/// Message behind a broken frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Lost {
-    /// Its sender.
+    /// Pid of the sender.
     pub pid: Pid,
     pub run: u32,
-    /// The code of its stream.
+    /// Code of the stream.
     pub stream: u8,
     pub sequence: u64,
 }
 
-/// One line.
+/// One line of the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
@@ -50,11 +50,11 @@ enum Line {
     },
 }
 
-/// The file of one proxy.
+/// Writer of one proxy's file.
 pub struct LieWriter(File);
 
 impl LieWriter {
-    /// Appends to a file: an earlier proxy of the same server may have written to it.
+    /// Opens the file to append to it: an earlier proxy of this server may have written to it.
     pub fn open(path: &Path) -> Result<LieWriter, Failure> {
         let file = OpenOptions::new().create(true).append(true).open(path);
         Ok(LieWriter(file.context(|| format!("cannot open {}", path.display()))?))
@@ -64,7 +64,7 @@ impl LieWriter {
         self.write(&Line::Told(lie))
     }
 
-    /// The connection has ended on which a lie was told at that time.
+    /// Writes that the connection has ended on which a lie was told at the time `told`.
     pub fn ended(&mut self, told: u64) -> Result<(), Failure> {
         self.write(&Line::Ended { told, at: now() })
     }
@@ -76,7 +76,7 @@ impl LieWriter {
     }
 }
 
-/// The lies that the proxy of a server has told, in order.
+/// Returns the lies that the proxy of a server has told, in order.
 pub fn read(folder: &Path, pid: Pid) -> Result<Vec<ToldLie>, Failure> {
     let path = lies_path(folder, pid);
     match fs::read(&path) {
@@ -102,7 +102,7 @@ fn from_lines(text: &[u8]) -> Result<Vec<ToldLie>, Failure> {
     Ok(lies)
 }
 
-/// Where the lies of a server's proxy are written down.
+/// Returns the path of the lies that a server's proxy has told.
 pub fn lies_path(folder: &Path, pid: Pid) -> PathBuf {
     folder.join(format!("{pid}.lies"))
 }

@@ -1,4 +1,4 @@
-//! What the conductor did, as the checker reads it.
+//! Actions of the conductor, as the checker reads them.
 
 mod entry;
 mod lies;
@@ -16,30 +16,30 @@ pub use lies::{LieWriter, Lost, ToldLie, lies_path};
 use crate::failure::{Context, Failure};
 use crate::plan::Injected;
 
-/// One session of faults.
+/// Journal of one session of faults.
 #[derive(Clone, Debug, Default)]
 pub struct Journal {
     pub seed: u64,
-    /// Messages each second of each server.
+    /// Messages per second of each server.
     pub rate: u64,
     pub pids: Vec<Pid>,
     pub inbox_bytes: u64,
     pub outbox_bytes: u64,
-    /// When the servers were told to send nothing more. What happens afterwards belongs to the end of the session.
+    /// Time at which the servers were told to send nothing more. Later events belong to the end of the session.
     pub quiet_at: u64,
     pub runs: Vec<Run>,
     pub faults: Vec<Injected>,
-    /// Times at which the conductor itself was not let run: the whole machine had no time then.
+    /// Times at which a core did not run the conductor's thread: the whole machine was stalled then.
     pub stalls: Vec<(u64, u64)>,
-    /// The lies that were told, by the proxy that told them, in order.
+    /// Lies that were told, by the proxy that told them, in order.
     pub lies: Vec<ToldLie>,
-    /// What servers said on standard error: they have nothing to say.
+    /// Texts of servers on standard error; correct servers write none.
     pub complaints: Vec<String>,
-    /// What the conductor met that kept it from doing as planned; it says nothing about the servers.
+    /// Failures of the conductor to act as planned. They do not concern the servers.
     pub hitches: Vec<String>,
-    /// Servers that were not up in time: when, which, and what could be seen then.
+    /// Servers that were not up in time: time, pid, run, and the state of the machine at that time.
     pub long_starts: Vec<(u64, Pid, u32, String)>,
-    /// Why the session did not come to its end. Everything until then is judged.
+    /// Reason for which the session ended early. All earlier events are checked.
     pub ended_early: Option<String>,
 }
 
@@ -47,30 +47,30 @@ pub struct Journal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     pub pid: Pid,
-    /// 1, 2, 3 … for each server.
+    /// Number of the run, counted from 1 for each server.
     pub run: u32,
     pub spawned: u64,
-    /// When it was known to be gone.
+    /// Time at which the process was known to have ended.
     pub ended: u64,
     pub end: End,
 }
 
-/// How a process ended.
+/// End of a process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
-    /// It runs.
+    /// The process still runs.
     Running,
-    /// By our SIGKILL.
+    /// The conductor killed it with SIGKILL.
     Killed,
-    /// As it was told to.
+    /// The process stopped as ordered.
     Stopped,
-    /// By itself, or because it did not stop.
+    /// The process ended by itself, or did not stop when ordered.
     Crashed(String),
 }
 
 impl Journal {
-    /// What is on disk of a session, however it ended.
+    /// Reads the journal of a session from disk, however the session ended.
     pub fn read(folder: &Path) -> Result<Journal, Failure> {
         let path = folder.join(FILE);
         let text = fs::read(&path).context(|| format!("cannot read {}", path.display()))?;
@@ -93,7 +93,7 @@ impl Journal {
         let mut journal = Journal::default();
         let mut finished = false;
         let mut latest = 0;
-        // What comes after the last end of a line was being written when the conductor was killed.
+        // Bytes after the last line break were being written when the conductor was killed.
         for line in text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
             let entry: Entry = serde_json::from_slice(line)?;
             latest = latest.max(entry.time());
@@ -106,7 +106,7 @@ impl Journal {
         if journal.quiet_at == 0 {
             journal.quiet_at = latest;
         }
-        // Processes do not outlive the conductor, nor do faults.
+        // Processes and faults end with the conductor.
         for run in journal.runs.iter_mut().filter(|run| run.end == End::Running) {
             (run.ended, run.end) = (latest, End::Killed);
         }
@@ -161,7 +161,7 @@ impl Journal {
     }
 }
 
-/// Where the standard error of a server goes.
+/// Returns the path of a server's standard error.
 pub fn errors_path(folder: &Path, pid: Pid) -> PathBuf {
     folder.join(format!("{pid}.stderr"))
 }
@@ -216,7 +216,7 @@ mod tests {
         let times: Vec<_> = whole.faults.iter().map(|fault| (fault.begin, fault.in_force, fault.end)).collect();
         assert_eq!(times, [(20, 22, 31), (40, 20, 50)]);
         assert!(whole.ended_early.unwrap().contains("no end"));
-        // Killed in the middle of a line.
+        // The conductor was killed in the middle of a line.
         text.extend_from_slice(b"{\"what\":\"alive\",\"at\":6");
         assert_eq!(Journal::from_lines(&text).unwrap().quiet_at, 50);
     }

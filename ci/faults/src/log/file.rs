@@ -1,4 +1,4 @@
-//! Logs as files. A log is written with plain writes: what a write has taken is in the kernel, and outlives the process.
+//! Logs as files. A log is written with plain writes: completed writes are in the kernel, and outlive the process.
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read, Write};
@@ -7,14 +7,14 @@ use std::path::Path;
 use super::{RECORD_BYTES, Record};
 use crate::failure::{Context, Failure};
 
-/// A log that one thread writes.
+/// Log that one thread writes.
 pub struct Log {
     file: File,
     pending: Vec<u8>,
 }
 
 impl Log {
-    /// A new log. One process writes a log once: that it exists is an error.
+    /// Creates a log. One process writes a log once: an existing file is an error.
     pub fn create(path: &Path) -> Result<Log, Failure> {
         let file = File::create_new(path).context(|| format!("cannot make the log {}", path.display()))?;
         Ok(Log { file, pending: Vec::new() })
@@ -25,7 +25,7 @@ impl Log {
         self.pending.extend_from_slice(&record.encode());
     }
 
-    /// Writes what was added, in one write.
+    /// Writes the added entries, in one write.
     pub fn flush(&mut self) -> io::Result<()> {
         if !self.pending.is_empty() {
             self.file.write_all(&self.pending)?;
@@ -41,7 +41,8 @@ impl Log {
     }
 }
 
-/// Hands each entry of a log to `each`. A log that does not exist is empty: its process died before it was made.
+/// Passes each entry of a log to `each`. A log that does not exist is empty: its process ended before it created the
+/// log.
 pub fn read(path: &Path, mut each: impl FnMut(Record)) -> Result<(), Failure> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -51,9 +52,9 @@ pub fn read(path: &Path, mut each: impl FnMut(Record)) -> Result<(), Failure> {
     entries(&mut BufReader::with_capacity(1 << 20, file), path, &mut each)
 }
 
-/// Hands each entry that has come since the last call to `each`.
+/// Passes each entry since the last call to `each`.
 pub fn tail(file: &mut File, path: &Path, mut each: impl FnMut(Record)) -> Result<(), Failure> {
-    // Whole entries only: a server writes whole entries, and a write may be under way.
+    // Only whole entries are read: a write may be under way.
     use std::io::{Seek, SeekFrom};
     let at = file.stream_position()?;
     let whole = (file.metadata()?.len() - at) / RECORD_BYTES as u64 * RECORD_BYTES as u64;

@@ -1,4 +1,4 @@
-//! The logs of the servers: what each of them did, written so that it survives the sudden end of its process.
+//! Logs of the servers: their actions, written so that they survive the sudden end of a process.
 
 mod file;
 mod record;

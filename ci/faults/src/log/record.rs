@@ -1,58 +1,59 @@
-//! One entry of a log: 40 bytes, so that a log that was cut short loses its last entry and nothing else.
+//! Entry of a log: 40 bytes, so that a truncated log loses only its last entry.
 
 use cluster::Pid;
 
 use crate::payload::Stream;
 
-/// What an entry says. `first` and `second` are the entry's two numbers.
+/// Kind of an entry. `first` and `second` are the entry's two numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
     /// The server has started.
     Started = 1,
-    /// Sequence numbers below `first` may be used from now on: written before any of them is.
+    /// Sequence numbers below `first` may be used from now on. The entry is written before any of them is used.
     Reserved,
-    /// The outbox took `first` to `second`; the time is from before it did.
+    /// The outbox accepted the numbers `first` to `second`. The time is from before the call.
     Accepted,
-    /// The outbox gave `first` to `second` back: no room.
+    /// The outbox returned the numbers `first` to `second`, for want of room.
     Full,
-    /// The outbox gave `first` to `second` back: for another reason.
+    /// The outbox returned the numbers `first` to `second`, for another reason.
     GivenBack,
-    /// `first` to `second` came out of the inbox, from run `run` of the peer.
+    /// The inbox delivered the numbers `first` to `second`, from run `run` of the peer.
     Received,
-    /// A message came that was not as it was sent, or that names another sender than the envelope; `first` bytes.
+    /// A message of `first` bytes arrived changed, or names another sender than its envelope.
     Corrupt,
-    /// Of the messages from this peer in the last second, `second` took `first` nanoseconds.
+    /// Among the messages from this peer in the last second, `second` took `first` nanoseconds.
     Latency,
     /// The peer is up.
     Up,
-    /// The peer is down; `first` is the reason: see [`crate::node::reason`]. `second` bytes were lost with it.
+    /// The peer is down, for the reason `first`: see [`crate::node::reason`]. `second` bytes were lost with it.
     Down,
     /// The peer was restarted.
     Restarted,
-    /// The peer refuses us.
+    /// The peer refuses this server.
     Refused,
     /// Accepts or dials fail for now, or succeed again.
     Shortage,
-    /// `first` events were lost because nobody read them.
+    /// `first` events were lost because they were not read in time.
     Missed,
     /// `first` bytes of memory are in use.
     Memory,
-    /// Nothing more is sent.
+    /// The server sends nothing more.
     Quiet,
     /// The stop could not deliver `first` messages.
     Undelivered,
-    /// `stats`: `first` messages out, `second` in.
+    /// `stats` counts `first` messages out and `second` messages in.
     Account,
-    /// The stop has taken `first` nanoseconds.
+    /// The stop took `first` nanoseconds.
     Stopped,
-    /// Everything that had arrived before the stop was read.
+    /// The server has read all messages that had arrived before the stop.
     Drained,
-    /// The outbox gave `first` to `second` back: the peer was not known, because it was removed.
+    /// The outbox returned the numbers `first` to `second`: the peer was unknown, because it was removed.
     Unknown,
-    /// `first` to `second` went to all peers while this one was being removed or added: it may be among them.
+    /// The numbers `first` to `second` went to all peers while this one was being removed or added: it may be among
+    /// them.
     Uncertain,
-    /// A flush that began at `second` found everything up to number `first` acknowledged.
+    /// A flush that began at `second` found all numbers up to `first` acknowledged.
     Flushed,
     /// The peer is about to be removed.
     Removing,
@@ -60,27 +61,28 @@ pub enum Kind {
     Removed,
     /// The peer was added again.
     Added,
-    /// The outbox took `first` to `second` for a peer that had been removed.
+    /// The outbox accepted the numbers `first` to `second` for a peer that had been removed.
     Misaddressed,
-    /// Number `first` came from run `run` of the peer, which sent it after it had been removed.
+    /// Number `first` arrived from run `run` of the peer, which sent it after it had been removed.
     Uninvited,
-    /// An event: the peer was added.
+    /// The server was told that the peer was added.
     AddedEvent,
-    /// An event: the peer was removed.
+    /// The server was told that the peer was removed.
     RemovedEvent,
-    /// An event: `first` messages were given up; `second` is the reason: see [`crate::node::drop_reason`].
+    /// The server was told that `first` messages were dropped, for the reason `second`: see
+    /// [`crate::node::drop_reason`].
     Dropped,
-    /// `stats`: `first` messages were given up as stale, `second` because they were best effort.
+    /// `stats` counts `first` messages dropped as expired, and `second` as best effort.
     Perished,
-    /// `stats`: `first` messages were given up because the peer was removed, `second` because of the stop.
+    /// `stats` counts `first` messages dropped with a removed peer, and `second` at the stop.
     GivenUp,
     /// The process runs, and has not begun to start the server.
     Running,
-    /// The peer and this server have contradicted each other about their streams, and begin anew.
+    /// The peer and this server have contradicted each other about their streams, and have reset them.
     Reset,
 }
 
-/// An entry of a log.
+/// Entry of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
     pub kind: Kind,
@@ -92,21 +94,21 @@ pub struct Record {
     pub second: u64,
 }
 
-/// Bytes of an entry.
+/// Bytes in an entry.
 pub const RECORD_BYTES: usize = 40;
 
 impl Record {
-    /// An entry that only says when.
+    /// Returns an entry that has only a kind and a time.
     pub fn at(kind: Kind, time: u64) -> Record {
         Record { kind, stream: Stream::Normal, run: 0, peer: 0, time, first: 0, second: 0 }
     }
 
-    /// An entry about a peer.
+    /// Returns an entry about a peer.
     pub fn about(kind: Kind, peer: Pid, time: u64) -> Record {
         Record { peer, ..Record::at(kind, time) }
     }
 
-    /// The same with these numbers.
+    /// Returns the entry with these two numbers.
     pub fn with(self, first: u64, second: u64) -> Record {
         Record { first, second, ..self }
     }
@@ -121,7 +123,7 @@ impl Record {
         bytes
     }
 
-    /// The entry that these bytes are; `None` when they are none.
+    /// Decodes an entry; `None` if the bytes are no entry.
     pub fn decode(bytes: &[u8; RECORD_BYTES]) -> Option<Record> {
         let mut words = [0; RECORD_BYTES / 8];
         for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
@@ -138,7 +140,7 @@ impl Record {
     }
 }
 
-/// Stands in every entry, so that a log that lost its step is noticed.
+/// Mark in every entry, by which a misaligned log is noticed.
 const MARK: u64 = 0xC1A5;
 
 const KINDS: [Kind; 35] = [

@@ -1,4 +1,4 @@
-//! Writes down what happens to the peers, and how much memory this process uses.
+//! Logs the events of the peers, and the memory that this process uses.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -12,13 +12,13 @@ use crate::clock::{SECOND, now};
 use crate::failure::{Context, Failure};
 use crate::log::{Kind, Log, Record};
 
-/// Listens for as long as `listening` says so, and gives the log back for what is left to say.
+/// Listens while `listening` is true. Returns the log for the final entries.
 pub fn listen(mut events: Events, mut log: Log, listening: &AtomicBool) -> Result<Log, Failure> {
-    // Opened once: descriptors may run out on purpose.
+    // Opened once: the process may be without free descriptors on purpose.
     let mut statistics = File::open("/proc/self/statm").context(|| "cannot look at the memory".to_owned())?;
     let mut memory_due = 0;
     loop {
-        // Looked at before the events: those of a stop are in the queue when it turns false.
+        // Read before the events: the events of a stop are in the queue when `listening` turns false.
         let last = !listening.load(Ordering::Relaxed);
         while let Some(event) = events.try_next() {
             log.add(record(&event, now()));
@@ -65,14 +65,14 @@ fn record(event: &Event, time: u64) -> Record {
     }
 }
 
-/// Bytes that were lost with a segment that does not hold whole frames: the text alone says how many.
+/// Returns the bytes that were lost with a segment without whole frames. Only the text of the reason has their number.
 fn lost_bytes(reason: &DownReason) -> u64 {
     let DownReason::Violation(text) = reason else { return 0 };
     let before = text.split_once(" bytes of it are lost").map(|(before, _)| before);
     before.and_then(|before| before.rsplit(' ').next()).and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
-/// Resident bytes of this process.
+/// Returns the resident bytes of this process.
 fn resident(statistics: &mut File) -> Result<u64, Failure> {
     let mut text = String::new();
     statistics.seek(SeekFrom::Start(0))?;

@@ -1,4 +1,4 @@
-//! Removes a peer that lives, and adds it again.
+//! Removal of a live peer, and its addition afterwards.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,16 +8,16 @@ use crate::clock::now;
 use crate::failure::Failure;
 use crate::log::{Kind, Log, Record};
 
-/// Who is a peer just now, for the threads that send and receive.
+/// Current peers, for the threads that send and receive.
 pub struct Roster {
-    /// By pid: since when it has certainly not been a peer; 0 if it may be one.
+    /// Time since which a pid has certainly not been a peer, by pid; 0 if it may be one.
     gone: [AtomicU64; MOST],
-    /// By pid: whether a removal has begun, and the addition after it is not over.
+    /// 1 from the beginning of a removal until the end of the next addition, by pid.
     doubtful: [AtomicU64; MOST],
     changes: AtomicU64,
 }
 
-/// What the roster said of a peer at one moment.
+/// State of a peer in the roster at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     gone: bool,
@@ -25,7 +25,7 @@ pub struct Moment {
     changes: u64,
 }
 
-/// Whether somebody was a peer during a call.
+/// Membership of a server during a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Membership {
     Was,
@@ -49,7 +49,7 @@ impl Roster {
         }
     }
 
-    /// What a peer was since `before`.
+    /// Returns the membership of a peer since `before`.
     pub fn since(&self, pid: Pid, before: Moment) -> Membership {
         match (before, self.look(pid)) {
             (before, after) if before.changes != after.changes => Membership::Changed,
@@ -59,21 +59,21 @@ impl Roster {
         }
     }
 
-    /// Whether something that this pid has sent at this time can only have come although it is no peer.
+    /// Returns whether a message that `pid` has sent at `sent_at` can only have arrived although `pid` is no peer.
     pub fn is_uninvited(&self, pid: Pid, sent_at: u64) -> bool {
         let since = self.gone[index(pid)].load(Ordering::SeqCst);
         since > 0 && sent_at > since
     }
 
     fn set(&self, flags: &[AtomicU64; MOST], pid: Pid, value: u64) {
-        // Before and after: nobody who looks twice misses it.
+        // Counted before and after the store: a reader that looks twice cannot miss the change.
         self.changes.fetch_add(1, Ordering::SeqCst);
         flags[index(pid)].store(value, Ordering::SeqCst);
         self.changes.fetch_add(1, Ordering::SeqCst);
     }
 }
 
-/// Removes a peer; one that is none is left alone.
+/// Removes a peer. Does nothing if `pid` is not a peer.
 pub fn remove(handle: &mut Handle, pid: Pid, roster: &Roster, log: &mut Log) -> Result<(), Failure> {
     if !handle.peers().contains(&pid) {
         return Ok(());
@@ -87,7 +87,7 @@ pub fn remove(handle: &mut Handle, pid: Pid, roster: &Roster, log: &mut Log) -> 
     Ok(())
 }
 
-/// Adds a peer that was removed, where the configuration says that it is.
+/// Adds a peer that was removed, at its address in the configuration.
 pub fn add(handle: &mut Handle, pid: Pid, config: &Config, roster: &Roster, log: &mut Log) -> Result<(), Failure> {
     let server = config.servers.iter().find(|server| server.pid == pid);
     let Some(server) = server.filter(|_| !handle.peers().contains(&pid)) else { return Ok(()) };
@@ -106,5 +106,5 @@ fn index(pid: Pid) -> usize {
     pid as usize % MOST
 }
 
-/// Pids are counted from 1, and there are fewer.
+/// Size of the tables: pids count from 1, and there are fewer than this.
 const MOST: usize = 16;

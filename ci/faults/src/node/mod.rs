@@ -1,5 +1,5 @@
-//! One server under test, in a process of its own. Commands come as lines on standard input: `quiet`, `pause`, `resume`,
-//! `remove PID`, `add PID`, `stop`; the end of the input, and SIGTERM, stop it too.
+//! One server under test, in a process of its own. Commands come as lines on standard input: `quiet`, `pause`,
+//! `resume`, `remove PID`, `add PID`, `stop`. The end of the input and SIGTERM stop the server too.
 
 mod listen;
 mod membership;
@@ -44,30 +44,30 @@ pub struct Arguments {
     pub rate: u64,
 }
 
-/// Something that the server's own thread is to do.
+/// Order for the server's own thread.
 enum Order {
     Remove(Pid),
     Add(Pid),
     Stop,
 }
 
-/// Switches that the commands set and the threads look at.
+/// Switches that commands set and threads read.
 #[derive(Default)]
 struct Switches {
-    /// Send nothing more.
+    /// True if nothing more is to be sent.
     quiet: AtomicBool,
-    /// Read nothing for now.
+    /// True while nothing is to be read.
     paused: AtomicBool,
-    /// Who is a peer just now.
+    /// Current peers.
     roster: membership::Roster,
 }
 
-/// The path of a log of a run.
+/// Returns the path of a log of a run.
 pub fn log_path(folder: &Path, pid: Pid, run: u32, what: &str) -> PathBuf {
     folder.join(format!("{pid}-{run}.{what}"))
 }
 
-/// A reason as it stands in a log.
+/// Returns the code of a reason in a log.
 pub fn reason(reason: &DownReason) -> u64 {
     match reason {
         DownReason::Closed => 1,
@@ -78,7 +78,7 @@ pub fn reason(reason: &DownReason) -> u64 {
     }
 }
 
-/// A reason as it stands in a log.
+/// Returns the code of a reason for drops in a log.
 pub fn drop_reason(reason: &DropReason) -> u64 {
     match reason {
         DropReason::Expired => EXPIRED,
@@ -88,9 +88,9 @@ pub fn drop_reason(reason: &DropReason) -> u64 {
     }
 }
 
-/// Runs the server until it is told to stop.
+/// Runs the server until it is stopped.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    // Without the conductor nobody would ever stop it.
+    // Without the conductor, no other process would stop this one.
     set_parent_process_death_signal(Some(Signal::KILL)).context(|| "cannot be bound to the conductor".to_owned())?;
     let log = |what| Log::create(&log_path(&arguments.logs, arguments.pid, arguments.run, what));
     let (sent, received, mut events_log) = (log("sent")?, log("received")?, log("events")?);
@@ -120,7 +120,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     })?;
 
     let orders = orders(&switches, signals)?;
-    // Nobody gives orders any more: that is an order to stop, too.
+    // A closed channel is an order to stop, too.
     while let Ok(order) = orders.recv() {
         match order {
             Order::Remove(pid) => membership::remove(&mut handle, pid, &switches.roster, &mut members_log)?,
@@ -151,7 +151,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the commands say, until one says stop.
+/// Returns the orders of the commands, which end with `stop`.
 fn orders(switches: &Arc<Switches>, mut signals: Signals) -> Result<Receiver<Order>, Failure> {
     let (order, orders) = channel();
     let by_signal = order.clone();
@@ -168,7 +168,7 @@ fn orders(switches: &Arc<Switches>, mut signals: Signals) -> Result<Receiver<Ord
 fn obey(switches: &Switches, order: &Sender<Order>) {
     for line in io::stdin().lock().lines().map_while(Result::ok) {
         let words: Vec<&str> = line.split(' ').collect();
-        // Nobody listens any more when a signal came first.
+        // A failed send means that a signal has stopped the server before.
         let _ = match words[..] {
             ["quiet"] => {
                 switches.quiet.store(true, Ordering::Relaxed);
@@ -204,7 +204,7 @@ fn joined<T>(result: thread::Result<Result<T, Failure>>) -> Result<T, Failure> {
     result.unwrap_or_else(|_| Err(Failure("a thread of the server panicked; its words stand above".to_owned())))
 }
 
-/// The reasons as they stand in a log.
+/// Codes of the reasons for drops in a log.
 pub const EXPIRED: u64 = 1;
 pub const BEST_EFFORT: u64 = 2;
 pub const PEER_REMOVED: u64 = 3;

@@ -1,4 +1,4 @@
-//! Takes everything out of the inbox, and writes down what it was.
+//! Takes all envelopes out of the inbox, and logs them.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -14,7 +14,7 @@ use crate::failure::{Context, Failure};
 use crate::log::{Kind, Log, Record};
 use crate::payload::{self, Stream};
 
-/// Receives until the server has stopped and everything was taken.
+/// Receives until the server has stopped and the inbox is empty.
 pub fn receive(mut inbox: Inbox, log: Log, switches: &Switches) -> Result<(), Failure> {
     let mut receiver = Receiver { log, switches, runs: HashMap::new(), latencies: HashMap::new() };
     let mut latencies_due = now() + SECOND;
@@ -37,7 +37,7 @@ pub fn receive(mut inbox: Inbox, log: Log, switches: &Switches) -> Result<(), Fa
 struct Receiver<'s> {
     log: Log,
     switches: &'s Switches,
-    /// Consecutive messages of a stream that are not in the log yet: the first, the last, and when that came.
+    /// Consecutive messages of a stream that are not in the log yet: the first, the last, and the time of the last.
     runs: HashMap<(Pid, u32, Stream), (u64, u64, u64)>,
     latencies: HashMap<Pid, Histogram<u64>>,
 }
@@ -91,7 +91,7 @@ fn received((peer, run, stream): (Pid, u32, Stream), (first, last, time): (u64, 
     Record { run, stream, ..Record::about(Kind::Received, peer, time).with(first, last) }
 }
 
-/// One per cent of precision, up to a minute.
+/// Returns a histogram with a precision of one per cent, up to a minute.
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_max(60 * SECOND, 2).unwrap_or_else(|_| unreachable!("two digits are among the allowed ones"))
 }

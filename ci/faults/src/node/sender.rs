@@ -1,4 +1,4 @@
-//! Sends numbered messages at a steady pace, and writes down what became of each call.
+//! Sends numbered messages at a steady rate, and logs the outcome of each call.
 
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -14,15 +14,15 @@ use crate::log::{Kind, Log, Record};
 use crate::payload::{self, HEADER_BYTES, Header, Stream};
 use crate::random::Random;
 
-/// Who sends, and how much.
+/// Identity of the sender, and its rate.
 pub struct Plan {
     pub pid: Pid,
     pub run: u32,
-    /// Messages each second, to all peers together.
+    /// Messages per second, to all peers together.
     pub rate: u64,
 }
 
-/// Sends until it is to be quiet. Never waits for room: a peer that has none gets a gap in its numbers, and the log says so.
+/// Sends until `quiet` is set. Never waits for room: a full peer gets a gap in its numbers, which the log records.
 pub fn send(outbox: Outbox, peers: &[Pid], plan: &Plan, log: Log, switches: &Switches) -> Result<(), Failure> {
     let mut sender = Sender {
         outbox,
@@ -48,7 +48,7 @@ pub fn send(outbox: Outbox, peers: &[Pid], plan: &Plan, log: Log, switches: &Swi
         let mut due = (by_now as u64).saturating_sub(sent);
         let most = plan.rate / 10 + 1;
         if due > most {
-            // The process was stopped, or starved: what it did not send then is not made up for at once.
+            // The process was stopped, or starved: the missed messages are not sent all at once.
             (begin, sent, due) = (sender.began, 0, most);
         }
         let mut left = due;
@@ -59,7 +59,7 @@ pub fn send(outbox: Outbox, peers: &[Pid], plan: &Plan, log: Log, switches: &Swi
         }
         sent += due - left;
         sender.finish_tick()?;
-        // Waiting for acknowledgements takes the place of the pause: a peer that gives none does not change the pace.
+        // The wait for acknowledgements replaces the pause: a peer that does not acknowledge does not change the rate.
         let next = sender.began + TICK;
         if now() >= flush_due {
             sender.flush(until(next))?;
@@ -76,27 +76,27 @@ struct Sender<'p> {
     plan: &'p Plan,
     log: Log,
     switches: &'p Switches,
-    /// One for each peer and stream, in the order of both.
+    /// Numberings of all peers and streams, in the order of both.
     numberings: Vec<Numbering>,
     random: Random,
     message: Vec<u8>,
-    /// When this tick began.
+    /// Beginning of this tick.
     began: u64,
 }
 
-/// The numbers of one stream to one peer.
+/// Numbers of one stream to one peer.
 struct Numbering {
     peer: Pid,
     stream: Stream,
     next: u64,
-    /// Numbers below this may be used.
+    /// Limit of the reserved numbers: numbers below it may be used.
     reserved: u64,
-    /// Numbers of this tick with the same outcome, not yet in the log.
+    /// Consecutive numbers of this tick with one outcome, not yet in the log: outcome, first, last.
     run: Option<(Kind, u64, u64)>,
 }
 
 impl Sender<'_> {
-    /// Sends one envelope, to the peer of this index or to all; returns to how many.
+    /// Sends one envelope, to the peer with this index or to all. Returns the number of recipients.
     fn one(&mut self, index: usize, peers: &[Pid]) -> Result<u64, Failure> {
         if self.random.one_in(BROADCASTS) {
             let all: Vec<usize> = (0..peers.len()).map(|peer| place(peer, Stream::Broadcast)).collect();
@@ -138,7 +138,7 @@ impl Sender<'_> {
         };
         let peers = to.iter().map(|index| self.numberings[*index].peer);
         let before: Vec<Moment> = peers.map(|peer| self.switches.roster.look(peer)).collect();
-        // A long one is handed over, and travels by reference; a short one is copied into the stream.
+        // A long message is handed over and travels by reference; a short one is copied into the stream.
         let result = if length > BY_REFERENCE {
             self.outbox.try_send(draft.body(std::mem::take(&mut self.message)))
         } else {
@@ -150,7 +150,7 @@ impl Sender<'_> {
             let outcome = failed.as_ref().map_or(Kind::Accepted, |error| outcome(error, numbering.peer));
             let membership = self.switches.roster.since(numbering.peer, before);
             let outcome = match (outcome, membership) {
-                // Who sends to all is not told who that was.
+                // A broadcast does not tell its recipients.
                 (Kind::Accepted, Membership::WasNot) if recipients == BROADCAST => Kind::Unknown,
                 (Kind::Accepted, Membership::Changed) if recipients == BROADCAST => Kind::Uncertain,
                 (Kind::Accepted, Membership::WasNot) => Kind::Misaddressed,
@@ -162,12 +162,12 @@ impl Sender<'_> {
         Ok(())
     }
 
-    /// Mostly enough for a link that is up, and never for one that is down for long.
+    /// Returns a time to live that is mostly enough for a link that is up, and never for one that is down for long.
     fn time_to_live(&mut self) -> Duration {
         Duration::from_nanos(self.random.between(MILLISECOND, SECOND / 2))
     }
 
-    /// Waits a moment for everything to be acknowledged, and writes down what is.
+    /// Waits up to `patience` until all messages are acknowledged, and logs the peers that have acknowledged all.
     fn flush(&mut self, patience: Duration) -> Result<(), Failure> {
         let begin = now();
         let roster = &self.switches.roster;
@@ -178,7 +178,7 @@ impl Sender<'_> {
             Err(_) => return Ok(()),
         };
         let end = now();
-        // What waited for a peer that is being removed is given up, and need not be waited for.
+        // Messages that waited for a peer that is being removed are dropped, and need not be waited for.
         let was_peer = |each: &Numbering, before| roster.since(each.peer, before) == Membership::Was;
         let each = self.numberings.iter().zip(before);
         for (numbering, _) in each.filter(|(each, before)| !missing.contains(&each.peer) && was_peer(each, *before)) {
@@ -190,7 +190,7 @@ impl Sender<'_> {
     }
 
     fn length(&mut self, stream: Stream) -> usize {
-        // Long ones come a few times a second whatever the rate is: they are to be there, not to fill the network.
+        // The number of long messages per second is independent of the rate, so that they do not fill the network.
         let long = self.plan.rate / LONG_EACH_SECOND + 1;
         let (least, end) = if stream != Stream::Broadcast && stream != Stream::Urgent && self.random.one_in(long) {
             if self.random.one_in(4) { (100_000, 400_000) } else { (17_000, 100_000) }
@@ -227,7 +227,7 @@ impl Numbering {
     }
 }
 
-/// Where the numbering of a stream to the peer of this index is.
+/// Returns the index of the numbering of a stream to the peer with this index.
 fn place(peer: usize, stream: Stream) -> usize {
     peer * Stream::ALL.len() + usize::from(stream.code())
 }
@@ -236,7 +236,7 @@ fn until(time: u64) -> Duration {
     Duration::from_nanos(time.saturating_sub(now()))
 }
 
-/// What became of the envelope for `peer`, when the call failed for somebody.
+/// Returns the outcome of the envelope for `peer`, when the call failed for some recipient.
 fn outcome(error: &SendError, peer: Pid) -> Kind {
     let failed = match error.recipients() {
         Recipients::One(pid) => *pid == peer || *pid == BROADCAST,
@@ -246,18 +246,18 @@ fn outcome(error: &SendError, peer: Pid) -> Kind {
         _ if !failed => Kind::Accepted,
         SendError::Full { .. } => Kind::Full,
         SendError::UnknownPid { pid, .. } if *pid == peer => Kind::Unknown,
-        // Somebody else was removed meanwhile; whoever failed before had no room.
+        // Another peer was removed meanwhile; the other recipients in the error had no room.
         SendError::UnknownPid { .. } => Kind::Full,
         _ => Kind::GivenBack,
     }
 }
 
 const TICK: u64 = 4 * MILLISECOND;
-/// One envelope in so many goes to everybody.
+/// Average number of envelopes for one broadcast.
 const BROADCASTS: u64 = 32;
 /// Numbers that are reserved at once.
 const RESERVED: u64 = 100_000;
-/// Long envelopes each second.
+/// Long envelopes per second.
 const LONG_EACH_SECOND: u64 = 10;
 const FLUSH_PERIOD: u64 = 700 * MILLISECOND;
 const BY_REFERENCE: usize = 16 * 1024;

@@ -1,27 +1,28 @@
-//! Drawing a plan.
+//! Drawing of a plan.
 
 use super::{Fault, Kind};
 use crate::clock::MILLISECOND;
 use crate::random::Random;
 
-/// What is drawn from.
+/// Parameters of a drawing.
 #[derive(Clone, Debug)]
 pub struct Choice {
     pub seed: u64,
     pub nodes: usize,
-    /// How long faults are injected, in milliseconds.
+    /// Time for which faults are injected, in milliseconds.
     pub milliseconds: u64,
     pub kinds: Vec<Kind>,
 }
 
-/// The faults of a seed, by the time they begin. All end before the time is over.
+/// Returns the faults of a seed, by the time at which they begin. All end before the time is over.
 pub fn draw(choice: &Choice) -> Vec<Fault> {
     let mut random = Random::new(choice.seed);
     let mut faults: Vec<Fault> = Vec::new();
     let mut time = WARM_UP_MS;
     loop {
         time += random.between(200, 1200);
-        // Drawn before it is known whether it fits, so that one that does not changes nothing for those after it.
+        // Drawn before it is known whether the fault fits: a fault that does not fit then changes nothing for the later
+        // ones.
         let kind = choice.kinds[random.index(choice.kinds.len())];
         let node = random.index(choice.nodes);
         let other = (node + 1 + random.index(choice.nodes - 1)) % choice.nodes;
@@ -38,7 +39,7 @@ pub fn draw(choice: &Choice) -> Vec<Fault> {
     }
 }
 
-/// How long a fault of this kind is, in milliseconds, and its amount.
+/// Returns the duration of a fault of this kind, in milliseconds, and its amount.
 fn shape(kind: Kind, random: &mut Random) -> (u64, u64) {
     let amount = random.next();
     match kind {
@@ -56,7 +57,7 @@ fn shape(kind: Kind, random: &mut Random) -> (u64, u64) {
     }
 }
 
-/// Whether the second cannot be injected while the first lasts.
+/// Returns whether `fault` cannot be injected while `active` lasts.
 fn excludes(active: &Fault, fault: &Fault) -> bool {
     let same_node = active.node == fault.node;
     match fault.kind {
@@ -66,11 +67,11 @@ fn excludes(active: &Fault, fault: &Fault) -> bool {
     }
 }
 
-/// The servers find each other first.
+/// Time before the first fault, in which the servers find each other.
 const WARM_UP_MS: u64 = 1_500;
-/// Before the end everything is whole again.
+/// Time at the end in which no fault is active.
 const COOL_DOWN_MS: u64 = 2_000;
-/// Faults of the same kind on the same server have this much time between them.
+/// Least time between two faults of one kind on one server.
 const SPACE_MS: u64 = 300;
 const MOST_AT_ONCE: usize = 4;
 

@@ -4,40 +4,40 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{MILLISECOND, SECOND};
 
-/// What is done to a server, or to the network between two.
+/// Kind of fault of a server, or of the network between two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// SIGKILL; at the end it is started again.
+    /// Kills the server with SIGKILL; at the end it is started again.
     Kill,
-    /// It is told to stop, and does so in its own time; at the end it is started again.
+    /// Tells the server to stop, which it does in its own time; at the end it is started again.
     Leave,
-    /// SIGSTOP; at the end SIGCONT.
+    /// Stops the server with SIGSTOP; at the end it gets SIGCONT.
     Stop,
-    /// The cable is pulled.
+    /// Takes the server's network link down.
     LinkDown,
-    /// What `node` sends to `other` is lost.
+    /// Loses all packets from `node` to `other`.
     OneWay,
-    /// The connections between `node` and `other` are reset, at random bytes where they go through a proxy.
+    /// Resets the connections between `node` and `other`; those through a proxy at random bytes.
     Reset,
-    /// `node` sends at most `amount` Mbit/s.
+    /// Limits what `node` sends to `amount` Mbit/s.
     Throttle,
-    /// The application reads nothing.
+    /// Makes the application read nothing.
     Slow,
-    /// No descriptor is left, and all connections are reset.
+    /// Leaves the server without free descriptors, and resets all its connections.
     Descriptors,
-    /// No more than `amount` MiB of memory beyond what is in use.
+    /// Limits the memory to `amount` MiB beyond the memory in use.
     Memory,
-    /// `node` removes its peer `other`, and adds it again.
+    /// Makes `node` remove its peer `other`, and add it again.
     Remove,
-    /// Somebody says again to the two servers what they have said to each other.
+    /// Sends to the two servers again what they have sent to each other.
     Replay,
-    /// Somebody between the two servers changes what they say: see [`Lie`](super::Lie).
+    /// Changes segments between the two servers: see [`Lie`](super::Lie).
     Lie,
 }
 
 impl Kind {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Kind; 13] = [
         Kind::Kill,
         Kind::Leave,
@@ -72,43 +72,43 @@ impl Kind {
         }
     }
 
-    /// Whether it takes a network of namespaces.
+    /// Returns whether the fault requires a network of namespaces.
     pub fn needs_network(self) -> bool {
         matches!(self, Kind::LinkDown | Kind::OneWay | Kind::Throttle)
     }
 
-    /// Whether it happens to the process: such faults of one server do not overlap.
+    /// Returns whether the fault is one of the process: such faults of one server do not overlap.
     pub fn is_of_process(self) -> bool {
         matches!(self, Kind::Kill | Kind::Leave | Kind::Stop | Kind::Slow | Kind::Descriptors | Kind::Memory)
     }
 
-    /// Whether it is between `node` and `other`, and not about all connections of `node`.
+    /// Returns whether the fault is between `node` and `other`, rather than about all connections of `node`.
     pub fn is_of_pair(self) -> bool {
         matches!(self, Kind::OneWay | Kind::Reset | Kind::Remove) || self.is_of_proxy()
     }
 
-    /// Returns whether a proxy does it: the two servers must talk through one.
+    /// Returns whether a proxy performs the fault: the two servers must talk through one.
     pub fn is_of_proxy(self) -> bool {
         matches!(self, Kind::Replay | Kind::Lie)
     }
 
-    /// Whether the server is another run afterwards.
+    /// Returns whether the fault ends with another run of the server.
     pub fn restarts(self) -> bool {
         matches!(self, Kind::Kill | Kind::Leave)
     }
 
-    /// Returns whether peers may lose their connection by it. A slow application, or one short of memory, is no reason
-    /// to, nor is what somebody else says.
+    /// Returns whether peers may lose their connection by the fault. A slow application, a lack of memory, and replayed
+    /// bytes are no reason to.
     pub fn may_disconnect(self) -> bool {
         !matches!(self, Kind::Slow | Kind::Memory | Kind::Replay)
     }
 
-    /// Returns whether it may keep messages between two servers from flowing.
+    /// Returns whether the fault may keep messages between two servers from flowing.
     pub fn may_impede(self) -> bool {
         self != Kind::Replay
     }
 
-    /// Nanoseconds that it takes at least until a proxy has done what it was told.
+    /// Returns the least nanoseconds until a proxy has done what it was told.
     pub fn least_time(self) -> u64 {
         match self {
             Kind::Reset => RESET_TIME,
@@ -119,39 +119,40 @@ impl Kind {
     }
 }
 
-/// A fault as it is planned. Servers are counted from 0; times are nanoseconds from the beginning.
+/// Planned fault. Servers are counted from 0; times are nanoseconds from the beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub kind: Kind,
     pub node: usize,
-    /// The other server, where there is one.
+    /// Other server, for faults between two.
     pub other: usize,
     pub begin: u64,
     pub end: u64,
-    /// See [`Kind`]; otherwise a number to draw from.
+    /// Amount as described for [`Kind`]; for other kinds a number to draw from.
     pub amount: u64,
 }
 
-/// A fault as it was injected. Servers are pids, times those of the clock.
+/// Injected fault. Servers are pids; times are those of [`now`](crate::clock::now).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Injected {
     pub kind: Kind,
     pub pid: u64,
-    /// The other server, for faults between two.
+    /// Other server, for faults between two.
     pub other: Option<u64>,
-    /// Before it began.
+    /// Time before the fault began.
     pub begin: u64,
-    /// When it had begun: what makes a fault, `ip` or `tc`, may take its time.
+    /// Time at which the fault had begun: `ip` or `tc` may take a while.
     pub in_force: u64,
-    /// Before its end began: what ends a fault may take its time too, and it may be felt no more from then on.
+    /// Time before the end of the fault began. The end may take a while too, and the fault may have no effect from then
+    /// on.
     pub ends: u64,
-    /// After it ended; the time at which a killed server was started again is before this.
+    /// Time after the fault ended. A killed server was started again before this time.
     pub end: u64,
     pub amount: u64,
 }
 
 impl Injected {
-    /// Whether it is felt between these two servers.
+    /// Returns whether the fault affects the connection of these two servers.
     pub fn touches(&self, one: u64, two: u64) -> bool {
         match self.other {
             Some(other) => (self.pid, other) == (one, two) || (self.pid, other) == (two, one),
@@ -160,9 +161,9 @@ impl Injected {
     }
 }
 
-/// The proxy waits for its random byte.
+/// Time in which the proxy waits for its random byte.
 const RESET_TIME: u64 = 120 * MILLISECOND;
-/// After this time everything that is played again has ended.
+/// Time after which everything that is replayed has ended.
 pub const REPLAY_TIME: u64 = 3 * SECOND;
-/// A lie that there was no segment for is not told later than this.
+/// Time after which a lie that found no segment is not told any more.
 pub const LIE_TIME: u64 = 1_500 * MILLISECOND;

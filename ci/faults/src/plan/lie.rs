@@ -2,49 +2,49 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A change to one segment, or a segment that nobody has sent. Header and checksum are valid, and a correct server
-/// notices.
+/// Change to one segment, or a segment that no server has sent. Header and checksum are valid, and a correct server
+/// notices the lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lie {
-    /// An acknowledgement above what was sent.
+    /// Acknowledgement above the sent position.
     AckAboveSent,
-    /// An acknowledgement of the middle of a frame.
+    /// Acknowledgement of a position inside a frame.
     AckInsideFrame,
     /// Data at another position than the next.
     Position,
-    /// A gap to a position far above what was written.
+    /// Skip to a position far above the written one.
     Skip,
-    /// A kind of segment that does not exist, or has no place in a session.
+    /// Kind of segment that does not exist, or has no place in a session.
     SegmentKind,
-    /// A flag that does not exist.
+    /// Flag that does not exist.
     SegmentFlag,
     /// Another version.
     Version,
-    /// A length that is too large, or not a multiple of 8.
+    /// Length that is too large, or not a multiple of 8.
     Length,
-    /// A frame that overruns its segment, or has flags. What stands from there on in its segment is lost.
+    /// Frame that overruns its segment, or has flags. The rest of its segment from there on is lost.
     Frame,
-    /// A fragment that has no place where it is.
+    /// Fragment out of place.
     Fragment,
-    /// The first fragment of a frame that says another length.
+    /// First fragment of a frame with another length in its header.
     FragmentLength,
-    /// A Goodbye that nobody has said.
+    /// Goodbye that the server has not sent.
     Goodbye,
-    /// A greeting: the speaker has sent more than the listener has ever received.
+    /// Greeting by which its sender has sent more than the receiver has ever received.
     SendingAhead,
-    /// A greeting: the speaker has received more than the listener has ever sent.
+    /// Greeting by which its sender has received more than the receiver has ever sent.
     ReceivingAhead,
-    /// A greeting: the speaker has met another incarnation of the listener.
+    /// Greeting by which its sender has met another incarnation of the receiver.
     KnownIncarnation,
-    /// A Welcome with another challenge.
+    /// Welcome with another challenge.
     Challenge,
-    /// A Confirm of another challenge.
+    /// Confirm of another challenge.
     Confirm,
 }
 
 impl Lie {
-    /// Every lie.
+    /// All lies.
     pub const ALL: [Lie; 17] = [
         Lie::AckAboveSent,
         Lie::AckInsideFrame,
@@ -87,19 +87,18 @@ impl Lie {
         }
     }
 
-    /// Returns whether it is told while two servers greet each other: that takes a new connection.
+    /// Returns whether the lie is told while two servers greet each other, which takes a new connection.
     pub fn is_of_handshake(self) -> bool {
         self.is_of_greeting() || matches!(self, Lie::Challenge | Lie::Confirm)
     }
 
-    /// Returns whether it is about what a greeting says of streams. Where such a lie changes nothing that the listener
-    /// goes by, it costs no connection.
+    /// Returns whether the lie is about the streams in a greeting. Such a lie ends no connection if it changes nothing
+    /// that the receiver relies on.
     pub fn is_of_greeting(self) -> bool {
         matches!(self, Lie::SendingAhead | Lie::ReceivingAhead | Lie::KnownIncarnation)
     }
 
-    /// Returns whether two servers that were lied to may find that they contradict each other about their streams, and
-    /// begin anew.
+    /// Returns whether two servers that were lied to may contradict each other about their streams, and reset them.
     pub fn may_reset(self) -> bool {
         self.is_of_greeting() || self == Lie::Skip
     }

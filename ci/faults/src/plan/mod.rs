@@ -1,4 +1,4 @@
-//! Which faults come when, made from a seed alone.
+//! Faults and their times, made from a seed alone.
 
 mod draw;
 mod fault;
