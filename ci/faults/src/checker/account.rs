@@ -1,4 +1,4 @@
-//! What servers say about themselves: their statistics, what came back, what a stop could not deliver.
+//! Checks of what servers report: their statistics, returned messages, and undelivered messages of a stop.
 
 use super::facts::{Facts, RunFacts};
 use super::violation::{Promise, Violation};
@@ -6,7 +6,7 @@ use crate::journal::End;
 use crate::log::Kind;
 use crate::node;
 
-/// Compares what each run said with what it did.
+/// Compares the reports of each run with its logs.
 pub fn check(facts: &Facts, violations: &mut Vec<Violation>) {
     for run in &facts.runs {
         let name = format!("{} (run {})", run.run.pid, run.run.run);
@@ -50,7 +50,7 @@ fn check_statistics(run: &RunFacts, name: &str, violations: &mut Vec<Violation>)
     }
 }
 
-/// What the statistics say to be given up is what events, removals and the stop have said.
+/// Checks that the statistics of dropped messages agree with events, removals and the stop.
 fn check_losses(run: &RunFacts, name: &str, violations: &mut Vec<Violation>) {
     let missed = run.events.iter().any(|event| event.kind == Kind::Missed);
     for (peer, losses) in &run.losses {
@@ -73,7 +73,7 @@ fn check_losses(run: &RunFacts, name: &str, violations: &mut Vec<Violation>) {
 }
 
 fn check_end(facts: &Facts, run: &RunFacts, name: &str, violations: &mut Vec<Violation>) {
-    // Earlier stops are faults, and may find peers that are not there.
+    // Earlier stops are faults, and may find peers absent.
     if run.run.ended < facts.journal.quiet_at {
         return;
     }

@@ -1,9 +1,10 @@
-//! Exactly once and in order within a pair of runs; across runs, nothing is lost that nobody died with.
+//! Checks of delivery: exactly once and in order within a pair of runs; across runs, no message is lost unless it died
+//! with a run.
 //!
-//! What a receiver's run acknowledged is not sent again. So if that run died, what had been accepted until then may have
-//! died with it, and nothing else may; nor may it if it cannot have arrived, or must have been read. If the sender's run
-//! died, what it had not sent died with it: a tail. What may be given up (stale, best effort, or with a removed peer) may be
-//! missing; whether it was counted, `missing` decides.
+//! Messages that a receiver's run has acknowledged are not sent again. If that run died, the messages accepted until
+//! then may have died with it, unless they cannot have arrived or must have been read. If the sender's run died, its
+//! unsent messages died with it: a tail. Messages that may be dropped (expired, best effort, or with a removed peer)
+//! may be missing; `missing` decides whether they were counted.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -58,7 +59,7 @@ pub fn check(facts: &Facts, violations: &mut Vec<Violation>) -> Account {
     account
 }
 
-/// Whoever is received from must have been started.
+/// Checks that every sender of a received message was started.
 fn check_senders(facts: &Facts, violations: &mut Vec<Violation>) {
     for receiver in &facts.runs {
         for (&(pid, run), &time) in &receiver.first_received {
@@ -206,7 +207,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Numbers of these that were accepted, but for those that a lie has broken.
+    /// Returns the accepted numbers from `first` to `last`, without those that a lie has broken.
     fn absent(&mut self, first: u64, last: u64) -> Vec<Span> {
         let mut absent = Vec::new();
         for span in self.sent.accepted.between(first, last) {
@@ -224,7 +225,7 @@ impl Walk<'_> {
         absent
     }
 
-    /// The numbers that a lie may have broken, and with which.
+    /// Returns the numbers that a lie may have broken, with the index of the lie.
     fn broken(&self, first: u64, last: u64) -> Vec<(u64, usize)> {
         let (pid, run, stream) = (self.sender.run.pid, self.sender.run.run, self.stream.code());
         let key = |sequence, recipient| (Lost { pid, run, stream, sequence }, recipient);
@@ -233,15 +234,16 @@ impl Walk<'_> {
         to_recipient.map(|((lost, _), lie)| (lost.sequence, *lie)).collect()
     }
 
-    /// Up to which number everything was acknowledged before the lie that has made the two begin anew.
+    /// Returns the number up to which all messages were acknowledged before the lie that caused the reset.
     fn flushed_before_lie(&self, reset: u64) -> u64 {
         let lie = lies::reason_of_reset(self.facts, self.sender.run.pid, self.recipient, reset);
         self.flushed(|flush| lie.is_none_or(|lie| flush.time < lie.at))
     }
 
-    /// Whether what is missing here may have been given up; then it is noted, to be compared with what was counted.
+    /// Returns whether the missing messages of `span` may have been dropped. Notes them, to be compared with the
+    /// counts.
     fn was_given_up(&mut self, span: &Span) -> bool {
-        // Of what comes a second time, only what is new is missing.
+        // In a repeated span, only the new numbers are missing.
         let count = (span.last + 1).saturating_sub(span.first.max(self.expected));
         if self.stream.is_perishable() {
             self.missing.perishable(self.stream, count);
@@ -257,12 +259,12 @@ impl Walk<'_> {
         self.sender.removals_of(self.recipient).any(|removal| span.time <= removal.removed)
     }
 
-    /// Up to which number such flushes found everything acknowledged.
+    /// Returns the number up to which such flushes found all messages acknowledged.
     fn flushed(&self, such: impl Fn(&Flush) -> bool) -> u64 {
         self.sent.flushes.iter().filter(|flush| such(flush)).map(|flush| flush.last).max().unwrap_or_default()
     }
 
-    /// Whether a run that died may have acknowledged what was accepted then, without having read it.
+    /// Returns whether a run that died may have acknowledged these messages without having read them.
     fn died_with_receiver(&self, span: &Span) -> bool {
         self.died_since.iter().any(|&(spawned, died)| {
             span.time <= died
@@ -272,7 +274,8 @@ impl Walk<'_> {
         })
     }
 
-    /// Whether the sender had a link to the recipient between these times; if not, nothing was acknowledged.
+    /// Returns whether the sender had a link to the recipient between these times; otherwise no message was
+    /// acknowledged.
     fn was_met(&self, spawned: u64, died: u64) -> bool {
         let mut events = self.sender.events.iter();
         events.any(|event| match event.kind {
@@ -282,14 +285,16 @@ impl Walk<'_> {
         })
     }
 
-    /// Whether nothing got through between these times, in one of the directions: neither messages nor acknowledgements.
+    /// Returns whether one of the directions was cut between these times, so that messages or acknowledgements did not
+    /// get through.
     fn was_cut_off(&self, from: u64, died: u64) -> bool {
         let cuts = |fault: &&Injected| matches!(fault.kind, Kind::LinkDown | Kind::OneWay);
         let mut faults = self.faults().filter(cuts);
         faults.any(|fault| fault.begin + TO_TAKE_EFFECT <= from && fault.end >= died)
     }
 
-    /// Whether nothing kept the receiver from reading what was accepted so long before it died.
+    /// Returns whether the receiver had the time to read messages accepted at `from` before it died, without any
+    /// impediment.
     fn had_time_to_read(&self, from: u64, died: u64) -> bool {
         let since = from.saturating_sub(GRACE);
         let kills = |fault: &Injected| fault.kind == Kind::Kill && fault.pid == self.recipient && fault.end > died;
@@ -312,11 +317,11 @@ impl Walk<'_> {
     }
 }
 
-/// What arrives may be written down before an event that came earlier.
+/// Time by which an arrival may be logged before an earlier event.
 const TO_TELL: u64 = SECOND;
-/// A cable is not pulled in no time.
+/// Time until a cut takes effect.
 const TO_TAKE_EFFECT: u64 = 50 * MILLISECOND;
-/// A receiver that nothing stands in the way of has read, and written down, what was sent to it so long ago.
+/// Time after which a receiver without impediment has read and logged a message.
 const TO_READ: u64 = SECOND;
-/// For so long after its end a fault may keep messages back.
+/// Time after its end in which a fault may still keep messages back.
 const GRACE: u64 = 3 * SECOND;

@@ -1,4 +1,4 @@
-//! What the logs say, folded together.
+//! Facts of a session, folded together from its logs.
 
 use std::collections::BTreeMap;
 
@@ -11,87 +11,89 @@ use crate::log::{Kind, Record};
 use crate::payload::Stream;
 use crate::plan::{self, Injected};
 
-/// A whole session.
+/// Facts of a whole session.
 pub struct Facts {
     pub journal: Journal,
     pub runs: Vec<RunFacts>,
-    /// Faults that were injected; removals also as the servers wrote them down, who do them in their own time, and lies
-    /// as the proxies did: who reads nothing notices a broken frame late.
+    /// Injected faults. They include removals as the servers logged them, because servers remove peers in their own
+    /// time. They include lies as the proxies logged them, because a server that does not read notices a broken frame
+    /// late.
     pub faults: Vec<Injected>,
-    /// Messages that stand behind a frame that a lie has broken: each may be lost, and with which lie.
+    /// Messages behind a frame that a lie has broken, with their recipient: each may be lost. The value is the index of
+    /// the lie.
     pub lost: BTreeMap<(Lost, Pid), usize>,
 }
 
-/// One run of a server.
+/// Facts of one run of a server.
 pub struct RunFacts {
     pub run: Run,
-    /// When its program ran, if it came to that.
+    /// Time at which its program ran, if it got that far.
     pub running: Option<u64>,
-    /// By recipient.
+    /// Messages sent, by recipient and stream.
     pub sent: BTreeMap<(Pid, Stream), Sent>,
-    /// By sender and its run.
+    /// Messages received, by sender, its run, and stream.
     pub received: BTreeMap<(Pid, u32, Stream), Spans>,
-    /// When the first message of each run of a peer came.
+    /// Time of the first message from each run of a peer.
     pub first_received: BTreeMap<(Pid, u32), u64>,
-    /// Messages by sender and second.
+    /// Messages received, by sender and second.
     pub per_second: BTreeMap<(Pid, u64), u64>,
-    /// `Up`, `Down` and the like.
+    /// Events such as `Up` and `Down`.
     pub events: Vec<Record>,
     pub corrupt: Vec<Record>,
-    /// What went to, or came from, somebody who was no peer.
+    /// Messages to, or from, servers that were not peers.
     pub strays: Vec<Record>,
     pub removals: Vec<Removal>,
-    /// Messages to all, of which this peer may be one.
+    /// Messages to all during a change of this peer's membership: they may have gone to it.
     pub uncertain: BTreeMap<Pid, u64>,
-    /// What events said to be given up, by peer and reason.
+    /// Messages that events reported as dropped, by peer and reason.
     pub dropped: BTreeMap<(Pid, u64), u64>,
-    /// What the stop could not deliver.
+    /// Messages that the stop could not deliver, by peer.
     pub undelivered: BTreeMap<Pid, u64>,
-    /// Messages out and in, as `stats` says.
+    /// Messages out and in by `stats`, by peer.
     pub statistics: BTreeMap<Pid, (u64, u64)>,
-    /// Messages given up, as `stats` says.
+    /// Messages dropped by `stats`, by peer.
     pub losses: BTreeMap<Pid, Losses>,
-    /// How long the stop took, if it came to its end.
+    /// Nanoseconds that the stop took, if it was completed.
     pub stopped: Option<u64>,
     pub drained: bool,
     pub most_memory: u64,
 }
 
-/// What one run sent to one peer on one stream.
+/// Messages of one run to one peer on one stream.
 #[derive(Default)]
 pub struct Sent {
-    /// Numbers below this may have been used.
+    /// Limit of the reserved numbers: numbers below it may have been used.
     pub reserved: u64,
-    /// With the times at which they were given to the outbox, to [`COARSE`].
+    /// Messages accepted by the outbox. Their times are exact to [`COARSE`].
     pub accepted: Spans,
     pub full: Spans,
     pub given_back: Spans,
-    /// The recipient was no peer.
+    /// Messages returned because the recipient was not a peer.
     pub unknown: Spans,
     pub flushes: Vec<Flush>,
 }
 
-/// A flush that found everything acknowledged.
+/// Flush that found all messages acknowledged.
 #[derive(Clone, Copy, Debug)]
 pub struct Flush {
-    /// Everything up to this number.
+    /// Number up to which all messages were acknowledged.
     pub last: u64,
     pub time: u64,
 }
 
-/// A peer that was removed while it lived.
+/// Removal of a live peer.
 #[derive(Clone, Copy, Debug)]
 pub struct Removal {
     pub peer: Pid,
-    /// From before the removal to after it, and until after the peer was added again.
+    /// Time before the removal. `removed` is the time after it, `added` the time after the peer was added again.
     pub begin: u64,
     pub removed: u64,
     pub added: u64,
-    /// What it had not acknowledged.
+    /// Messages that the peer had not acknowledged.
     pub messages: u64,
 }
 
-/// Messages that were given up, by reason.
+/// Messages dropped, by reason.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Losses {
     pub expired: u64,
@@ -126,12 +128,12 @@ impl Facts {
         Facts { journal, runs, faults, lost }
     }
 
-    /// The runs of a server, the first one first.
+    /// Returns the runs of a server, the first one first.
     pub fn runs_of(&self, pid: Pid) -> impl Iterator<Item = &RunFacts> {
         self.runs.iter().filter(move |facts| facts.run.pid == pid)
     }
 
-    /// The run of a server that lived from one time to another.
+    /// Returns the run of a server that lived from one time to the other.
     pub fn alive(&self, pid: Pid, from: u64, to: u64) -> Option<&RunFacts> {
         self.runs_of(pid).find(|facts| facts.run.spawned <= from && facts.run.ended >= to)
     }
@@ -161,7 +163,7 @@ impl RunFacts {
         }
     }
 
-    /// Takes in an entry of one of its logs.
+    /// Adds an entry of one of the run's logs.
     pub fn take(&mut self, record: &Record) {
         let Record { kind, stream, run, peer, time, first, second } = *record;
         let span = Span { first, last: second, time };
@@ -222,30 +224,30 @@ impl RunFacts {
         }
     }
 
-    /// When it was told that it and this peer begin anew.
+    /// Returns the times at which the run was told that it and this peer reset their streams.
     pub fn resets_of(&self, peer: Pid) -> impl Iterator<Item = u64> {
         let of_peer = move |event: &&Record| event.kind == Kind::Reset && event.peer == peer;
         self.events.iter().filter(of_peer).map(|event| event.time)
     }
 
-    /// Whether it ended without having been told to.
+    /// Returns whether the run ended without an order to stop.
     pub fn died(&self) -> bool {
         matches!(self.run.end, End::Killed | End::Crashed(_))
     }
 
-    /// Messages that its outbox took, for this peer or for all.
+    /// Returns the number of messages that the outbox accepted, for this peer or for all.
     pub fn accepted(&self, to: Option<Pid>) -> u64 {
         let sent = self.sent.iter().filter(|((peer, _), _)| to.is_none_or(|to| to == *peer));
         sent.map(|(_, sent)| sent.accepted.count()).sum()
     }
 
-    /// Messages that came out of its inbox, from this peer or from all.
+    /// Returns the number of messages that the inbox delivered, from this peer or from all.
     pub fn received(&self, from: Option<Pid>) -> u64 {
         let received = self.received.iter().filter(|((peer, _, _), _)| from.is_none_or(|from| from == *peer));
         received.map(|(_, received)| received.count()).sum()
     }
 
-    /// Its removals of this peer.
+    /// Returns the run's removals of this peer.
     pub fn removals_of(&self, peer: Pid) -> impl Iterator<Item = &Removal> {
         self.removals.iter().filter(move |removal| removal.peer == peer)
     }
@@ -255,5 +257,5 @@ impl RunFacts {
     }
 }
 
-/// How exactly the time of an accepted message is kept.
+/// Precision of the time of an accepted message, in nanoseconds.
 const COARSE: u64 = 100 * MILLISECOND;

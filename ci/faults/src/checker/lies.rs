@@ -1,4 +1,4 @@
-//! Lies: each is noticed, and costs what it may and nothing else.
+//! Checks that each lie is noticed, and costs no more than it may.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use crate::journal::ToldLie;
 use crate::log::Kind;
 use crate::plan;
 
-/// Looks at what became of each lie, and at the reason of each reset.
+/// Checks the consequences of each lie, and the reason of each reset.
 pub fn check(facts: &Facts, violations: &mut Vec<Violation>) {
     for lie in &facts.journal.lies {
-        // What a greeting says may not matter to the listener; whatever else it does, delivery is checked.
+        // A lie in a greeting may not matter to the receiver. Its other consequences are checked as part of delivery.
         let ended = lie.ended.is_some_and(|ended| ended <= lie.at + NOTICED);
         if ended || lie.lie.is_of_greeting() || lie.at + NOTICED > facts.journal.quiet_at || !was_heard(facts, lie) {
             continue;
@@ -33,8 +33,8 @@ pub fn check(facts: &Facts, violations: &mut Vec<Violation>) {
     }
 }
 
-/// What was lost with these lies, by their index, is in a `Down` of who has read it. Whose session was over before it
-/// had read that is told nothing: so where something else may have ended it, nobody is judged.
+/// Checks that the losses of these lies, given by their index, are in a `Down` of the receiver. A receiver whose
+/// session ended before it had read the lie is told nothing: a lie near another fault is therefore not checked.
 pub fn check_counted(facts: &Facts, lies: &BTreeSet<usize>, violations: &mut Vec<Violation>) {
     let lies = lies.iter().filter_map(|index| facts.journal.lies.get(*index));
     for lie in lies.filter(|lie| was_heard(facts, lie)) {
@@ -51,8 +51,8 @@ pub fn check_counted(facts: &Facts, lies: &BTreeSet<usize>, violations: &mut Vec
     }
 }
 
-/// The lie after which two servers may have begun anew at this time: the first one that lies near enough, or with
-/// nothing but faults between.
+/// Returns the lie after which two servers may have reset their streams at `time`: the first one that is near enough,
+/// or separated from `time` only by faults.
 pub fn reason_of_reset(facts: &Facts, one: Pid, two: Pid, time: u64) -> Option<&ToldLie> {
     let between = |lie: &&ToldLie| (lie.from, lie.to) == (one, two) || (lie.from, lie.to) == (two, one);
     let mut lies: Vec<&ToldLie> = facts.journal.lies.iter().filter(between).collect();
@@ -61,14 +61,14 @@ pub fn reason_of_reset(facts: &Facts, one: Pid, two: Pid, time: u64) -> Option<&
     lies.find(|lie| time <= lie.at + ANEW || is_disturbed(facts, one, two, lie.at.saturating_sub(GRACE), time))
 }
 
-/// Whether nothing kept the two from hearing, and reading, what was said.
+/// Returns whether the receiver must have received and read the lie.
 fn was_heard(facts: &Facts, lie: &ToldLie) -> bool {
     let (from, to) = (lie.at.saturating_sub(GRACE), lie.at + NOTICED);
     let lived = [lie.from, lie.to].iter().all(|pid| facts.alive(*pid, from, to).is_some());
     lived && !is_disturbed(facts, lie.from, lie.to, from, to)
 }
 
-/// Whether something else than lies may have kept the two from speaking.
+/// Returns whether a fault other than lies may have disturbed the connection of the two.
 fn is_disturbed(facts: &Facts, one: Pid, two: Pid, from: u64, to: u64) -> bool {
     let others = facts.faults.iter().filter(|fault| fault.kind.may_impede() && fault.kind != plan::Kind::Lie);
     let mut between = others.filter(|fault| fault.touches(one, two));
@@ -76,9 +76,9 @@ fn is_disturbed(facts: &Facts, one: Pid, two: Pid, from: u64, to: u64) -> bool {
     stalled || between.any(|fault| fault.begin <= to && fault.end >= from)
 }
 
-/// A lie ends its connection within this time.
+/// Time within which a lie ends its connection.
 const NOTICED: u64 = SECOND;
-/// So soon two servers find that they contradict each other, if they can speak.
+/// Time within which two servers that can talk find that they contradict each other.
 const ANEW: u64 = 5 * SECOND;
-/// For so long after its end a fault may be the reason of something.
+/// Time after its end in which a fault may still be the reason of a violation.
 const GRACE: u64 = 3 * SECOND;

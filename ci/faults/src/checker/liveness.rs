@@ -1,6 +1,6 @@
-//! What takes time: that a peer is gone is noticed, that one is there is not doubted, and traffic comes back.
+//! Checks of time: a peer that is gone is noticed, a live one is not taken to be gone, and traffic resumes.
 //!
-//! Faults overlap. A pair of servers is judged only where exactly one of them, or none, can be the reason.
+//! Faults overlap. A pair of servers is checked only where exactly one of the faults, or none, can be the reason.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::journal::End;
 use crate::log;
 use crate::plan::{Injected, Kind};
 
-/// Judges every pair, and says how long things took.
+/// Checks every pair, and returns the measured times.
 pub fn check(facts: &Facts, violations: &mut Vec<Violation>) -> Measured {
     let mut judge = Judge { facts, faults: faults(facts), measured: Measured::default(), violations };
     judge.downs();
@@ -24,7 +24,7 @@ pub fn check(facts: &Facts, violations: &mut Vec<Violation>) -> Measured {
     judge.measured
 }
 
-/// What was injected, and what servers did to each other by crashing.
+/// Returns the injected faults, and the crashes of servers as further faults.
 fn faults(facts: &Facts) -> Vec<Injected> {
     let mut faults = facts.faults.clone();
     for run in facts.runs.iter().filter(|run| matches!(run.run.end, End::Crashed(_))) {
@@ -43,7 +43,7 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// Peers that are gone are noticed.
+    /// Checks that peers that are gone are noticed.
     fn downs(&mut self) {
         let mut noticed: BTreeMap<Kind, Vec<u64>> = BTreeMap::new();
         for fault in &self.faults {
@@ -84,7 +84,7 @@ impl Judge<'_> {
         self.measured.downs = noticed;
     }
 
-    /// Who is to notice a fault, and whom they miss.
+    /// Returns the pairs of a server that has to notice the fault and the peer that it misses.
     fn observers(&self, fault: &Injected) -> Vec<(Pid, Pid)> {
         let others = || self.facts.journal.pids.iter().copied().filter(|pid| *pid != fault.pid);
         match (fault.kind, fault.other) {
@@ -95,11 +95,11 @@ impl Judge<'_> {
         }
     }
 
-    /// Peers that are there are not doubted.
+    /// Checks that live peers are not taken to be gone.
     fn false_downs(&mut self) {
         for run in &self.facts.runs {
             let quiet_at = self.facts.journal.quiet_at;
-            // What happens while everybody stops is no news.
+            // Events while all servers stop are expected.
             for event in run.events.iter().filter(|event| event.kind == log::Kind::Down && event.time < quiet_at) {
                 self.measured.down_events += 1;
                 let (from, to) = (event.time.saturating_sub(GRACE), event.time);
@@ -118,10 +118,10 @@ impl Judge<'_> {
         }
     }
 
-    /// Messages flow both ways soon after a restart.
+    /// Checks that messages flow both ways soon after a restart.
     fn resumes(&mut self) {
         for run in self.facts.runs.iter().filter(|run| run.run.run > 1) {
-            // Measured from when its program ran: until then the machine was at it.
+            // Measured from when the program ran: before that, the machine was starting it.
             let (pid, spawned) = (run.run.pid, run.run.spawned);
             let begin = run.running.unwrap_or(spawned);
             let restart = self.faults.iter().find(|fault| {
@@ -129,7 +129,7 @@ impl Judge<'_> {
             });
             for &peer in self.facts.journal.pids.iter().filter(|peer| **peer != pid) {
                 let from = spawned.saturating_sub(SECOND);
-                // Who greets in a server's name may cost it one dial.
+                // A replayed greeting in the server's name may cost it one dial.
                 let replayed = self.is_replayed(pid, peer, from, begin + RESUME);
                 let bound = if replayed { RESUME_REPLAYED } else { RESUME };
                 let end = begin + bound;
@@ -158,7 +158,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Between servers that nothing happens to, messages flow all the time.
+    /// Checks that messages flow all the time between servers without faults.
     fn stillness(&mut self) {
         let pids = &self.facts.journal.pids;
         for (&from, &to) in pids.iter().flat_map(|from| pids.iter().map(move |to| (from, to))) {
@@ -184,19 +184,19 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether a fault, other than `but`, may have cut the connection of two servers between two times.
+    /// Returns whether a fault, other than `but`, may have cut the connection of two servers between two times.
     fn is_touched(&self, one: Pid, two: Pid, from: u64, to: u64, but: Option<&Injected>) -> bool {
         self.faults.iter().any(|fault| fault.kind.may_disconnect() && matters(fault, one, two, from, to, but))
             || self.was_stalled(from, to)
     }
 
-    /// Whether a fault, other than `but`, may have kept messages from flowing.
+    /// Returns whether a fault, other than `but`, may have kept messages from flowing between two times.
     fn is_impeded(&self, one: Pid, two: Pid, from: u64, to: u64, but: Option<&Injected>) -> bool {
         self.faults.iter().any(|fault| fault.kind.may_impede() && matters(fault, one, two, from, to, but))
             || self.was_stalled(from, to)
     }
 
-    /// Returns whether somebody else has greeted one of the two in the other's name.
+    /// Returns whether a replay has greeted one of the two servers in the other's name.
     fn is_replayed(&self, one: Pid, two: Pid, from: u64, to: u64) -> bool {
         self.faults.iter().any(|fault| fault.kind == Kind::Replay && matters(fault, one, two, from, to, None))
     }
@@ -210,7 +210,7 @@ fn matters(fault: &Injected, one: Pid, two: Pid, from: u64, to: u64, but: Option
     fault.touches(one, two) && fault.begin <= to && fault.end >= from && Some(fault) != but
 }
 
-/// Whether the observer's last word about the peer was that it is there.
+/// Returns whether the observer's last event about the peer was `Up`.
 fn was_up(run: &RunFacts, peer: Pid, at: u64) -> bool {
     let last = run
         .events
@@ -219,13 +219,13 @@ fn was_up(run: &RunFacts, peer: Pid, at: u64) -> bool {
     last.is_some_and(|last| last.kind == log::Kind::Up)
 }
 
-/// How soon a fault of this kind is to be noticed.
+/// Returns the time within which a fault of this kind has to be noticed.
 fn bound(kind: Kind) -> u64 {
-    // A server that is told to stop first delivers what it has, for two seconds at most.
+    // A server that is told to stop first delivers its messages, for two seconds at most.
     if kind == Kind::Leave { DOWN + 2 * SECOND } else { DOWN }
 }
 
-/// Whether it is over when it ends: one that ends before it must be noticed need not be noticed.
+/// Returns whether the fault has no effect after its end: one that ends before it must be noticed need not be noticed.
 fn lasts(kind: Kind) -> bool {
     !kind.restarts()
 }
@@ -233,8 +233,8 @@ fn lasts(kind: Kind) -> bool {
 const DOWN: u64 = 1_500 * MILLISECOND;
 const RESUME: u64 = SECOND;
 const RESUME_REPLAYED: u64 = RESUME + LONGEST_PAUSE;
-/// A dial that somebody else's greeting has got in the way of is tried again after this time at most.
+/// Longest pause before a dial is repeated that a replayed greeting has thwarted.
 const LONGEST_PAUSE: u64 = SECOND;
-/// For so long after its end a fault may be the reason of something.
+/// Time after its end in which a fault may still be the reason of a violation.
 const GRACE: u64 = 3 * SECOND;
 const STILL_SECONDS: u64 = 4;

@@ -1,5 +1,5 @@
-//! What never arrived must be in the accounts of its sender: as stale, as best effort, as given up with a removed peer, or as
-//! undelivered at the stop.
+//! Accounts of missing messages. The sender must have counted each of them: as expired, as best effort, as dropped with
+//! a removed peer, or as undelivered at the stop.
 
 use cluster::Pid;
 
@@ -10,23 +10,23 @@ use super::violation::{Promise, Violation};
 use crate::journal::End;
 use crate::payload::Stream;
 
-/// What one run sent to one peer and never arrived; without what died with a receiver.
+/// Messages of one run to one peer that never arrived, without those that died with a receiver.
 #[derive(Debug, Default)]
 pub struct Missing {
-    /// What was followed by nothing that arrived, and must not be given up.
+    /// Messages after the last one that arrived, which must not be dropped.
     pub tail: Vec<Span>,
-    /// The same, but sent before the recipient was removed.
+    /// Messages after the last one that arrived, but sent before the recipient was removed.
     pub tail_of_removed: u64,
-    /// What was sent before the recipient was removed, and followed by something that arrived.
+    /// Messages sent before the recipient was removed, and followed by one that arrived.
     pub gaps_of_removed: u64,
-    /// What had a time to live.
+    /// Messages with a time to live.
     pub timed: u64,
-    /// What was best effort.
+    /// Best-effort messages.
     pub once: u64,
 }
 
 impl Missing {
-    /// Notes so many messages that may be given up.
+    /// Adds `count` messages that may be dropped.
     pub fn perishable(&mut self, stream: Stream, count: u64) {
         match stream {
             Stream::Timed => self.timed += count,
@@ -35,7 +35,7 @@ impl Missing {
     }
 }
 
-/// Compares what is missing with what the sender has counted.
+/// Compares the missing messages with the counts of the sender.
 pub fn check(
     facts: &Facts,
     sender: &RunFacts,
@@ -47,7 +47,7 @@ pub fn check(
     let tail: u64 = missing.tail.iter().map(Span::count).sum();
     let of_removed = missing.tail_of_removed + missing.gaps_of_removed;
     if sender.died() {
-        // Nobody knows what it had counted.
+        // The counts of a sender that died are not known.
         account.died_with_sender += tail + missing.tail_of_removed;
         account.removed += missing.gaps_of_removed;
         account.perished += missing.timed + missing.once;
@@ -56,7 +56,7 @@ pub fn check(
     let losses = sender.losses.get(&recipient).copied().unwrap_or_default();
     let removed: u64 = sender.removals_of(recipient).map(|removal| removal.messages).sum();
     let undelivered = sender.undelivered.get(&recipient).copied().unwrap_or_default();
-    // What may be given up can also be what a removal or the stop has counted.
+    // Messages that may be dropped can also be counted by a removal or by the stop.
     let counted = missing.timed.min(losses.expired) + missing.once.min(losses.best_effort);
     let uncounted = missing.timed + missing.once - counted;
     account.perished += counted;
@@ -96,9 +96,9 @@ pub fn check(
     }
 }
 
-/// Whether everything that is missing was given up by the sender, and the other way round: there was one run of the
-/// recipient all the time, which read everything, neither has removed the other, and they have not begun anew. What is
-/// best effort may else have arrived although its sender could not know.
+/// Returns whether the missing messages are exactly those that the sender has dropped. That holds if one run of the
+/// recipient lived all the time and read all messages, if neither has removed the other, and if they have not reset
+/// their streams. Otherwise best-effort messages may have arrived although their sender could not know.
 fn is_exact(facts: &Facts, sender: &RunFacts, recipient: Pid) -> bool {
     let overlaps = |run: &&RunFacts| run.run.spawned <= sender.run.ended && run.run.ended >= sender.run.spawned;
     let mut receivers = facts.runs_of(recipient).filter(overlaps);

@@ -24,7 +24,7 @@ pub use facts::{Facts, RunFacts};
 pub use report::Report;
 pub use violation::Promise;
 
-/// Checks the session whose logs are in this folder.
+/// Checks the session whose logs are in `folder`.
 pub fn check(folder: &Path) -> Result<Report, Failure> {
     Ok(judge(&load(folder)?))
 }
@@ -43,7 +43,7 @@ pub fn load(folder: &Path) -> Result<Facts, Failure> {
     Ok(Facts::new(journal, runs))
 }
 
-/// Checks everything.
+/// Checks all promises.
 pub fn judge(facts: &Facts) -> Report {
     let mut violations = Vec::new();
     let account = delivery::check(facts, &mut violations);

@@ -1,11 +1,11 @@
-//! What the processes did: how they ended, what they said, how much memory they took.
+//! Checks of the processes: their ends, their texts on standard error, and their memory.
 
 use super::facts::Facts;
 use super::violation::{Promise, Violation};
 use crate::clock::{MILLISECOND, SECOND};
 use crate::journal::End;
 
-/// Looks at the end of each run.
+/// Checks the end and the memory of each run.
 pub fn check(facts: &Facts, violations: &mut Vec<Violation>) {
     let limit = memory_limit(facts);
     for run in &facts.runs {
@@ -35,14 +35,15 @@ pub fn check(facts: &Facts, violations: &mut Vec<Violation>) {
     }
 }
 
-/// What a server may take: for each peer and lane its ring, what it sends by reference, and the inbox; and itself.
+/// Returns the memory in bytes that a server may use: for each peer and lane its ring, its sends by reference, and the
+/// inbox; and a constant part for the process.
 pub fn memory_limit(facts: &Facts) -> u64 {
     let peers = facts.journal.pids.len().saturating_sub(1) as u64;
     let lane = facts.journal.outbox_bytes + BY_REFERENCE_BYTES + facts.journal.inbox_bytes;
     peers * LANES * lane + PROCESS_BYTES
 }
 
-/// Two seconds of patience, and some to come to it.
+/// Longest stop: the server waits two seconds for its peers, and needs some time beside that.
 const LONGEST_STOP: u64 = 2 * SECOND + 500 * MILLISECOND;
 const LANES: u64 = 2;
 const BY_REFERENCE_BYTES: u64 = 4 << 20;

@@ -1,4 +1,4 @@
-//! What came out, as a table and as JSON.
+//! Result of a session, as a table and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,27 +12,27 @@ use crate::clock::MILLISECOND;
 use crate::log;
 use crate::plan::{Kind, Lie};
 
-/// What became of everything that was accepted. What is in none of these is lost.
+/// Fates of all accepted messages. Messages in none of these fields are lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
-    /// It was received, by one run of the recipient at least.
+    /// Messages received by at least one run of the recipient.
     pub arrived: u64,
-    /// It was in the inbox of a run that died, as far as anybody can know.
+    /// Messages in the inbox of a run that died, as far as the logs can tell.
     pub died_with_receiver: u64,
-    /// It was still in the outbox of a run that died.
+    /// Messages still in the outbox of a run that died.
     pub died_with_sender: u64,
-    /// The sender's stop said that it could not be delivered, or at least not be known to be.
+    /// Messages that the sender's stop reported as not, or not certainly, delivered.
     pub undelivered: u64,
-    /// It was stale, or best effort, and counted as given up.
+    /// Expired or best-effort messages that were counted as dropped.
     pub perished: u64,
-    /// It was not acknowledged when the recipient was removed.
+    /// Messages that were not acknowledged when the recipient was removed.
     pub removed: u64,
-    /// It stood behind a frame that a lie had broken.
+    /// Messages behind a frame that a lie had broken.
     pub behind_lies: u64,
 }
 
 impl Account {
-    /// Everything that is accounted for.
+    /// Returns the number of all messages that are accounted for.
     pub fn total(&self) -> u64 {
         let Account { arrived, died_with_receiver, died_with_sender, undelivered, perished, removed, behind_lies } =
             *self;
@@ -40,27 +40,27 @@ impl Account {
     }
 }
 
-/// How long things took.
+/// Measured times, in nanoseconds.
 #[derive(Debug, Default)]
 pub struct Measured {
-    /// From the fault to the `Down`, where one could be expected.
+    /// Times from a fault to the `Down`, where one was expected.
     pub downs: BTreeMap<Kind, Vec<u64>>,
-    /// From when a program ran to the first message, each way with each peer.
+    /// Times from when a program ran to the first message, each way with each peer.
     pub resumes: Vec<u64>,
-    /// The same where what was said before was played again meanwhile.
+    /// Times from when a program ran to the first message, while earlier connections were replayed.
     pub resumes_replayed: Vec<u64>,
     pub down_events: u64,
 }
 
-/// What a session came to.
+/// Report of a session.
 pub struct Report {
     pub seed: u64,
     pub servers: usize,
     pub runs: usize,
     pub injected: BTreeMap<Kind, u64>,
-    /// The lies that were told.
+    /// Lies that were told, by kind.
     pub lies: BTreeMap<Lie, u64>,
-    /// Number of times that two servers have begun anew.
+    /// Number of times that a server was told of a reset of the streams with a peer.
     pub resets: usize,
     pub accepted: u64,
     pub account: Account,
@@ -73,7 +73,7 @@ pub struct Report {
     pub long_starts: usize,
     pub ended_early: Option<String>,
     pub measured: Measured,
-    /// By time.
+    /// Violations, by time.
     pub violations: Vec<Violation>,
 }
 
@@ -115,7 +115,7 @@ impl Report {
         }
     }
 
-    /// Violations by promise.
+    /// Returns the number of violations by promise.
     pub fn by_promise(&self) -> BTreeMap<Promise, u64> {
         let mut counts = BTreeMap::new();
         for violation in &self.violations {
@@ -124,7 +124,7 @@ impl Report {
         counts
     }
 
-    /// A table for people.
+    /// Returns a table for people.
     pub fn table(&self) -> String {
         let mut text = String::new();
         let mut line = |name: &str, value: &dyn std::fmt::Display| {
@@ -175,7 +175,7 @@ impl Report {
         text
     }
 
-    /// The same for programs.
+    /// Returns the report as JSON for programs.
     pub fn json(&self) -> Value {
         let injected: BTreeMap<String, u64> = self.injected.iter().map(|(kind, count)| (name(kind), *count)).collect();
         let violated: BTreeMap<String, u64> =
@@ -216,12 +216,12 @@ impl Report {
     }
 }
 
-/// The name that serde gives a variant.
+/// Returns the name that serde gives a variant.
 fn name(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-/// The longest of these times, in milliseconds.
+/// Returns the longest of these times, in milliseconds.
 pub fn most(times: &[u64]) -> u64 {
     times.iter().max().copied().unwrap_or_default() / MILLISECOND
 }

@@ -1,4 +1,4 @@
-//! Peers are told of a restart, once, before they are told that the new run is up.
+//! Checks that peers are told of a restart, once, before they are told that the new run is up.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use super::facts::{Facts, RunFacts};
 use super::violation::{Promise, Violation};
 use crate::log::Kind;
 
-/// Follows what each run was told.
+/// Checks the events of each run.
 pub fn check(facts: &Facts, violations: &mut Vec<Violation>) {
     for run in &facts.runs {
-        // Events that nobody read in time are counted, and gone.
+        // A run that missed events may have missed a restart.
         if !run.events.iter().any(|event| event.kind == Kind::Missed) {
             check_run(run, violations);
         }
@@ -17,7 +17,7 @@ pub fn check(facts: &Facts, violations: &mut Vec<Violation>) {
 }
 
 fn check_run(run: &RunFacts, violations: &mut Vec<Violation>) {
-    // Incarnations: the one that was last up, and the one that a restart was told of.
+    // Incarnations by peer: the one that was last up, and the one of the last reported restart.
     let mut up = BTreeMap::new();
     let mut told = BTreeMap::new();
     for event in &run.events {
@@ -33,7 +33,7 @@ fn check_run(run: &RunFacts, violations: &mut Vec<Violation>) {
                 (changed && told.get(&peer) != Some(&incarnation)).then_some("was not told of a restart")
             }
             Kind::RemovedEvent => {
-                // A link of its own, which has not met anybody yet.
+                // The next link to this peer is a new one, which has not met any incarnation yet.
                 up.remove(&peer);
                 told.remove(&peer);
                 None

@@ -1,6 +1,6 @@
-//! Sets of sequence numbers that mostly follow each other.
+//! Sets of mostly consecutive sequence numbers.
 
-/// Consecutive numbers, and the time at which the first of them was written down.
+/// Consecutive numbers, and the time at which the first of them was logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     pub first: u64,
@@ -13,7 +13,7 @@ impl Span {
         self.last - self.first + 1
     }
 
-    /// The part of it from `first` to `last`.
+    /// Returns the part of the span from `first` to `last`.
     pub fn within(&self, first: u64, last: u64) -> Option<Span> {
         let span = Span { first: self.first.max(first), last: self.last.min(last), time: self.time };
         (span.first <= span.last).then_some(span)
@@ -27,7 +27,7 @@ pub struct Spans {
 }
 
 impl Spans {
-    /// Adds a span; it is joined with the last one if it follows it and is at most `joined` later than its beginning.
+    /// Adds a span. Joins it with the last one if it follows that one and begins at most `joined` nanoseconds after it.
     pub fn add(&mut self, span: Span, joined: u64) {
         match self.spans.last_mut() {
             Some(last) if last.last + 1 == span.first && span.time.saturating_sub(last.time) <= joined => {
@@ -45,7 +45,7 @@ impl Spans {
         self.spans.iter().map(Span::count).sum()
     }
 
-    /// What of these spans, which ascend, is between `first` and `last`.
+    /// Returns the parts of these spans between `first` and `last`. The spans must ascend.
     pub fn between(&self, first: u64, last: u64) -> impl Iterator<Item = Span> {
         let begin = self.spans.partition_point(|span| span.last < first);
         let spans = self.spans[begin..].iter().take_while(move |span| span.first <= last);

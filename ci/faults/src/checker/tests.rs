@@ -1,4 +1,4 @@
-//! Logs by hand: what is right passes, and each broken promise is found.
+//! Logs written by hand: correct ones pass, and each broken promise is found.
 
 mod delivery;
 mod lies;
@@ -13,7 +13,7 @@ use session::{Session, entry};
 
 #[test]
 fn every_promise_can_be_broken() {
-    // Those about delivery and time have tests of their own.
+    // The promises about delivery and time have tests of their own.
     let entries = [
         (entry(Kind::Memory, 0, 5_000).with(1 << 40, 0), Promise::Memory),
         (entry(Kind::Stopped, 0, 9_000).with(3 * SECOND, 0), Promise::StopInTime),

@@ -1,58 +1,58 @@
-//! A promise that was not kept.
+//! Violations: promises that were not kept.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// What is promised.
+/// Promise of the servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Promise {
-    /// What was accepted arrives, or is accounted for.
+    /// Accepted messages arrive, or are accounted for.
     NoLoss,
-    /// Nothing arrives twice within a pair of runs.
+    /// No message arrives twice within a pair of runs.
     NoDuplicate,
-    /// What arrives within a pair of runs is in order.
+    /// Messages within a pair of runs arrive in order.
     Order,
-    /// Nothing arrives that was not sent.
+    /// Only messages that were sent arrive.
     OnlyWhatWasSent,
-    /// What came back to the sender does not arrive as well.
+    /// Messages that were returned to the sender do not arrive.
     FullMeansNotSent,
-    /// What arrives is what was sent, to the last byte.
+    /// Messages arrive as they were sent, to the last byte.
     Intact,
-    /// Nothing comes back but for want of room.
+    /// Messages are returned only for want of room.
     OnlyFull,
-    /// What a flush says to be acknowledged was in the recipient's inbox.
+    /// Messages that a flush found acknowledged were in the recipient's inbox.
     Flush,
-    /// Nothing goes to, or comes from, who is no peer.
+    /// No message goes to, or comes from, a server that is not a peer.
     Membership,
-    /// Exactly what was given up is counted so.
+    /// Counts of dropped messages are exact.
     Perished,
-    /// The statistics count what was taken and what was given.
+    /// The statistics count the messages taken and delivered.
     Statistics,
-    /// When every fault is over, everything is delivered, and a stop has nothing to report.
+    /// After the end of all faults, all messages are delivered, and a stop leaves none undelivered.
     AllDelivered,
     /// A peer that is gone is noticed in time.
     DownInTime,
-    /// A restart is told, and only a restart.
+    /// Restarts are reported, and only restarts.
     Restarts,
-    /// A lie is noticed, and the messages that are lost with it are counted.
+    /// A lie is noticed, and the messages lost with it are counted.
     LiesNoticed,
-    /// Two servers begin anew only where they were made to contradict each other.
+    /// Two servers reset their streams only after they were made to contradict each other.
     Resets,
-    /// A peer that is there is not taken to be gone.
+    /// A live peer is not taken to be gone.
     NoFalseDown,
     /// Traffic resumes soon after a restart.
     ResumeInTime,
-    /// Traffic flows where nothing stands in its way.
+    /// Traffic flows unless a fault impedes it.
     Traffic,
     /// A stop ends in time.
     StopInTime,
-    /// Memory stays within what is configured.
+    /// Memory stays within the configured limits.
     Memory,
     /// A server does not end by itself.
     NoCrash,
-    /// A server has nothing to say on standard error.
+    /// A server writes nothing to standard error.
     NoComplaint,
 }
 
@@ -86,11 +86,11 @@ impl Promise {
     }
 }
 
-/// A promise that was not kept, where and when.
+/// Broken promise, with its place and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     pub promise: Promise,
-    /// Of the clock; 0 where it is not known.
+    /// Time of the violation; 0 if it is not known.
     pub time: u64,
     pub text: String,
 }

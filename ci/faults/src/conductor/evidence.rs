@@ -1,12 +1,12 @@
-//! What can be seen of the machine while a server does not come up: whose sockets there are, and what the kernel does.
+//! State of the machine while a server does not come up: the owners of sockets, and the work of the kernel.
 
 use std::fmt::Write as _;
 use std::fs;
 
 use crate::network::Network;
 
-/// What holds a server up, as far as it can be seen: its sockets, its processes, and kernel threads that may be letting go
-/// of the sockets of a process that is gone.
+/// Returns a text with what may hold a server up: its sockets, its processes, and kernel threads that may be releasing
+/// the sockets of a process that has ended.
 pub fn gather(network: &Network, node: usize, processes: &[Option<u32>]) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
@@ -33,13 +33,13 @@ pub fn gather(network: &Network, node: usize, processes: &[Option<u32>]) -> Stri
     text
 }
 
-/// Whether a process does not run because of SIGSTOP.
+/// Returns whether SIGSTOP has stopped a process.
 pub fn is_stopped(process: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
 }
 
-/// Name, state and open descriptors of a process.
+/// Returns name, state and open descriptors of a process.
 fn describe(id: &str) -> String {
     let Ok(status) = fs::read_to_string(format!("/proc/{id}/status")) else { return "gone".to_owned() };
     let lines = status.lines().filter(|line| ["Name:", "State:", "PPid:"].iter().any(|name| line.starts_with(name)));

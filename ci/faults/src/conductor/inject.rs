@@ -1,4 +1,4 @@
-//! Injects the faults of a plan when their time has come, and ends them.
+//! Injects the faults of a plan when they are due, and ends them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,30 +12,30 @@ use crate::journal::{Entry, Writer};
 use crate::network::Network;
 use crate::plan::{Fault, Injected, Kind};
 
-/// A plan under way.
+/// Execution of a plan.
 pub struct Injector<'j> {
     journal: &'j Writer,
     began: u64,
-    /// What is to come, the next last.
+    /// Faults to come, the next one last.
     coming: Vec<Fault>,
     active: Vec<Active>,
     count: usize,
-    /// The limits that a server had before they were lowered.
+    /// Limits that a server had before they were lowered.
     limits: BTreeMap<usize, Rlimit>,
 }
 
-/// A fault that lasts.
+/// Fault that is active.
 struct Active {
     fault: Fault,
     injected: Injected,
-    /// Its number in the journal.
+    /// Number of the fault in the journal.
     number: usize,
-    /// Attempts to end it that failed.
+    /// Failed attempts to end the fault.
     failed: u32,
 }
 
 impl<'j> Injector<'j> {
-    /// A plan that begins at this time.
+    /// Returns the execution of a plan that begins at the time `began`.
     pub fn new(faults: &[Fault], began: u64, journal: &'j Writer) -> Injector<'j> {
         let mut coming = faults.to_vec();
         coming.sort_by_key(|fault| std::cmp::Reverse(fault.begin));
@@ -50,8 +50,8 @@ impl<'j> Injector<'j> {
         self.active.len()
     }
 
-    /// Does at most one thing that is due, and says which. What cannot be done is a hitch, unless it leaves a fault that
-    /// does not end.
+    /// Begins or ends at most one fault that is due, and returns a line about it. A failure is a hitch, unless it
+    /// leaves a fault that does not end.
     pub fn turn(&mut self, time: u64, servers: &mut Servers<'_>, network: &Network) -> Result<Option<String>, Failure> {
         let elapsed = time.saturating_sub(self.began);
         if let Some(index) = self.active.iter().position(|active| active.fault.end <= elapsed) {
@@ -63,7 +63,7 @@ impl<'j> Injector<'j> {
         Ok(None)
     }
 
-    /// Ends everything that lasts.
+    /// Ends all active faults.
     pub fn end_all(&mut self, servers: &mut Servers<'_>, network: &Network) -> Result<(), Failure> {
         while !self.active.is_empty() {
             self.end(0, servers, network)?;
@@ -87,12 +87,12 @@ impl<'j> Injector<'j> {
             end: u64::MAX,
             amount: fault.amount,
         };
-        // Written before it is done: what is not in the journal did not happen.
+        // Written before the injection: a fault that is not in the journal did not happen.
         let number = self.journal.begin(injected)?;
         self.count += 1;
         if let Err(failure) = self.inject(&fault, servers, network) {
             self.journal.hitch(&failure)?;
-            // Perhaps a part of it was done; that is undone as far as it goes.
+            // The fault may be partly injected; as much of it as possible is undone.
             let _ = self.undo(&fault, servers, network);
             self.journal.write(&Entry::Over { fault: number, at: now() })?;
             return Ok(format!("{} not   {} {}", seconds(begin, self.began), fault.kind.name(), names(&injected)));
@@ -116,17 +116,17 @@ impl<'j> Injector<'j> {
             Kind::Throttle => network.set_throttle(node, Some(amount))?,
             Kind::Slow => servers.tell(node, "pause"),
             Kind::Remove => servers.tell(node, &format!("remove {}", pid(other))),
-            // One that is only just starting has nothing yet that it could keep.
+            // A server that is just starting has no connections and no memory to keep yet.
             Kind::Descriptors | Kind::Memory if !servers.has_started(node) => {}
             Kind::Descriptors => {
-                // Descriptors that are open stay so; with none below the limit, no new one can be had.
+                // Open descriptors stay open; no new one can be opened, because none below the limit is free.
                 self.lower(servers, node, Resource::Nofile, FEW_DESCRIPTORS)?;
                 for peer in (0..servers.pids().len()).filter(|peer| *peer != node) {
                     servers.reset(node, peer, amount)?;
                 }
             }
             Kind::Memory => {
-                // A process that is just dying uses none; what became of it, `Servers::look` finds out.
+                // A process that is just ending uses no memory; `Servers::look` finds its end.
                 if let Some(used) = servers.process(node).and_then(data_bytes) {
                     self.lower(servers, node, Resource::Data, used + (amount << 20))?;
                 }
@@ -179,7 +179,7 @@ impl<'j> Injector<'j> {
 
     fn lower(&mut self, servers: &Servers<'_>, node: usize, resource: Resource, current: u64) -> Result<(), Failure> {
         let Some(process) = servers.process(node).and_then(process_id) else { return Ok(()) };
-        // The hard limit, which servers inherit from here, stays: not every root may raise it again.
+        // The hard limit, which servers inherit from this process, stays: not every root may raise it again.
         let lowered = Rlimit { current: Some(current), maximum: getrlimit(resource).maximum };
         let before = prlimit(Some(process), resource, lowered).context(|| format!("cannot lower {resource:?}"))?;
         self.limits.insert(node, before);
@@ -191,7 +191,7 @@ impl<'j> Injector<'j> {
         else {
             return Ok(());
         };
-        // Should it have ended meanwhile, there is nothing left to raise.
+        // If the process has ended meanwhile, there is no limit to raise.
         match prlimit(Some(process), resource, before) {
             Err(error) if error != rustix::io::Errno::SRCH => {
                 self.limits.insert(node, before);
@@ -215,7 +215,7 @@ fn process_id(process: u32) -> Option<ProcessId> {
     ProcessId::from_raw(i32::try_from(process).ok()?)
 }
 
-/// What counts against `RLIMIT_DATA`; `None` when the process has ended and only waits to be noticed.
+/// Returns the bytes that count against `RLIMIT_DATA`; `None` if the process has ended and was not waited for yet.
 fn data_bytes(process: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmData:"))?;
@@ -235,6 +235,6 @@ fn seconds(time: u64, began: u64) -> String {
 }
 
 const FEW_DESCRIPTORS: u64 = 3;
-/// A fault that could not be ended is tried again after this time, so many times.
+/// Time between two attempts to end a fault; `MOST_ATTEMPTS` limits their number.
 const RETRY: u64 = 250 * MILLISECOND;
 const MOST_ATTEMPTS: u32 = 40;

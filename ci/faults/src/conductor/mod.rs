@@ -1,4 +1,4 @@
-//! Starts the servers, injects the faults of a plan, and brings everything to a quiet end.
+//! Starts the servers, injects the faults of a plan, and ends the session in order.
 
 mod evidence;
 mod inject;
@@ -27,26 +27,26 @@ use progress::Progress;
 use servers::Servers;
 use stalls::Stalls;
 
-/// One session: so many servers, this plan.
+/// Session: its servers and its plan.
 pub struct Session {
     pub seed: u64,
     pub nodes: usize,
-    /// Messages each second of each server.
+    /// Messages per second of each server.
     pub rate: u64,
     pub length: Duration,
     pub faults: Vec<Fault>,
-    /// In namespaces, or on the loopback.
+    /// True for servers in namespaces, false for servers on the loopback.
     pub isolated: bool,
-    /// Every pair's connection goes through a proxy; otherwise about half of them do.
+    /// True if every pair's connection goes through a proxy; otherwise about half of them do.
     pub all_proxied: bool,
-    /// Where the logs go; made, and empty.
+    /// Folder of the logs; exists, and is empty.
     pub folder: PathBuf,
 }
 
-/// Runs a session, to its end or as far as it goes. The logs and the journal are in its folder then.
+/// Runs a session, to its end or as far as it gets. The logs and the journal are in its folder afterwards.
 ///
 /// # Errors
-/// Only when no server was started: otherwise there is something to judge, and the journal says why the session ended.
+/// Only if no server was started. Otherwise there are logs to check, and the journal has the reason for an early end.
 pub fn conduct(session: &Session) -> Result<(), Failure> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -60,7 +60,7 @@ pub fn conduct(session: &Session) -> Result<(), Failure> {
     let ended = ended.and_then(|()| note_stalls(&stalls, &journal));
     if let Err(failure) = ended {
         say(format_args!("ends early: {failure}"));
-        // Without room for this, a journal without an end says the same.
+        // If the entry cannot be written, a journal without an end has the same meaning.
         let _ = journal.write(&Entry::EndedEarly { at: now(), why: failure.to_string() });
         return Ok(());
     }
@@ -76,7 +76,7 @@ fn play(
     interrupted: &AtomicBool,
 ) -> Result<(), Failure> {
     let begin = now();
-    // For people: the journal has the same.
+    // For people: the journal has the same facts.
     let mut diary = File::create(session.folder.join("faults.log"))?;
     let mut injector = Injector::new(&session.faults, begin, journal);
     let mut progress = Progress::new(begin);
@@ -111,7 +111,7 @@ fn note_stalls(stalls: &Stalls, journal: &Writer) -> Result<(), Failure> {
     stalls.take().into_iter().try_for_each(|(from, to)| journal.write(&Entry::Stalled { from, to }))
 }
 
-/// Waits until nothing arrives any more.
+/// Waits until no more messages arrive.
 fn settle(servers: &mut Servers<'_>, progress: &mut Progress, journal: &Writer) -> Result<(), Failure> {
     let begin = now();
     let mut received = progress.received();
@@ -130,7 +130,7 @@ fn settle(servers: &mut Servers<'_>, progress: &mut Progress, journal: &Writer) 
     Ok(())
 }
 
-/// A new folder for the logs of a session.
+/// Makes a new folder for the logs of a session.
 pub fn new_folder(parent: Option<&Path>, name: &str) -> Result<PathBuf, Failure> {
     let parent = parent.map_or_else(std::env::temp_dir, Path::to_path_buf);
     let folder = parent.join(format!("cluster-faults-{}-{name}", std::process::id()));

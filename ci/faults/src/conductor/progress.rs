@@ -1,4 +1,4 @@
-//! A line every few seconds, from the logs as they grow.
+//! Progress of a session: a line every few seconds, from the logs as they grow.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::log::{Kind, tail};
 use crate::output::say;
 
-/// What has happened so far.
+/// Progress so far.
 pub struct Progress {
     began: u64,
     due: u64,
@@ -24,12 +24,12 @@ impl Progress {
         Progress { began, due: began + EVERY, files: HashMap::new(), received: 0 }
     }
 
-    /// Messages that were received.
+    /// Messages received so far.
     pub fn received(&self) -> u64 {
         self.received
     }
 
-    /// Says how far it is, when it is time to.
+    /// Writes a line of progress, if it is due.
     pub fn turn(&mut self, servers: &Servers<'_>, injector: &Injector<'_>) -> Result<(), Failure> {
         if now() < self.due {
             return Ok(());
@@ -49,7 +49,7 @@ impl Progress {
         Ok(())
     }
 
-    /// Reads what is new in the logs.
+    /// Reads the new entries of the logs.
     pub fn read(&mut self, servers: &Servers<'_>) -> Result<(), Failure> {
         for path in servers.received_logs() {
             let file = self.files.entry(path.clone()).or_default();
@@ -65,7 +65,7 @@ impl Progress {
                 })?;
             }
         }
-        // Of earlier runs everything was read but, perhaps, their last moments.
+        // Logs of earlier runs have been read, except perhaps for their last moments.
         let current = servers.received_logs();
         self.files.retain(|path, _| current.contains(path));
         Ok(())

@@ -1,4 +1,4 @@
-//! The processes: servers and their proxies.
+//! Processes of a session: servers and their proxies.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -20,7 +20,7 @@ use crate::node::log_path;
 use crate::plan::{Injected, Kind};
 use crate::random::mix;
 
-/// All servers of a session. Dropping it kills every process.
+/// All servers of a session. Dropping them kills every process.
 pub struct Servers<'s> {
     session: &'s Session,
     network: &'s Network,
@@ -33,15 +33,15 @@ pub struct Servers<'s> {
 struct Server {
     process: Option<Child>,
     proxy: Child,
-    /// The run that there is, or was: 1, 2, 3 …; 0 when there was none.
+    /// Current or last run: 1, 2, 3 …; 0 before the first one.
     run: u32,
-    /// It was told to stop.
+    /// True if the server was told to stop.
     leaving: bool,
-    /// It is to be started again at this time, after so many attempts that failed.
+    /// Time at which the server is to be started again, and the number of failed attempts.
     due: Option<(u64, u32)>,
-    /// When it was started, until it is known to be up, or to be late.
+    /// Time of the start, until the server is known to be up, or to be late.
     starting: Option<u64>,
-    /// The process of the run before.
+    /// Process of the run before.
     former: Option<u32>,
 }
 
@@ -83,7 +83,7 @@ impl<'s> Servers<'s> {
         (0..self.servers.len()).map(pid).collect()
     }
 
-    /// The process of a server, if it runs.
+    /// Returns the process of a server, if it runs.
     pub fn process(&self, node: usize) -> Option<u32> {
         self.servers[node].process.as_ref().map(Child::id)
     }
@@ -92,7 +92,7 @@ impl<'s> Servers<'s> {
         self.servers.iter().filter(|server| server.process.is_some()).count()
     }
 
-    /// The logs of received messages of the present runs.
+    /// Returns the paths of the logs of received messages of the current runs.
     pub fn received_logs(&self) -> Vec<PathBuf> {
         let present = self.servers.iter().enumerate();
         present.map(|(node, server)| log_path(&self.session.folder, pid(node), server.run, "received")).collect()
@@ -116,7 +116,7 @@ impl<'s> Servers<'s> {
         let process = match start(&mut command, errors) {
             Ok(process) => process,
             Err(failure) => {
-                // A run without a log: it did nothing.
+                // The run has no log, because its process did not start.
                 self.ended(node, End::Killed)?;
                 return Err(failure);
             }
@@ -135,14 +135,15 @@ impl<'s> Servers<'s> {
             server.former = Some(process.id());
             process.kill().context(|| format!("cannot kill {}", pid(node)))?;
             let status = process.wait().context(|| format!("cannot wait for {}", pid(node)))?;
-            // It may have been gone before.
+            // The process may have ended before.
             let killed = status.signal() == Some(SIGKILL);
             self.ended(node, if killed { End::Killed } else { End::Crashed(status.to_string()) })?;
         }
         Ok(())
     }
 
-    /// Tells a server something. One that is just dying does not hear it, and [`look`](Servers::look) finds out.
+    /// Sends a command to a server. A server that is just ending does not receive it, which [`look`](Servers::look)
+    /// finds out.
     pub fn tell(&mut self, node: usize, command: &str) {
         let server = &mut self.servers[node];
         server.leaving |= command == "stop";
@@ -159,7 +160,7 @@ impl<'s> Servers<'s> {
         self.tell_proxies("cut", node, other, seed)
     }
 
-    /// These two servers, or the next ones whose connections go through proxies; if there are none, these.
+    /// Returns these two servers, or the next two whose connections go through proxies; if there are none, these two.
     pub fn proxied_pair(&self, node: usize, other: usize) -> (usize, usize) {
         let count = self.servers.len();
         let pairs = (node * count + other..).take(count * count).map(|pair| (pair / count % count, pair % count));
@@ -167,7 +168,7 @@ impl<'s> Servers<'s> {
         pairs.find(|(one, two)| is_proxied(self.session, *one, *two)).unwrap_or((node, other))
     }
 
-    /// Tells the proxies between two servers to do something, each with a seed of its own.
+    /// Sends a command to the proxies between two servers, to each with a seed of its own.
     pub fn tell_proxies(&mut self, what: &str, node: usize, other: usize, seed: u64) -> Result<(), Failure> {
         for (at, to) in [(node, other), (other, node)] {
             let input = self.servers[at].proxy.stdin.as_mut();
@@ -179,7 +180,7 @@ impl<'s> Servers<'s> {
         Ok(())
     }
 
-    /// Notices processes that have ended. Nobody was to end by itself: such a server, or proxy, is started again.
+    /// Finds processes that have ended, and starts again the servers and proxies that were not to end.
     pub fn look(&mut self) -> Result<(), Failure> {
         for node in 0..self.servers.len() {
             if let Some(status) = self.servers[node].proxy.try_wait()? {
@@ -204,7 +205,7 @@ impl<'s> Servers<'s> {
         Ok(())
     }
 
-    /// Starts a server again that is to be; when that cannot be done, later.
+    /// Starts a server whose start is due; after a failure, tries again later.
     fn start_due(&mut self, node: usize) -> Result<(), Failure> {
         let Some((due, failed)) = self.servers[node].due else { return Ok(()) };
         if now() < due {
@@ -219,12 +220,12 @@ impl<'s> Servers<'s> {
         }
     }
 
-    /// Writes down what can be seen when a server does not come up in time.
+    /// Writes the state of the machine to the journal if a server is not up in time.
     fn look_at_start(&mut self, node: usize) -> Result<(), Failure> {
         let Some(since) = self.servers[node].starting else { return Ok(()) };
         let stopped = self.process(node).is_some_and(evidence::is_stopped);
         if stopped {
-            // By a fault: it has no time to start in.
+            // A fault has stopped the server, so that it cannot start now.
             self.servers[node].starting = Some(now());
         } else if self.has_started(node) {
             self.servers[node].starting = None;
@@ -238,7 +239,7 @@ impl<'s> Servers<'s> {
         Ok(())
     }
 
-    /// A proxy that is gone has reset its connections: a fault, though not one of the plan.
+    /// Starts a proxy again that has ended. Its end has reset its connections, which is a fault outside the plan.
     fn replace_proxy(&mut self, node: usize, how: &str) -> Result<(), Failure> {
         let at = now();
         let begin = at.saturating_sub(SECOND);
@@ -258,7 +259,7 @@ impl<'s> Servers<'s> {
         self.journal.write(&Entry::Over { fault, at: now() + SECOND })
     }
 
-    /// Whether the present process of a server runs as it is to: it has written down its first look at itself.
+    /// Returns whether the current process of a server is running: it has logged its memory for the first time.
     pub fn has_started(&self, node: usize) -> bool {
         let log = log_path(&self.session.folder, pid(node), self.servers[node].run, "events");
         fs::metadata(log).is_ok_and(|log| log.len() >= 3 * RECORD_BYTES as u64)
@@ -269,16 +270,16 @@ impl<'s> Servers<'s> {
         if self.servers[node].process.is_none() { self.spawn(node) } else { Ok(()) }
     }
 
-    /// Waits until a server that was told to stop has done so, and starts it again.
+    /// Waits until a server that was told to stop has stopped, and starts it again.
     pub fn restart_left(&mut self, node: usize) -> Result<(), Failure> {
-        // One that crashed meanwhile runs again already.
+        // A server that crashed meanwhile runs again already.
         if self.servers[node].leaving {
             self.wait_left(node)?;
         }
         self.start_again(node)
     }
 
-    /// Lets nobody send any more.
+    /// Tells all servers to send nothing more.
     pub fn all_quiet(&mut self) -> Result<(), Failure> {
         self.look()?;
         for node in 0..self.servers.len() {
@@ -356,12 +357,12 @@ impl Drop for Servers<'_> {
     }
 }
 
-/// The pid of a server.
+/// Returns the pid of a server.
 pub fn pid(node: usize) -> Pid {
     node as Pid + 1
 }
 
-/// What a server is told of the others: their addresses, or those of proxies that lead to them.
+/// Returns the configuration of a server: the addresses of the others, or those of proxies that lead to them.
 fn configuration(session: &Session, network: &Network, node: Option<usize>) -> Result<Config, Failure> {
     let addresses = network.addresses();
     let address = |to: usize| match node {
@@ -372,23 +373,24 @@ fn configuration(session: &Session, network: &Network, node: Option<usize>) -> R
     Ok(config.map_err(|error| Failure(error.to_string()))?.with_cluster("faults").with_connect(Connect::Eager))
 }
 
-/// Whether the connections of two servers go through proxies.
+/// Returns whether the connections of two servers go through proxies.
 fn is_proxied(session: &Session, one: usize, two: usize) -> bool {
     let pair = (one.min(two) * 16 + one.max(two)) as u64;
     session.all_proxied || mix(session.seed ^ mix(pair)).is_multiple_of(2)
 }
 
 fn start(command: &mut Command, errors: File) -> Result<Child, Failure> {
-    // A group of its own: an interrupt from the terminal is for the conductor, which ends everything in order.
+    // A process group of its own: an interrupt from the terminal reaches only the conductor, which ends the processes
+    // in order.
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(errors).process_group(0);
     command.spawn().context(|| "cannot start a process".to_owned())
 }
 
-/// A server's own patience is two seconds.
+/// Time to wait for a stop. A server itself waits two seconds for its peers.
 const STOP_PATIENCE: u64 = 8 * SECOND;
-/// A process that could not be started is tried again after this time, so many times.
+/// Time between two attempts to start a process; `MOST_ATTEMPTS` limits their number.
 const RETRY: u64 = 250 * MILLISECOND;
 const MOST_ATTEMPTS: u32 = 40;
-/// A server that is not up after this time has something in its way.
+/// Time after which a server that is not up is reported as late.
 const LONG_START: u64 = 250 * MILLISECOND;
 const SIGKILL: i32 = 9;

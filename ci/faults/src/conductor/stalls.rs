@@ -1,4 +1,4 @@
-//! Stalls of the machine: a core does not let its threads run. What servers do then says nothing about them.
+//! Stalls of the machine: a core does not run its threads. The servers cannot be blamed for what they do then.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -9,18 +9,18 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use crate::clock::{MILLISECOND, now};
 use crate::failure::{Context, Failure};
 
-/// The stalls that were noticed.
+/// Stalls that were noticed.
 pub struct Stalls(Arc<Mutex<Vec<(u64, u64)>>>);
 
 impl Stalls {
-    /// All that there were since this was last asked.
+    /// Returns all stalls since the last call.
     pub fn take(&self) -> Vec<(u64, u64)> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Watches until the process ends, on each core by itself: while one stands still, a thread of a server that waits for it
-/// does too, whatever the others do.
+/// Watches each core by itself until the process ends: while one core is stalled, so is a thread of a server that waits
+/// for it, whatever the other cores do.
 pub fn watch() -> Result<Stalls, Failure> {
     let stalls = Arc::new(Mutex::new(Vec::new()));
     let allowed = sched_getaffinity(None).context(|| "cannot ask for the cores".to_owned())?;

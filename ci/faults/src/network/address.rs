@@ -1,11 +1,11 @@
-//! Who listens where.
+//! Addresses of servers and proxies.
 
 use std::process;
 
-/// The addresses of servers and of the proxies before them.
+/// Addresses of servers and of the proxies before them.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
-    /// The first port on the loopback; `None`: servers have hosts of their own.
+    /// First port on the loopback; `None` if servers have hosts of their own.
     base: Option<u32>,
 }
 
@@ -14,17 +14,17 @@ impl Addresses {
         Addresses { base: None }
     }
 
-    /// Ports that depend on the conductor's process, so that two of them can run.
+    /// Returns addresses with ports that depend on the conductor's process, so that two conductors can run.
     pub fn loopback() -> Addresses {
         Addresses { base: Some(10_000 + process::id() % 200 * PORTS) }
     }
 
-    /// The host that a server is.
+    /// Returns the host of a server.
     pub fn host(&self, node: usize) -> String {
         if self.base.is_some() { LOOPBACK.to_owned() } else { format!("10.77.0.{}", node + 1) }
     }
 
-    /// Where a server listens.
+    /// Returns the address of a server's listener.
     pub fn server(&self, node: usize) -> String {
         match self.base {
             Some(base) => format!("{LOOPBACK}:{}", base + node as u32),
@@ -32,7 +32,7 @@ impl Addresses {
         }
     }
 
-    /// Where `from` reaches a proxy that leads to `to`, on its own host.
+    /// Returns the address at which `from` reaches a proxy that leads to `to`, on its own host.
     pub fn proxy(&self, from: usize, to: usize) -> String {
         match self.base {
             Some(base) => format!("{LOOPBACK}:{}", base + ((from + 1) * MOST_SERVERS + to) as u32),
@@ -41,7 +41,7 @@ impl Addresses {
     }
 }
 
-/// So many servers have addresses.
+/// Most servers that have addresses.
 pub const MOST_SERVERS: usize = 9;
 const PORTS: u32 = ((MOST_SERVERS + 1) * MOST_SERVERS) as u32 + 10;
 const LOOPBACK: &str = "127.0.0.1";

@@ -1,5 +1,5 @@
-//! A network of the harness's own: a namespace for each server, joined by veth pairs and a bridge, which stands in a
-//! namespace too. Nothing of it is visible outside, and all of it goes when its namespaces are deleted.
+//! Network of the harness: a namespace for each server, joined by veth pairs and a bridge, which has a namespace too.
+//! The network is not visible outside, and disappears when its namespaces are deleted.
 
 mod address;
 mod programs;
@@ -14,21 +14,21 @@ pub use proxy::{Arguments as ProxyArguments, run as run_proxy};
 use crate::failure::{Context, Failure};
 use programs::{ip, namespaces, tc};
 
-/// The network that the servers are in; deleted when dropped.
+/// Network of the servers; deleted when dropped.
 pub struct Network {
-    /// What all names begin with; `None`: the servers share the loopback of this host.
+    /// Prefix of all names; `None` if the servers share the loopback of this host.
     prefix: Option<String>,
     addresses: Addresses,
 }
 
 impl Network {
-    /// A network of namespaces.
+    /// Makes a network of namespaces.
     pub fn isolated(nodes: usize) -> Result<Network, Failure> {
         programs::check()?;
         sweep()?;
         let prefix = format!("{PREFIX}{}", process::id());
         let network = Network { prefix: Some(prefix.clone()), addresses: Addresses::isolated() };
-        // From here on a failure drops `network`, and that deletes what was made.
+        // From here on, a failure drops `network`, which deletes the namespaces made so far.
         let hub = format!("{prefix}-hub");
         ip(&["netns", "add", &hub])?;
         ip(&["-n", &hub, "link", "add", "bridge", "type", "bridge"])?;
@@ -45,7 +45,7 @@ impl Network {
         Ok(network)
     }
 
-    /// No network of its own: no faults in the network either, but those that the proxies make.
+    /// Returns a network on this host's loopback. Its only network faults are those of the proxies.
     pub fn loopback() -> Network {
         Network { prefix: None, addresses: Addresses::loopback() }
     }
@@ -54,7 +54,8 @@ impl Network {
         &self.addresses
     }
 
-    /// A command that runs this program in the namespace of a server, as one process: killing it kills the program.
+    /// Returns a command that runs this program in the namespace of a server, as one process: killing it kills the
+    /// program.
     pub fn command(&self, node: usize, program: &Path) -> Command {
         if self.prefix.is_none() {
             return Command::new(program);
@@ -64,20 +65,20 @@ impl Network {
         command
     }
 
-    /// Pulls the cable of a server, or puts it back.
+    /// Takes the link of a server down, or up again.
     pub fn set_link(&self, node: usize, up: bool) -> Result<(), Failure> {
         let Some(prefix) = &self.prefix else { return Ok(()) };
         ip(&["-n", &format!("{prefix}-hub"), "link", "set", &port(node), if up { "up" } else { "down" }])
     }
 
-    /// Loses everything that goes from one server to another, or no longer. Neither is told.
+    /// Begins or ends losing all packets from one server to another. Neither server is told.
     pub fn set_cut(&self, from: usize, to: usize, cut: bool) -> Result<(), Failure> {
         let action = if cut { "add" } else { "del" };
         let to = format!("{}/32", self.addresses.host(to));
         ip(&["-n", &self.namespace(from), "route", action, "blackhole", &to])
     }
 
-    /// Lets a server send at most this fast, or as fast as it can.
+    /// Limits the rate at which a server sends, in Mbit/s, or removes the limit.
     pub fn set_throttle(&self, node: usize, megabits: Option<u64>) -> Result<(), Failure> {
         let name = self.namespace(node);
         match megabits {
@@ -90,14 +91,14 @@ impl Network {
         }
     }
 
-    /// Resets the connections between two servers that do not go through proxies. Whether the kernel can is seen from
-    /// what becomes of them.
+    /// Resets the connections between two servers that do not go through proxies. Success is not reported: a kernel
+    /// that cannot do it leaves the connections as they are.
     pub fn reset(&self, node: usize, other: usize) -> Result<(), Failure> {
         let destination = self.addresses.host(other);
         ip(&["netns", "exec", &self.namespace(node), "ss", "--kill", "--no-header", "--tcp", "dst", &destination])
     }
 
-    /// The TCP sockets of a server's host, and who has them.
+    /// Returns a text with the TCP sockets of a server's host, and their processes.
     pub fn sockets(&self, node: usize) -> String {
         let mut command = self.command(node, Path::new("ss"));
         match command.args(["--tcp", "--all", "--numeric", "--processes", "--extended", "--no-header"]).output() {
@@ -121,20 +122,20 @@ impl Drop for Network {
     }
 }
 
-/// Deletes what conductors have left behind that were killed.
+/// Deletes the namespaces that killed conductors have left behind.
 fn sweep() -> Result<(), Failure> {
     for name in namespaces().context(|| "cannot list the network namespaces".to_owned())? {
         let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
         let owner = owner.and_then(|owner| owner.parse::<u32>().ok());
         if owner.is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {
-            // Another conductor may be sweeping, too.
+            // Another conductor may delete it at the same time.
             let _ = ip(&["netns", "del", &name]);
         }
     }
     Ok(())
 }
 
-/// The bridge's end of a server's cable.
+/// Returns the name of the bridge's end of a server's cable.
 fn port(node: usize) -> String {
     format!("port{node}")
 }

@@ -1,4 +1,4 @@
-//! The programs that make networks: `ip` and `tc`.
+//! Programs that make networks: `ip` and `tc`.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::failure::Failure;
 
-/// Whether namespaces can be made here.
+/// Checks that namespaces can be made on this machine.
 pub fn check() -> Result<(), Failure> {
     if !rustix::process::geteuid().is_root() {
         return Err(Failure(
@@ -19,7 +19,7 @@ pub fn check() -> Result<(), Failure> {
     tc(&["-Version"])
 }
 
-/// The names of the namespaces that there are.
+/// Returns the names of the existing namespaces.
 pub fn namespaces() -> io::Result<Vec<String>> {
     match fs::read_dir("/run/netns") {
         Ok(entries) => entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect(),

@@ -1,4 +1,4 @@
-//! What the scenarios show.
+//! Figures of the scenarios.
 
 use std::fmt;
 use std::path::Path;
@@ -12,14 +12,14 @@ use crate::log::{Kind, read};
 use crate::node::{histogram, log_path};
 use crate::plan::{self, Injected};
 
-/// One figure.
+/// Figure of a scenario.
 pub struct Figure {
     pub name: &'static str,
     pub value: f64,
     pub must: Option<Must>,
 }
 
-/// What a figure must be.
+/// Bound of a figure.
 #[derive(Clone, Copy, Debug)]
 pub enum Must {
     Most(f64),
@@ -27,7 +27,7 @@ pub enum Must {
 }
 
 impl Figure {
-    /// Whether it is what it must be.
+    /// Returns whether the figure meets its bound.
     pub fn is_kept(&self) -> bool {
         match self.must {
             Some(Must::Most(most)) => self.value <= most,
@@ -46,7 +46,7 @@ impl fmt::Display for Must {
     }
 }
 
-/// Nothing is lost, duplicated, or out of order.
+/// Returns figures of resets: no message is lost, duplicated, or out of order.
 pub fn resets(report: &Report) -> Vec<Figure> {
     vec![
         figure("messages accepted", report.accepted as f64, None),
@@ -57,7 +57,7 @@ pub fn resets(report: &Report) -> Vec<Figure> {
     ]
 }
 
-/// Everything is accounted for, and traffic resumes.
+/// Returns figures of kills: all messages are accounted for, and traffic resumes.
 pub fn kills(report: &Report) -> Vec<Figure> {
     let account = &report.account;
     let accounted = account.total();
@@ -71,7 +71,7 @@ pub fn kills(report: &Report) -> Vec<Figure> {
     ]
 }
 
-/// Both ends notice.
+/// Returns figures of cuts: both ends notice.
 pub fn cuts(report: &Report) -> Vec<Figure> {
     let downs = report.measured.downs.get(&plan::Kind::LinkDown);
     vec![
@@ -80,7 +80,7 @@ pub fn cuts(report: &Report) -> Vec<Figure> {
     ]
 }
 
-/// What somebody else says changes nothing: until the first kill nobody takes anybody to be gone.
+/// Returns figures of replays: they have no effect, and until the first kill no server takes another to be gone.
 pub fn replays(facts: &Facts, report: &Report) -> Vec<Figure> {
     let kills = facts.journal.faults.iter().filter(|fault| fault.kind == plan::Kind::Kill);
     let first = kills.map(|kill| kill.begin).min().unwrap_or(facts.journal.quiet_at);
@@ -91,7 +91,7 @@ pub fn replays(facts: &Facts, report: &Report) -> Vec<Figure> {
     figures
 }
 
-/// Lies cost connections, and what is lost with them is counted.
+/// Returns figures of lies: they cost connections, and the messages lost with them are counted.
 pub fn lies(report: &Report) -> Vec<Figure> {
     let told: u64 = report.lies.values().sum();
     let mut figures = vec![
@@ -105,12 +105,12 @@ pub fn lies(report: &Report) -> Vec<Figure> {
     figures
 }
 
-/// Nobody takes anybody to be gone.
+/// Returns figures of freezes: no server takes another to be gone.
 pub fn freezes(report: &Report) -> Vec<Figure> {
     vec![figure("Down events", report.measured.down_events as f64, Some(Must::Most(0.0)))]
 }
 
-/// The others notice, and go on as before. Of several stops: the medians.
+/// Returns figures of stops: the others notice, and go on as before. Several stops are summed up by their medians.
 pub fn stop(facts: &Facts, report: &Report, folder: &Path) -> Result<Vec<Figure>, Failure> {
     let downs = report.measured.downs.get(&plan::Kind::Stop);
     let mut compared = Vec::new();
@@ -131,7 +131,7 @@ pub fn stop(facts: &Facts, report: &Report, folder: &Path) -> Result<Vec<Figure>
     ])
 }
 
-/// The others' throughput stays; the senders are told; memory is bounded.
+/// Returns figures of a slow consumer: the others' throughput stays, the senders are told, and memory is bounded.
 pub fn slow(facts: &Facts, report: &Report) -> Vec<Figure> {
     let Some(fault) = facts.journal.faults.first() else { return Vec::new() };
     let (before, during) = windows(fault);
@@ -149,13 +149,14 @@ pub fn slow(facts: &Facts, report: &Report) -> Vec<Figure> {
     ]
 }
 
-/// As long before the fault as it lasts, and while it lasts; without the moments of change.
+/// Returns two windows of time: one as long as the fault before it, and one while it lasts; both without the moments of
+/// change.
 fn windows(fault: &Injected) -> ((u64, u64), (u64, u64)) {
     let length = fault.end - fault.begin;
     ((fault.begin - length + SECOND, fault.begin), (fault.begin + 2 * SECOND, fault.end))
 }
 
-/// The 99th percentile of the latencies between the others, in nanoseconds.
+/// Returns the 99th percentile of the latencies between the others, in nanoseconds.
 fn latency(facts: &Facts, folder: &Path, without: Pid, (from, to): (u64, u64)) -> Result<f64, Failure> {
     let mut latencies = histogram();
     for run in facts.runs.iter().map(|run| &run.run).filter(|run| run.pid != without) {
@@ -170,7 +171,7 @@ fn latency(facts: &Facts, folder: &Path, without: Pid, (from, to): (u64, u64)) -
     Ok(latencies.value_at_quantile(0.99) as f64)
 }
 
-/// Messages per second between the others.
+/// Returns the messages per second between the others.
 fn throughput(facts: &Facts, without: Pid, (from, to): (u64, u64)) -> f64 {
     let (first, end) = (from.div_ceil(SECOND), to / SECOND);
     let mut count = 0;
@@ -186,7 +187,7 @@ fn broken(report: &Report, promise: Promise) -> f64 {
     report.by_promise().get(&promise).copied().unwrap_or_default() as f64
 }
 
-/// The middle one; of an even count, the upper one of the two in the middle.
+/// Returns the median; of an even count, the upper one of the two in the middle.
 fn median(figures: impl Iterator<Item = f64>) -> f64 {
     let mut figures: Vec<f64> = figures.collect();
     figures.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! One fault at a time, under load, with a figure for each: the table of what the engine must show.
+//! Scenarios: one fault at a time, under load, with figures for each. They make the table of what the engine must show.
 
 mod figures;
 mod plans;
@@ -103,7 +103,7 @@ impl Scenario {
         }
     }
 
-    /// The faults, the seconds they take, and the messages each second of each server.
+    /// Returns the faults, the seconds that they take, and the messages per second of each server.
     fn plan(&self) -> (Vec<Fault>, u64, u64) {
         let nodes = self.common().nodes as usize;
         let ((faults, seconds), rate) = match self {

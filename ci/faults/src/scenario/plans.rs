@@ -1,10 +1,10 @@
-//! The faults of the scenarios, and how many seconds they take.
+//! Faults of the scenarios, and the seconds that they take.
 
 use crate::clock::{MILLISECOND, SECOND};
 use crate::plan::{Fault, Kind};
 use crate::random::Random;
 
-/// Everybody's connections once a second.
+/// Returns a reset of all connections in every second.
 pub fn resets(nodes: usize, seconds: u64) -> (Vec<Fault>, u64) {
     let mut random = Random::new(seconds);
     let mut faults = Vec::new();
@@ -19,7 +19,7 @@ pub fn resets(nodes: usize, seconds: u64) -> (Vec<Fault>, u64) {
     (faults, BEFORE + seconds + AFTER)
 }
 
-/// One server after the other. Each has a second to come back before the next one goes.
+/// Returns kills of one server after the other. Each server has a second to come back before the next one is killed.
 pub fn kills(nodes: usize, times: u64) -> (Vec<Fault>, u64) {
     let mut random = Random::new(times);
     let fault = |index: u64| {
@@ -30,7 +30,7 @@ pub fn kills(nodes: usize, times: u64) -> (Vec<Fault>, u64) {
     ((0..times).map(fault).collect(), BEFORE + times * KILL_PERIOD / SECOND + AFTER)
 }
 
-/// One server after the other, with time to find each other again.
+/// Returns cuts of one server after the other, with time to find each other again.
 pub fn cuts(nodes: usize, times: u64) -> (Vec<Fault>, u64) {
     let fault = |index: u64| {
         let begin = (BEFORE + index * CUT_PERIOD) * SECOND;
@@ -40,7 +40,7 @@ pub fn cuts(nodes: usize, times: u64) -> (Vec<Fault>, u64) {
     ((0..times).map(fault).collect(), BEFORE + times * CUT_PERIOD + AFTER)
 }
 
-/// All servers at the same time.
+/// Returns stops of all servers at the same time.
 pub fn freezes(nodes: usize, times: u64) -> (Vec<Fault>, u64) {
     let fault = |index: u64, node: usize| {
         let begin = (BEFORE + index * FREEZE_PERIOD) * SECOND;
@@ -51,13 +51,13 @@ pub fn freezes(nodes: usize, times: u64) -> (Vec<Fault>, u64) {
     (faults.collect(), BEFORE + times * FREEZE_PERIOD + AFTER)
 }
 
-/// One server after the other, each after a time without faults that is compared with.
+/// Returns stops of one server after the other, each after a time without faults for comparison.
 pub fn stop(nodes: usize, seconds: u64, times: u64) -> (Vec<Fault>, u64) {
     compared(Kind::Stop, nodes, seconds, times)
 }
 
-/// What was said between two servers is said again, four times a second. In the second half of the time servers are
-/// killed and restarted as well.
+/// Returns replays between one pair of servers after the other, four times per second. In the second half of the time,
+/// servers are killed and restarted as well.
 pub fn replays(nodes: usize, seconds: u64) -> (Vec<Fault>, u64) {
     let mut faults = between_pairs(Kind::Replay, nodes, seconds, 250 * MILLISECOND);
     let mut random = Random::new(seconds);
@@ -70,12 +70,12 @@ pub fn replays(nodes: usize, seconds: u64) -> (Vec<Fault>, u64) {
     (faults, BEFORE + seconds + AFTER)
 }
 
-/// One pair of servers after the other.
+/// Returns lies to one pair of servers after the other.
 pub fn lies(nodes: usize, seconds: u64) -> (Vec<Fault>, u64) {
     (between_pairs(Kind::Lie, nodes, seconds, 200 * MILLISECOND), BEFORE + seconds + AFTER)
 }
 
-/// A fault for one pair after the other.
+/// Returns a fault for one pair of servers after the other.
 fn between_pairs(kind: Kind, nodes: usize, seconds: u64, period: u64) -> Vec<Fault> {
     let mut random = Random::new(seconds);
     let pairs: Vec<(usize, usize)> =
@@ -88,7 +88,7 @@ fn between_pairs(kind: Kind, nodes: usize, seconds: u64, period: u64) -> Vec<Fau
     (0..seconds * SECOND / period).map(fault).collect()
 }
 
-/// The first server, after a time without faults that is compared with.
+/// Returns a slow consumer at the first server, after a time without faults for comparison.
 pub fn slow(seconds: u64) -> (Vec<Fault>, u64) {
     compared(Kind::Slow, 1, seconds, 1)
 }
@@ -105,7 +105,8 @@ fn compared(kind: Kind, nodes: usize, seconds: u64, times: u64) -> (Vec<Fault>, 
 
 const BEFORE: u64 = 3;
 const AFTER: u64 = 5;
-/// Half of it the cable is out. What came before is forgotten after three seconds.
+/// Seconds from one cut to the next, of which the link is down for half. The checker forgets an ended fault after three
+/// seconds.
 const CUT_PERIOD: u64 = 8;
 const FREEZE_PERIOD: u64 = 6;
 const KILL_PERIOD: u64 = 1_600 * MILLISECOND;

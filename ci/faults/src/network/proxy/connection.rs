@@ -12,22 +12,22 @@ use super::segments::{Armed, Segments};
 use super::{Route, is_for_later};
 use crate::plan::Lie;
 
-/// One connection of a server, and its other half to the peer.
+/// Connection of a server, and its other half to the peer.
 pub struct Connection {
     pub to: Pid,
     pub client: Socket,
     pub server: Socket,
     pub connected: bool,
-    /// From client to server, and back.
+    /// Directions: from client to server, and back.
     pub pipes: [Pipe; 2],
     pub cut: Option<Cut>,
-    /// Bytes that the client has said.
+    /// Beginning of what the client has sent.
     pub recording: Recording,
-    /// When lies were told on it.
+    /// Times of the lies told on the connection.
     pub lied_at: Vec<u64>,
 }
 
-/// The end that a connection is to have: after so many more bytes, or at this time.
+/// Planned end of a connection: after `bytes` more bytes, or at the time `at`.
 pub struct Cut {
     pub bytes: u64,
     pub at: Instant,
@@ -39,7 +39,7 @@ impl Connection {
         for socket in [&client, &server] {
             socket.set_nonblocking(true)?;
             socket.set_tcp_nodelay(true)?;
-            // Closing resets: what was not read yet is lost, as when a host goes away.
+            // Closing resets the connection: unread bytes are lost, as when a host disappears.
             socket.set_linger(Some(Duration::ZERO))?;
         }
         match server.connect(&route.target.into()) {
@@ -59,15 +59,15 @@ impl Connection {
         })
     }
 
-    /// Tells a lie to one of the two, as soon as there is a segment for it.
+    /// Arms a lie for one of the two ends, to be told in the first suitable segment.
     pub fn arm(&mut self, to_server: bool, armed: Armed) {
         self.pipes[usize::from(!to_server)].segments.arm(armed);
     }
 
-    /// Moves what can be moved, by way of `chunk`; `false` when the connection is to be dropped, which resets both
-    /// halves.
+    /// Moves bytes in both directions, by way of `chunk`. Returns `false` when the connection is to be dropped, which
+    /// resets both halves.
     ///
-    /// `tell` hears of each lie before it goes out, and whether it is for the server; it returns the time.
+    /// Before a lie is sent, calls `tell` with it, and with whether it is for the server; `tell` returns the time.
     pub fn turn(
         &mut self,
         chunk: &mut [u8],
@@ -101,15 +101,15 @@ impl Connection {
     }
 }
 
-/// One direction.
+/// One direction of a connection.
 #[derive(Default)]
 pub struct Pipe {
     buffer: Vec<u8>,
     written: usize,
     segments: Segments,
-    /// The reading side has ended.
+    /// True if the reading side has ended.
     pub ended: bool,
-    /// The writing side was told.
+    /// True if the writing side was told of the end.
     passed_end: bool,
 }
 
@@ -118,7 +118,7 @@ impl Pipe {
         self.written == self.buffer.len()
     }
 
-    /// Reads, if everything was written that was read before.
+    /// Reads, unless earlier bytes are still to be written.
     fn read<'c>(&mut self, from: &mut Socket, chunk: &'c mut [u8]) -> io::Result<Option<&'c [u8]>> {
         if !self.is_empty() || self.ended {
             return Ok(None);
@@ -137,14 +137,14 @@ impl Pipe {
         }
     }
 
-    /// Passes on what was read. Returns the lie, if one was told.
+    /// Passes on the bytes that were read. Returns the lie, if one was told.
     fn pass(&mut self, read: &[u8]) -> Option<(Lie, Told)> {
         self.segments.pass(read, &mut self.buffer)
     }
 
     fn write(&mut self, to: &mut Socket, cut: &mut Option<Cut>) -> io::Result<()> {
         if !self.is_empty() {
-            // What goes beyond the cut is never written.
+            // Bytes beyond the cut are never written.
             let rest = &self.buffer[self.written..];
             let most = cut.as_ref().map_or(rest.len(), |cut| rest.len().min(cut.bytes as usize));
             match to.write(&rest[..most]) {

@@ -1,4 +1,4 @@
-//! The telling of a lie: one segment becomes another, or two.
+//! Telling of a lie: one segment becomes another one, or two.
 
 use cluster_engine::wire::{
     CHECKSUMMED, FIRST, FRAGMENT, FRAME_HEADER_BYTES, Frames, GoodbyeReason, Grant, Hello, Kind, LARGEST_POSITION,
@@ -12,18 +12,18 @@ use crate::payload;
 use crate::plan::Lie;
 use crate::random::Random;
 
-/// A lie, and what it takes with it.
+/// Lie that was told, and the messages that are lost with it.
 #[derive(Debug, Default)]
 pub struct Told {
-    /// Bytes that go out in the place of the segment.
+    /// Bytes that are sent in the place of the segment.
     pub bytes: Vec<u8>,
-    /// Bytes of frames that nobody will read.
+    /// Bytes of frames that will not be read.
     pub lost_bytes: u64,
-    /// The messages in them.
+    /// Messages in those frames.
     pub lost: Vec<Lost>,
 }
 
-/// Tells a lie in the place of a segment; `None` when it cannot be told there.
+/// Tells a lie in the place of a segment; `None` if it cannot be told there.
 pub fn tell(lie: Lie, segment: &[u8], random: &mut Random) -> Option<Told> {
     let mut header = *SegmentHeader::parse(segment).ok()??;
     let payload = segment.get(SEGMENT_HEADER_BYTES..header.segment_bytes())?;
@@ -51,7 +51,7 @@ pub fn tell(lie: Lie, segment: &[u8], random: &mut Random) -> Option<Told> {
             [segment, &sealed(skip, &encode_skip(next + 8 * random.between(1 << 32, 1 << 40)))].concat()
         }
         Lie::SegmentKind if is_of_session => {
-            // The last ones exist, and have no place here.
+            // The last four kinds exist, and have no place in a session.
             let kinds = [0, 11, 255, 1, 2, 3, 10];
             with_byte(&header, 3, kinds[random.index(kinds.len())], payload)?
         }
@@ -66,7 +66,7 @@ pub fn tell(lie: Lie, segment: &[u8], random: &mut Random) -> Option<Told> {
         }
         Lie::Frame if is_whole => return overrun(header, payload, random),
         Lie::Fragment if kind == Kind::Data => {
-            // A whole segment becomes the middle of a frame; a fragment begins, or ends, where it does not.
+            // A whole segment becomes the middle of a frame; a fragment begins or ends where it does not.
             let change = if header.has(FRAGMENT) { [FIRST, LAST][random.index(2)] } else { FRAGMENT };
             header.flags = (header.flags.get() ^ change).into();
             sealed(header, payload)
@@ -74,7 +74,7 @@ pub fn tell(lie: Lie, segment: &[u8], random: &mut Random) -> Option<Told> {
         Lie::FragmentLength if kind == Kind::Data && header.has(FIRST) => {
             let mut payload = payload.to_vec();
             let length = u32::from_le_bytes(*payload.first_chunk()?);
-            // Longer and shorter; padding would hide less than 8 bytes.
+            // Longer and shorter by more than 8 bytes: padding would hide less.
             let other = if random.one_in(2) { length + 8 + random.between(0, 100_000) as u32 } else { length / 2 };
             payload[..4].copy_from_slice(&other.to_le_bytes());
             sealed(header, &payload)
@@ -98,9 +98,9 @@ pub fn tell(lie: Lie, segment: &[u8], random: &mut Random) -> Option<Told> {
     Some(Told { bytes, ..Told::default() })
 }
 
-/// An acknowledgement in the header, or of one of the grants, says more.
+/// Raises the acknowledgement in the header, or one of the grants.
 fn acknowledge(lie: Lie, mut header: SegmentHeader, payload: &[u8], random: &mut Random) -> Option<Vec<u8>> {
-    // Frames here take 56 bytes at least, so no other one ends 8 bytes behind the end of one.
+    // Frames here take at least 56 bytes, so that no other frame ends 8 bytes behind the end of one.
     let more = if lie == Lie::AckInsideFrame { 8 } else { 8 * random.between(1 << 32, 1 << 40) };
     if header.ack_stream.get() != NO_STREAM {
         header.ack_position = (header.ack_position.get() + more).into();
@@ -115,7 +115,7 @@ fn acknowledge(lie: Lie, mut header: SegmentHeader, payload: &[u8], random: &mut
     Some(sealed(header, &encode_grants(&grants)))
 }
 
-/// One frame of a segment does not end inside it, or has flags.
+/// Makes one frame overrun its segment, or sets one of its flags.
 fn overrun(header: SegmentHeader, payload: &[u8], random: &mut Random) -> Option<Told> {
     let frames: Vec<_> = Frames::new(payload).collect::<Result<_, _>>().ok()?;
     let broken = random.index(frames.len());
@@ -139,7 +139,7 @@ fn overrun(header: SegmentHeader, payload: &[u8], random: &mut Random) -> Option
     Some(Told { bytes: sealed(header, &altered), lost_bytes: (payload.len() - at) as u64, lost })
 }
 
-/// A greeting says what is not so.
+/// Changes a greeting into a false one.
 fn greet(lie: Lie, kind: Kind, greeting: &mut Hello, random: &mut Random) -> Option<()> {
     let ahead = 8 * random.between(1 << 32, 1 << 40);
     match lie {
@@ -174,14 +174,14 @@ fn sealed(mut header: SegmentHeader, payload: &[u8]) -> Vec<u8> {
     [header.as_bytes(), payload].concat()
 }
 
-/// The segment with another byte in its header.
+/// Returns the segment with another byte in its header.
 fn with_byte(header: &SegmentHeader, at: usize, byte: u8, payload: &[u8]) -> Option<Vec<u8>> {
     let mut bytes: [u8; SEGMENT_HEADER_BYTES] = header.as_bytes().try_into().ok()?;
     bytes[at] = byte;
     Some(sealed(SegmentHeader::read_from_bytes(&bytes).ok()?, payload))
 }
 
-/// The segment with another length, and the checksum of its header alone.
+/// Returns the segment with another length, and a checksum of its header alone.
 fn with_length(mut header: SegmentHeader, length: u32, payload: &[u8]) -> Vec<u8> {
     header.length = length.into();
     header.flags = (header.flags.get() & !CHECKSUMMED).into();
@@ -191,7 +191,7 @@ fn with_length(mut header: SegmentHeader, length: u32, payload: &[u8]) -> Vec<u8
     [&bytes, payload].concat()
 }
 
-/// CRC-32C. The wire types do not seal a length that no payload has.
+/// Returns the CRC-32C of `bytes`. The wire types do not seal a length that no payload has.
 fn crc32c<'b>(bytes: impl Iterator<Item = &'b u8>) -> u32 {
     !bytes.fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ if crc & 1 == 1 { 0x82F6_3B78 } else { 0 })

@@ -1,12 +1,12 @@
-//! A TCP proxy on a server's host that resets connections at random bytes, plays again what was said, and lies.
+//! TCP proxy on a server's host that resets connections at random bytes, replays connections, and lies.
 //!
-//! One thread and `poll`, so that nothing else holds a connection's descriptors: dropping them sends the reset at once.
+//! One thread with `poll` holds all descriptors of a connection: dropping them sends the reset at once.
 //! Commands come as lines on standard input. The end of the input ends the proxy.
 //!
-//! | command | |
+//! | command | effect |
 //! | --- | --- |
-//! | `cut TO SEED` | resets every connection to that server after a random number of further bytes, or a moment later when nothing is sent |
-//! | `replay TO SEED` | opens some connections of its own to that server, and says there what was said on earlier ones |
+//! | `cut TO SEED` | resets every connection to that server after a random number of further bytes, or a moment later if nothing is sent |
+//! | `replay TO SEED` | opens some connections of its own to that server, and sends there what was sent on earlier ones |
 //! | `lie TO SEED` | changes a segment between the two servers, in either direction |
 
 mod connection;
@@ -75,18 +75,18 @@ struct Proxy {
     routes: Vec<Route>,
     connections: Vec<Connection>,
     replays: Vec<Replay>,
-    /// Commands that have not come to the end of their line.
+    /// Command bytes that do not make a whole line yet.
     commands: Vec<u8>,
 }
 
-/// A server that this proxy leads to.
+/// Server that this proxy leads to.
 struct Route {
     to: Pid,
     listener: TcpListener,
     target: SocketAddr,
-    /// The beginnings of the last connections that have ended.
+    /// Beginnings of the last connections that have ended.
     recordings: VecDeque<Recording>,
-    /// A lie that is to be told on the next connection, and whether to the server.
+    /// Lie that is to be told on the next connection, and whether it is for the server.
     armed: Option<(bool, Armed)>,
 }
 
@@ -104,7 +104,7 @@ impl Route {
     }
 }
 
-/// What `poll` found.
+/// Descriptors that `poll` found ready.
 struct Ready {
     input: bool,
     routes: Vec<bool>,
@@ -145,7 +145,7 @@ impl Proxy {
 
     fn accept(&mut self, ready: &[bool]) {
         for (route, _) in self.routes.iter_mut().zip(ready).filter(|(_, ready)| **ready) {
-            // A connection that is gone again, or no descriptor for it: the server will try again.
+            // If the connection has gone, or no descriptor is free, the server will try again.
             if let Ok((client, _)) = route.listener.accept()
                 && let Ok(mut connection) = Connection::new(route, client.into())
             {
@@ -157,7 +157,7 @@ impl Proxy {
         }
     }
 
-    /// Lets every connection go on, and keeps what was said on those that end.
+    /// Moves bytes on every connection, and keeps the recordings of those that end.
     fn forward(&mut self, pid: Pid, chunk: &mut [u8], lies: &mut LieWriter) -> Result<(), Failure> {
         let mut ended = Vec::new();
         self.connections.retain_mut(|connection| {
@@ -187,10 +187,10 @@ impl Proxy {
         Ok(())
     }
 
-    /// Does what the lines say that have come; `false` at the end of the input.
+    /// Executes the commands whose lines are complete. Returns `false` at the end of the input.
     fn obey(&mut self) -> Result<bool, Failure> {
         let mut buffer = [0; 4096];
-        // Not through `io::stdin`, which reads ahead what `poll` then does not see.
+        // `io::stdin` is not used, because it reads ahead bytes that `poll` then does not see.
         let input = rustix::stdio::stdin();
         let read = rustix::io::read(input, &mut buffer).context(|| "cannot read commands".to_owned())?;
         self.commands.extend_from_slice(&buffer[..read]);
@@ -220,7 +220,7 @@ impl Proxy {
         }
     }
 
-    /// Plays some of what was said again: on the connection there is, or on those before.
+    /// Replays some recordings of the current or the earlier connections to a server.
     fn replay(&mut self, to: Pid, random: &mut Random) {
         let present: Vec<Recording> = self.connections_to(to).map(|connection| connection.recording.clone()).collect();
         let Some(route) = self.routes.iter().find(|route| route.to == to) else { return };
@@ -233,7 +233,7 @@ impl Proxy {
         }
     }
 
-    /// Tells a lie on the connections there are, or on the next one if it is about their beginning.
+    /// Arms a lie on the current connections, or on the next one if the lie is about a handshake.
     fn lie(&mut self, to: Pid, mut random: Random) {
         let lie = Lie::ALL[random.index(Lie::ALL.len())];
         let to_server = match lie {
@@ -264,11 +264,11 @@ fn is_for_later(error: &io::Error) -> bool {
 }
 
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Of each server that it leads to.
+/// Most recordings kept for each server that the proxy leads to.
 const MOST_RECORDINGS: usize = 4;
-/// One fault plays fewer recordings than this.
+/// Limit of the recordings that one fault replays, not included.
 const MOST_REPLAYS: u64 = 4;
-/// A cut comes after less than this many bytes: inside the first segments, the first long envelope, or much later.
+/// Limit of the bytes before a cut, not included: inside the first segments, the first long envelope, or much later.
 const LONGEST_CUT_BYTES: u64 = 300_000;
-/// A cut that the traffic does not reach comes after this time.
+/// Time after which a cut comes that the traffic has not reached.
 const LATEST_CUT: Duration = Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! Bytes that a dialer has said, said again by somebody who is not it.
+//! Replay: bytes that a dialer has sent, sent again from another connection.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -13,16 +13,16 @@ use crate::clock::MILLISECOND;
 use crate::plan::REPLAY_TIME;
 use crate::random::Random;
 
-/// The beginning of what a dialer has sent on one connection.
+/// Beginning of what a dialer has sent on one connection.
 #[derive(Clone, Default)]
 pub struct Recording(Rc<Vec<u8>>);
 
 impl Recording {
-    /// Adds what was sent, as long as there is room.
+    /// Adds bytes that were sent, up to the limit.
     pub fn add(&mut self, bytes: &[u8]) {
         let room = RECORDED_BYTES - self.0.len();
         if room > 0 {
-            // One that is being played again stays as it was.
+            // A recording that is being replayed keeps its content.
             Rc::make_mut(&mut self.0).extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
     }
@@ -31,7 +31,7 @@ impl Recording {
         self.0.is_empty()
     }
 
-    /// The part of it that is played: all, the greeting alone, or up to a random byte.
+    /// Returns the bytes of the recording to replay: all, the greeting alone, or up to a random byte.
     fn length(&self, random: &mut Random) -> usize {
         let greeting = SegmentHeader::parse(&self.0).ok().flatten().map_or(0, SegmentHeader::segment_bytes);
         match random.between(0, 4) {
@@ -42,14 +42,14 @@ impl Recording {
     }
 }
 
-/// A recording that is played, or is going to be.
+/// Replay of a recording, under way or planned.
 pub struct Replay {
     recording: Recording,
     target: SocketAddr,
     length: usize,
     begin: Instant,
     end: Instant,
-    /// It ends with a reset.
+    /// True if it ends with a reset.
     resets: bool,
     socket: Option<Socket>,
     written: usize,
@@ -64,12 +64,12 @@ impl Replay {
         Replay { recording: recording.clone(), target, length, begin, end, resets, socket: None, written: 0 }
     }
 
-    /// Its connection, and whether it waits to write.
+    /// Returns its connection, and whether it waits to write.
     pub fn waits(&self) -> Option<(&Socket, bool)> {
         self.socket.as_ref().map(|socket| (socket, self.written < self.length))
     }
 
-    /// Says more of it, and throws away what is answered; `false` when it is over.
+    /// Sends more of the recording, and discards the answers. Returns `false` when the replay is over.
     pub fn turn(&mut self) -> bool {
         let now = Instant::now();
         if now < self.begin {
@@ -113,8 +113,8 @@ impl Replay {
     }
 }
 
-/// So much of each connection is recorded.
+/// Bytes of each connection that are recorded.
 const RECORDED_BYTES: usize = 1 << 20;
-/// Together they are shorter than [`REPLAY_TIME`].
+/// Latest beginning. Together with the longest duration it is less than [`REPLAY_TIME`].
 const LATEST_BEGIN_MS: u64 = 1_000;
 const LONGEST_MS: u64 = REPLAY_TIME / MILLISECOND - LATEST_BEGIN_MS - 100;

@@ -1,4 +1,4 @@
-//! One direction of a connection, taken apart into segments, so that a lie can be told in the place of one.
+//! One direction of a connection, split into segments, so that a lie can be told in the place of one.
 
 use std::time::Instant;
 
@@ -8,37 +8,37 @@ use super::lies::{self, Told};
 use crate::plan::Lie;
 use crate::random::Random;
 
-/// A lie that is to be told, in the first segment where it can be.
+/// Lie that is to be told in the first suitable segment.
 #[derive(Clone, Debug)]
 pub struct Armed {
     pub lie: Lie,
     pub random: Random,
-    /// Not after this time.
+    /// Time after which the lie is not told any more.
     pub until: Instant,
 }
 
-/// Follows the segments of one direction.
+/// Follower of the segments of one direction.
 #[derive(Default)]
 pub struct Segments {
-    /// The header of the present segment, as far as it has come.
+    /// Header of the current segment, as far as it has arrived.
     header: Vec<u8>,
-    /// Bytes of the present segment that have come, and all of them once its header has.
+    /// Bytes of the current segment that have arrived. `length` has all of them, once the header is complete.
     seen: usize,
     length: Option<usize>,
-    /// The present segment, if it is kept until it is whole.
+    /// Current segment, if it is held back until it is complete.
     held: Option<Vec<u8>>,
     armed: Option<Armed>,
-    /// Bytes came that are no segment: everything passes as it is.
+    /// True once bytes came that are no segment: from then on, all bytes pass unchanged.
     lost: bool,
 }
 
 impl Segments {
-    /// Tells a lie from the next segment on.
+    /// Arms a lie, to be told from the next segment on.
     pub fn arm(&mut self, armed: Armed) {
         self.armed = Some(armed);
     }
 
-    /// Passes on what has come. Returns the lie, if one was told.
+    /// Passes on `bytes`. Returns the lie, if one was told.
     pub fn pass(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Option<(Lie, Told)> {
         let mut told = None;
         while !bytes.is_empty() && !self.lost {
@@ -66,7 +66,7 @@ impl Segments {
         told
     }
 
-    /// Nothing more comes.
+    /// Passes on the bytes held back, at the end of the stream.
     pub fn end(&mut self, out: &mut Vec<u8>) {
         out.extend(self.held.take().unwrap_or_default());
     }
@@ -79,7 +79,7 @@ impl Segments {
         }
     }
 
-    /// The present segment is whole.
+    /// Handles the end of the current segment.
     fn finish(&mut self, out: &mut Vec<u8>) -> Option<(Lie, Told)> {
         self.header.clear();
         (self.seen, self.length) = (0, None);

@@ -17,7 +17,7 @@ fn segment(kind: Kind, set: impl FnOnce(&mut SegmentHeader), payload: &[u8]) -> 
     [header.as_bytes(), payload].concat()
 }
 
-/// Messages 1 to 3 as frames.
+/// Returns the messages 1 to 3 as frames.
 fn frames() -> Vec<u8> {
     let mut bytes = Vec::new();
     for sequence in 1..=3 {
@@ -35,7 +35,7 @@ fn on_stream(header: &mut SegmentHeader) {
     (header.ack_stream, header.ack_position) = (2.into(), 160.into());
 }
 
-/// A segment of every sort.
+/// Returns a segment of every sort.
 fn segments() -> Vec<Vec<u8>> {
     let greeting = Hello {
         from: 1,
@@ -81,7 +81,7 @@ fn each_lie_is_told_somewhere_and_seems_to_be_true() {
                 let Some(lied) = tell(lie, &segment, &mut random) else { continue };
                 told += 1;
                 assert_ne!(lied.bytes, segment, "{lie:?}");
-                // An added segment stands behind what was there.
+                // An added segment comes behind the original one.
                 let changed = lied.bytes.strip_prefix(&segment[..]).unwrap_or(&lied.bytes);
                 match SegmentHeader::parse(changed) {
                     Ok(Some(header)) => {

@@ -33,7 +33,7 @@ fn everything_passes_as_it_was_while_nobody_lies() {
     let bytes = bytes.concat();
     for chunk in [1, 7, 48, 1000] {
         assert_eq!(pass(&mut Segments::default(), &bytes, chunk), (bytes.clone(), vec![]));
-        // There is nothing in which it could be told, and what is held back comes at the end.
+        // No segment suits this lie; the bytes held back come at the end.
         let mut segments = Segments::default();
         segments.arm(armed(Lie::Position));
         assert_eq!(pass(&mut segments, &bytes, chunk), (bytes.clone(), vec![]));
@@ -46,7 +46,7 @@ fn a_lie_is_told_once_wherever_the_bytes_are_cut() {
     let bytes = [heartbeat.clone(), heartbeat.clone(), heartbeat.clone()].concat();
     for chunk in [1, 47, 49, 1000] {
         let mut segments = Segments::default();
-        // In the middle of a segment: the next one is meant.
+        // Armed in the middle of a segment: the lie is told in the next one.
         let mut out = Vec::new();
         assert!(segments.pass(&bytes[..20], &mut out).is_none());
         segments.arm(armed(Lie::Goodbye));
