@@ -1,7 +1,7 @@
-//! The protocol of one peer without a connection: two links, whose segments are handed from one to the other.
+//! Protocol of one peer without a connection: two links, whose segments are handed from one to the other.
 //!
-//! A message is written to its stream, sent in a segment, received, consumed and acknowledged. Not in it: the kernel,
-//! the checksum of payloads, and the walk of the receiving application.
+//! A message is written to its stream, sent in a segment, received, consumed and acknowledged. Not included: the
+//! kernel, the checksum of payloads, and the walk of the receiving application.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use cluster_engine::wire::{MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES, frame_byte
 use cluster_engine::{Lane, Local, Pid, Time};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-/// As many messages as are written at once; the last acknowledgement of them is awaited.
+/// Measures messages written in batches; each iteration waits for the acknowledgement of its last message.
 fn messages(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("link/messages of 64 B");
     for at_once in [1, 10, 100, 1000] {
@@ -31,7 +31,8 @@ struct Pair {
     writer: SendQueue,
     receiver: Link,
     batch: Batch,
-    /// Stands for what has arrived: a link looks at positions and lengths, not into whole envelopes.
+    /// Substitute for the payload that has arrived: a link reads positions and lengths, not the content of whole
+    /// envelopes.
     payload: Vec<u8>,
 }
 
@@ -64,7 +65,7 @@ impl Pair {
     }
 }
 
-/// Hands every segment to a link that is up. `stand_in` stands for the payload of data.
+/// Hands every segment to a link that is up. `stand_in` replaces the payload of data segments.
 fn hand_over(batch: &Batch, to: &mut Link, stand_in: &[u8]) {
     let mut pieces = batch.pieces().iter().peekable();
     while let Some(piece) = pieces.next() {

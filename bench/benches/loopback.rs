@@ -1,7 +1,7 @@
 //! All cases with every contender that takes part in them, over loopback TCP.
 //!
-//! Criterion asks for a number of iterations and is told how long they took, as the contender's own
-//! checks measured it: connecting and tearing down does not count.
+//! Criterion asks for a number of iterations, and gets the time that the contender's own checks measured: connecting
+//! and tearing down do not count.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn round_trip(group: &mut BenchmarkGroup<'_, WallTime>, contender: &Contender, s
     });
 }
 
-/// An iteration is a message from each sender to each of its recipients.
+/// Measures traffic. An iteration is a message from each sender to each of its recipients.
 fn traffic(group: &mut BenchmarkGroup<'_, WallTime>, contender: &Contender, case: Case, size: usize) {
     let messages = |count| case.traffic(size, count).expect("everything but a round trip is traffic");
     let one = messages(2);
@@ -50,14 +50,14 @@ fn traffic(group: &mut BenchmarkGroup<'_, WallTime>, contender: &Contender, case
     });
     group.bench_function(BenchmarkId::new(contender.name, size), |bencher| {
         bencher.iter_custom(|count| {
-            // The clock runs from the first message, so that one more is sent.
+            // The clock starts at the first message, so that one more is sent.
             let sent = messages(count + 1);
             runner::traffic(contender, case, sent, How::default()).expect("the contender succeeds").0.elapsed
         });
     });
 }
 
-/// Few samples and little time: the suite is for finding a change, `compare` is for figures.
+/// Returns a group with few samples and little time: this suite is for finding changes, `compare` is for figures.
 fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     let mut group = criterion.benchmark_group(name);
     group.sample_size(10);

@@ -1,4 +1,4 @@
-//! The byte ring: both ends in one thread, and from one thread to another.
+//! Byte ring: both ends in one thread, and from one thread to another.
 
 use std::hint::{black_box, spin_loop};
 use std::thread;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use cluster_engine::ring::{self, Consumer, Producer};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-/// Records written, read where they stand, and released, as many as fill a quarter of the ring.
+/// Measures records that are written, read in place, and released: as many as fill a quarter of the ring.
 fn push_and_pop(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("ring/one thread");
     for size in SIZES {
@@ -28,7 +28,7 @@ fn push_and_pop(criterion: &mut Criterion) {
     }
 }
 
-/// The same, while the other end looks all the time.
+/// Measures records that are written by one thread while another one spins on the other end.
 fn across_threads(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("ring/two threads");
     for size in SIZES {
@@ -72,7 +72,7 @@ fn read(consumer: &mut Consumer) {
     }
 }
 
-/// Bytes of a record, its header included.
+/// Bytes in a record, its header included.
 const SIZES: [usize; 4] = [16, 80, 1040, 16 * 1024];
 const CAPACITY: usize = 1 << 18;
 

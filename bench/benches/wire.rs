@@ -8,10 +8,10 @@ use cluster_engine::{Body, Time};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use zerocopy::IntoBytes;
 
-/// More than is ever written here.
+/// Limit of a take, above all bytes that are written here.
 const ROOM: u64 = 1 << 40;
 
-/// Envelopes into a stream, until 64 KiB of payload stand there.
+/// Measures the encoding of envelopes into a stream, until 64 KiB of payload are written.
 fn encode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("wire/encode");
     for size in [64, 1024, 16 * 1024] {
@@ -33,7 +33,7 @@ fn encode(criterion: &mut Criterion) {
     }
 }
 
-/// The envelopes of a segment, found again.
+/// Measures the decoding of the envelopes in a segment.
 fn decode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("wire/decode");
     for size in [64, 1024, 16 * 1024] {
@@ -50,7 +50,7 @@ fn decode(criterion: &mut Criterion) {
     }
 }
 
-/// CRC-32C over a header and its payload, made and checked.
+/// Measures CRC-32C over a header and its payload, sealed and verified.
 fn checksum(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("wire/checksum");
     for size in [0, 64, 1024, SEGMENT] {
@@ -78,7 +78,7 @@ fn header() -> SegmentHeader {
     header
 }
 
-/// `count` frames with `length` bytes of payload each.
+/// Returns `count` frames with `length` bytes of payload each.
 fn frames(count: usize, length: usize) -> Vec<u8> {
     let (mut writer, mut reader) = stream::stream(0, 1 << 20, 1 << 20).unwrap();
     for id in 0..count {

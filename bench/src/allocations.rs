@@ -41,52 +41,52 @@ mod malloc {
         }
     }
 
-    // SAFETY: for this function and the following ones: the C library's own function does the work with unchanged
-    // arguments. It keeps the contract of `malloc`, and its `free` releases the memory.
+    // SAFETY: the C library's own function does the work with unchanged arguments, here and in the functions below. It
+    // keeps the contract of `malloc`, and its `free` releases the memory.
     #[unsafe(no_mangle)]
     unsafe extern "C" fn malloc(bytes: size_t) -> *mut c_void {
         count();
-        // SAFETY: as above.
+        // SAFETY: the arguments are those of the caller, who keeps the contract of `malloc`.
         unsafe { __libc_malloc(bytes) }
     }
 
-    // SAFETY: as above.
+    // SAFETY: the C library's own function does the work with unchanged arguments.
     #[unsafe(no_mangle)]
     unsafe extern "C" fn calloc(number: size_t, bytes: size_t) -> *mut c_void {
         count();
-        // SAFETY: as above.
+        // SAFETY: the arguments are those of the caller, who keeps the contract of `calloc`.
         unsafe { __libc_calloc(number, bytes) }
     }
 
-    // SAFETY: as above.
+    // SAFETY: the C library's own function does the work with unchanged arguments.
     #[unsafe(no_mangle)]
     unsafe extern "C" fn realloc(memory: *mut c_void, bytes: size_t) -> *mut c_void {
         count();
-        // SAFETY: as above.
+        // SAFETY: the arguments are those of the caller, who keeps the contract of `realloc`.
         unsafe { __libc_realloc(memory, bytes) }
     }
 
-    // SAFETY: as above.
+    // SAFETY: the C library's own function does the work with unchanged arguments.
     #[unsafe(no_mangle)]
     unsafe extern "C" fn aligned_alloc(alignment: size_t, bytes: size_t) -> *mut c_void {
         count();
-        // SAFETY: as above.
+        // SAFETY: the arguments are those of the caller, who keeps the contract of `aligned_alloc`.
         unsafe { __libc_memalign(alignment, bytes) }
     }
 
-    // SAFETY: as above; the caller gives a place for the address.
+    // SAFETY: the C library's own function does the work; the caller provides a valid `place` for the address.
     #[unsafe(no_mangle)]
     unsafe extern "C" fn posix_memalign(place: *mut *mut c_void, alignment: size_t, bytes: size_t) -> c_int {
         if !alignment.is_power_of_two() || alignment < size_of::<*mut c_void>() {
             return libc::EINVAL;
         }
         count();
-        // SAFETY: as above.
+        // SAFETY: the alignment was checked, and any number of bytes is allowed.
         let memory = unsafe { __libc_memalign(alignment, bytes) };
         if memory.is_null() {
             return libc::ENOMEM;
         }
-        // SAFETY: the caller gives a valid place.
+        // SAFETY: the caller provides a valid `place`.
         unsafe { place.write(memory) };
         0
     }

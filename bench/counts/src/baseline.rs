@@ -1,4 +1,4 @@
-//! Counts as they are committed, and the comparison with what was counted now.
+//! Committed counts, and their comparison with new ones.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -9,18 +9,19 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-/// The name under which [`Baseline::taken_with`] says on which processor was counted.
+/// Key in [`Baseline::taken_with`] for the processor.
 pub const PROCESSOR: &str = "processor";
 
-/// Counts by name, and what they were taken with.
+/// Counts by name, and the versions that they were taken with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Baseline {
-    /// What is counted, for those who read the file.
+    /// Unit of the counts, for people who read the file.
     pub unit: String,
-    /// Growth that is let pass: so many per cent, and so much beside it.
+    /// Allowed growth of a count in per cent. `allowed_beside` is allowed in addition, in the unit of the counts.
     pub allowed_percent: f64,
     pub allowed_beside: f64,
-    /// Versions on which the counts depend, and the processor where they do: libraries pick instructions by it.
+    /// Versions on which the counts depend, and the processor if they depend on it: libraries choose instructions by
+    /// it.
     pub taken_with: BTreeMap<String, String>,
     pub counts: BTreeMap<String, f64>,
 }
@@ -32,14 +33,14 @@ impl Baseline {
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()).into())
     }
 
-    /// Writes it so that a diff has a line for each count.
+    /// Writes the baseline so that a diff has a line for each count.
     pub fn write(&self, path: &Path) -> Result<(), Box<dyn Error>> {
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
         fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()).into())
     }
 
-    /// Holds what was counted `now` against this. The baseline's own allowance counts.
+    /// Compares the counts `now` with this baseline, whose allowance applies.
     pub fn compare(&self, now: &Baseline) -> Comparison {
         let names = self.counts.keys().chain(now.counts.keys());
         let mut lines: Vec<Line> = names
@@ -58,19 +59,19 @@ impl Baseline {
     }
 }
 
-/// The first line of what a program says about its version.
+/// Returns the first line of a program's `--version`.
 pub fn version(program: &str) -> Result<String, Box<dyn Error>> {
     let output = Command::new(program).arg("--version").output()?;
     let text = String::from_utf8(output.stdout)?;
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
-/// How it turned out.
+/// Result of a comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
     unit: String,
     lines: Vec<Line>,
-    /// What differs of that on which the counts depend: with any such difference, growth says nothing.
+    /// Differences in the versions on which the counts depend. With any such difference, growth is not judged.
     versions: Vec<String>,
 }
 
@@ -85,12 +86,12 @@ struct Line {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Same,
-    /// By more than growth would be allowed: a baseline that stays above would let the same growth pass later.
+    /// Less, by more than the allowed growth. A baseline that stays above would hide the same growth later.
     Fell,
     Grew,
-    /// Counted now, and in no baseline: nobody would notice if it grew.
+    /// Counted now, and not in the baseline: its growth would go unnoticed.
     New,
-    /// In the baseline, and no longer counted: a check that has gone.
+    /// In the baseline, and no longer counted: a check has disappeared.
     Gone,
 }
 
@@ -113,7 +114,7 @@ impl Line {
 }
 
 impl Comparison {
-    /// Whether nothing has grown, and the same things are counted as before.
+    /// Returns whether no count is new or gone, and none has grown. Growth is let pass if versions differ.
     pub fn passed(&self) -> bool {
         let is_fine = |verdict| match verdict {
             Verdict::Same | Verdict::Fell => true,

@@ -1,4 +1,5 @@
-//! One line of JSON for each run, appended to a file, for people who look for a trend; `ratios` writes to the same.
+//! One line of JSON for each run, appended to a file, for people who look for a trend. `ratios` writes to the same
+//! file.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,22 +14,22 @@ use crate::baseline::Baseline;
 /// One run.
 #[derive(Debug, Serialize)]
 pub struct Entry<'a> {
-    /// When, in UTC.
+    /// Date of the run, in UTC.
     date: Option<String>,
-    /// Of what.
+    /// Counted commit.
     commit: Option<String>,
-    /// What was counted.
+    /// Unit of the counts.
     unit: &'a str,
-    /// With what.
+    /// Versions that the counts were taken with.
     taken_with: &'a BTreeMap<String, String>,
-    /// Whether nothing had grown.
+    /// True if the comparison with the baseline passed.
     passed: bool,
-    /// What came out.
+    /// Counts by name.
     counts: &'a BTreeMap<String, f64>,
 }
 
 impl<'a> Entry<'a> {
-    /// What was counted now.
+    /// Returns the entry for the counts of this run.
     pub fn of(counted: &'a Baseline, passed: bool) -> Self {
         let Baseline { unit, taken_with, counts, .. } = counted;
         let date = said("date", &["--utc", "+%FT%TZ"]);
@@ -36,7 +37,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Appends `entry` to the file at `path`, which is made if it is not there.
+/// Appends `entry` to the file at `path`, and creates the file if it does not exist.
 pub fn append(path: &Path, entry: &Entry<'_>) -> io::Result<()> {
     let mut line = serde_json::to_vec(entry)?;
     line.push(b'\n');

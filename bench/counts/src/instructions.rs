@@ -1,5 +1,5 @@
-//! Runs the benchmarks of `benches/pure` under valgrind, and collects how many instructions each of them took; and those of whole
-//! messages.
+//! Runs the benchmarks of `benches/pure` under valgrind, and collects the instructions of each of them, and those of
+//! whole messages.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -20,7 +20,7 @@ use crate::workloads::Workload;
 pub fn count() -> Result<Baseline, Box<dyn Error>> {
     let valgrind = version("valgrind")
         .map_err(|error| format!("valgrind counts the instructions, and does not run: {error}; see `ci/counts`"))?;
-    // First: the benchmarks build this program anew.
+    // Counted first: the benchmarks rebuild this program.
     let whole = messages()?;
     let results = env::temp_dir().join(format!("cluster-instructions-{}", std::process::id()));
     let ran = run(&results);
@@ -58,7 +58,7 @@ fn messages() -> Result<BTreeMap<String, f64>, Box<dyn Error>> {
 }
 
 fn run(results: &Path) -> Result<(), Box<dyn Error>> {
-    // Its output is a table for people, and it goes on; what is wanted here are the summaries.
+    // The output is a table for people, and goes to standard error; the summaries are read from files.
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
         .args(["bench", "--quiet", "--package", env!("CARGO_PKG_NAME"), "--bench", "pure"])
         .args(["--", "--save-summary=json", "--nosummary"])
@@ -68,7 +68,7 @@ fn run(results: &Path) -> Result<(), Box<dyn Error>> {
     if status.success() { Ok(()) } else { Err(format!("the benchmarks under valgrind: {status}").into()) }
 }
 
-/// The part of a benchmark's summary that is of interest.
+/// Fields of a benchmark's summary that are used.
 #[derive(Deserialize)]
 struct Summary {
     group: String,
@@ -129,7 +129,7 @@ fn read(summary: &str) -> Result<(String, f64), Box<dyn Error>> {
     Ok((name, metric.values.new))
 }
 
-/// What kind of processor this is.
+/// Returns the kind of this machine's processor.
 fn processor(cpuinfo: &str) -> String {
     let field = |name: &str| {
         let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));

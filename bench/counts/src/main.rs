@@ -1,7 +1,6 @@
-//! Counts what the engine costs in instructions, system calls, allocations and copies, and holds it against committed baselines.
+//! Counts the engine's instructions, system calls, allocations and copies, and compares them with committed baselines.
 //!
-//! These figures are the same on a busy machine and on an idle one, so that a small growth is a change of the code and
-//! nothing else.
+//! These figures are equal on a busy machine and on an idle one: even a small growth is a change of the code.
 
 mod baseline;
 mod history;
@@ -78,7 +77,7 @@ struct Selection {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Layer {
-    // First: the benchmarks of the other one build this program anew, in the place of the one that runs.
+    // The first layer: the benchmarks of the other one rebuild this program while it runs.
     /// System calls, allocations and copies of fixed workloads.
     Structure,
     /// Instructions of the pure code, and of whole messages, by valgrind.

@@ -1,5 +1,5 @@
-//! What whole messages cost in user space: both ends of two engines under valgrind, from the application's call to the application's
-//! call, with all that the loops between them do.
+//! Cost of whole messages in user space: both ends of two engines under valgrind, from the sender's call to the
+//! receiver's call, with all the work of the loops between them.
 
 use std::env;
 use std::error::Error;
@@ -7,29 +7,30 @@ use std::process::Command;
 
 use crate::workloads::{Payload, Workload};
 
-/// How many instructions a thousand messages take, both ends together.
+/// Returns the instructions of a thousand messages, both ends together.
 pub fn instructions(workload: Workload) -> Result<f64, Box<dyn Error>> {
     let [instructions] =
         for_thousand(workload, Payload::Short, &["--tool=callgrind", "--callgrind-out-file=/dev/null"], collected)?;
     Ok(instructions)
 }
 
-/// What goes through the C library's `memcpy` and its kin.
+/// Copies by the C library's `memcpy` and its relatives.
 #[derive(Clone, Copy, Debug)]
 pub struct Copies {
     pub count: f64,
     pub bytes: f64,
 }
 
-/// What is copied for a thousand messages, both ends together. Few bytes are copied without a call, which nobody sees:
-/// the payloads here are longer.
+/// Returns the copies of a thousand messages, both ends together. Copies of few bytes are inlined and not seen: the
+/// payloads here are longer.
 pub fn copies(workload: Workload) -> Result<Copies, Box<dyn Error>> {
     let dhat = ["--tool=dhat", "--mode=copy", "--dhat-out-file=/dev/null"];
     let [bytes, count] = for_thousand(workload, Payload::Long, &dhat, copied)?;
     Ok(Copies { count, bytes })
 }
 
-/// What `figures` reads from what valgrind says. What is done once is in both runs, and in the difference no more.
+/// Returns the figures per thousand messages that `figures` reads from valgrind's output. Two runs are compared, so
+/// that work done once cancels out.
 fn for_thousand<const N: usize>(
     workload: Workload,
     payload: Payload,
@@ -55,13 +56,13 @@ fn for_thousand<const N: usize>(
     Ok(std::array::from_fn(|index| (after[index] - before[index]) / (many - few) as f64 * 1000.0))
 }
 
-/// What callgrind says at its end.
+/// Reads the instructions from callgrind's last lines.
 fn collected(said: &str) -> Option<[f64; 1]> {
     let line = said.lines().rev().find(|line| line.contains("Collected :"))?;
     Some([line.split_whitespace().last()?.parse().ok()?])
 }
 
-/// What dhat says at its end: so many bytes in so many blocks.
+/// Reads the bytes and the blocks from dhat's last lines.
 fn copied(said: &str) -> Option<[f64; 2]> {
     let (_, total) = said.lines().rev().find_map(|line| line.split_once("Total:"))?;
     let mut numbers = total.split_whitespace().filter_map(|word| word.replace(',', "").parse().ok());

@@ -1,4 +1,4 @@
-//! Fixed workloads between two servers that one thread drives, so that the same is done every time.
+//! Fixed workloads between two servers that one thread drives, so that every run does the same work.
 
 use std::error::Error;
 use std::net::TcpListener;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use cluster::{Builder, Config, Engine, Envelope, Idle, Node, Server};
 
-/// What is sent.
+/// Workload of the two servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Workload {
     /// A payload goes and comes back, as owned envelopes.
@@ -21,7 +21,7 @@ pub enum Workload {
 }
 
 impl Workload {
-    /// Its name on the command line.
+    /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::RoundTrip => "round-trip",
@@ -31,7 +31,7 @@ impl Workload {
         }
     }
 
-    /// Enough messages that what happens now and then has a share in the result.
+    /// Returns a number of messages that is large enough to include rare work.
     pub fn messages(self) -> u64 {
         match self {
             Self::RoundTrip | Self::Large => 2_000,
@@ -39,26 +39,27 @@ impl Workload {
         }
     }
 
-    /// Whether it makes the same system calls every time. How often 64 KiB pass in one piece is the kernel's affair.
+    /// Returns whether the workload makes the same system calls in every run. The kernel decides how often 64 KiB pass
+    /// in one piece.
     pub fn has_steady_calls(self) -> bool {
         self != Self::Large
     }
 
-    /// Whether somebody waits in the kernel for what comes.
+    /// Returns whether a server waits in the kernel for messages.
     pub fn waits(self) -> bool {
         self == Self::RoundTrip
     }
 
-    /// Two servers with a link between them.
+    /// Returns two servers with a link between them.
     pub fn connect(self, payload: Payload) -> Result<Pair, Box<dyn Error>> {
         let mut pair = Pair::new(self, payload)?;
-        // The first messages make connections, and memory that is then used again.
+        // The first messages make connections, and memory that is used again later.
         pair.run(10 * BATCH)?;
         Ok(pair)
     }
 }
 
-/// How long what is sent is, unless the workload says so itself.
+/// Length of the payloads, unless the workload fixes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Payload {
     /// 64 bytes.
@@ -68,7 +69,7 @@ pub enum Payload {
 }
 
 impl Payload {
-    /// Its name on the command line.
+    /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Short => "short",
@@ -101,7 +102,7 @@ impl Pair {
         Ok(pair)
     }
 
-    /// Exchanges so many messages, and checks what arrives.
+    /// Exchanges `messages` messages, and checks those that arrive.
     pub fn run(&mut self, messages: u64) -> Result<(), Box<dyn Error>> {
         match self.payload {
             Payload::Short => self.run_with::<64>(messages),
@@ -109,7 +110,7 @@ impl Pair {
         }
     }
 
-    // What a message costs is not to depend on who calls these: the compiler is kept from mixing them with their callers.
+    // The workloads are not inlined: the cost of a message must not depend on the caller.
     fn run_with<const BYTES: usize>(&mut self, messages: u64) -> Result<(), Box<dyn Error>> {
         match self.workload {
             Workload::RoundTrip => (0..messages).try_for_each(|number| self.round_trip::<BYTES>(number)),
@@ -185,7 +186,7 @@ impl Pair {
 const NEAR: u64 = 1;
 const FAR: u64 = 2;
 const BATCH: u64 = 1000;
-/// Longer than any of this takes, so that no heartbeat comes between.
+/// Heartbeat interval that is longer than any workload, so that no heartbeat is sent meanwhile.
 const QUIET_MS: u64 = 600_000;
 const PATIENCE: Duration = Duration::from_secs(20);
 const PARK: Idle = Idle { spin_us: 0, yield_us: 0, park: true };

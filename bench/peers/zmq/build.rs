@@ -1,10 +1,10 @@
 //! Builds libzmq 4.3.5 from the sources that `zeromq-src` vendors, as a distribution would build it.
 //!
-//! Left to itself, `zeromq-src` compiles with an empty `platform.hpp`. That library works, but it wakes its threads
-//! through socket pairs instead of eventfds, and it is unoptimized in a debug build. A peer in a benchmark must not be
-//! handicapped, so the switches that libzmq's own `configure` finds on Linux are passed here as compiler flags.
+//! By default, `zeromq-src` compiles with an empty `platform.hpp`. That library works, but it wakes its threads through
+//! socket pairs instead of eventfds, and it is unoptimized in a debug build. A peer in a benchmark must not be
+//! handicapped: the switches that libzmq's own `configure` finds on Linux are passed here as compiler flags.
 //!
-//! To measure with another libzmq, name the folder that holds its `libzmq.so` in `CLUSTER_BENCH_LIBZMQ`.
+//! To measure with another libzmq, set `CLUSTER_BENCH_LIBZMQ` to the folder that holds its `libzmq.so`.
 
 use std::env;
 
@@ -19,7 +19,7 @@ fn main() {
 
     let defines: Vec<String> = LINUX_FEATURES.iter().map(|name| format!("-D{name}=1")).collect();
     let flags = format!("{} {CACHE_LINE} {}", env::var("CXXFLAGS").unwrap_or_default(), defines.join(" "));
-    // SAFETY: the build script has one thread, and nothing has read the environment concurrently.
+    // SAFETY: the build script has one thread, so that no other thread accesses the environment.
     unsafe {
         env::set_var("CXXFLAGS", flags);
         env::set_var("OPT_LEVEL", "2");
@@ -29,7 +29,7 @@ fn main() {
     zeromq_src::Build::new().build();
 }
 
-/// What libzmq's `configure` detects on a Linux with glibc, beyond what `zeromq-src` defines itself.
+/// Features that libzmq's `configure` detects on a Linux with glibc, beyond those that `zeromq-src` defines itself.
 const LINUX_FEATURES: [&str; 22] = [
     "HAVE_ACCEPT4",
     "HAVE_CLOCK_GETTIME",

@@ -1,13 +1,13 @@
-//! Configuration files of every format.
+//! Target for configuration files of every format.
 
 use cluster::Config;
 
 use crate::allocations::within;
 
-/// A text that says that it is a configuration, or not even a text.
+/// Parses a text as a configuration.
 ///
-/// What is accepted is whole, and written in the native format it is the same. What is not is an error that names a place in
-/// the text. Neither takes more memory than a multiple of the text.
+/// An accepted configuration is complete, and equal when written in the native format and read again. A refused one
+/// gives an error that names a place in the text. Neither takes more memory than a multiple of the text.
 pub fn config(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     match within(64 * 1024 + 256 * text.len(), || Config::parse(&text, "fuzz.json")) {

@@ -1,6 +1,6 @@
-//! Bytes taken apart into choices, so that a fuzzer can make them.
+//! Bytes as a source of choices, so that a fuzzer can make them.
 
-/// What is left of the input. When nothing is, every choice is 0.
+/// Rest of the input. At its end, every choice is 0.
 pub struct Input<'a> {
     rest: &'a [u8],
 }
@@ -18,7 +18,7 @@ impl<'a> Input<'a> {
         self.take(1).first().copied().unwrap_or(0)
     }
 
-    /// A number below `end`, which is at most 256.
+    /// Returns a number below `end`, which is at most 256.
     pub fn below(&mut self, end: usize) -> usize {
         usize::from(self.byte()) % end
     }
@@ -27,7 +27,8 @@ impl<'a> Input<'a> {
         self.byte() & 1 == 1
     }
 
-    /// A number of any size, small ones with few bytes; often one with which `near` may be confused.
+    /// Returns any number; small ones take few bytes. The number is often `near` or one that is easily confused with
+    /// it.
     pub fn number(&mut self, near: u64) -> u64 {
         match self.byte() {
             0..0x80 => near,
@@ -43,7 +44,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// The next bytes, fewer when there are no more.
+    /// Returns the next `length` bytes, or fewer at the end of the input.
     pub fn take(&mut self, length: usize) -> &'a [u8] {
         let (taken, rest) = self.rest.split_at(length.min(self.rest.len()));
         self.rest = rest;

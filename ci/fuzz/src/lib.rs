@@ -1,7 +1,7 @@
-//! What anybody may hand to the decoders, to a link and to the configuration.
+//! Fuzz targets for the decoders, for a link and for the configuration.
 //!
-//! Each target takes any bytes at all, and panics if what is made of them is not as it should be. `ci/fuzz-run` has
-//! libFuzzer look for such bytes; the tests of this package hand over those that were written down or found.
+//! Each target takes any bytes, and panics if the result for them is wrong. `ci/fuzz-run` has libFuzzer look for such
+//! bytes; the tests of this package run the inputs that were written by hand or found.
 
 mod allocations;
 mod config;
@@ -13,10 +13,10 @@ pub use config::config;
 pub use link::link;
 pub use wire::{control, frames, greetings, segments};
 
-/// A target: panics when the bytes find something.
+/// Target, which panics if the bytes reveal an error.
 pub type Target = fn(&[u8]);
 
-/// Every target with its name, which is that of its folder of inputs.
+/// All targets with their names, which are those of their folders of inputs.
 pub const TARGETS: [(&str, Target); 6] = [
     ("segments", segments),
     ("greetings", greetings),

@@ -1,5 +1,5 @@
-//! A link as a whole: any sequence of what a peer may say, what may happen to connections, and what the application
-//! does.
+//! Target for a link as a whole: any sequence of segments of a peer, of events of connections, and of calls of the
+//! application.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,17 +18,18 @@ use zerocopy::IntoBytes;
 use crate::allocations::within;
 use crate::input::Input;
 
-/// Such a link can hold one begun envelope on each of the four streams of [`STREAMS`], and what it writes itself.
+/// Memory limit of a link in bytes: one begun envelope on each of the four streams of [`STREAMS`], and what the link
+/// writes itself.
 const MEMORY: usize = 16 << 20;
 const WINDOW: u64 = 128 * 1024;
 const MAX_ENVELOPE: u64 = 64 << 20;
-/// The streams that the peer speaks of.
+/// Streams that the peer names.
 const STREAMS: [u32; 5] = [0, 1, 2, 7, NO_STREAM];
-/// So much happens to one link.
+/// Most steps for one link.
 const STEPS: usize = 400;
 const PEER: u64 = 200;
 
-/// What happens to one link, in whichever state that brings it to.
+/// Runs the steps of an input on one link, in whichever states they lead to.
 pub fn link(bytes: &[u8]) {
     within(MEMORY, || {
         let mut scene = Scene::new(Input::new(bytes));
@@ -47,29 +48,29 @@ struct Scene<'a> {
     pid: u64,
     link: Link,
     now: Time,
-    /// How many streams this side has opened.
+    /// Number of streams that this side has opened.
     opened: u32,
     writers: Vec<SendQueue>,
     batch: Batch,
-    /// The peer's incarnation that was believed last.
+    /// Incarnation of the peer that was accepted last.
     incarnation: Option<WireIncarnation>,
-    /// Where each of its streams goes on.
+    /// Next position of each of the peer's streams.
     next: BTreeMap<u32, u64>,
     inbox: Vec<Unread>,
 }
 
-/// What was delivered on one stream and not yet read.
+/// Unread delivery on one stream.
 struct Unread {
     stream: Arc<RecvShared>,
-    /// Bytes that it takes up.
+    /// Bytes of room that it takes up.
     room: u64,
-    /// Of these, bytes of whole frames.
+    /// Bytes of whole frames in it.
     bytes: u64,
 }
 
 impl<'a> Scene<'a> {
     fn new(mut input: Input<'a>) -> Scene<'a> {
-        // Of two that dial at once the lower is kept: either may be this side.
+        // Of two links that dial at once, the dial of the lower pid is kept: this side may be either.
         let pid = if input.chance() { 100 } else { 300 };
         let local = Local {
             pid,
@@ -137,7 +138,7 @@ impl<'a> Scene<'a> {
         self.follow();
     }
 
-    /// Does what the link wants, as a shard would.
+    /// Dials if the link wants to, as a shard would.
     fn follow(&mut self) {
         if self.link.wants(self.now, false) == Want::Dial {
             self.link.dials(self.now);
@@ -174,7 +175,8 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// The peer's streams go on where this side stands, or where the peer says, if this side does not know them.
+    /// Updates the positions of the peer's streams: they go on at this side's position, or, for unknown streams, at the
+    /// peer's.
     fn met(&mut self, hello: &Hello) {
         assert_eq!(self.link.state(), State::Up);
         if self.incarnation.replace(hello.incarnation) != Some(hello.incarnation) {
@@ -184,14 +186,14 @@ impl<'a> Scene<'a> {
         for entry in &hello.sending {
             let stream = entry.stream.get();
             let begin = entry.position.get();
-            // Where nothing of it has come yet, it begins where it is listed now; where something has, no greeting is
-            // believed that lists it further on.
+            // If nothing of the stream has arrived yet, it begins at the listed position. If something has arrived, no
+            // greeting is accepted that lists it further on.
             let next = known.get(&stream).copied().filter(|next| *next >= begin).unwrap_or(begin);
             self.next.entry(stream).or_insert(next);
         }
     }
 
-    /// A greeting that may be believed, or nearly.
+    /// Returns a greeting that is acceptable, or nearly.
     fn hello(&mut self) -> Hello {
         let pid = self.pid;
         let input = &mut self.input;
@@ -227,7 +229,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// A segment comes. Whoever breaks the protocol loses the connection.
+    /// Receives a segment. A violation of the protocol ends the connection.
     fn hear(&mut self) {
         const KINDS: [Kind; 10] = [
             Kind::Data,
@@ -285,7 +287,7 @@ impl<'a> Scene<'a> {
     fn delivered(&mut self, delivery: Delivery, length: u64) {
         let bytes = match &delivery.arrival {
             Arrival::Frames => length,
-            // Only its beginning needs credit, whatever the window.
+            // Only the beginning of a whole envelope needs credit, whatever the window.
             Arrival::Whole { payload, .. } => {
                 assert!(payload.len() as u64 <= MAX_ENVELOPE);
                 0
@@ -297,7 +299,7 @@ impl<'a> Scene<'a> {
         assert!(unread <= WINDOW, "{unread} unread bytes came, {WINDOW} had credit");
     }
 
-    /// The payload of a segment of this kind, or of none.
+    /// Returns the payload of a segment of this kind, or of none.
     fn payload(&mut self, kind: Kind, position: u64) -> Vec<u8> {
         if self.input.below(8) == 7 {
             let input = &mut self.input;
@@ -313,7 +315,7 @@ impl<'a> Scene<'a> {
                 let length = input.number(present as u64) as u32;
                 let mut payload = FrameHeader::new(length, 5).as_bytes().to_vec();
                 if input.chance() {
-                    // The middle of an envelope.
+                    // The middle of an envelope has no frame header.
                     payload.clear();
                 }
                 payload.resize(payload.len() + present.min(MAX_SEGMENT_PAYLOAD - payload.len()), 0);
@@ -334,7 +336,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// An acknowledgement that may be believed, or nearly.
+    /// Returns an acknowledgement that is acceptable, or nearly.
     fn grant(&mut self) -> (u32, u64, u64) {
         let stream = self.input.below(4);
         let near = self.link.outgoing().get(stream).map_or((0, 0), |stream| (stream.acked(), stream.sent()));

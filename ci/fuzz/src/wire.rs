@@ -1,4 +1,4 @@
-//! The decoders of the wire format.
+//! Targets for the decoders of the wire format.
 
 use cluster_engine::wire::{
     FRAME_HEADER_BYTES, Frame, Frames, Hello, Kind, LARGEST_POSITION, MAX_CLUSTER_NAME_BYTES, MAX_SEGMENT_PAYLOAD,
@@ -9,20 +9,20 @@ use zerocopy::IntoBytes;
 
 use crate::allocations::within;
 
-/// What a connection brings: segment after segment, whether or not their checksums are right.
+/// Decodes the bytes of a connection: segment after segment, with correct checksums or not.
 pub fn segments(bytes: &[u8]) {
     let mut rest = bytes;
     while let Ok(Some(header)) = within(0, || SegmentHeader::parse(rest)) {
         let length = header.segment_bytes();
         assert!(length <= SEGMENT_HEADER_BYTES + MAX_SEGMENT_PAYLOAD && length.is_multiple_of(8));
         assert_eq!(header.as_bytes(), &rest[..SEGMENT_HEADER_BYTES]);
-        // A header that is not all there is not judged differently from one that is.
+        // An incomplete header is never an error: more bytes may follow.
         assert_eq!(SegmentHeader::parse(&rest[..SEGMENT_HEADER_BYTES - 1]), Ok(None));
         let Some(payload) = rest.get(SEGMENT_HEADER_BYTES..length) else { return };
         let mut sealed = *header;
         sealed.seal(&[payload]);
         assert_eq!(sealed.verify(payload), Ok(()));
-        // The checksum is the only thing that sealing changes.
+        // Sealing changes only the checksum.
         assert_eq!(header.verify(payload).is_ok(), sealed == *header);
         match header.kind() {
             Kind::Hello | Kind::Welcome => greetings(payload),
@@ -34,7 +34,7 @@ pub fn segments(bytes: &[u8]) {
     }
 }
 
-/// The payload of a Hello or a Welcome.
+/// Decodes the payload of a Hello or a Welcome.
 pub fn greetings(payload: &[u8]) {
     let Ok(hello) = within(payload.len(), || Hello::decode(payload)) else { return };
     assert!(hello.cluster.len() <= MAX_CLUSTER_NAME_BYTES);
@@ -44,7 +44,7 @@ pub fn greetings(payload: &[u8]) {
     assert_eq!(Hello::decode(&encoded), Ok(hello));
 }
 
-/// The payload of a Refuse, an Ack, a Skip or a Goodbye.
+/// Decodes the payload of a Refuse, an Ack, a Skip, a Goodbye or a Confirm.
 pub fn control(payload: &[u8]) {
     within(0, || {
         if let Some(refusal) = Refusal::decode(payload) {
@@ -64,7 +64,8 @@ pub fn control(payload: &[u8]) {
     }
 }
 
-/// The payload of a Data segment. The frames end; each lies inside, behind the one before it; an error is the last of them.
+/// Decodes the payload of a Data segment. The frames end; each lies inside, behind the one before it; an error is the
+/// last.
 pub fn frames(payload: &[u8]) {
     within(0, || {
         let mut frames = Frames::new(payload);

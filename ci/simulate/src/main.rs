@@ -1,10 +1,10 @@
-//! Simulate: the engine's shards in virtual time, over a network where much goes wrong, from seeds.
+//! Simulate: the engine's shards in virtual time, over a network with many faults, from seeds.
 //!
-//! | file | what it is |
+//! | file | content |
 //! | --- | --- |
 //! | `arguments` | the command line |
 //! | `range` | many seeds, on all cores |
-//! | `summary` | what they came to |
+//! | `summary` | their results |
 #![forbid(unsafe_code)]
 
 mod arguments;
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Plays one seed, and says what became of it.
+/// Simulates one seed, and prints its outcome.
 fn one(seed: u64, trace: bool) -> ExitCode {
     let outcome = match trace {
         true => simulate(seed, Some(&mut |line| print(line))),
@@ -50,12 +50,12 @@ fn one(seed: u64, trace: bool) -> ExitCode {
     }
 }
 
-/// A line of the result. Who reads it may have gone; the exit code still says how it ended.
+/// Writes a line of the result. Errors are ignored: if the reader has gone, the exit code still tells the result.
 pub fn print(text: impl Display) {
     let _ = writeln!(io::stdout().lock(), "{text}");
 }
 
-/// A line for whoever watches.
+/// Writes a line for people to standard error.
 pub fn say(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

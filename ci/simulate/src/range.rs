@@ -1,4 +1,4 @@
-//! Many seeds: each on one thread, all cores at once.
+//! Many seeds: each on one thread, on all cores at once.
 
 use std::ops::Range;
 use std::panic;
@@ -13,16 +13,16 @@ use cluster_engine::simulation::simulate;
 use crate::say;
 use crate::summary::Summary;
 
-/// After so many failures nothing new is to be learned.
+/// Number of failures after which no more seeds are started: more would tell nothing new.
 const MOST_FAILURES: usize = 10;
 
-/// Plays all of them and prints the summary.
+/// Simulates all seeds and prints the summary.
 pub fn run(seeds: Range<u64>, threads: Option<usize>) -> ExitCode {
     let threads = threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
     let (next, enough) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
     let (report, reported) = mpsc::channel();
     let mut summary = Summary::new(Instant::now());
-    // What failed is said below, once; where, is said to whoever plays that seed alone.
+    // Failures are printed below, once; their place in the code is printed when the seed is run alone.
     panic::set_hook(Box::new(|_| {}));
     let all = seeds.end - seeds.start;
     thread::scope(|scope| {
@@ -31,7 +31,7 @@ pub fn run(seeds: Range<u64>, threads: Option<usize>) -> ExitCode {
             scope.spawn(move || {
                 while !enough.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    // Who collects them lives as long as this.
+                    // The receiver lives as long as this thread.
                     if seed >= end || report.send((seed, simulate(seed, None))).is_err() {
                         return;
                     }

@@ -1,4 +1,4 @@
-//! What many seeds came to.
+//! Summary of many seeds.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -8,25 +8,25 @@ use cluster_engine::simulation::Outcome;
 
 use crate::print;
 
-/// With fewer seeds than this it says nothing that a transition was not taken.
+/// Number of seeds from which on every transition must have been taken.
 const COVERING_SEEDS: u64 = 1000;
 
-/// What the seeds so far came to.
+/// Summary of the seeds so far.
 pub struct Summary {
     began: Instant,
     seeds: u64,
     happenings: u64,
     envelopes: u64,
     time: Duration,
-    /// The sum of what each seed's trace hashes to.
+    /// Sum of the hashes of all traces.
     hash: u64,
-    /// How many seeds took each transition.
+    /// Number of seeds that took each transition.
     taken: Vec<u64>,
     failed: Vec<u64>,
 }
 
 impl Summary {
-    /// Nothing so far.
+    /// Returns a summary without seeds.
     pub fn new(began: Instant) -> Summary {
         let taken = vec![0; TRANSITIONS.len()];
         Summary {
@@ -41,13 +41,13 @@ impl Summary {
         }
     }
 
-    /// One seed more.
+    /// Adds the outcome of one seed.
     pub fn add(&mut self, seed: u64, outcome: Outcome) {
         self.seeds += 1;
         self.happenings += outcome.happenings;
         self.envelopes += outcome.envelopes;
         self.time += outcome.time;
-        // A sum: threads end their seeds in any order.
+        // A sum, because threads end their seeds in any order.
         self.hash = self.hash.wrapping_add(outcome.hash);
         outcome.transitions.into_iter().for_each(|place| self.taken[place] += 1);
         if outcome.failure.is_some() {
@@ -55,17 +55,17 @@ impl Summary {
         }
     }
 
-    /// How many seeds.
+    /// Number of seeds.
     pub fn seeds(&self) -> u64 {
         self.seeds
     }
 
-    /// How many of them failed.
+    /// Number of seeds that failed.
     pub fn failures(&self) -> usize {
         self.failed.len()
     }
 
-    /// Prints it all, and says whether it is well.
+    /// Prints the summary, and returns the exit code.
     pub fn print(mut self, all: u64) -> ExitCode {
         print("Transitions of a link, and how many seeds took each:");
         for ((from, event, to), seeds) in TRANSITIONS.iter().zip(&self.taken) {

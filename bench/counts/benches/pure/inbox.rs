@@ -1,4 +1,4 @@
-//! The inbox's walk: a chunk that has arrived, taken apart envelope by envelope.
+//! Walk of the inbox: a received chunk is split into envelopes.
 
 use std::hint::black_box;
 
@@ -8,7 +8,7 @@ use gungraun::{library_benchmark, library_benchmark_group};
 
 use crate::wire::frames;
 
-// As owned envelopes: the short ones stand in themselves, the others are allocated.
+// As owned envelopes: short payloads are stored inline, the others are allocated.
 #[library_benchmark]
 #[bench::messages_500_of_64(frames(500, 64))]
 #[bench::messages_500_of_1024(frames(500, 1024))]

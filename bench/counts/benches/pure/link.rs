@@ -1,4 +1,4 @@
-//! The protocol of one peer: two links that are up, without a connection between them.
+//! Protocol of one peer: two links that are up, without a connection between them.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use gungraun::{library_benchmark, library_benchmark_group};
 
 use crate::wire::{frames, segment};
 
-/// A link that is up, and the end of its one stream where envelopes are written.
+/// Link that is up, and the send queue of its one stream.
 struct Sender {
     link: Link,
     writer: SendQueue,
     batch: Batch,
 }
 
-/// A link that is up, with segments that its peer has sent.
+/// Link that is up, with segments that its peer has sent.
 struct Receiver {
     link: Link,
     segments: Vec<(SegmentHeader, Vec<u8>)>,
@@ -36,7 +36,7 @@ fn link_of(pid: Pid, peer: Pid) -> Link {
             window_bytes: 64 << 20,
             max_envelope_bytes: 64 << 20,
             socket_bytes: 0,
-            // Counted by itself in `wire`, and it would hide everything else.
+            // Counted by itself in `wire`; here it would hide all other instructions.
             checksum_payload: false,
             heartbeat_interval: Duration::from_millis(250),
             peer_timeout: Duration::from_millis(1500),
@@ -46,7 +46,7 @@ fn link_of(pid: Pid, peer: Pid) -> Link {
     )
 }
 
-/// Two links that have greeted each other: the one that has dialed first.
+/// Returns two links that have greeted each other: first the one that has dialed, then the one that has accepted.
 fn connected() -> (Link, Link) {
     let (mut dialer, mut acceptor) = (link_of(1, 2), link_of(2, 1));
     assert_eq!(dialer.wants(NOW, false), Want::Dial);
@@ -65,8 +65,8 @@ fn sender(messages: i64) -> Sender {
         cluster_engine::stream::stream(cluster_engine::stream::stream_id(0, Lane::Normal), 1 << 20, 4 << 20).unwrap();
     link.open(reader);
     let mut sender = Sender { link, writer, batch: Batch::default() };
-    // Once before it counts: what grows with the first use costs what the heap looks like, and that depends on the
-    // folder's name.
+    // Done once before the count: the growth of buffers at their first use depends on the state of the heap, which
+    // depends on the name of the folder.
     write(&mut sender.writer, messages.max(1));
     sender.link.transmit(NOW, &mut sender.batch);
     sender.batch.clear();
@@ -76,7 +76,7 @@ fn sender(messages: i64) -> Sender {
 }
 
 impl Sender {
-    /// The peer says that it has received everything up to `position`.
+    /// Passes the link an acknowledgement by the peer of all bytes up to `position`.
     fn acknowledged(&mut self, position: u64) {
         let mut header = SegmentHeader::new(Kind::Heartbeat);
         header.ack_stream = 0.into();
@@ -101,14 +101,14 @@ fn receiver(segments: u64, messages: usize) -> Receiver {
         (header, payload)
     };
     let mut receiver = Receiver { link: connected().1, segments: (0..=segments).map(sealed).collect() };
-    // The first one finds the stream: once before it counts.
+    // The first segment finds the stream, and is received before the count.
     let (header, payload) = receiver.segments.remove(0);
     let delivery = receiver.link.receive(&header, &payload, NOW).expect("in order").expect("frames");
     delivery.stream.consume(delivery.room, messages as u64, 64 * messages as u64);
     receiver
 }
 
-// Many envelopes that wait: a few segments.
+// Many waiting envelopes: a few segments.
 #[library_benchmark]
 #[bench::messages_3000_at_once(sender(3000))]
 fn transmit(mut sender: Sender) -> Sender {
@@ -117,11 +117,11 @@ fn transmit(mut sender: Sender) -> Sender {
     sender
 }
 
-// One envelope, one segment, one acknowledgement, over and over.
+// One envelope, one segment, one acknowledgement, repeated.
 #[library_benchmark]
 #[bench::messages_100_one_by_one(sender(0))]
 fn exchange(mut sender: Sender) -> Sender {
-    // The first was sent before.
+    // The first message was sent before the count.
     for number in 2..=101 {
         write(&mut sender.writer, 1);
         sender.batch.clear();

@@ -1,6 +1,6 @@
-//! The engine's pure code, for valgrind to count its instructions: one file for each layer.
+//! Pure code of the engine, whose instructions valgrind counts: one file for each layer.
 //!
-//! What a function is given was made outside of the count, and what it returns is dropped outside of it.
+//! Arguments of a function are made before the count, and its result is dropped after it.
 
 mod inbox;
 mod link;

@@ -1,4 +1,4 @@
-//! The byte ring, both ends in one thread.
+//! Byte ring, both ends in one thread.
 
 use std::hint::black_box;
 
@@ -32,7 +32,7 @@ fn push((mut producer, consumer): Ends) -> Ends {
     (producer, consumer)
 }
 
-// As a link does it: some records, and then they are acknowledged.
+// In the steps of a link: some records are read, and then they are acknowledged.
 #[library_benchmark]
 #[bench::records_1000_in_steps_of_800_bytes(filled())]
 fn pop((producer, mut consumer): Ends) -> Ends {

@@ -1,4 +1,4 @@
-//! Encoding envelopes into a stream, and taking them out of it in runs.
+//! Encoding of envelopes into a stream, and taking them out of it in runs.
 
 use std::hint::black_box;
 
@@ -8,7 +8,7 @@ use gungraun::{library_benchmark, library_benchmark_group};
 
 pub type Ends = (SendQueue, SendWindow);
 
-/// A stream with nothing in it, whose peer has room for all that fits.
+/// Returns an empty stream, whose peer has room for all that fits.
 fn empty() -> Ends {
     let (writer, mut reader) = cluster_engine::stream::stream(0, 1 << 20, 4 << 20).unwrap();
     reader.restart();
@@ -27,7 +27,7 @@ fn fill(writer: &mut SendQueue, payload: &[u8]) {
     }
 }
 
-// What `Outbox::send` does.
+// The work of `Outbox::send`.
 #[library_benchmark]
 #[bench::messages_500_of_64(empty(), vec![7; 64])]
 #[bench::messages_500_of_1024(empty(), vec![7; 1024])]
@@ -36,7 +36,7 @@ fn encode((mut writer, reader): Ends, payload: Vec<u8>) -> (Ends, Vec<u8>) {
     ((writer, reader), payload)
 }
 
-// What `Outbox::claim` does.
+// The work of `Outbox::claim`.
 #[library_benchmark]
 #[bench::messages_500_of_64(empty())]
 fn encode_in_place((mut writer, reader): Ends) -> Ends {
@@ -47,7 +47,7 @@ fn encode_in_place((mut writer, reader): Ends) -> Ends {
     (writer, reader)
 }
 
-// Longer than a record of the ring.
+// Payloads that are longer than a record of the ring.
 #[library_benchmark]
 #[bench::messages_20_of_65536(empty(), vec![bytes::Bytes::from(vec![7; 65536]); 20])]
 fn by_reference((mut writer, mut reader): Ends, payloads: Vec<bytes::Bytes>) -> Ends {
@@ -77,5 +77,5 @@ library_benchmark_group!(name = envelopes, benchmarks = [encode, encode_in_place
 
 const MESSAGES: i64 = 500;
 
-/// More than is ever written here.
+/// Limit of a take, above all bytes that are written here.
 const ROOM: u64 = 1 << 40;

@@ -10,24 +10,24 @@ use cluster_engine::wire::{
 use gungraun::{library_benchmark, library_benchmark_group};
 use zerocopy::IntoBytes;
 
-/// The header of a data segment, not sealed, and the payload that its checksum covers.
+/// Returns the header of a data segment, not sealed, and the payload that its checksum covers.
 pub fn segment(payload: Vec<u8>) -> (SegmentHeader, Vec<u8>) {
     let mut header = SegmentHeader::new(Kind::Data);
     header.stream = 0.into();
     header.flags = CHECKSUMMED.into();
-    // The first checksum of a process looks at what the processor can do.
+    // The first checksum of a process detects the features of the processor.
     header.clone().seal(&[]);
     (header, payload)
 }
 
-/// The same as it arrives.
+/// Returns a sealed segment as its receiver gets it.
 fn received(payload: Vec<u8>) -> Vec<u8> {
     let (mut header, payload) = segment(payload);
     header.seal(&[&payload]);
     [header.as_bytes(), &payload].concat()
 }
 
-/// `count` frames with `length` bytes of payload each.
+/// Returns `count` frames with `length` bytes of payload each.
 pub fn frames(count: usize, length: usize) -> Vec<u8> {
     let (mut writer, mut reader) = cluster_engine::stream::stream(0, 1 << 20, 1 << 20).unwrap();
     for id in 0..count {
@@ -88,5 +88,5 @@ fn acknowledgements(grants: Vec<Grant>) -> (Vec<u8>, Vec<Grant>) {
 
 library_benchmark_group!(name = segments, benchmarks = [seal, parse_and_verify, decode, acknowledgements]);
 
-/// More than is ever written here.
+/// Limit of a take, above all bytes that are written here.
 const ROOM: u64 = 1 << 40;

@@ -1,26 +1,26 @@
-//! An allocator that counts.
+//! Allocator that counts.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ops::Sub;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The system's allocator, with a count of what is asked of it.
+/// Allocator of the system, with counts of allocations and bytes.
 pub struct CountingAllocator;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
 
-/// What was asked of the allocator since the process began, by all threads.
+/// Allocations of all threads since the process began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allocations {
-    /// How often memory was asked for; a reallocation counts.
+    /// Number of allocations; a reallocation counts as one.
     pub count: u64,
-    /// How many bytes.
+    /// Allocated bytes.
     pub bytes: u64,
 }
 
 impl Allocations {
-    /// As of now.
+    /// Returns the counts so far.
     pub fn so_far() -> Self {
         Self { count: ALLOCATIONS.load(Ordering::Relaxed), bytes: BYTES.load(Ordering::Relaxed) }
     }
@@ -39,28 +39,28 @@ fn count(bytes: usize) {
     BYTES.fetch_add(bytes as u64, Ordering::Relaxed);
 }
 
-// SAFETY: every call goes to the system's allocator as it is, and the caller's promises with it.
+// SAFETY: every call is forwarded unchanged to the system's allocator, which keeps the contract of `GlobalAlloc`.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
-        // SAFETY: as above.
+        // SAFETY: the caller keeps the contract of this function, which is that of the system's allocator.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
-        // SAFETY: as above.
+        // SAFETY: the caller keeps the contract of this function, which is that of the system's allocator.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size);
-        // SAFETY: as above.
+        // SAFETY: the caller keeps the contract of this function, which is that of the system's allocator.
         unsafe { System.realloc(memory, layout, size) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as above.
+        // SAFETY: the caller keeps the contract of this function, which is that of the system's allocator.
         unsafe { System.dealloc(memory, layout) }
     }
 }

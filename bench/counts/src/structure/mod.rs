@@ -13,12 +13,12 @@ use crate::valgrind;
 use crate::workloads::{Payload, Workload};
 use allocations::Allocations;
 
-/// Counts everything.
+/// Counts all workloads.
 pub fn count() -> Result<Baseline, Box<dyn Error>> {
     let mut counts = BTreeMap::new();
     for &workload in Workload::value_variants() {
         let mut keep = |what: &str, per_message: f64| {
-            // Two decimals are as fine as anything that matters.
+            // Two decimals suffice for all counts.
             counts.insert(format!("{}: {what}", workload.name()), (per_message * 100_000.0).round() / 100.0);
         };
         let used = allocations_of(workload)?;

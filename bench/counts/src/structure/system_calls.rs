@@ -1,10 +1,10 @@
-//! System calls of a workload, by strace.
+//! System calls of a workload, counted by strace.
 //!
-//! What a process does before and after its workload is the same for any number of messages, so it is left out by
-//! running twice, and what is left is the difference.
+//! The calls before and after a workload do not depend on the number of messages. The workload is run with two numbers
+//! of messages, and the difference leaves those calls out.
 //!
-//! A loop that waits has timers beside what it is asked to do, and the slower the machine is, the more of them come. Its
-//! messages are counted a few at a time, and the median is of those to which no timer came.
+//! A loop that waits also has timers, and the slower the machine is, the more of them expire. Messages of such a
+//! workload are counted in turns of a few, and the median is that of turns without a timer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -18,7 +18,7 @@ use crate::workloads::{Pair, Workload};
 /// System calls by name.
 pub type Calls = BTreeMap<String, u64>;
 
-/// What `messages` messages cost beyond the first so many, by name of the call.
+/// Returns the system calls per message, by name: those of 3 × `messages` messages less those of `messages`.
 pub fn count(workload: Workload, messages: u64) -> Result<BTreeMap<String, f64>, Box<dyn Error>> {
     let (few, many) = (summarize(workload, messages)?, summarize(workload, 3 * messages)?);
     let each = |(name, &calls): (&String, &u64)| {
@@ -28,7 +28,7 @@ pub fn count(workload: Workload, messages: u64) -> Result<BTreeMap<String, f64>,
     Ok(many.iter().map(each).filter(|(_, calls)| *calls != 0.0).collect())
 }
 
-/// What each message costs where nothing comes beside it, by name of the call.
+/// Returns the system calls per message in the median turn, by name: a turn without a timer.
 pub fn count_in_turns(workload: Workload, messages: u64) -> Result<BTreeMap<String, f64>, Box<dyn Error>> {
     let text = trace(workload, messages, &["--quiet=all"], &["--turns", &TURN.to_string()])?;
     let turns = turns(&text);
@@ -44,14 +44,14 @@ pub fn count_in_turns(workload: Workload, messages: u64) -> Result<BTreeMap<Stri
     Ok(names.into_iter().map(|name| (name.to_owned(), median(name) / TURN as f64)).collect())
 }
 
-/// So few messages that mostly no timer comes, and so many that one call more for each tenth of them is seen.
+/// Messages in a turn: so few that mostly no timer expires, and so many that one more call in ten messages is seen.
 const TURN: u64 = 10;
 
-/// Exchanges messages, and marks the end of each turn of so many in what strace writes.
+/// Exchanges messages, and marks the end of each turn of `turn` messages in strace's log.
 pub fn run_in_turns(pair: &mut Pair, messages: u64, turn: u64) -> Result<(), Box<dyn Error>> {
     for _ in 0..messages / turn {
         pair.run(turn)?;
-        // A system call that the engine has no use for.
+        // The engine never makes this system call.
         env::current_dir()?;
     }
     Ok(())
@@ -59,10 +59,10 @@ pub fn run_in_turns(pair: &mut Pair, messages: u64, turn: u64) -> Result<(), Box
 
 const MARK: &str = "getcwd";
 
-/// The calls of each turn by name, from a log with a line for each call.
+/// Returns the calls of each turn by name, from a log with a line for each call.
 fn turns(log: &str) -> Vec<BTreeMap<&str, u64>> {
     let (mut turns, mut turn) = (Vec::new(), BTreeMap::new());
-    // A thread's number may stand before the name.
+    // The id of a thread may precede the name.
     let names = log.lines().filter_map(|line| {
         let (name, _) = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').split_once('(')?;
         name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_').then_some(name)
@@ -81,7 +81,7 @@ fn summarize(workload: Workload, messages: u64) -> Result<Calls, Box<dyn Error>>
     if calls.is_empty() { Err("strace has counted nothing".into()) } else { Ok(calls) }
 }
 
-/// What strace writes with these options about the workload with those.
+/// Returns strace's log, run with `options`, of the workload, run with the arguments `more`.
 fn trace(workload: Workload, messages: u64, options: &[&str], more: &[&str]) -> Result<String, Box<dyn Error>> {
     let log = env::temp_dir().join(format!("cluster-system-calls-{}", std::process::id()));
     let status = Command::new("strace")
@@ -107,7 +107,7 @@ fn read_and_remove(path: &Path) -> Result<String, Box<dyn Error>> {
     Ok(text)
 }
 
-/// The table has a row for each call: share of the time, seconds, µs for each, calls, errors or nothing, name.
+/// Parses strace's summary. Its rows have: share of the time, seconds, µs per call, calls, errors or nothing, name.
 fn parse(table: &str) -> Calls {
     let rows = table.lines().filter_map(|line| {
         let cells: Vec<&str> = line.split_whitespace().collect();

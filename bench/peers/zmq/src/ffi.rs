@@ -1,13 +1,13 @@
-//! The part of `zmq.h` that a server needs.
+//! Part of `zmq.h` that a server needs.
 
 use libc::{c_char, c_int, c_void, size_t};
 
-/// `zmq_msg_t`: opaque, 64 bytes, aligned as a pointer.
+/// C type `zmq_msg_t`: opaque, 64 bytes, aligned as a pointer.
 #[repr(C, align(8))]
 pub struct RawMessage([u8; 64]);
 
 impl RawMessage {
-    /// Memory for `zmq_msg_init` to write to.
+    /// Returns memory for `zmq_msg_init` to write to.
     pub const fn uninitialized() -> Self {
         Self([0; 64])
     }

@@ -1,14 +1,14 @@
-//! A server among servers, each known by its number.
+//! Server among servers, each known by its number.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::socket::{Context, Error, Message, Pull, Push, Tuning};
 
-/// One server: an inbox that everybody pushes to, and a connection to each peer.
+/// One server: an inbox that all peers push to, and a connection to each peer.
 ///
-/// An envelope is one message, whose first 16 bytes are the sender's pid and the message's id. Two
-/// parts would say the same, but cost libzmq a second trip through its queues.
+/// An envelope is one message, whose first 16 bytes are the sender's pid and the message's id. Two parts would carry
+/// the same, but cost libzmq a second pass through its queues.
 pub struct ZmqServer {
     context: Context,
     inbox: Inbox,
@@ -16,17 +16,17 @@ pub struct ZmqServer {
     tuning: Tuning,
 }
 
-/// What others have pushed to a server.
+/// Messages that other servers have pushed to this one.
 pub struct Inbox(Pull);
 
-/// A connection to each peer.
+/// Connections to all peers.
 pub struct Outbox {
     pid: u64,
     peers: BTreeMap<u64, Push>,
 }
 
 impl ZmqServer {
-    /// Binds at any free port of the loopback device.
+    /// Binds a server to any free port of the loopback device.
     pub fn bind(context: &Context, pid: u64, tuning: Tuning) -> Result<Self, Error> {
         let inbox = Pull::bind(context, "tcp://127.0.0.1:*", tuning)?;
         inbox.set_timeout(RECEIVE_LIMIT)?;
@@ -34,12 +34,12 @@ impl ZmqServer {
         Ok(Self { context: context.clone(), inbox: Inbox(inbox), outbox, tuning })
     }
 
-    /// This server's number.
+    /// Number of this server.
     pub fn pid(&self) -> u64 {
         self.outbox.pid
     }
 
-    /// Where peers connect to.
+    /// Returns the endpoint that peers connect to.
     pub fn endpoint(&self) -> Result<String, Error> {
         self.inbox.0.endpoint()
     }
@@ -50,35 +50,35 @@ impl ZmqServer {
         Ok(())
     }
 
-    /// The numbers of all peers, in order.
+    /// Returns the numbers of all peers, in order.
     pub fn peers(&self) -> impl Iterator<Item = u64> {
         self.outbox.peers.keys().copied()
     }
 
-    /// Gives out inbox and outbox, for a thread each.
+    /// Splits the server into inbox and outbox, for one thread each.
     pub fn split(self) -> (Inbox, Outbox) {
         (self.inbox, self.outbox)
     }
 
-    /// See [`Outbox::send`].
+    /// Sends an envelope to one peer; see [`Outbox::send`].
     pub fn send(&mut self, to: u64, id: i64, payload: &[u8]) -> Result<(), Error> {
         self.outbox.send(to, id, payload)
     }
 
-    /// See [`Outbox::broadcast`].
+    /// Sends an envelope to every peer; see [`Outbox::broadcast`].
     pub fn broadcast(&mut self, id: i64, payload: &[u8]) -> Result<(), Error> {
         self.outbox.broadcast(id, payload)
     }
 
-    /// See [`Inbox::recv`].
+    /// Receives an envelope; see [`Inbox::recv`].
     pub fn recv(&mut self, envelope: &mut Envelope) -> Result<(), Error> {
         self.inbox.recv(envelope)
     }
 }
 
 impl Outbox {
-    /// Queues an envelope for one peer; waits while too many are queued. An unknown peer is not an
-    /// error in this interface: the envelope is gone, as it is with the libraries it stands for.
+    /// Queues an envelope for one peer, and waits while too many are queued. An envelope to an unknown peer is dropped
+    /// without an error, as by the libraries that this server stands for.
     pub fn send(&mut self, to: u64, id: i64, payload: &[u8]) -> Result<(), Error> {
         match self.peers.get_mut(&to) {
             Some(peer) => peer.send(envelope(self.pid, id, payload)?),
@@ -86,7 +86,7 @@ impl Outbox {
         }
     }
 
-    /// Queues an envelope for one peer; answers `false`, and it is gone, if too many are queued.
+    /// Queues an envelope for one peer. Returns `false` and drops the envelope if too many are queued.
     pub fn try_send(&mut self, to: u64, id: i64, payload: &[u8]) -> Result<bool, Error> {
         match self.peers.get_mut(&to) {
             Some(peer) => peer.try_send(envelope(self.pid, id, payload)?),
@@ -105,45 +105,45 @@ impl Outbox {
 }
 
 impl Outbox {
-    /// What is still queued is not sent any more; closing does not wait for it.
+    /// Makes closing the outbox drop the envelopes that are still queued.
     pub fn forget(&mut self) -> Result<(), Error> {
         self.peers.values().try_for_each(Push::forget)
     }
 }
 
 impl Inbox {
-    /// Waits for the next envelope, and puts it in the place of `envelope`. Nothing for 20 seconds
-    /// is an error. The payload stays where libzmq received it.
+    /// Waits for the next envelope, which replaces `envelope`. Fails after 20 seconds without one. The payload stays
+    /// where libzmq received it.
     pub fn recv(&mut self, envelope: &mut Envelope) -> Result<(), Error> {
         self.0.recv(&mut envelope.0)
     }
 
-    /// The same without waiting; answers whether there was one.
+    /// Receives an envelope without waiting. Returns whether there was one.
     pub fn try_recv(&mut self, envelope: &mut Envelope) -> Result<bool, Error> {
         self.0.try_recv(&mut envelope.0)
     }
 }
 
-/// What came out of an inbox.
+/// Envelope from an inbox.
 pub struct Envelope(Message);
 
 impl Envelope {
-    /// A place for [`ZmqServer::recv`] to fill.
+    /// Returns an envelope without content, for [`ZmqServer::recv`] to fill.
     pub fn empty() -> Self {
         Self(Message::empty())
     }
 
-    /// Who sent it, or `None` if it is too short to be an envelope.
+    /// Returns the sender's pid, or `None` if the message is too short to be an envelope.
     pub fn pid(&self) -> Option<u64> {
         self.0.bytes().first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
     }
 
-    /// The sender's number for this message.
+    /// Returns the sender's id for this message, or `None` if the message is too short to be an envelope.
     pub fn id(&self) -> Option<i64> {
         self.0.bytes().get(8..)?.first_chunk().map(|bytes| i64::from_le_bytes(*bytes))
     }
 
-    /// What was sent; empty if it is too short to be an envelope.
+    /// Returns the payload; empty if the message is too short to be an envelope.
     pub fn payload(&self) -> &[u8] {
         self.0.bytes().get(PREFIX_BYTES..).unwrap_or_default()
     }

@@ -10,7 +10,7 @@ use libc::{c_int, c_void};
 
 use crate::ffi::{self, RawMessage};
 
-/// What libzmq answered when it refused.
+/// Error of libzmq, by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Error(c_int);
 
@@ -19,7 +19,7 @@ impl Error {
         Self(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
     }
 
-    /// Whether a time limit passed.
+    /// Returns whether a time limit passed.
     pub fn is_timeout(self) -> bool {
         self.0 == libc::EAGAIN
     }
@@ -27,7 +27,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // SAFETY: libzmq answers with a static string for any number.
+        // SAFETY: libzmq returns a static string for any number.
         let text = unsafe { CStr::from_ptr(ffi::zmq_strerror(self.0)) };
         write!(f, "libzmq: {}", text.to_string_lossy())
     }
@@ -35,8 +35,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The I/O threads that sockets share. Clones are the same context, which ends with the last clone
-/// and the last socket.
+/// Context with the I/O threads that sockets share. Clones are one context, which ends with the last clone and the last
+/// socket.
 #[derive(Clone)]
 pub struct Context(Arc<RawContext>);
 
@@ -44,13 +44,13 @@ struct RawContext(NonNull<c_void>);
 
 // SAFETY: libzmq documents contexts as thread-safe.
 unsafe impl Send for RawContext {}
-// SAFETY: as above.
+// SAFETY: libzmq documents contexts as thread-safe.
 unsafe impl Sync for RawContext {}
 
 impl Context {
-    /// A context with that many I/O threads.
+    /// Makes a context with `io_threads` I/O threads.
     pub fn new(io_threads: u8) -> Result<Self, Error> {
-        // SAFETY: no arguments.
+        // SAFETY: the function takes no arguments.
         let raw = NonNull::new(unsafe { ffi::zmq_ctx_new() }).ok_or_else(Error::last)?;
         let context = Self(Arc::new(RawContext(raw)));
         // SAFETY: the context is open until it is dropped.
@@ -66,14 +66,14 @@ impl Drop for RawContext {
     }
 }
 
-/// A socket of either kind, closed when dropped.
+/// Socket of either kind, closed when dropped.
 struct Socket {
     raw: NonNull<c_void>,
     _context: Context,
 }
 
-// SAFETY: libzmq lets a socket move between threads, if there is a full fence in between; handing a
-// value to another thread is one. It must not be used by two at once, so there is no `Sync`.
+// SAFETY: libzmq lets a socket move between threads if there is a full fence in between; handing a value to another
+// thread is one. Two threads must not use it at once, so there is no `Sync`.
 unsafe impl Send for Socket {}
 
 impl Socket {
@@ -92,27 +92,27 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // SAFETY: the socket is open, and nobody uses it any more.
+        // SAFETY: the socket is open, and is not used any more.
         unsafe { ffi::zmq_close(self.raw.as_ptr()) };
     }
 }
 
-/// How sockets are set up.
+/// Settings of sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tuning {
-    /// So many messages wait in memory for each direction and peer.
+    /// Messages that wait in memory for each direction and peer.
     pub queued: u32,
-    /// The kernel's buffers for each connection; `None` leaves them to the kernel.
+    /// Bytes of the kernel's buffers for each connection; `None` leaves them to the kernel.
     pub socket_buffer_bytes: Option<u32>,
 }
 
 impl Tuning {
-    /// For throughput: large buffers, and as many messages as are asked for.
+    /// Returns settings for throughput: large socket buffers, and a queue of `queued` messages.
     pub fn fast(queued: u32) -> Self {
         Self { queued, socket_buffer_bytes: Some(4 << 20) }
     }
 
-    /// What libzmq does when no option is set.
+    /// Settings of libzmq when no option is set.
     pub const DEFAULT: Self = Self { queued: 1000, socket_buffer_bytes: None };
 
     fn socket_buffer(self) -> c_int {
@@ -120,11 +120,11 @@ impl Tuning {
     }
 }
 
-/// The receiving end of a pipeline, bound at an address.
+/// Receiving end of a pipeline, bound to an address.
 pub struct Pull(Socket);
 
 impl Pull {
-    /// Binds at `endpoint`; `tcp://127.0.0.1:*` takes any free port.
+    /// Binds to `endpoint`; `tcp://127.0.0.1:*` takes any free port.
     pub fn bind(context: &Context, endpoint: &str, tuning: Tuning) -> Result<Self, Error> {
         let socket = Socket::new(context, ffi::ZMQ_PULL)?;
         socket.set(ffi::ZMQ_RCVHWM, tuning.queued as c_int)?;
@@ -135,40 +135,40 @@ impl Pull {
         Ok(Self(socket))
     }
 
-    /// The address that it is bound at, with the port that was taken.
+    /// Returns the address that the socket is bound to, with the port that was taken.
     pub fn endpoint(&self) -> Result<String, Error> {
         let mut text = [0_u8; 256];
         let mut length = text.len();
-        // SAFETY: the place is as long as it is said to be.
+        // SAFETY: `text` is as long as `length` says.
         check(unsafe {
             ffi::zmq_getsockopt(self.0.raw.as_ptr(), ffi::ZMQ_LAST_ENDPOINT, text.as_mut_ptr().cast(), &mut length)
         })?;
         Ok(String::from_utf8_lossy(&text[..length.saturating_sub(1)]).into_owned())
     }
 
-    /// Makes [`recv`](Self::recv) fail with a timeout instead of waiting for longer than this.
+    /// Makes [`recv`](Self::recv) fail with a timeout instead of waiting longer than `limit`.
     pub fn set_timeout(&self, limit: Duration) -> Result<(), Error> {
         self.0.set(ffi::ZMQ_RCVTIMEO, limit.as_millis() as c_int)
     }
 
-    /// Waits for the next message and puts it in the place of `message`.
+    /// Waits for the next message, which replaces `message`.
     pub fn recv(&mut self, message: &mut Message) -> Result<(), Error> {
-        // SAFETY: both are open; libzmq releases what the message held before.
+        // SAFETY: both are open; libzmq releases the previous content of the message.
         check(unsafe { ffi::zmq_msg_recv(&mut message.0, self.0.raw.as_ptr(), 0) })
     }
 
-    /// The same without waiting; answers whether there was one.
+    /// Receives a message without waiting. Returns whether there was one.
     pub fn try_recv(&mut self, message: &mut Message) -> Result<bool, Error> {
-        // SAFETY: as above.
+        // SAFETY: both are open; libzmq releases the previous content of the message.
         at_once(unsafe { ffi::zmq_msg_recv(&mut message.0, self.0.raw.as_ptr(), ffi::ZMQ_DONTWAIT) })
     }
 }
 
-/// The sending end of a pipeline, connected to an address.
+/// Sending end of a pipeline, connected to an address.
 pub struct Push(Socket);
 
 impl Push {
-    /// Connects to `endpoint`, now or when somebody binds there.
+    /// Connects to `endpoint`, now or as soon as a socket is bound there.
     pub fn connect(context: &Context, endpoint: &str, tuning: Tuning) -> Result<Self, Error> {
         let socket = Socket::new(context, ffi::ZMQ_PUSH)?;
         socket.set(ffi::ZMQ_SNDHWM, tuning.queued as c_int)?;
@@ -181,7 +181,7 @@ impl Push {
         Ok(Self(socket))
     }
 
-    /// What is still queued when this is closed is not sent.
+    /// Makes closing the socket drop the messages that are still queued.
     pub fn forget(&self) -> Result<(), Error> {
         self.0.set(ffi::ZMQ_LINGER, 0)
     }
@@ -192,9 +192,9 @@ impl Push {
         check(unsafe { ffi::zmq_msg_send(&mut message.0, self.0.raw.as_ptr(), 0) })
     }
 
-    /// The same without waiting; answers `false` if too many are queued.
+    /// Hands `message` to libzmq without waiting. Returns `false` if too many are queued.
     pub fn try_send(&mut self, mut message: Message) -> Result<bool, Error> {
-        // SAFETY: as above; a message that is not taken stays as it is, and is dropped here.
+        // SAFETY: both are open; a message that is not taken stays unchanged, and is dropped here.
         at_once(unsafe { ffi::zmq_msg_send(&mut message.0, self.0.raw.as_ptr(), ffi::ZMQ_DONTWAIT) })
     }
 }
@@ -202,27 +202,27 @@ impl Push {
 /// Bytes that libzmq owns.
 pub struct Message(RawMessage);
 
-// SAFETY: a message is plain memory, with an atomic count where it is shared.
+// SAFETY: a message is plain memory, with an atomic count if it is shared.
 unsafe impl Send for Message {}
 
 impl Message {
-    /// A message without bytes.
+    /// Returns a message without bytes.
     pub fn empty() -> Self {
         let mut raw = RawMessage::uninitialized();
-        // SAFETY: it initializes the place, and cannot fail.
+        // SAFETY: the call initializes `raw`, and cannot fail.
         unsafe { ffi::zmq_msg_init(&mut raw) };
         Self(raw)
     }
 
-    /// A message of that many bytes, all for the caller to write.
+    /// Returns a message of `bytes` bytes, all of which the caller has to write.
     pub fn with_size(bytes: usize) -> Result<Self, Error> {
         let mut raw = RawMessage::uninitialized();
-        // SAFETY: it initializes the place, or says that it could not.
+        // SAFETY: the call initializes `raw`, or returns an error.
         check(unsafe { ffi::zmq_msg_init_size(&mut raw, bytes) })?;
         Ok(Self(raw))
     }
 
-    /// Another message with the same bytes; large ones are shared, not copied.
+    /// Returns another message with these bytes; large ones are shared, not copied.
     pub fn share(&mut self) -> Result<Self, Error> {
         let mut copy = Self::empty();
         // SAFETY: both are initialized.
@@ -230,19 +230,20 @@ impl Message {
         Ok(copy)
     }
 
-    /// The bytes.
+    /// Bytes of the message.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: libzmq answers with a region that lives as long as the message; reading the
-        // pointer does not change the message, although it is declared so.
+        // SAFETY: libzmq returns a region that lives as long as the message. Reading the pointer does not change the
+        // message, although it is declared so.
         unsafe {
             let data = ffi::zmq_msg_data((&raw const self.0).cast_mut());
             std::slice::from_raw_parts(data.cast(), ffi::zmq_msg_size(&self.0))
         }
     }
 
-    /// The bytes, to be written before the message is sent or shared.
+    /// Bytes of the message, to be written before it is sent or shared.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, and the exclusive borrow makes this the only reference.
+        // SAFETY: libzmq returns a region that lives as long as the message, and the exclusive borrow makes this the
+        // only reference.
         unsafe {
             let data = ffi::zmq_msg_data(&mut self.0);
             std::slice::from_raw_parts_mut(data.cast(), ffi::zmq_msg_size(&self.0))
@@ -252,7 +253,7 @@ impl Message {
 
 impl Drop for Message {
     fn drop(&mut self) {
-        // SAFETY: it is initialized, and not used again.
+        // SAFETY: the message is initialized, and is not used again.
         unsafe { ffi::zmq_msg_close(&mut self.0) };
     }
 }
@@ -261,7 +262,7 @@ fn check(answer: c_int) -> Result<(), Error> {
     if answer < 0 { Err(Error::last()) } else { Ok(()) }
 }
 
-/// Whether it could be done without waiting.
+/// Returns whether a call succeeded without waiting.
 fn at_once(answer: c_int) -> Result<bool, Error> {
     match check(answer) {
         Err(error) if error.is_timeout() => Ok(false),
@@ -269,8 +270,8 @@ fn at_once(answer: c_int) -> Result<bool, Error> {
     }
 }
 
-/// A peer that takes nothing for so long is an error in a benchmark.
+/// Time in milliseconds after which a peer that takes no message is an error in a benchmark.
 const SEND_LIMIT_MS: c_int = 20_000;
 
-/// How long closing waits for messages that were not sent.
+/// Time in milliseconds for which closing waits for messages that were not sent.
 const LINGER_MS: c_int = 1_000;

@@ -22,11 +22,11 @@ use crate::log;
 use crate::payload::Stream;
 use crate::plan::{Injected, Kind};
 
-/// Follows every stream of every run of every sender.
+/// Checks every stream of every run of every sender.
 pub fn check(facts: &Facts, violations: &mut Vec<Violation>) -> Account {
     check_senders(facts, violations);
     let mut account = Account::default();
-    // Lies with which something was lost.
+    // Lies that have cost messages.
     let mut costly = BTreeSet::new();
     for sender in &facts.runs {
         for &recipient in facts.journal.pids.iter().filter(|pid| **pid != sender.run.pid) {
@@ -71,16 +71,16 @@ fn check_senders(facts: &Facts, violations: &mut Vec<Violation>) {
     }
 }
 
-/// One stream of one sender's run, followed through the runs of its recipient.
+/// Walk along one stream of one sender's run, through the runs of its recipient.
 struct Walk<'a> {
     facts: &'a Facts,
     sender: &'a RunFacts,
     recipient: Pid,
     stream: Stream,
     sent: &'a Sent,
-    /// Everything before this has arrived, or died with a receiver.
+    /// Number before which all messages have arrived, or died with a receiver.
     expected: u64,
-    /// From when to when the runs lived that died, and may have acknowledged what is expected.
+    /// Lifetimes of the runs that died and may have acknowledged the expected messages.
     died_since: Vec<(u64, u64)>,
     missing: &'a mut Missing,
     account: &'a mut Account,
@@ -101,7 +101,7 @@ impl Walk<'_> {
         }
     }
 
-    /// What is between the last message of the earlier runs and the first of this one.
+    /// Accounts for the messages between the last one of the earlier runs and the first one of this run.
     fn head(&mut self, receiver: &RunFacts, received: &Spans) {
         let Some(first) = received.iter().next() else { return };
         for span in self.absent(self.expected, first.first.saturating_sub(1)) {
@@ -122,9 +122,9 @@ impl Walk<'_> {
             let what = "this run began when that of the sender was over";
             self.violation(Promise::OnlyWhatWasSent, receiver.run.spawned, receiver, what);
         }
-        // What was flushed before this run is not for it.
+        // Messages flushed before this run must not arrive in it.
         let flushed = self.flushed(|flush| flush.time < receiver.run.spawned);
-        // What they have begun anew with comes again, once, as far as it was not acknowledged before.
+        // After a reset of the streams, messages arrive again, once, unless they were acknowledged before.
         let mut resets: VecDeque<u64> = receiver.resets_of(self.sender.run.pid).collect();
         let mut before: Vec<Span> = Vec::new();
         let mut last = None;
@@ -169,21 +169,21 @@ impl Walk<'_> {
         }
     }
 
-    /// Returns whether a span that comes again may do so after one of these resets, which is used up then.
+    /// Returns whether one of these resets explains a repeated span, and removes that reset and the earlier ones.
     fn begins_anew(&self, span: &Span, resets: &mut VecDeque<u64>) -> bool {
         let explains = |reset: &u64| *reset <= span.time + TO_TELL && span.first > self.flushed_before_lie(*reset);
         let reset = resets.iter().position(explains);
         reset.is_some_and(|reset| resets.drain(..=reset).next().is_some())
     }
 
-    /// What was accepted and never arrived, and is not followed by anything that did.
+    /// Accounts for the accepted messages after the last one that arrived.
     fn tail(&mut self) {
         for span in self.absent(self.expected, u64::MAX) {
             if self.died_with_receiver(&span) {
                 self.account.died_with_receiver += span.count();
                 continue;
             }
-            // An earlier removal gave up what was sent before it, and no flush waits for that.
+            // A removal before the flush dropped the messages sent before it, and no flush waits for them.
             let given_up = |flush: &Flush| {
                 let mut removals = self.sender.removals_of(self.recipient);
                 removals.any(|removal| span.time <= removal.removed && removal.begin <= flush.time)

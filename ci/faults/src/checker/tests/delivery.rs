@@ -6,7 +6,7 @@ use crate::journal::End;
 use crate::log::Kind;
 use crate::plan::Kind::{Kill, LinkDown, OneWay, Slow};
 
-/// Server 2 runs from 0 to 4 s, and again from 5 s; server 1 all the time.
+/// Returns a session in which server 2 runs from 0 to 4 s, and again from 5 s; server 1 runs all the time.
 fn restarted(end: End) -> Session {
     let mut session = Session::empty();
     session.journal.quiet_at = 20_000 * MILLISECOND;
@@ -47,7 +47,7 @@ fn the_tail_is_lost_unless_the_stop_reports_it() {
     let mut session = Session::exchange();
     session.sends(1, 1, 2, 11, 13, 2_000);
     assert_eq!(session.broken(), [Promise::NoLoss]);
-    // Before the end of the session, with a fault that lets nothing flow.
+    // The stop comes before the end of the session, with a fault that keeps messages from flowing.
     session.journal.quiet_at = 9_500 * MILLISECOND;
     session.fault(Slow, 2, None, 0, 9_500);
     session.events(1, 1, vec![entry(Kind::Undelivered, 2, 9_000).with(2, 10)]);

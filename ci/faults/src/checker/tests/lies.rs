@@ -1,4 +1,4 @@
-//! Lies, and what was said before and is said again.
+//! Tests of lies, and of messages that arrive again.
 
 use super::session::{Session, entry};
 use crate::checker::report::Account;
@@ -10,7 +10,7 @@ use crate::node::BEST_EFFORT;
 use crate::payload::Stream;
 use crate::plan::{self, Lie};
 
-/// Server 1 has sent 20, and 11 to 20 come twice.
+/// Returns a session in which server 1 has sent 20 messages, and 11 to 20 arrive twice.
 fn comes_again() -> Session {
     let mut session = Session::exchange();
     session.journal.quiet_at = 5_000 * MILLISECOND;
@@ -59,7 +59,7 @@ fn nobody_begins_anew_without_a_lie_about_positions() {
         }
         assert_eq!(session.broken(), broken, "{lie:?}");
     }
-    // Another pair's lie is no reason, nor is one that was long ago, but for a fault between.
+    // A lie to another pair is no reason for a reset, nor is an old one, unless a fault is between them.
     let mut session = Session::exchange();
     session.lie(Lie::ReceivingAhead, 1_000).to = 3;
     session.lie(Lie::ReceivingAhead, 2_000);
@@ -90,11 +90,11 @@ fn what_stands_behind_a_broken_frame_may_be_missing_and_is_counted() {
     assert_eq!(session(12..=15, Some(280)).broken(), [Promise::NoLoss]);
     assert_eq!(session(11..=15, Some(272)).broken(), [Promise::LiesNoticed]);
     assert_eq!(session(11..=15, None).broken(), [Promise::LiesNoticed]);
-    // Its session may have been over before it was read.
+    // The session may have been over before the frame was read.
     let mut reset = session(11..=15, None);
     reset.fault(plan::Kind::Reset, 1, Some(2), 3_010, 3_100);
     assert_eq!(reset.broken(), []);
-    // What arrives nevertheless is not missing, and need not be counted.
+    // Messages that arrive nevertheless are not missing, and need not be counted.
     let mut sent_again = session(11..=13, None);
     sent_again.records.retain(|(_, _, record)| record.kind != Kind::Received || record.first != 16);
     sent_again.gets(2, 1, (1, 1), 11, 20, 3_300);
@@ -110,7 +110,7 @@ fn a_lie_ends_its_connection() {
         session.journal.quiet_at = 5_000 * MILLISECOND;
         session.lie(Lie::AckAboveSent, 3_000).ended = ended.map(|ended| ended * MILLISECOND);
         assert_eq!(session.broken(), broken, "{ended:?}");
-        // Who does not run, or read, notices nothing.
+        // A server that does not run or read notices nothing.
         session.fault(plan::Kind::Stop, 2, None, 3_500, 3_600);
         assert_eq!(session.broken(), []);
     }

@@ -5,7 +5,7 @@ use crate::journal::End;
 use crate::log::Kind;
 use crate::plan;
 
-/// Two servers that exchange messages all the time for 30 s, and learn of each other at 1 s.
+/// Returns a session of two servers that exchange messages for 30 s without a pause, and learn of each other at 1 s.
 fn steady() -> Session {
     let mut session = Session::empty();
     session.journal.quiet_at = 30_000 * MILLISECOND;
@@ -21,7 +21,8 @@ fn steady() -> Session {
     session
 }
 
-/// Server 2 is killed at 10 s and started again at 10.5 s; it gets its first message at this time.
+/// Returns a session in which server 2 is killed at 10 s and started again at 10.5 s, and gets its first message at
+/// `first`.
 fn restarted(first: u64) -> Session {
     let mut session = Session::empty();
     session.journal.quiet_at = 13_000 * MILLISECOND;
@@ -72,7 +73,7 @@ fn a_short_fault_need_not_be_noticed() {
     assert_eq!(session.broken(), []);
 }
 
-/// What ends a fault has taken three seconds once on a busy machine, and the fault was over long before.
+/// On a busy machine, ending a fault once took three seconds, although the fault had long lost its effect.
 #[test]
 fn a_short_fault_whose_end_took_long_need_not_be_noticed() {
     let mut session = steady();

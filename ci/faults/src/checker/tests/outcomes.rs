@@ -1,4 +1,4 @@
-//! What may be given up, what a flush says, and peers that are removed while they live.
+//! Tests of messages that may be dropped, of flushes, and of removals of live peers.
 
 use super::session::{Session, entry};
 use crate::checker::report::Account;
@@ -68,7 +68,7 @@ fn events_and_statistics_say_the_same() {
     assert_eq!(session.broken(), [], "events were lost");
 }
 
-/// Server 2 runs until this time, is killed, and runs again from 5 s; server 1 runs all the time.
+/// Returns a session in which server 2 is killed at `killed`, and runs again from 5 s; server 1 runs all the time.
 fn restarted(killed: u64) -> Session {
     let mut session = Session::empty();
     session.journal.quiet_at = 20_000 * crate::clock::MILLISECOND;
@@ -111,7 +111,7 @@ fn what_was_flushed_does_not_come_to_the_next_run() {
         session.gets(2, 2, (1, 1), 11, 20, 5_500);
         session.flushes(1, 2, flushed, 3_000);
         assert_eq!(session.broken(), broken);
-        // Said later, it is about both runs.
+        // A later flush is about both runs.
         let mut session = restarted(4_000);
         session.sends(1, 1, 2, 1, 20, 1_000);
         session.gets(2, 1, (1, 1), 1, 10, 1_001);
@@ -143,14 +143,14 @@ fn a_removal_accounts_for_what_it_gives_up() {
         session.losses(1, 2, 0, 0, counted);
         assert_eq!(session.broken(), broken, "{counted} counted");
     }
-    // What is sent after the removal is lost if it is missing.
+    // A missing message that was sent after the removal is lost.
     let mut session = Session::exchange();
     session.removes(1, 2, 1_600, 5, 2_000);
     session.sends(1, 1, 2, 11, 20, 2_100);
     session.gets(2, 1, (1, 1), 13, 20, 2_101);
     session.losses(1, 2, 0, 0, 5);
     assert_eq!(session.broken(), [Promise::NoLoss]);
-    // As is what only the other one has removed.
+    // A missing message is lost, too, if only the recipient has removed the sender.
     let mut session = Session::exchange();
     session.removes(2, 1, 1_600, 5, 2_000);
     session.losses(2, 1, 0, 0, 5);

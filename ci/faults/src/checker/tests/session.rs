@@ -1,4 +1,4 @@
-//! A session made by hand. Times are milliseconds.
+//! Session made by hand. Times are milliseconds.
 
 use cluster::Pid;
 
@@ -16,12 +16,12 @@ use crate::plan::{self, Injected, Lie};
 #[derive(Default)]
 pub struct Session {
     pub journal: Journal,
-    /// Of which server and run.
+    /// Log entries, each with its server and run.
     pub records: Vec<(Pid, u32, Record)>,
 }
 
 impl Session {
-    /// Nothing has happened yet; two servers.
+    /// Returns a session of two servers without any entries.
     pub fn empty() -> Session {
         let journal = Journal {
             pids: vec![1, 2],
@@ -33,7 +33,7 @@ impl Session {
         Session { journal, records: Vec::new() }
     }
 
-    /// Two servers that send each other ten messages, and stop.
+    /// Returns a session of two servers that send each other ten messages, and stop.
     pub fn exchange() -> Session {
         let mut session = Session::empty();
         session.lives(1, 1, 0, 9_000, End::Stopped);
@@ -70,7 +70,7 @@ impl Session {
         self.events(pid, run, vec![record]);
     }
 
-    /// The same on another stream than the normal one.
+    /// Adds messages that the first run of a server sends on a stream.
     pub fn sends_on(&mut self, stream: Stream, pid: Pid, to: Pid, first: u64, last: u64, time: u64) {
         let reserved = entry(Kind::Reserved, to, time).with(last + 100, 0);
         let accepted = entry(Kind::Accepted, to, time).with(first, last);
@@ -82,14 +82,16 @@ impl Session {
         self.events(pid, 1, vec![record]);
     }
 
-    /// The first run of a server removes a peer that had not acknowledged so many messages, and adds it again.
+    /// Adds a removal by the first run of a server: the peer had not acknowledged `messages` messages, and is added
+    /// again.
     pub fn removes(&mut self, pid: Pid, peer: Pid, time: u64, messages: u64, added: u64) {
         let removed = entry(Kind::Removed, peer, time + 1).with(messages, 0);
         let records = vec![entry(Kind::Removing, peer, time), removed, entry(Kind::Added, peer, added)];
         self.events(pid, 1, records);
     }
 
-    /// What the statistics of the first run of a server say to be given up: stale, best effort, removed.
+    /// Adds the messages that the first run of a server has dropped, by statistics and events: expired, best effort,
+    /// removed.
     pub fn losses(&mut self, pid: Pid, peer: Pid, expired: u64, best_effort: u64, removed: u64) {
         let counts = [(EXPIRED, expired), (BEST_EFFORT, best_effort), (PEER_REMOVED, removed)];
         let told = counts.map(|(reason, count)| entry(Kind::Dropped, peer, 8_000).with(count, reason));
@@ -111,7 +113,7 @@ impl Session {
         self.journal.faults.push(Injected { kind, pid, other, begin, in_force: begin, ends: end, end, amount: 0 });
     }
 
-    /// Somebody lies to server 2 in the name of server 1, on a connection that ends at once.
+    /// Adds a lie to server 2 in the name of server 1, on a connection that ends at once.
     pub fn lie(&mut self, lie: Lie, time: u64) -> &mut ToldLie {
         let at = time * MILLISECOND;
         let lie = ToldLie { at, from: 1, to: 2, lie, lost_bytes: 0, lost: Vec::new(), ended: Some(at + MILLISECOND) };
@@ -130,13 +132,13 @@ impl Session {
         judge(&Facts::new(self.journal.clone(), runs.collect()))
     }
 
-    /// The promises that were broken.
+    /// Returns the promises that were broken.
     pub fn broken(&self) -> Vec<Promise> {
         self.report().violations.iter().map(|violation| violation.promise).collect()
     }
 }
 
-/// An entry at this millisecond.
+/// Returns an entry at this millisecond.
 pub fn entry(kind: Kind, peer: Pid, time: u64) -> Record {
     Record::about(kind, peer, time * MILLISECOND)
 }
