@@ -1,4 +1,5 @@
-//! The handshake: what to say, whether to believe what is said, and where each stream goes on.
+//! Handshake: the greetings, their validation, and the position at which each stream resumes (WIRE.md, sections
+//! Handshake and Resuming).
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -11,27 +12,28 @@ use crate::stream::{SendWindow, lane_of};
 use crate::time::Time;
 use crate::wire::{Hello, LARGEST_POSITION, NO_STREAM, Receiving, Refusal, RefusalReason, Sending, WireIncarnation};
 
-/// Late greetings in a row that are refused.
+/// Number of late greetings in a row that are refused even if the link has no live session (WIRE.md, section Handshake,
+/// Late greetings).
 const MOST_LATE: u32 = 3;
 
-/// A greeting whose dialer has not shown yet that it is there. Nothing of it is believed before: it may come from a
-/// process that is dead, and whose successor is met already, or somebody plays again what was recorded.
+/// Greeting of a dialer that has not confirmed yet. None of it is believed before the Confirm: it may come from a dead
+/// process whose successor is known already, or be the replay of a recorded connection.
 pub(super) struct Pending {
     pub(super) hello: Hello,
     challenge: u64,
 }
 
-/// The answer to a peer that has dialed us.
+/// Answer to the Hello of a dialer.
 #[derive(Debug)]
 pub enum Verdict {
-    /// The link is up on the new connection, which is to send this `Welcome`; an older connection is to be closed.
+    /// The link is up on the new connection, on which this Welcome is to be sent. An older connection is to be closed.
     Welcome(Hello),
-    /// The new connection is to send this, and to be closed.
+    /// This refusal is to be sent on the new connection, which is then to be closed.
     Refuse(Refusal),
 }
 
 impl Link {
-    /// The dial has reached the peer: the `Hello` to send on it.
+    /// Records that the dial has reached the peer. Returns the Hello to send.
     pub fn connected(&mut self, now: Time) -> Hello {
         self.step(Input::Connected);
         self.absent = false;
@@ -39,7 +41,8 @@ impl Link {
         self.hello()
     }
 
-    /// The peer has dialed us and said `hello`.
+    /// Answers the Hello of a peer that has dialed this server. The checks follow the order of WIRE.md, section
+    /// Refusals.
     pub fn greeted(&mut self, hello: &Hello, now: Time) -> Verdict {
         let from = self.local.pid;
         let refuse = |reason| Verdict::Refuse(Refusal { reason, from });
@@ -61,10 +64,10 @@ impl Link {
         let same = self.incarnation == Some(hello.incarnation);
         match self.state {
             State::Closed => return refuse(RefusalReason::Stopping),
-            // Both dial at once: the connection that the lower pid dialed is kept, if it came to be.
+            // Both sides dial at once: the connection dialed by the lower pid is kept, if it came to exist.
             State::Greeting if self.local.pid < self.peer => return refuse(RefusalReason::Tie),
-            // Another process claims the pid of a peer that is alive. One that has not confirmed may be a recording: it
-            // keeps nobody out.
+            // Another process claims the pid of a live peer. A session that has not been confirmed may be a replay: it
+            // keeps no other incarnation out.
             State::Up if !same && self.is_proven() && self.is_alive(now) => {
                 return refuse(RefusalReason::AlreadyConnected);
             }
@@ -79,7 +82,8 @@ impl Link {
         let mut pending = hello.clone();
         let mut welcome = self.hello();
         if self.forgets || self.contradicts(hello) {
-            // This side knows nothing of it, and the dialer is to forget what it knows of us.
+            // Both sides begin anew: this side forgets the dialer's streams, and the Welcome makes the dialer forget
+            // this side's.
             pending.known_incarnation = WireIncarnation::default();
             (welcome.known_incarnation, welcome.receiving) = Default::default();
         } else {
@@ -92,7 +96,8 @@ impl Link {
         Verdict::Welcome(welcome)
     }
 
-    /// The dialer of this session has repeated the challenge: what it said in its Hello is true now.
+    /// Takes the Confirm of this session's dialer, after which the contents of its Hello are believed. Returns whether
+    /// the challenge is the right one.
     pub(super) fn confirm(&mut self, challenge: Option<u64>) -> bool {
         let is_right = |pending: &mut Box<Pending>| challenge == Some(pending.challenge);
         let Some(pending) = self.pending.take_if(is_right) else { return false };
@@ -101,11 +106,11 @@ impl Link {
         true
     }
 
-    /// The peer has answered our `Hello`. `false`: the answer makes no sense, and the connection is to be closed.
+    /// Takes the peer's Welcome. Returns `false` if it is not acceptable: the connection is to be closed.
     pub fn welcomed(&mut self, welcome: &Hello, now: Time) -> bool {
         let expected =
             welcome.cluster == self.local.cluster && welcome.from == self.peer && welcome.to == self.local.pid;
-        // If it contradicts what we know, the next greeting says that we know nothing.
+        // If it contradicts this side's knowledge, the next greeting states that nothing is known of the peer.
         let contradicts = expected && makes_sense(welcome) && self.contradicts(welcome);
         self.forgets |= contradicts;
         if self.state != State::Greeting || !expected || !makes_sense(welcome) || contradicts {
@@ -115,16 +120,17 @@ impl Link {
         self.step(Input::Welcomed);
         self.begin_session(welcome, now);
         self.settle(welcome);
-        // It has answered, so it is there.
+        // The Welcome proves that the peer is present.
         self.announce();
         self.confirms = Some(welcome.challenge);
         true
     }
 
-    /// The peer has refused our `Hello`.
+    /// Takes the peer's refusal of the Hello.
     pub fn refused(&mut self, refusal: Refusal, now: Time) {
         if self.step(Input::Refused) {
-            // The peer is dialing us, or has a link to us that it takes to be alive: neither is news.
+            // The peer is dialing this server, or has a link to it that it regards as alive; or it is stopping. Neither
+            // is news.
             if !matches!(refusal.reason, RefusalReason::Tie | RefusalReason::Stopping) {
                 self.notices.push(Notice::Refused { reason: refusal.reason });
             }
@@ -153,22 +159,23 @@ impl Link {
         }
     }
 
-    /// A number that nobody outside can guess, another one for each greeting.
+    /// Returns a number that no other process can guess. It differs with each greeting.
     fn new_challenge(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.local.secret, self.local.incarnation, self.peer, self.greetings).hash(&mut hasher);
         hasher.finish()
     }
 
-    /// Returns whether the session's peer has been heard lately.
+    /// Returns whether the peer of the session was heard within the last two heartbeat intervals.
     fn is_alive(&self, now: Time) -> bool {
         self.state == State::Up && now.since(self.heard) < self.local.heartbeat_interval * 2
     }
 
-    /// Returns whether a greeting was said before what we have heard since: the other half of a tie that is decided, or
-    /// left over on a connection that was accepted late.
+    /// Returns whether a greeting is older than one that was received before: it lost a tie that is already decided, or
+    /// it waited on a connection that was accepted late (WIRE.md, section Handshake, Late greetings).
     ///
-    /// A peer that has lost count (a machine that was restored from a snapshot) is believed after a few of them.
+    /// After a few late greetings the next one is believed, unless the session is alive. A machine that was restored
+    /// from a snapshot counts its greetings from an earlier number on.
     fn is_late(&mut self, hello: &Hello, now: Time) -> bool {
         let pending = self.pending.as_ref().filter(|pending| pending.hello.incarnation == hello.incarnation);
         let heard = match pending {
@@ -183,13 +190,13 @@ impl Link {
         self.late <= MOST_LATE || self.is_alive(now)
     }
 
-    /// Returns whether the speaker speaks of this incarnation of ours where it says what it has received.
+    /// Returns whether `receiving` in the greeting refers to this incarnation of the server.
     fn knows_us(&self, hello: &Hello) -> bool {
         hello.known_incarnation == self.local.incarnation
     }
 
-    /// Returns whether positions in the greeting cannot be true, from what we know: it comes from a state of the peer
-    /// that is not its last one, or somebody else has spoken for it.
+    /// Returns whether positions in the greeting contradict what is known here (WIRE.md, section Resuming). Such a
+    /// greeting comes from an outdated state of the peer, or another process has impersonated it.
     fn contradicts(&self, hello: &Hello) -> bool {
         let known = self.incarnation == Some(hello.incarnation);
         let lies_ahead = |entry: &Sending| {
@@ -199,7 +206,7 @@ impl Link {
         let cannot_be = |entry: &Receiving| {
             let ours = self.outgoing.iter().find(|stream| stream.id() == entry.stream.get());
             let position = entry.position.get();
-            // A receiver that has not received anything may have learned the position from an old greeting.
+            // A receiver without any received bytes may know the position from an old greeting.
             ours.is_some_and(|stream| position > stream.acked() && !(known && stream.can_resume(position)))
         };
         self.knows_us(hello)
@@ -207,14 +214,15 @@ impl Link {
             && (known && hello.sending.iter().any(lies_ahead) || hello.receiving.iter().any(cannot_be))
     }
 
-    /// The position that is expected next on a stream that the peer lists, where what was received of it stays known.
+    /// Returns the position expected next on a stream that the peer lists. `known`: the bytes received of it stay
+    /// valid.
     fn expected(&self, entry: &Sending, known: bool) -> Receiving {
         let ours = self.incoming.iter().find(|stream| known && stream.id() == entry.stream.get());
         let ours = ours.filter(|stream| entry.position.get() <= stream.received());
         Receiving::new(entry.stream.get(), ours.map_or(entry.position.get(), RecvStream::received))
     }
 
-    /// A new connection carries the link.
+    /// Begins a session on a new connection.
     fn begin_session(&mut self, hello: &Hello, now: Time) {
         self.session = self.session.wrapping_add(1);
         let peer_timeout = Duration::from_millis(hello.peer_timeout_ms.into());
@@ -226,7 +234,8 @@ impl Link {
         (self.confirms, self.pending) = (None, None);
     }
 
-    /// Takes over what the peer said: each stream goes on where the receiving side stands.
+    /// Takes over the contents of the peer's greeting. Each stream resumes at the position of its receiver (WIRE.md,
+    /// section Resuming).
     fn settle(&mut self, hello: &Hello) {
         let same = self.incarnation == Some(hello.incarnation);
         let knows_us = self.knows_us(hello);
@@ -259,7 +268,8 @@ impl Link {
             self.outgoing.iter_mut().for_each(SendWindow::forget_sent);
         }
         self.limit_streams();
-        // What the peer does not list has ended; what it lists further on than we have begun it, begins there.
+        // A stream that the peer does not list has ended. One that it lists beyond the received position begins anew
+        // there.
         self.forget_incoming(|stream| {
             let listed = hello.sending.iter().find(|entry| entry.stream.get() == stream.id());
             listed.is_none_or(|entry| entry.position.get() > stream.received())
@@ -276,9 +286,10 @@ impl Link {
     }
 }
 
-/// Returns whether a greeting can be a server's.
+/// Returns whether a greeting is well-formed.
 fn makes_sense(hello: &Hello) -> bool {
-    // What has such a number could not be acknowledged: it stands for none there.
+    // A stream with the number `NO_STREAM` could not be acknowledged: in an acknowledgement that number stands for
+    // none.
     let can_be = |entry: &Sending| {
         let position = entry.position.get();
         entry.stream.get() != NO_STREAM && position.is_multiple_of(8) && position <= LARGEST_POSITION

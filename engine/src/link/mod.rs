@@ -1,8 +1,9 @@
-//! The protocol of one peer: handshake, positions, acknowledgements, credit, heartbeats, reconnect.
+//! Links: the protocol between this server and one peer. Handshake, stream positions, acknowledgements, credit,
+//! heartbeats, reconnect.
 //!
-//! Pure: no socket, no thread, no clock. Whoever owns those (the shard; a simulator) tells the link what happened and
-//! when, sends what [`Link::transmit`] gives it, does what [`Link::wants`] asks for, and calls back at
-//! [`Link::deadline`].
+//! A link is pure: it has no socket, no thread and no clock. Its owner (the shard, or a simulator) reports events with
+//! their time, sends what [`Link::transmit`] produces, does what [`Link::wants`] asks for, and calls [`Link::timeout`]
+//! at [`Link::deadline`].
 
 mod account;
 #[cfg(any(test, feature = "simulation"))]
@@ -42,95 +43,96 @@ use crate::stream::{Buffers, Lane, SendWindow};
 use crate::time::Time;
 use crate::wire::{GoodbyeReason, MAX_STREAMS, WireIncarnation};
 
-/// How long a dial, or a greeting, may go without an answer.
+/// Time without an answer after which a dial, or a Hello, has failed.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Time in which a peer that has dialed us has to show that it has read our answer.
+/// Time that a dialer has, at least, to confirm the Welcome (WIRE.md, section Time).
 const FIRST_WORD_TIMEOUT: Duration = Duration::from_secs(5);
-/// The pause before the first redial; it doubles up to [`LONGEST_PAUSE`]. Both are jittered.
+/// Pause before the first redial. It doubles with each failure up to [`LONGEST_PAUSE`]. All pauses are jittered.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Time for which the higher pid leaves it to the lower one to dial: see [`Link::wants`].
+/// Time that the side with the higher pid waits for the other side to dial: see [`Link::wants`].
 const DIAL_DELAY: Duration = Duration::from_millis(50);
-/// Memory of long envelopes that was not used for so long is given back: a little at each step, for that keeps others
-/// waiting.
+/// Time without use after which memory of long envelopes is freed. It is freed in small steps, one every [`TRIM_STEP`],
+/// because a step delays other links.
 const SPARE_TIME: Duration = Duration::from_secs(10);
 const TRIM_STEP: Duration = Duration::from_millis(250);
-/// One peer, as one server sees it.
+/// Link of a server to one peer.
 ///
-/// The fields that an idle link reads and writes stand first and together, in this order: with thousands of links each
-/// line of it comes from memory.
+/// The fields that an idle link reads and writes come first, in this order: with thousands of links, each cache line of
+/// a link has to be loaded from memory.
 #[repr(C)]
 pub struct Link {
     state: State,
-    /// The application has been told that the link is up. Not before the peer has shown that it is there: who dialed us
-    /// may have gone away long before we accepted.
+    /// Set once the application was told that the link is up. This needs proof that the peer is present: a dialer may
+    /// have gone away long before its connection was accepted.
     announced: bool,
     ack_now: bool,
-    /// The next segment asks for an acknowledgement.
+    /// Set if the next transmit requests an acknowledgement.
     ack_requested: bool,
     hangup: bool,
-    /// Something came since the last look that may be followed by a segment of ours, or by an earlier deadline.
+    /// Set if something was received since the last call of `take_needs_look` that may cause a segment to be sent, or
+    /// an earlier deadline.
     needs_look: bool,
-    /// The last dial reached nobody, or the peer has left.
+    /// Set if the last dial failed, or the peer has said goodbye.
     absent: bool,
-    /// The peer has contradicted what is known of it: our next greeting says that we know nothing of it.
+    /// Set if the peer has contradicted what this side knows of it. The next greeting then states that nothing is known
+    /// of the peer (WIRE.md, section Resuming).
     forgets: bool,
-    /// When the peer was last heard.
+    /// Time at which the last segment of the peer was received.
     heard: Time,
-    /// When a heartbeat is due, unless something else is sent before.
+    /// Time at which the next heartbeat is due, unless something else is sent before.
     heartbeat_at: Time,
     heartbeats: HeartbeatTimes,
     jitter: u64,
     local: Arc<Local>,
-    /// The greeting of this session's dialer, until that has shown that it is there. Nothing else is taken from it
-    /// before.
+    /// Greeting of this session's dialer, until the dialer has confirmed. No data is accepted from it before.
     pending: Option<Box<Pending>>,
-    /// The challenge that a dialer has to repeat as soon as it is welcome, to show that it is there.
+    /// Challenge of the peer's Welcome, which the dialer repeats in its Confirm.
     confirms: Option<u64>,
     ack_due: Option<Time>,
-    /// When memory of long envelopes that is not used is to be given back.
+    /// Time at which unused memory of long envelopes is freed next.
     trim_at: Time,
-    /// Number of times that this link has had something to send, and of segments that this took.
+    /// Number of times that this link had something to send, and number of segments sent.
     sends: u64,
     segments: u64,
     notices: Vec<Notice>,
     peer: Pid,
-    /// The peer's incarnation, once met.
+    /// Incarnation of the peer. `None` before the first session.
     incarnation: Option<WireIncarnation>,
-    /// The incarnation that the application was told of last.
+    /// Incarnation of the peer that the application was last told of.
     told: Option<WireIncarnation>,
-    /// Late greetings in a row.
+    /// Number of late greetings in a row.
     late: u32,
-    /// The number of the last session with the peer.
+    /// Number of the last session with the peer, which wraps.
     session: u32,
-    /// How often we have greeted the peer, in a Hello or a Welcome.
+    /// Number of greetings, Hellos and Welcomes, that this server has made for the peer.
     greetings: u32,
-    /// The number of the peer's last greeting that made a session.
+    /// Number of the peer's last greeting that made a session.
     heard_greeting: u32,
     outgoing: Vec<SendWindow>,
-    /// Envelopes that were acknowledged on streams that have ended, and on earlier links.
+    /// Number of envelopes acknowledged on streams that have ended, and on earlier links to the peer.
     acknowledged_before: u64,
     incoming: Vec<RecvStream>,
-    /// Where long frames are put together.
+    /// Memory in which long frames are assembled.
     buffers: Arc<Buffers>,
-    /// Flow control of what comes in, and of what goes out, by lane.
+    /// Flow control of the incoming and of the outgoing streams, by lane.
     recv_credit: [RecvCredit; Lane::COUNT],
     send_credit: [SendCredit; Lane::COUNT],
-    /// The index of the stream that sends first, so that each has its turn.
+    /// Index of the stream that sends first. It moves on with each batch, so that each stream has its turn.
     first: usize,
     /// Longest payload that the peer accepts, in bytes.
     peer_limit: u64,
-    /// When the next dial is due (`Waiting`), or the present one given up (`Dialing`, `Greeting`).
+    /// Time at which the next dial is due (`Waiting`), or the present dial has failed (`Dialing`, `Greeting`).
     until: Time,
-    /// When a link without a connection is to be dialed; set when it first needs one.
+    /// Time at which an idle link is to be dialed. Set when the link first needs a connection.
     dial_at: Option<Time>,
     failures: u32,
-    /// Incoming streams that are new since the last look.
+    /// Incoming streams that are new since the last call of `take_opened`.
     opened: Vec<Arc<RecvShared>>,
 }
 
 impl Link {
-    /// A link to `peer` that is not connected.
+    /// Makes a link to `peer`. It is not connected.
     pub fn new(local: Arc<Local>, peer: Pid) -> Link {
         let seed = u64::from_le_bytes(*local.incarnation.first_chunk().unwrap_or(&[1; 8]));
         let window_bytes = local.window_bytes;
@@ -177,17 +179,17 @@ impl Link {
         }
     }
 
-    /// The peer's pid.
+    /// Pid of the peer.
     pub fn peer(&self) -> Pid {
         self.peer
     }
 
-    /// Where the link stands.
+    /// State of the link.
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// The number of the last session with the peer.
+    /// Number of the last session with the peer.
     pub fn session(&self) -> u32 {
         self.session
     }
@@ -198,29 +200,29 @@ impl Link {
         self.incarnation.unwrap_or_default()
     }
 
-    /// What has to be told to the application since the last call.
+    /// Takes the notices for the application that were made since the last call.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
     }
 
-    /// Whether there is anything to tell.
+    /// Returns whether there are notices for the application.
     pub fn has_notices(&self) -> bool {
         !self.notices.is_empty()
     }
 
-    /// The incoming streams that are new since the last call.
+    /// Takes the incoming streams that are new since the last call.
     pub fn take_opened(&mut self) -> Vec<Arc<RecvShared>> {
         std::mem::take(&mut self.opened)
     }
 
-    /// Returns whether something came since the last call after which there may be something to do: anything but a mere
-    /// heartbeat.
+    /// Returns whether the link needs to be looked at: something other than a plain heartbeat was received since the
+    /// last call, or an acknowledgement is owed.
     #[inline]
     pub fn take_needs_look(&mut self) -> bool {
         std::mem::take(&mut self.needs_look) || self.ack_due.is_some() || self.ack_now
     }
 
-    /// Returns whether this session may carry streams: the other end has shown that it is there.
+    /// Returns whether this session may carry streams: the peer has proved that it is present.
     #[inline]
     pub fn is_proven(&self) -> bool {
         self.pending.is_none()
@@ -228,7 +230,7 @@ impl Link {
 
     /// Takes over a stream that an outbox has opened to this peer.
     pub fn open(&mut self, mut stream: SendWindow) {
-        // Whoever opens streams counts them: what is written to one that is refused here would be lost.
+        // The opener of a stream counts the streams: envelopes on a stream that is refused here would be lost.
         debug_assert!(self.outgoing.len() < MAX_STREAMS, "more streams than a greeting can name");
         if self.state == State::Up {
             stream.restart();
@@ -236,7 +238,7 @@ impl Link {
                 stream.set_limit(self.peer_limit());
                 stream.set_incarnation(self.incarnation());
             }
-            // The sender may have asked before the loop came to know of the stream.
+            // The sender may have requested an acknowledgement before the loop knew of the stream.
             self.ack_requested |= stream.take_ack_request();
         }
         self.outgoing.push(stream);
@@ -247,12 +249,13 @@ impl Link {
         self.local.window_bytes
     }
 
-    /// Longest payload that the peer accepts, in bytes, if that is less than this server sends.
+    /// Longest payload that the peer accepts, in bytes. `None` if this server sends no longer ones anyway.
     pub fn peer_limit(&self) -> Option<u64> {
         Some(self.peer_limit).filter(|limit| *limit < self.local.max_envelope_bytes)
     }
 
-    /// Applies the peer's limit and incarnation to the streams, once the peer has shown that it is there.
+    /// Applies the limit and the incarnation of the peer to the outgoing streams, once the peer has proved that it is
+    /// present.
     fn limit_streams(&mut self) {
         let (limit, incarnation) = (self.peer_limit(), self.incarnation());
         for stream in &mut self.outgoing {
@@ -261,28 +264,28 @@ impl Link {
         }
     }
 
-    /// The streams to this peer.
+    /// Streams to this peer.
     pub fn outgoing(&mut self) -> &mut [SendWindow] {
         &mut self.outgoing
     }
 
-    /// Streams in both directions.
+    /// Number of streams in both directions.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn streams(&self) -> usize {
         self.outgoing.len() + self.incoming.len()
     }
 
-    /// Whether everything that was written to this peer is acknowledged.
+    /// Returns whether everything written to this peer is acknowledged.
     pub fn is_drained(&mut self) -> bool {
         self.outgoing.iter_mut().all(SendWindow::is_drained)
     }
 
-    /// How many envelopes the peer has acknowledged, at least. Walks those that it has not.
+    /// Returns the number of envelopes that the peer has acknowledged, at least. Walks the unacknowledged envelopes.
     pub fn acknowledged_messages(&mut self) -> u64 {
         self.acknowledged_before + self.outgoing.iter_mut().map(SendWindow::acknowledged).sum::<u64>()
     }
 
-    /// How much there is on both sides of the link. Walks what is not acknowledged.
+    /// Returns the totals of both directions of the link. Walks the unacknowledged envelopes.
     pub(crate) fn account(&mut self) -> LinkAccount {
         LinkAccount {
             pid: self.peer,
@@ -294,16 +297,17 @@ impl Link {
         }
     }
 
-    /// Whether a stop should wait for this peer: it has something undelivered, and is not known to be absent.
+    /// Returns whether a stop should wait for this peer: envelopes are undelivered, and the peer is not known to be
+    /// absent.
     pub fn is_draining(&mut self) -> bool {
         !self.absent && self.state != State::Closed && !self.is_drained()
     }
 
-    /// What the link wants now. `Hangup` is asked for once, `Dial` until the link is told that it [is
-    /// dialed](Link::dials).
+    /// Returns the action that the link wants now. `Hangup` is returned once, `Dial` until the owner calls
+    /// [`dials`](Link::dials).
     ///
-    /// So that not every pair makes two connections to close one of them, the higher pid leaves it to the lower one to
-    /// dial, for at most 50 ms, if both are likely to want to: where links are eager, or `many_dials` are pending.
+    /// The side with the higher pid waits up to 50 ms for the other side to dial if both are likely to dial: if links
+    /// are eager, or `many_dials` are pending. Otherwise most pairs would make two connections and close one of them.
     pub fn wants(&mut self, now: Time, many_dials: bool) -> Want {
         if std::mem::take(&mut self.hangup) {
             return Want::Hangup;
@@ -325,8 +329,8 @@ impl Link {
         if due { Want::Dial } else { Want::Nothing }
     }
 
-    /// Returns whether what there is to send waits for a dial that is under way, or that a timer or the end of another
-    /// dial will begin.
+    /// Returns whether data waits for a dial: one that is under way, or one that a timer or the end of another dial
+    /// will begin.
     pub fn waits_for_dial(&self) -> bool {
         match self.state {
             State::Up => false,
@@ -335,20 +339,21 @@ impl Link {
         }
     }
 
-    /// The peer is dialed now, as the link [wants](Link::wants).
+    /// Records that the peer is dialed now, as [`wants`](Link::wants) has asked.
     pub fn dials(&mut self, now: Time) {
         self.step(if self.state == State::Idle { Input::Need } else { Input::RetryDue });
         self.until = now + HANDSHAKE_TIMEOUT;
     }
 
-    /// When [`timeout`](Link::timeout) is to be called next; `None`: not until something happens.
+    /// Time at which [`timeout`](Link::timeout) is to be called next. `None` if no deadline is pending.
     pub fn deadline(&self) -> Option<Time> {
         match self.state {
             State::Idle => self.dial_at,
             State::Closed => None,
             State::Dialing | State::Greeting | State::Waiting => Some(self.until),
             State::Up => {
-                // What waits for credit is dropped when it expires; what does not wait is gone already.
+                // An envelope that waits for credit is dropped when it expires. One that does not wait has been sent
+                // already.
                 let starved = self.outgoing.iter().filter(|stream| stream.is_starved() && self.is_proven());
                 let expiry = starved.filter_map(SendWindow::next_expiry).min();
                 [Some(self.next_heartbeat()), self.ack_due, expiry].into_iter().flatten().min()
@@ -356,8 +361,8 @@ impl Link {
         }
     }
 
-    /// As [`deadline`](Link::deadline), while the last batch is still being sent: nothing can be said before that ends,
-    /// so that only what is heard, or not heard, has a deadline.
+    /// Returns the [`deadline`](Link::deadline) of a link whose last batch is still being sent. Nothing else can be
+    /// sent before that batch, so the only deadline of a session is that of the peer's silence.
     pub fn deadline_of_silence(&self) -> Option<Time> {
         match self.state {
             State::Up => Some(self.silent_at()),
@@ -365,10 +370,11 @@ impl Link {
         }
     }
 
-    /// Looks at the time. Afterwards [`wants`](Link::wants) and [`transmit`](Link::transmit) say what there is to do.
+    /// Processes the deadlines that have passed. Afterwards [`wants`](Link::wants) and [`transmit`](Link::transmit)
+    /// return the work to do.
     ///
-    /// What had arrived before `caught_up` must have been handed to the link already: a peer is not silent that was not
-    /// listened to, and a dial is not without an answer that may wait to be read.
+    /// Everything that had arrived before `caught_up` must have been handed to the link already. A peer does not count
+    /// as silent, nor a dial as unanswered, while received segments may wait to be read.
     pub fn timeout(&mut self, now: Time, caught_up: Time) {
         match self.state {
             State::Dialing | State::Greeting if now >= self.until && caught_up >= self.until => {
@@ -386,14 +392,13 @@ impl Link {
         }
     }
 
-    /// When the peer counts as silent, if nothing more comes.
+    /// Returns the time at which the peer counts as silent if no further segment is received.
     #[inline]
     fn silent_at(&self) -> Time {
         let timeout = self.local.peer_timeout;
-        // Who has dialed us may be busy with hundreds of other dials: it takes itself to be connected when it comes to
-        // our answer.
+        // A dialer may be busy with hundreds of other dials. It regards itself as connected when it reads the Welcome.
         let unheard = self.pending.as_ref().is_some_and(|pending| {
-            // A newcomer is given no more time than the peer that it is to replace.
+            // A new incarnation gets no more time than the one that it would replace.
             self.incarnation.is_none_or(|known| known == pending.hello.incarnation)
         });
         self.heard + if unheard { timeout.max(FIRST_WORD_TIMEOUT) } else { timeout }
@@ -407,13 +412,14 @@ impl Link {
         self.trim_at = now + if more { TRIM_STEP } else { SPARE_TIME };
     }
 
-    /// Our own process did not run for `gap`: what the peers sent meanwhile may still be on its way to us.
+    /// Shifts the deadlines because this process did not run for `gap`: segments that the peer sent meanwhile may still
+    /// be on their way.
     pub fn slept(&mut self, gap: Duration) {
         self.heard += gap;
         self.until += gap;
     }
 
-    /// The dial came to nothing.
+    /// Records that the dial has failed.
     pub fn dial_failed(&mut self, now: Time) {
         if self.step(Input::Failed) {
             self.absent = true;
@@ -421,14 +427,14 @@ impl Link {
         }
     }
 
-    /// The connection that the link had ended.
+    /// Records that the connection of the link has ended.
     pub fn lost(&mut self, reason: DownReason, now: Time) {
         match self.state {
             State::Dialing | State::Greeting => self.dial_failed(now),
             State::Up => {
                 self.absent = matches!(reason, DownReason::Stopped | DownReason::Removed);
                 if self.absent {
-                    // Nothing wakes the link for this any more.
+                    // No timer wakes the link to free this memory any more.
                     self.buffers = Buffers::new();
                     self.outgoing.iter().for_each(SendWindow::give_back_spare);
                 }
@@ -443,7 +449,7 @@ impl Link {
         }
     }
 
-    /// Ends the link for good, with a goodbye for the peer if there is a connection to say it on.
+    /// Closes the link for good. Appends a Goodbye to `batch` if there is a connection.
     pub fn close(&mut self, reason: GoodbyeReason, batch: &mut Batch) {
         if self.state == State::Up {
             self.transmit_goodbye(reason, batch);
@@ -456,7 +462,7 @@ impl Link {
         self.recv_credit.iter().map(RecvCredit::unread).sum()
     }
 
-    /// Somebody waits for what was sent to be acknowledged: asks the peer for it.
+    /// Requests an acknowledgement from the peer, because the application waits for it.
     pub fn request_ack(&mut self) {
         for stream in &self.outgoing {
             stream.take_ack_request();
@@ -464,7 +470,7 @@ impl Link {
         self.ack_requested = self.state == State::Up && !self.is_drained();
     }
 
-    /// The inbox has taken envelopes, and the peer may be out of credit.
+    /// Records that the application has taken envelopes, so that the peer may be granted credit.
     pub fn consumed(&mut self) {
         if self.state == State::Up {
             for window in &self.recv_credit {
@@ -473,7 +479,7 @@ impl Link {
         }
     }
 
-    /// A number from 0 to below `limit`.
+    /// Returns a random number below `limit`.
     fn random(&mut self, limit: u64) -> u64 {
         self.jitter ^= self.jitter << 13;
         self.jitter ^= self.jitter >> 7;
@@ -481,7 +487,7 @@ impl Link {
         (self.jitter >> 32) % limit
     }
 
-    /// The peer is there: tells so, once in a session.
+    /// Tells the application that the link is up, once in a session. The peer has proved that it is present.
     #[inline]
     fn announce(&mut self) {
         if !std::mem::replace(&mut self.announced, true) {
@@ -498,7 +504,7 @@ impl Link {
         self.notices.push(Notice::Up { incarnation });
     }
 
-    /// The session is over: tells so if its beginning was told.
+    /// Ends the session. Tells the application if it was told of the session's beginning.
     fn announce_end(&mut self, reason: DownReason) {
         self.pending = None;
         if std::mem::take(&mut self.announced) {
@@ -518,8 +524,8 @@ impl Link {
         }
     }
 
-    /// Sets the time of the next dial. Of two that lost each other, the lower pid, whose connection is kept when both
-    /// dial at once, goes first.
+    /// Sets the time of the next dial. After a lost connection the lower pid dials first, because its connection is
+    /// kept when both dial at once (WIRE.md, section Refusals, Ties).
     fn pause(&mut self, now: Time) {
         self.give_up_stale(now);
         let pause = (FIRST_PAUSE * (1 << self.failures.min(10))).min(LONGEST_PAUSE);
@@ -533,7 +539,7 @@ impl Link {
 
 #[cfg(any(test, feature = "simulation"))]
 impl std::fmt::Display for Link {
-    /// The state of the link and of its streams, for whoever looks for a fault.
+    /// Prints the state of the link and of its streams, for debugging.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "to {} {:?} until {:?}, proven: {}", self.peer, self.state, self.until, self.is_proven())?;
         for stream in &self.outgoing {

@@ -1,4 +1,4 @@
-//! What comes in on a link that is up.
+//! Reception of segments on a link that is up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +11,15 @@ use crate::wire::{
     decode_grants, decode_skip,
 };
 
-/// An acknowledgement waits this long for a segment to travel on, unless the sender asks for it ([`ACK_NOW`]).
+/// Longest time that an acknowledgement waits for a segment to travel on, unless the sender requests it with
+/// [`ACK_NOW`] (delayed acknowledgement; WIRE.md, section Time).
 ///
-/// Long, because a timer that is due soon costs every wait a programming of the hardware's timer: with 1 ms instead, a
-/// round trip between dedicated loops took 45 instead of 33 µs on a virtual machine.
+/// A short delay is expensive: for a timer that is due soon, each wait programs the hardware timer. With 1 ms, a round
+/// trip between dedicated loops took 45 µs instead of 33 µs on a virtual machine.
 const ACK_DELAY: Duration = Duration::from_millis(25);
 
 impl Link {
-    /// A segment came in, checked by [`SegmentHeader::parse`] and [`SegmentHeader::verify`].
+    /// Receives a segment that [`SegmentHeader::parse`] and [`SegmentHeader::verify`] have checked.
     pub fn receive(
         &mut self,
         header: &SegmentHeader,
@@ -46,7 +47,7 @@ impl Link {
         }
     }
 
-    /// Receives a segment that carries no envelopes. Not inlined, so that those that do take few instructions.
+    /// Receives a segment that carries no envelopes. Not inlined, to keep the path of data segments short.
     #[inline(never)]
     fn receive_control(
         &mut self,
@@ -103,8 +104,8 @@ impl Link {
         Ok(None)
     }
 
-    /// The first segment of a dialer: it has to repeat the challenge of the answer that it got. A connection that was
-    /// recorded and is played again cannot.
+    /// Receives the first segment of a dialer, which must repeat the challenge of the Welcome. A replayed connection
+    /// cannot (WIRE.md, section Handshake).
     #[cold]
     fn confirmed(&mut self, header: &SegmentHeader, payload: &[u8]) -> Result<Option<Delivery>, Violation> {
         let challenge = decode_challenge(payload).filter(|_| header.kind() == Kind::Confirm);
@@ -122,7 +123,8 @@ impl Link {
         let incoming = &mut self.incoming[index];
         let before = incoming.delivered();
         let arrival = incoming.accept(header, payload, limit, window, &self.buffers).inspect_err(|violation| {
-            // Its beginning may be what is wrong: kept, it would break every connection on which the rest comes.
+            // The fault may be in the beginning of the frame. If that were kept, each connection on which the rest is
+            // sent would fail again.
             if matches!(violation, Violation::Fragment { .. }) {
                 incoming.give_up(window);
             }
@@ -132,7 +134,7 @@ impl Link {
         Ok(Some(Delivery { stream: incoming.shared().clone(), room: incoming.delivered() - before, arrival }))
     }
 
-    /// The stream that a segment belongs to; a new one begins at position 0.
+    /// Returns the index of the segment's stream. A new stream begins at position 0.
     fn incoming_index(&mut self, header: &SegmentHeader) -> Result<usize, Violation> {
         let id = header.stream.get();
         match self.incoming.iter().position(|incoming| incoming.id() == id) {
@@ -154,7 +156,7 @@ impl Link {
     pub(super) fn open_incoming(&mut self, id: u32, position: u64) {
         let consumption = self.recv_credit[lane_of(id).index()].consumption();
         let stream = RecvStream::new(id, position, consumption.clone());
-        // Nothing has come on those that are gone already; a peer may open and end as many as it likes.
+        // Drops the streams that have ended without any delivery. A peer may open and end any number of them.
         if self.opened.len() >= 2 * MAX_STREAMS {
             self.opened.retain(|opened| Arc::strong_count(opened) > 1);
         }
@@ -162,7 +164,7 @@ impl Link {
         self.incoming.push(stream);
     }
 
-    /// Forgets the streams of the peer that `are_gone`. What came on them stays in the inbox.
+    /// Forgets the incoming streams for which `are_gone` returns true. Envelopes already received stay in the inbox.
     pub(super) fn forget_incoming(&mut self, are_gone: impl Fn(&RecvStream) -> bool) {
         let windows = &mut self.recv_credit;
         self.incoming.retain_mut(|stream| {
@@ -175,7 +177,7 @@ impl Link {
     }
 
     fn acknowledged(&mut self, stream: u32, position: u64) -> Result<(), Violation> {
-        // A stream that has ended may still be acknowledged by a segment that was under way.
+        // A segment under way may still acknowledge a stream that has ended.
         let Some(outgoing) = self.outgoing.iter_mut().find(|outgoing| outgoing.id() == stream) else { return Ok(()) };
         outgoing.acknowledge(position).map_err(|error| Violation::Acknowledgement {
             stream,

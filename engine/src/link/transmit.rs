@@ -1,4 +1,4 @@
-//! What a link sends next.
+//! Transmission: the segments that a link sends next.
 
 use super::{DropReason, Link, Notice, RecvCredit, RecvStream, State};
 use crate::batch::Batch;
@@ -10,10 +10,10 @@ use crate::wire::{
 };
 
 impl Link {
-    /// Fills `batch` with what is to be sent now. The connection sends it before it asks again.
+    /// Fills `batch` with the segments that can be sent now. The connection sends it before the next call.
     ///
-    /// Urgent streams come first. An acknowledgement travels on a data segment where there is one, and alone when it is
-    /// due. Nothing is held back to fill a batch.
+    /// Urgent streams come first. An acknowledgement travels on a data segment if there is one, and in a segment of its
+    /// own when it is due. No segment is delayed in order to fill a batch.
     pub fn transmit(&mut self, now: Time, batch: &mut Batch) {
         if self.state != State::Up {
             return;
@@ -31,7 +31,7 @@ impl Link {
         }
         self.end_streams(batch);
         self.transmit_acknowledgements(now, batch);
-        // After the data, so that it asks for the acknowledgement of all of it.
+        // Follows the data, so that the acknowledgement of all of it is requested.
         if std::mem::take(&mut self.ack_requested) {
             let mut header = self.header(Kind::Heartbeat);
             header.flags = ACK_NOW.into();
@@ -40,7 +40,8 @@ impl Link {
         if batch.is_empty() && now >= self.heartbeat_at {
             let mut header = self.header(Kind::Heartbeat);
             if self.outgoing.iter().any(SendWindow::is_starved) {
-                // The peer has been silent for as long: should its credit have been lost, it is asked for.
+                // A stream still waits for credit after a heartbeat interval in which nothing was sent. `ACK_NOW`
+                // requests the credit again, in case a grant was lost.
                 header.flags = ACK_NOW.into();
             }
             batch.push_owned(header, Vec::new());
@@ -51,7 +52,7 @@ impl Link {
         }
     }
 
-    /// Shows an acceptor that this side is there. Comes before anything else.
+    /// Appends the Confirm of a dialer, which precedes all other segments (WIRE.md, section Handshake).
     fn transmit_confirmation(&mut self, batch: &mut Batch) {
         if let Some(challenge) = self.confirms.take() {
             batch.push_owned(SegmentHeader::new(Kind::Confirm), encode_challenge(challenge).to_vec());
@@ -64,7 +65,7 @@ impl Link {
         self.put_off_heartbeat(now);
     }
 
-    /// The last segment of the connection; acknowledgements that are owed come before it.
+    /// Appends a Goodbye, the last segment of the connection. Acknowledgements that are owed precede it.
     pub(super) fn transmit_goodbye(&mut self, reason: GoodbyeReason, batch: &mut Batch) {
         self.transmit_confirmation(batch);
         if self.is_proven() {
@@ -75,7 +76,7 @@ impl Link {
         batch.push_owned(header, encode_goodbye(reason).to_vec());
     }
 
-    /// There is no connection: what waits and has expired need not wait longer.
+    /// Drops the envelopes that have expired while there is no connection.
     pub(super) fn give_up_stale(&mut self, now: Time) {
         for index in 0..self.outgoing.len() {
             let before = self.outgoing[index].dropped();
@@ -84,8 +85,8 @@ impl Link {
         }
     }
 
-    /// Sends on each stream of a lane. One that has sent a frame in part comes first, and sends it to its end or fills
-    /// the batch, so no other one begins a frame in fragments before.
+    /// Sends on each stream of a lane. A stream that has sent part of a frame comes first, and sends the frame to its
+    /// end or fills the batch. So no other stream begins a frame in fragments before (WIRE.md, section Fragments).
     fn transmit_lane(&mut self, lane: Lane, now: Time, batch: &mut Batch) {
         let count = self.outgoing.len();
         if self.first >= count {
@@ -170,7 +171,8 @@ impl Link {
         extent.flags | checksummed | ack_now
     }
 
-    /// Outboxes that are gone: once all they wrote is acknowledged, the peer may forget the stream.
+    /// Ends the streams whose outbox is gone and whose data is all acknowledged, with an End segment (WIRE.md, section
+    /// Control segments).
     fn end_streams(&mut self, batch: &mut Batch) {
         let mut index = 0;
         while index < self.outgoing.len() {
@@ -212,7 +214,7 @@ impl Link {
                 grants.push(Grant::new(stream.id(), lane, stream.acknowledge(), credit));
             }
         }
-        // Of lanes whose streams have ended.
+        // Credit for lanes whose streams have ended.
         for (lane, window) in Lane::ALL.into_iter().zip(&mut self.recv_credit) {
             if window.is_due() {
                 grants.push(Grant::new(NO_STREAM, lane, 0, window.grant()));
@@ -225,7 +227,7 @@ impl Link {
         self.ack_now = false;
     }
 
-    /// A header that carries the acknowledgement of the stream that is owed one, if any is.
+    /// Makes a header. It carries the acknowledgement of the first stream that is owed one, if there is such a stream.
     fn header(&mut self, kind: Kind) -> SegmentHeader {
         let mut header = SegmentHeader::new(kind);
         let windows = &mut self.recv_credit;
@@ -239,7 +241,7 @@ impl Link {
     }
 }
 
-/// Returns whether an acknowledgement of the stream is owed, or credit of its lane.
+/// Returns whether the peer is owed an acknowledgement of the stream, or credit for its lane.
 #[inline]
 fn is_owed(stream: &RecvStream, windows: &[RecvCredit; Lane::COUNT]) -> bool {
     stream.is_owed() || windows[lane_of(stream.id()).index()].is_due()

@@ -1,7 +1,7 @@
-//! One event loop: it moves batches between streams and connections, and calls the links when their time has come.
+//! Shard: one event loop. It moves batches between streams and connections, and calls the links at their deadlines.
 //!
-//! A shard owns its servers' links and connections and a driver, and is used by one thread: its own (`Dedicated`), or
-//! whichever thread drives the server (`Inline`). Applications reach it through its [`Mailbox`].
+//! A shard owns the links and connections of its servers and a driver. One thread uses it at a time: its own
+//! (`Dedicated`), or any thread that drives the server (`Inline`). Applications reach it through its [`Mailbox`].
 
 #[cfg(any(test, feature = "simulation"))]
 mod checks;
@@ -38,47 +38,49 @@ use crate::roster::LinkKey;
 use crate::time::Time;
 use crate::wire::{MAX_HELLO_BYTES, MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES};
 
-/// The size of a receive buffer: that of four of the longest segments. Each begins with a segment, so where these are
-/// long nothing is left over at its end that would have to be copied into the next.
+/// Size of a receive buffer in bytes: four of the longest segments. A buffer begins with a segment. If all segments
+/// have the greatest length, no partial segment is left at the end that would have to be copied to the next buffer.
 const CHUNK_BYTES: usize = 4 * (MAX_SEGMENT_PAYLOAD + SEGMENT_HEADER_BYTES);
-/// Receive buffers kept for later use.
+/// Number of unused receive buffers that are kept.
 const SPARE_CHUNKS: usize = 64;
-/// The size of the buffer of a connection that has not greeted: that of the longest greeting, in whole pages.
+/// Size in bytes of the buffer of a connection that has not greeted: the longest greeting, in whole pages.
 const GREETING_BYTES: usize = (SEGMENT_HEADER_BYTES + MAX_HELLO_BYTES).next_multiple_of(4096);
-/// Such buffers kept for later use.
+/// Number of unused greeting buffers that are kept.
 const SPARE_GREETINGS: usize = 16;
-/// A link that sends this much at once is polled rather than waiting to be signalled.
+/// Size in bytes of a batch from which on its link is polled instead of waiting for a signal.
 const POLLING_BYTES: usize = 8 * 1024;
-/// A batch longer than this is left to the kernel: while it works on it, this thread goes on.
+/// Size in bytes above which a batch is submitted to the kernel instead of being sent by a direct call. This thread
+/// continues while the kernel works on it.
 const DIRECT_BYTES: usize = 16 * 1024;
-/// When a turn comes so late after the one before, our own process did not run, and silence of others proves nothing.
+/// Gap between two turns from which on this process counts as stopped. The silence of peers in such a gap proves
+/// nothing.
 const OVERSLEPT: Duration = Duration::from_millis(100);
 
-/// The receive buffers of a shard.
+/// Makes the pool of a shard's receive buffers.
 pub(crate) fn chunk_pool() -> Arc<ChunkPool> {
     ChunkPool::new(CHUNK_BYTES, SPARE_CHUNKS)
 }
 
-/// The end of a turn that finds nothing to do.
+/// Behaviour of a turn that finds nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WhenIdle {
-    /// It returns: the caller spins, or has other work.
+    /// The turn returns: the caller spins, or has other work.
     Return,
-    /// It waits in the kernel until there is something to do, at most until this time.
+    /// The turn waits in the kernel until there is something to do, at most until this time.
     Park(Option<Time>),
 }
 
-/// A round that has begun.
+/// First half of a round, to be completed by [`Shard::finish`].
 pub(crate) struct Round<E> {
-    /// To be entered, if there is one.
+    /// System call to be made, if one is needed.
     pub(crate) entry: Option<E>,
-    /// Whether entering may wait.
+    /// Set if the system call may wait.
     pub(crate) waits: bool,
     worked: bool,
     began: Time,
 }
 
-/// One event loop over a driver.
+/// Event loop over a driver.
 pub(crate) struct Shard<D: Driver> {
     driver: D,
     mailbox: Arc<Mailbox>,
@@ -88,7 +90,7 @@ pub(crate) struct Shard<D: Driver> {
     pool: Arc<ChunkPool>,
     /// Buffers of connections that have not greeted.
     greetings: Arc<ChunkPool>,
-    /// The most connections of a server that have not greeted.
+    /// Largest number of connections of one server that have not greeted.
     most_strangers: usize,
     /// Links that may have something to send.
     dirty: VecDeque<LinkKey>,
@@ -96,29 +98,29 @@ pub(crate) struct Shard<D: Driver> {
     polled: Vec<LinkKey>,
     #[expect(clippy::vec_box, reason = "the driver takes and gives back boxes, so that a batch does not move")]
     spare: Vec<Box<Batch>>,
-    /// Batches of which a socket has taken only so many bytes when they were sent from outside.
+    /// Batches that a direct call has not sent entirely, each with the number of bytes that its socket has taken.
     unsent: Vec<(SocketId, Box<Batch>, usize)>,
     completions: VecDeque<Completion>,
-    /// Servers whose inbox was given something in this round.
+    /// Servers whose inbox has received something in this round.
     touched: Vec<u32>,
     last_turn: Time,
-    /// The loop waited until then by its own wish: so late it may wake.
+    /// Time until which the loop last chose to wait. A wake-up after it is a gap in which this process did not run.
     woken_by: Time,
-    /// Time for which this process did not run, in all: links are told when they are next looked at.
+    /// Total time in which this process did not run. A link is told of it when it is next used.
     slept: Duration,
-    /// Everything that had arrived by then has been handed to its link.
+    /// Time up to which everything that had arrived has been handed to its link.
     caught_up: Time,
-    /// Links that had something to send then were looked at.
+    /// Time of the last complete flush. Every link that had something to send by then has been served.
     flushed: Time,
-    /// Timers were looked at then.
+    /// Time at which timers were last processed.
     expired: Time,
-    /// Dials under way, and links that wait for one to end.
+    /// Dials under way, and links that wait for one of them to end.
     dials: Dials,
     shutdown: bool,
 }
 
 impl<D: Driver> Shard<D> {
-    /// A loop over `driver` whose receive buffers are of `pool`.
+    /// Makes a loop over `driver` that receives in the buffers of `pool`.
     pub(crate) fn new(driver: D, pool: Arc<ChunkPool>) -> Shard<D> {
         let now = driver.now();
         let mailbox = Arc::new(Mailbox::new(driver.notifier()));
@@ -152,18 +154,18 @@ impl<D: Driver> Shard<D> {
         &self.mailbox
     }
 
-    /// Whether the engine has ended and every server of this shard with it.
+    /// Returns whether the engine has shut down and all servers of this shard have ended.
     pub(crate) fn is_finished(&self) -> bool {
         self.shutdown && self.nodes.is_empty()
     }
 
-    /// The first half of a bounded round: take the mail, send what there is, and say how to enter the kernel.
+    /// Begins a bounded round: reads the mailbox, sends what can be sent, and prepares the system call.
     ///
-    /// Each kind of work (commands, signals, links that have something to send, completions, timers) has a [`Budget`]
-    /// of its own in a round: what exceeds it waits for the next round, which begins at once. So no kind keeps the
-    /// others waiting, and every queue is looked at in every round.
+    /// Each kind of work (commands, signals, links with something to send, completions, timers) has its own [`Budget`]
+    /// in a round. Work beyond it is left for the next round, which begins at once. So no kind of work delays the
+    /// others, and every queue is served in every round.
     ///
-    /// Who calls this enters (it may let others at the shard while it waits there), and then calls
+    /// The caller makes the system call, and may let other threads use the shard while the call waits. It then calls
     /// [`finish`](Shard::finish).
     pub(crate) fn begin(&mut self, idle: WhenIdle) -> Round<D::Entry> {
         let now = self.driver.now();
@@ -180,22 +182,26 @@ impl<D: Driver> Shard<D> {
         }
         let flushed = self.flush(now);
         self.resume_sends();
-        // What was sent needs no look at its outcome before the wait; but what came by mail may be what somebody waits
-        // for.
+        // The outcome of the sends need not be known before the wait. But an application may wait for the outcome of a
+        // command.
         let wait = if awaited { Wait::No } else { self.prepare_to_wait(idle) };
         Round { entry: self.driver.begin(wait), worked: awaited || flushed, waits: wait != Wait::No, began: now }
     }
 
-    /// The second half: handle what has completed, look at the time, wake the applications.
+    /// Completes a round: handles completions, processes timers, wakes the applications.
     ///
-    /// Returns whether the round did anything but listen to heartbeats, and send some, or left something to read. An
-    /// error means that the driver is broken.
+    /// Returns whether the round did any work other than receiving and sending heartbeats, or left something to read.
+    ///
+    /// # Errors
+    ///
+    /// When the driver has failed. It is unusable then.
     pub(crate) fn finish(&mut self, round: Round<D::Entry>) -> io::Result<bool> {
         let now = if round.waits {
             self.mailbox.wake_up();
             let now = self.driver.now();
             self.last_turn = now.min(self.woken_by);
-            // Before the time is looked at: if we were stopped while we waited, it is not the peers that were silent.
+            // Precedes the look at the deadlines: if this process was stopped during the wait, the peers were not
+            // silent.
             self.notice_gap(now);
             now
         } else {
@@ -219,11 +225,11 @@ impl<D: Driver> Shard<D> {
         reaped.map(|_| worked)
     }
 
-    /// Sends from the application's own thread, while the shard's waits in the kernel: one thread fewer has to be
+    /// Sends from a thread of the application while the shard's own thread waits in the kernel, so that it need not be
     /// woken.
     ///
-    /// Only for an exchange of questions and answers: when everything sent before is acknowledged. A stream of messages
-    /// is better left to the shard, which sends many at once. Returns whether the shard need not be told.
+    /// Applies only to an exchange of requests and responses: everything sent before must be acknowledged. A stream of
+    /// messages is left to the shard, which sends many at once. Returns whether the shard need not be notified.
     pub(crate) fn send_from_outside(&mut self, key: LinkKey) -> bool {
         let Some(slot) = self.slot(key) else { return false };
         if slot.dirty
@@ -242,14 +248,14 @@ impl<D: Driver> Shard<D> {
         self.unsent.is_empty() && self.dirty.is_empty() && self.polled.is_empty()
     }
 
-    /// Goes on with what the socket did not take at once.
+    /// Submits the rest of the batches that a direct call has not sent entirely.
     fn resume_sends(&mut self) {
         for (socket, batch, sent) in self.unsent.drain(..) {
             self.driver.send(socket, batch, sent);
         }
     }
 
-    /// Our own process may have been stopped, or starved: then the peers' silence is ours.
+    /// Notices a gap in which this process was stopped or starved. The peers' silence in it does not count.
     fn notice_gap(&mut self, now: Time) {
         let gap = now.since(self.last_turn);
         self.last_turn = now;
@@ -258,7 +264,7 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// How to wait: not at all if something turns out to be there once this side has published that it sleeps.
+    /// Returns how the loop is to wait. It does not wait if there is work after it has been published as asleep.
     fn prepare_to_wait(&mut self, idle: WhenIdle) -> Wait {
         let WhenIdle::Park(until) = idle else { return Wait::No };
         while let Some(key) = self.polled.pop() {
@@ -284,7 +290,7 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Returns whether somebody may wait for what was done.
+    /// Processes commands and signals. Returns whether an application may wait for the outcome of a command.
     fn read_mail(&mut self, now: Time) -> bool {
         let mut awaited = false;
         let mut budget = Budget::default();
@@ -315,7 +321,7 @@ impl<D: Driver> Shard<D> {
         awaited
     }
 
-    /// The link may have something to send.
+    /// Marks a link that may have something to send.
     pub(crate) fn mark(&mut self, key: LinkKey) {
         if let Some(slot) = self.slot(key)
             && !slot.dirty
@@ -325,11 +331,11 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Sends what the dirty links have.
+    /// Sends on the marked links. Returns whether there was anything to do.
     fn flush(&mut self, now: Time) -> bool {
         let mut worked = false;
         let mut budget = Budget::default();
-        // What is marked on the way is looked at in the next round.
+        // A link that is marked meanwhile is served in the next round.
         for _ in 0..self.dirty.len() {
             if !budget.is_left() {
                 return worked;
@@ -342,19 +348,20 @@ impl<D: Driver> Shard<D> {
         worked
     }
 
-    /// Sends what a link has. `marked`: its mark has just left the queue.
+    /// Sends what a link has. `marked`: the link was just taken from the queue of marked links.
     fn flush_link(&mut self, key: LinkKey, marked: bool, now: Time, budget: &mut Budget) -> bool {
         budget.spend(0);
         let Some(slot) = self.slot(key) else { return false };
         slot.dirty &= !marked;
         slot.asleep = false;
         let mut worked = false;
-        // To hang up may be followed by a dial.
+        // A hangup may be followed by a dial.
         while self.follow_wants(key, now) {
             worked = true;
         }
         if self.is_sending(key) {
-            // The end of that send marks the link again. If the peer is gone there is no end, but silence.
+            // The end of the send under way marks the link again. If the peer is gone the send does not end, and the
+            // deadline of the peer's silence applies.
             self.schedule(key, now);
             return worked;
         }
@@ -373,16 +380,16 @@ impl<D: Driver> Shard<D> {
         worked
     }
 
-    /// Sends what the link has, at once, as far as the socket takes it; the kernel sends the rest when it can. Returns
-    /// how many bytes that are.
+    /// Sends what the link has, as far as the socket takes it at once. The driver sends the rest later. Returns the
+    /// size of the batch in bytes.
     fn transmit(&mut self, key: LinkKey, now: Time) -> usize {
         self.send_with(key, |link, batch| link.transmit(now, batch))
     }
 
-    /// Sends what `fill` makes the link say.
+    /// Sends the batch that `fill` makes the link produce. Returns its size in bytes.
     ///
-    /// A direct call is cheaper than a submission with its completion when the socket has room, as it nearly always
-    /// has: see `ARCHITECTURE.md`.
+    /// If the socket has room, as it nearly always has, a direct call is cheaper than a submission with its completion:
+    /// see `ARCHITECTURE.md`.
     fn send_with(&mut self, key: LinkKey, fill: impl FnOnce(&mut Link, &mut Batch)) -> usize {
         let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link)) else {
             return 0;
@@ -395,7 +402,7 @@ impl<D: Driver> Shard<D> {
         let mut batch = self.spare.pop().unwrap_or_default();
         fill(&mut slot.link, &mut batch);
         if slot.blocked {
-            // Lost on its way.
+            // The simulated partition loses the batch.
             batch.clear();
         }
         if batch.is_empty() {
@@ -418,7 +425,7 @@ impl<D: Driver> Shard<D> {
                 batch.clear();
                 self.spare.push(batch);
             }
-            // A full socket, or a broken one: its error comes with the completion.
+            // The socket is full, or broken. Its error is reported by the completion.
             sent => {
                 connection.sending = true;
                 self.unsent.push((socket, batch, sent.unwrap_or(0)));
@@ -432,7 +439,8 @@ impl<D: Driver> Shard<D> {
         socket.and_then(|socket| self.connection(socket)).is_some_and(|connection| connection.sending)
     }
 
-    /// Waits for the link's streams to be written to; marks the link if one was meanwhile and it can be sent.
+    /// Makes the streams of the link signal when they are written to. Marks the link if one was written to before, and
+    /// its data can be sent.
     fn settle(&mut self, key: LinkKey) {
         let Some(slot) = self.slot(key) else { return };
         slot.polled = false;
@@ -442,8 +450,8 @@ impl<D: Driver> Shard<D> {
         for stream in slot.link.outgoing() {
             let waits = stream.wait();
             asleep &= waits;
-            // What waits for credit, for a connection, or for the peer's first word, is sent when those come; it needs
-            // no signal.
+            // Data that waits for credit, a connection, or the peer's Confirm is sent when that arrives, and needs no
+            // signal.
             written |= !(waits || (up && (stream.is_starved() || !proven)));
         }
         slot.asleep = asleep;
@@ -458,7 +466,7 @@ impl<D: Driver> Shard<D> {
         self.slot(key).is_some_and(|slot| slot.link.outgoing().iter_mut().any(|stream| stream.has_unsent()))
     }
 
-    /// The link, which learns how long this process has slept since it was last looked at.
+    /// Returns a link. Tells it first how long this process did not run since it was last used.
     fn slot(&mut self, key: LinkKey) -> Option<&mut slot::LinkSlot> {
         let slot = self.nodes.get_mut(&key.node)?.links.get_mut(key.link)?;
         slot.shift_times(self.slept);
