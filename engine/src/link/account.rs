@@ -1,8 +1,8 @@
-//! Counts of what went over a link.
+//! Totals of the traffic on links.
 
 use super::Pid;
 
-/// Totals of the links to one peer: the one that is there, and those before it.
+/// Totals of all links to one peer, the present one and earlier ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LinkAccount {
     pub(crate) pid: Pid,
@@ -13,13 +13,13 @@ pub(crate) struct LinkAccount {
     pub(crate) segments: u64,
 }
 
-/// What could not be delivered to one peer before a stop.
+/// Envelopes to one peer that were not delivered before a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Undelivered {
-    /// The peer.
+    /// Pid of the peer.
     pub pid: Pid,
-    /// Envelopes that it has not acknowledged.
+    /// Number of envelopes that the peer has not acknowledged.
     pub messages: u64,
-    /// Their payload bytes.
+    /// Payload bytes of these envelopes.
     pub bytes: u64,
 }

@@ -1,36 +1,38 @@
-//! Flow-control credit: for each lane of a link, the bytes that may be sent, and that there is room for.
+//! Flow-control credit: for each lane of a link, the bytes that may be sent and for which the receiver has room
+//! (WIRE.md, section Streams, Credit).
 //!
-//! Credit belongs to a lane of a link, not to a stream: however many streams a peer opens, and however often it is
-//! restarted, what waits in the inbox is bounded. Credit counts the bytes of one session, from 0, in both directions.
+//! Credit belongs to a lane of a link, not to a stream. So the unread bytes in the inbox are bounded, however many
+//! streams a peer opens and however often it is restarted. Credit counts the bytes of one session, from 0, in both
+//! directions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::stream::Lane;
 
-/// The least window of a lane. Three quarters of it, of which a sender is always told, are more than 32 KiB: with that
-/// much room a ring of frames can always be cut.
+/// Least window of a lane in bytes. A sender always learns of three quarters of it, more than 32 KiB. With so much
+/// credit, the frames in a ring can always be cut into segments.
 pub(super) const LEAST_WINDOW: u64 = 48 * 1024;
 
-/// The bytes of a lane that the application has taken out of its inbox. Shared by link and inbox.
+/// Counter of the bytes of a lane that the application has taken out of its inbox. Link and inbox share it.
 #[derive(Debug, Default)]
 pub struct Consumption {
     /// Bytes taken, ever.
     consumed: AtomicU64,
-    /// The value of `consumed` at the link's last look.
+    /// Value of `consumed` when the link last read it.
     seen: AtomicU64,
-    /// The inbox has asked the link to look, and it has not looked yet.
+    /// Set if the link has been notified and has not read the counter since.
     asked: AtomicBool,
-    /// Bytes after which the link is asked to look.
+    /// Number of bytes after which the link is notified.
     step: u64,
 }
 
 impl Consumption {
-    /// Counts bytes that the application has taken. Returns `true` if the link is to look: the sender may be out of
-    /// credit.
+    /// Counts bytes that the application has taken. Returns `true` if the link is to be notified: the sender may be out
+    /// of credit.
     #[inline]
     pub(super) fn add(&self, bytes: u64) -> bool {
-        // One thread takes envelopes out of an inbox at a time.
+        // Only one thread at a time takes envelopes out of an inbox.
         let consumed = self.consumed.load(Ordering::Relaxed) + bytes;
         self.consumed.store(consumed, Ordering::SeqCst);
         consumed - self.seen.load(Ordering::SeqCst) >= self.step && !self.asked.swap(true, Ordering::SeqCst)
@@ -44,19 +46,19 @@ impl Consumption {
 
 /// Credit that the receiver of a lane grants.
 ///
-/// Invariant: unread bytes and bytes that may yet be sent are together at most the window, and one envelope that is
+/// Invariant: the unread bytes and the bytes that may still be sent are together at most the window, plus one envelope
 /// longer than a segment.
 #[derive(Debug)]
 pub struct RecvCredit {
     consumption: Arc<Consumption>,
     size: u64,
-    /// Bytes that came and were not given up, ever.
+    /// Bytes received and not given up, ever.
     arrived: u64,
-    /// Bytes that came in this session.
+    /// Bytes received in this session.
     received: u64,
-    /// Bytes that may be sent in this session.
+    /// Bytes that the sender may send in this session.
     credit: u64,
-    /// The stream on which a frame is coming in fragments: one at a time.
+    /// Stream of which a frame is being received in fragments. There is at most one at a time.
     open: Option<u32>,
 }
 
@@ -67,8 +69,8 @@ impl RecvCredit {
         RecvCredit { consumption, size, arrived: 0, received: 0, credit: 0, open: None }
     }
 
-    /// Makes the window of `lane`, where a peer may send `bytes` before the application has read them. A sixteenth of
-    /// them, or [`LEAST_WINDOW`], is for the urgent lane, so that the normal lane cannot take its room.
+    /// Makes the window of `lane` for a peer that may send `bytes` before the application has read them. The urgent
+    /// lane has a sixteenth of them, at least [`LEAST_WINDOW`], which the normal lane cannot use up.
     pub(super) fn of_lane(bytes: u64, lane: Lane) -> RecvCredit {
         let urgent = (bytes / 16).max(LEAST_WINDOW).min(bytes / 2) & !7;
         RecvCredit::new(match lane {
@@ -77,12 +79,12 @@ impl RecvCredit {
         })
     }
 
-    /// The counter of what the application takes.
+    /// Counter of the bytes that the application has taken.
     pub(crate) fn consumption(&self) -> &Arc<Consumption> {
         &self.consumption
     }
 
-    /// Bytes that came and that the application has not taken.
+    /// Bytes received that the application has not taken.
     pub(crate) fn unread(&self) -> u64 {
         self.arrived.saturating_sub(self.consumption.consumed.load(Ordering::SeqCst))
     }
@@ -97,83 +99,84 @@ impl RecvCredit {
         self.grant()
     }
 
-    /// Returns whether there is so much more room than the sender knows of that it is to be told.
+    /// Returns whether there is so much more room than granted that the sender is to be told.
     #[inline]
     pub(super) fn is_due(&self) -> bool {
         self.room().saturating_sub(self.credit.max(self.received)) >= self.size / 4
     }
 
-    /// Credit to tell the sender; it counts as told.
+    /// Returns the credit to grant, and records it as granted.
     pub(super) fn grant(&mut self) -> u64 {
         self.consumption.look();
         self.credit = self.room();
         self.credit
     }
 
-    /// Looks at what the application has taken. Returns whether the sender is to be told of room.
+    /// Reads the counter of bytes that the application has taken. Returns whether the sender is to be granted credit.
     pub(crate) fn look(&self) -> bool {
         self.consumption.look();
         self.is_due()
     }
 
-    /// Credit last told.
+    /// Credit last granted, in bytes of this session.
     pub(super) fn credit(&self) -> u64 {
         self.credit
     }
 
-    /// Bytes that came in this session.
+    /// Bytes received in this session.
     pub(super) fn received(&self) -> u64 {
         self.received
     }
 
-    /// Returns whether there is credit for `bytes`. What continues a frame needs none: the frame had it when it began.
+    /// Returns whether there is credit for `bytes`. A fragment that continues a frame needs none: the first fragment
+    /// had it.
     #[inline]
     pub(super) fn admits(&self, bytes: u64) -> bool {
         bytes <= self.credit.saturating_sub(self.received)
     }
 
-    /// Counts bytes that came.
+    /// Counts received bytes.
     #[inline]
     pub(crate) fn take(&mut self, bytes: u64) {
         self.received += bytes;
         self.arrived += bytes;
     }
 
-    /// A frame begins to come in fragments on `stream`. Returns `false` if another one has not ended.
+    /// Begins a frame in fragments on `stream`. Returns `false` if another frame has not ended.
     pub(super) fn open(&mut self, stream: u32) -> bool {
         self.open.replace(stream).is_none()
     }
 
-    /// The frame in fragments has come, all of it.
+    /// Ends the frame in fragments, which is complete.
     pub(super) fn close(&mut self) {
         self.open = None;
     }
 
-    /// The frame in fragments will not come to its end; `bytes` of it had come.
+    /// Gives up the frame in fragments, of which `bytes` were received.
     pub(super) fn give_up(&mut self, bytes: u64) {
         self.open = None;
         self.arrived -= bytes;
     }
 }
 
-/// The sender's side of a lane's flow control.
+/// Credit that the sender of a lane has.
 #[derive(Debug, Default)]
 pub(super) struct SendCredit {
     /// Bytes sent in this session.
     pub(super) sent: u64,
     /// Bytes that may be sent in this session.
     pub(super) credit: u64,
-    /// The stream of which a frame was sent in part. It is sent to its end before another one begins in fragments.
+    /// Stream that has sent part of a frame. It sends the frame to its end before another frame begins in fragments.
     pub(super) open: Option<u32>,
 }
 
 impl SendCredit {
-    /// Begins a session.
+    /// Begins a session with this credit.
     pub(super) fn begin(&mut self, credit: u64) {
         *self = SendCredit { credit, ..SendCredit::default() };
     }
 
-    /// Takes note of credit. It never shrinks within a session.
+    /// Records a grant. Credit never shrinks within a session.
     #[inline]
     pub(super) fn grant(&mut self, credit: u64) {
         self.credit = self.credit.max(credit);

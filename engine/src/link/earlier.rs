@@ -1,4 +1,4 @@
-//! The memory of a link to a peer that was removed, for the link that it gets when it is added again.
+//! State of a link to a removed peer that is kept for the next link, in case the peer is added again.
 
 use super::credit::RecvCredit;
 use super::{Link, Pid};
@@ -6,19 +6,19 @@ use crate::link::LinkAccount;
 use crate::stream::Lane;
 use crate::wire::WireIncarnation;
 
-/// The facts that the next link to the same peer needs of one that is gone.
+/// State of a removed link that the next link to the same peer needs.
 ///
-/// Without them, a late greeting from before the removal would be believed, and what had arrived on the peer's streams
-/// without an acknowledgement would come a second time.
+/// Without it, a late greeting from before the removal would be believed, and unacknowledged envelopes that had arrived
+/// would be delivered a second time.
 pub struct EarlierLink {
     peer: Pid,
     greetings: u32,
     incarnation: Option<WireIncarnation>,
     heard_greeting: u32,
     told: Option<WireIncarnation>,
-    /// The streams of `incarnation`, each with the position up to which it is in the inbox.
+    /// Streams of `incarnation`, each with the position up to which it is in the inbox.
     delivered: Vec<(u32, u64)>,
-    /// Flow control of the lanes, with what came and was not read.
+    /// Flow control of the incoming lanes, unread bytes included.
     recv_credit: [RecvCredit; Lane::COUNT],
     acknowledged: u64,
     sends: u64,
@@ -26,7 +26,7 @@ pub struct EarlierLink {
 }
 
 impl Link {
-    /// Gives up the streams to this peer, whose send queues are closed then, and keeps what is to outlive the link.
+    /// Gives up the streams to this peer, whose send queues are closed then. Returns the state that outlives the link.
     pub fn into_earlier(mut self) -> EarlierLink {
         let acknowledged = self.acknowledged_messages();
         let delivered = self.incoming.iter().map(|stream| (stream.id(), stream.delivered())).collect();
@@ -45,8 +45,8 @@ impl Link {
         }
     }
 
-    /// Continues an earlier link of this server to the same peer. Takes over its count of greetings, the outdated
-    /// greetings of the peer, what came and was not read, and the positions of the peer's streams.
+    /// Continues an earlier link of this server to the same peer. Takes over the count of greetings, the number of the
+    /// peer's last greeting, the unread bytes, and the positions of the peer's streams.
     pub fn greet_after(&mut self, earlier: EarlierLink) {
         debug_assert_eq!(self.peer, earlier.peer);
         self.greetings = earlier.greetings;
@@ -62,19 +62,19 @@ impl Link {
         (self.sends, self.segments) = (earlier.sends, earlier.segments);
     }
 
-    /// Counts greetings from this number on, where it is not known how often this server has greeted the peer before.
+    /// Counts greetings from this number on, for a peer that this server may have greeted an unknown number of times.
     pub fn greet_from(&mut self, greetings: u32) {
         self.greetings = greetings;
     }
 }
 
 impl EarlierLink {
-    /// The peer's pid.
+    /// Pid of the peer.
     pub fn peer(&self) -> Pid {
         self.peer
     }
 
-    /// Number of greetings that this server has sent to the peer.
+    /// Number of greetings that this server has made for the peer.
     pub fn greetings(&self) -> u32 {
         self.greetings
     }

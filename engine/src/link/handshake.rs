@@ -41,8 +41,7 @@ impl Link {
         self.hello()
     }
 
-    /// Answers the Hello of a peer that has dialed this server. The checks follow the order of WIRE.md, section
-    /// Refusals.
+    /// Answers the Hello of a peer that has dialed this server (WIRE.md, sections Handshake and Refusals).
     pub fn greeted(&mut self, hello: &Hello, now: Time) -> Verdict {
         let from = self.local.pid;
         let refuse = |reason| Verdict::Refuse(Refusal { reason, from });

@@ -1,4 +1,4 @@
-//! Heartbeats of a link: when they are due, and how an idle link sends them.
+//! Heartbeats of a link: their deadlines, and their transmission on an idle link (WIRE.md, section Time).
 
 use std::time::Duration;
 
@@ -7,29 +7,30 @@ use crate::batch::Batch;
 use crate::time::Time;
 use crate::wire::{Kind, SegmentHeader};
 
-/// Shortest interval that a peer's timeout can ask for. A timeout below three of these brings no more heartbeats.
+/// Shortest heartbeat interval that a peer's timeout can demand. A timeout below three of these brings no more
+/// heartbeats.
 const LEAST_INTERVAL: Duration = Duration::from_millis(1);
 
-/// The times that decide when heartbeats are due: see [`Link::draw_heartbeat`].
+/// Intervals that determine the deadlines of heartbeats: see [`Link::draw_heartbeat`].
 #[derive(Clone, Copy)]
 pub(super) struct HeartbeatTimes {
-    /// The interval, in nanoseconds.
+    /// Heartbeat interval in nanoseconds.
     interval: u64,
-    /// The time between two heartbeats that was drawn last, and the grid.
+    /// Last drawn time between two heartbeats plus the grid, in nanoseconds.
     pause: u64,
-    /// A power of two between a 16th and an 8th of it, less one.
+    /// Power of two between a 16th and an 8th of the interval, less one, in nanoseconds.
     grid: u64,
 }
 
 impl HeartbeatTimes {
-    /// Times of heartbeats at this interval.
+    /// Makes the times for this heartbeat interval.
     pub(super) fn new(interval: Duration) -> HeartbeatTimes {
         let interval = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).clamp(1, u64::MAX / 4);
         HeartbeatTimes { interval, pause: interval, grid: (interval / 16).next_power_of_two() - 1 }
     }
 
-    /// Times of heartbeats at this interval, or more often if the `peer_timeout` of the peer asks for it: three fall
-    /// into each timeout, so that one may be late.
+    /// Makes the times for this heartbeat interval, or for a shorter one if the peer's timeout demands it. Three
+    /// heartbeats fall into each timeout, so that one may be late.
     pub(super) fn for_peer(interval: Duration, peer_timeout: Duration) -> HeartbeatTimes {
         HeartbeatTimes::new(interval.min((peer_timeout / 3).max(LEAST_INTERVAL)))
     }
@@ -40,12 +41,12 @@ impl HeartbeatTimes {
 }
 
 impl Link {
-    /// Fills `batch` with a heartbeat if that is due, of a link whose streams have nothing to send. `false`: it is not
-    /// idle, and [`transmit`](Link::transmit) is to be called.
+    /// Fills `batch` with a heartbeat if one is due on an idle link. Returns `false` if the link is not idle and
+    /// [`transmit`](Link::transmit) is to be called. The streams must have nothing to send.
     ///
-    /// `answers`: the peer's heartbeat has just come. If ours would follow soon it is sent at once, while everything
-    /// that it takes is at hand: for an idle pair, each interval then costs one look at the link on each side, and TCP
-    /// one acknowledgement less.
+    /// `answers`: a heartbeat of the peer was just received. If the link's own one is due within half an interval it is
+    /// sent at once, while all the memory that it touches is in the cache. For an idle pair, each interval then costs
+    /// one look at the link on each side, and one TCP acknowledgement less.
     pub fn transmit_heartbeat(&mut self, now: Time, answers: bool, batch: &mut Batch) -> bool {
         let is_idle = self.state == State::Up
             && !(self.hangup || self.ack_requested || self.confirms.is_some() || self.ack_now)
@@ -64,27 +65,27 @@ impl Link {
         is_idle
     }
 
-    /// The peer has not read the last heartbeat yet: the next one has time.
+    /// Postpones the next heartbeat, because the peer has not read the last one yet.
     pub fn postpone_heartbeat(&mut self, now: Time) {
         self.heartbeat_at = now + self.heartbeats.half();
     }
 
-    /// When an idle link sends a heartbeat, or finds that its peer is silent.
+    /// Time at which an idle link sends a heartbeat, or finds its peer silent.
     pub fn next_heartbeat(&self) -> Time {
         self.heartbeat_at.min(self.silent_at())
     }
 
-    /// Draws the time between two heartbeats: the interval, or up to an eighth less or more, for links that have sent
-    /// something at the same moment, as a broadcast does, are not to be due at the same moment ever after.
+    /// Draws the time until the next heartbeat: the interval, varied by up to an eighth. Otherwise links that have sent
+    /// at the same moment, as in a broadcast, would stay due at the same moment.
     pub(super) fn draw_heartbeat(&mut self, now: Time) {
         let HeartbeatTimes { interval, grid, .. } = self.heartbeats;
-        // The grid is added here, once, so that what is due is at the next multiple of it.
+        // The grid is added once here, so that `put_off_heartbeat` rounds up to a multiple of it.
         self.heartbeats.pause = interval - interval / 8 + (interval >> 10) * self.random(256) + grid;
         self.put_off_heartbeat(now);
     }
 
-    /// Something is sent now: the next heartbeat is due when the time between two is over, at a multiple of the grid,
-    /// so that those of many links are sent in one turn of a loop.
+    /// Sets the deadline of the next heartbeat after a segment is sent now. It is a multiple of the grid, so that one
+    /// turn of the loop sends the heartbeats of many links.
     #[inline]
     pub(super) fn put_off_heartbeat(&mut self, now: Time) {
         let HeartbeatTimes { pause, grid, .. } = self.heartbeats;

@@ -1,38 +1,38 @@
-//! What a server is, and what it allows, as its links need to know it.
+//! Properties and limits of a server that its links need.
 
 use std::time::Duration;
 
 use crate::wire::WireIncarnation;
 
-/// The number by which servers know each other.
+/// Number of a server, unique in its cluster.
 pub type Pid = u64;
 
-/// The pid that stands for every peer. No server can have it.
+/// Pid that stands for every peer. It belongs to no server.
 pub const BROADCAST: Pid = u64::MAX;
 
-/// What a server is, and what it allows.
+/// Properties and limits of a server.
 #[derive(Clone, Debug)]
 pub struct Local {
-    /// Its pid.
+    /// Pid of the server.
     pub pid: Pid,
-    /// Drawn anew each time it starts.
+    /// Incarnation of the server: random, and drawn anew at each start.
     pub incarnation: WireIncarnation,
-    /// Random, never sent: what challenges are made of.
+    /// Random number that is never sent. Challenges are derived from it.
     pub secret: u64,
-    /// The cluster's name.
+    /// Name of the cluster.
     pub cluster: String,
     /// Bytes that a peer may send on all streams before the application has read them.
     pub window_bytes: u64,
-    /// The longest envelope, in bytes.
+    /// Longest envelope payload, in bytes.
     pub max_envelope_bytes: u64,
-    /// What the kernel may hold of a connection, in each direction, in bytes; 0: as much as it likes.
+    /// Limit of the bytes that the kernel holds of a connection in each direction; 0: no limit.
     pub socket_bytes: usize,
-    /// Whether payloads are checksummed, or headers alone.
+    /// Set if checksums cover payloads too, instead of headers alone.
     pub checksum_payload: bool,
-    /// After this much silence of ours a peer is sent a sign of life.
+    /// Time without any sent segment after which a heartbeat is sent.
     pub heartbeat_interval: Duration,
-    /// After this much silence a peer is taken to be gone.
+    /// Time without any received segment after which a peer counts as gone.
     pub peer_timeout: Duration,
-    /// Whether links are made at once, or when there is something to send.
+    /// Set if links are made at once, instead of when there is something to send.
     pub eager: bool,
 }

@@ -1,28 +1,29 @@
-//! What a link says: to the application, and to whoever drives it.
+//! Notices of a link for the application, and requests to its owner.
 
 use std::sync::Arc;
 
 use super::{Arrival, RecvShared};
 use crate::wire::{RefusalReason, WireIncarnation};
 
-/// Reason why a link went down. Its text says what to look at.
+/// Reason for the end of a link's session. Its text states what to check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DownReason {
-    /// The connection ended: the peer's process died, or its host reset the connection. It is dialed again.
+    /// Connection ended: the peer's process died, or its host reset the connection. It is dialed again.
     Closed,
-    /// Nothing came for longer than the peer timeout: the process is stopped, the host is gone, or the cable is cut. It
-    /// is dialed again.
+    /// Silence for longer than the peer timeout: the peer's process is stopped, its host is gone, or the network is
+    /// cut. The peer is dialed again.
     Silent,
-    /// The peer was stopped, and said so. It is reached again when it is started.
+    /// Goodbye of a peer that was stopped. It is reached again when it is started.
     Stopped,
-    /// The peer has removed this server from its cluster, and said so. It has to be added there again, or removed here.
+    /// Goodbye of a peer that has removed this server from its cluster. The server has to be added there again, or the
+    /// peer removed here.
     Removed,
-    /// The peer broke the protocol; the text says how, and what to do. Its connection was closed, and it is dialed
-    /// again.
+    /// Violation of the protocol by the peer. The text states the violation and the cure. The connection was closed,
+    /// and the peer is dialed again.
     Violation(String),
-    /// This server has no memory to receive what the peer sends. It connects again, and what was not received is sent
-    /// again.
+    /// Lack of memory on this server to receive segments. The peer is connected again, and sends again what was not
+    /// received.
     NoMemory,
 }
 
@@ -43,20 +44,20 @@ impl std::fmt::Display for DownReason {
     }
 }
 
-/// Why envelopes that the outbox had taken do not arrive.
+/// Reason why envelopes taken by the outbox are not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum DropReason {
-    /// Their time to live was over before they could be sent.
+    /// Time to live: it ended before the envelopes could be sent.
     Expired,
-    /// They were best effort, and the connection was lost before they were acknowledged. They may have arrived.
+    /// Best effort: the connection was lost before the envelopes were acknowledged. They may have arrived.
     BestEffort,
-    /// The peer was removed before it had acknowledged them. They may have arrived.
+    /// Removal of the peer before it had acknowledged the envelopes. They may have arrived.
     PeerRemoved,
-    /// They are longer than the peer's `max_envelope_bytes`, which was not known when they were sent.
+    /// Length: the envelopes exceed the peer's `max_envelope_bytes`, which was not known when they were sent.
     TooLarge,
-    /// They were for one incarnation of the peer, and another one is there. They may have arrived at the one they were
-    /// for.
+    /// Incarnation: the envelopes were for one incarnation of the peer, and another one is connected. They may have
+    /// arrived at the former.
     OtherIncarnation,
 }
 
@@ -72,58 +73,60 @@ impl std::fmt::Display for DropReason {
     }
 }
 
-/// What a link tells the application.
+/// Notice of a link for the application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
     /// The link is up.
     Up {
-        /// The peer's incarnation.
+        /// Incarnation of the peer.
         incarnation: WireIncarnation,
     },
     /// The link is down.
     Down {
-        /// Why.
+        /// Reason for the end of the session.
         reason: DownReason,
     },
-    /// The peer has been restarted since the link was last up: what it had not acknowledged is sent to its new incarnation.
+    /// The peer has been restarted since the link was last up. Its new incarnation is sent the envelopes that the old
+    /// one had not acknowledged.
     Restarted {
-        /// The peer's new incarnation.
+        /// New incarnation of the peer.
         incarnation: WireIncarnation,
     },
-    /// Envelopes were given up.
+    /// Envelopes were dropped.
     Dropped {
-        /// How many.
+        /// Number of envelopes.
         count: u64,
-        /// Why.
+        /// Reason for the drop.
         reason: DropReason,
     },
-    /// The two contradicted each other about their streams, and both have begun anew.
+    /// The greetings contradicted each other about the streams, and both sides have begun anew (WIRE.md, section
+    /// Resuming).
     Reset,
     /// A dial was refused.
     Refused {
-        /// Why.
+        /// Reason that the peer has given.
         reason: RefusalReason,
     },
 }
 
-/// What a link wants of whoever drives it.
+/// Request of a link to its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// Nothing now.
+    /// No request.
     Nothing,
-    /// A connection to the peer.
+    /// Make a connection to the peer.
     Dial,
-    /// The end of its connection.
+    /// Close the connection to the peer.
     Hangup,
 }
 
-/// What a data segment brought.
+/// Content of a data segment, for the inbox.
 pub struct Delivery {
-    /// The stream, as the inbox shares it.
+    /// Shared part of the stream.
     pub stream: Arc<RecvShared>,
-    /// Bytes that it takes up in the window of its lane.
+    /// Bytes that the content occupies in the window of its lane.
     pub room: u64,
-    /// What arrived.
+    /// Frames or fragment that arrived.
     pub arrival: Arrival,
 }

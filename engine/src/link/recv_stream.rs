@@ -1,4 +1,4 @@
-//! An incoming stream: frames in order, and the assembly of long ones.
+//! Incoming streams: frames in order, and the assembly of frames in fragments.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use super::credit::{Consumption, RecvCredit};
 use crate::stream::{Buffer, Buffers, Counters};
 use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, FrameHeader, LAST, SegmentHeader, frame_bytes};
 
-/// Bytes that are received before they are acknowledged without delay.
+/// Number of received bytes after which an acknowledgement is sent without delay (WIRE.md, section Time).
 const ACK_BYTES: u64 = 256 * 1024;
 
-/// Memory that a frame longer than a segment is given at first.
+/// Bytes of memory that a frame in fragments is given at first.
 const FIRST_ROOM: usize = 1024 * 1024;
 
-/// The part of an incoming stream that the link shares with the inbox.
+/// Part of an incoming stream that the link shares with the inbox.
 #[derive(Debug, Default)]
 pub struct RecvShared {
     consumption: Arc<Consumption>,
@@ -24,21 +24,22 @@ pub struct RecvShared {
 }
 
 impl RecvShared {
-    /// Makes the shared part of a stream whose bytes count in the consumption of its lane.
+    /// Makes the shared part of a stream. Its bytes count in the consumption of its lane.
     pub(crate) fn new(consumption: Arc<Consumption>) -> Arc<RecvShared> {
         Arc::new(RecvShared { consumption, counters: Counters::default() })
     }
 
-    /// Counts `messages` envelopes that the application has taken, with `bytes` of payload, which took up `room` bytes.
+    /// Counts `messages` envelopes with `bytes` of payload that the application has taken. They occupied `room` bytes
+    /// of the window.
     ///
-    /// Returns `true` if the link is to look: the sender may be out of credit.
+    /// Returns `true` if the link is to be notified: the sender may be out of credit.
     #[inline]
     pub fn consume(&self, room: u64, messages: u64, bytes: u64) -> bool {
         self.counters.count(messages, bytes);
         self.consumption.add(room)
     }
 
-    /// Messages and bytes that the application has taken.
+    /// Messages and payload bytes that the application has taken.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -50,26 +51,26 @@ impl AsRef<Counters> for RecvShared {
     }
 }
 
-/// An incoming stream.
+/// Incoming stream.
 ///
 /// Invariant: `acked <= delivered <= received`.
 pub struct RecvStream {
     id: u32,
-    /// Where it began for this receiver.
+    /// Position at which the stream began for this receiver.
     begin: u64,
-    /// The next expected position.
+    /// Next expected position.
     received: u64,
-    /// Everything before this is in the inbox. What came behind it is in `assembly`.
+    /// Position up to which everything is in the inbox. Later bytes are in `assembly`.
     delivered: u64,
-    /// The position last acknowledged.
+    /// Position last acknowledged.
     acked: u64,
     shared: Arc<RecvShared>,
     assembly: Option<Assembly>,
-    /// The last acknowledgement may not have arrived.
+    /// Set if the last acknowledgement may have been lost.
     unsure: bool,
 }
 
-/// A frame longer than a segment, as far as it has come.
+/// Frame in fragments, as far as it has been received.
 struct Assembly {
     id: i64,
     length: usize,
@@ -77,18 +78,18 @@ struct Assembly {
     end: u64,
 }
 
-/// What came with a data segment.
+/// Content of a data segment.
 #[derive(Debug)]
 pub enum Arrival {
-    /// Whole frames: the segment's payload goes to the inbox as it is.
+    /// Whole frames: the payload of the segment goes to the inbox unchanged.
     Frames,
-    /// A part of a frame whose rest is still to come.
+    /// Fragment of a frame that is not complete yet.
     Part,
-    /// The end of a frame longer than a segment.
+    /// Last fragment of a frame.
     Whole {
-        /// The message id.
+        /// Message id of the envelope.
         id: i64,
-        /// The payload.
+        /// Payload of the envelope.
         payload: Bytes,
     },
 }
@@ -102,7 +103,7 @@ impl fmt::Display for RecvStream {
 }
 
 impl RecvStream {
-    /// A stream whose next byte is at `position`, in the lane whose consumption is counted there.
+    /// Makes a stream whose next byte is at `position`. `consumption` belongs to its lane.
     pub fn new(id: u32, position: u64, consumption: Arc<Consumption>) -> RecvStream {
         RecvStream {
             id,
@@ -116,38 +117,38 @@ impl RecvStream {
         }
     }
 
-    /// Returns whether nothing has ever come on it.
+    /// Returns whether no byte of the stream has been received.
     pub(super) fn is_untouched(&self) -> bool {
         self.received == self.begin
     }
 
-    /// The stream's number.
+    /// Number of the stream.
     pub fn id(&self) -> u32 {
         self.id
     }
 
-    /// The next expected position.
+    /// Next expected position.
     pub fn received(&self) -> u64 {
         self.received
     }
 
-    /// Everything before this is in the inbox.
+    /// Position up to which everything is in the inbox.
     pub fn delivered(&self) -> u64 {
         self.delivered
     }
 
-    /// A new connection: what is owed is acknowledged anew, because the last acknowledgement may be lost.
+    /// Continues on a new connection. The position is acknowledged again, because the last acknowledgement may be lost.
     pub fn reopen(&mut self) {
         self.unsure = true;
     }
 
-    /// What the inbox shares.
+    /// Part of the stream that is shared with the inbox.
     pub fn shared(&self) -> &Arc<RecvShared> {
         &self.shared
     }
 
-    /// Takes the payload of the next data segment, for which `window` has to have room. A frame longer than a segment
-    /// is put together in one of `buffers`.
+    /// Accepts the payload of the next data segment, for which `window` must have credit. A frame in fragments is
+    /// assembled in one of `buffers`.
     #[inline]
     pub(super) fn accept(
         &mut self,
@@ -181,8 +182,7 @@ impl RecvStream {
         Violation::Credit { stream: self.id, bytes, credit: window.credit().saturating_sub(window.received()) }
     }
 
-    /// Takes a part of a frame that is longer than a segment. Apart, so that whole frames are taken in few
-    /// instructions.
+    /// Accepts a fragment (WIRE.md, section Fragments). Not inlined, to keep the path of whole frames short.
     #[inline(never)]
     fn accept_fragment(
         &mut self,
@@ -229,7 +229,7 @@ impl RecvStream {
         }
         let rest = assembly.length - assembly.payload.len();
         let body = &body[..body.len().min(rest)];
-        // Room is made as the bytes come, doubled each time: a length alone makes nobody's memory grow.
+        // Memory grows with the received bytes, and doubles each time: an announced length alone reserves none.
         let room = rest.min(assembly.payload.len().max(FIRST_ROOM));
         assembly.payload.append(body, room);
         self.received += length;
@@ -245,8 +245,8 @@ impl RecvStream {
         }
     }
 
-    /// Goes on behind a gap between `from`, which has to be the next position, and `to`. It takes no room, so it needs
-    /// no credit. A frame that has begun to arrive is given up.
+    /// Skips the gap from the position `from`, which must be the next one, to `to` (WIRE.md, section Control segments,
+    /// Skip). A gap needs no credit. A frame of which fragments were received is given up.
     pub(super) fn skip(&mut self, from: u64, to: u64, window: &mut RecvCredit) -> Result<(), Violation> {
         if from != self.received || to <= from {
             return Err(Violation::Position { stream: self.id, expected: self.received, found: from });
@@ -257,7 +257,7 @@ impl RecvStream {
         Ok(())
     }
 
-    /// Gives up a frame that has begun to arrive: its beginning is expected again.
+    /// Gives up a frame of which fragments were received. Its first byte is the next expected position again.
     pub(super) fn give_up(&mut self, window: &mut RecvCredit) {
         if self.assembly.take().is_some() {
             window.give_up(self.received - self.delivered);
@@ -265,18 +265,18 @@ impl RecvStream {
         }
     }
 
-    /// Returns whether so much has come that an acknowledgement is worth a segment of its own.
+    /// Returns whether so many bytes were received that an acknowledgement is worth a segment of its own.
     #[inline]
     pub fn is_due(&self) -> bool {
         self.delivered - self.acked >= ACK_BYTES
     }
 
-    /// Whether anything is not acknowledged yet.
+    /// Returns whether an acknowledgement is owed.
     pub fn is_owed(&self) -> bool {
         self.delivered > self.acked || self.unsure
     }
 
-    /// Position to tell the sender; it counts as told.
+    /// Returns the position to acknowledge, and records it as acknowledged.
     pub fn acknowledge(&mut self) -> u64 {
         self.acked = self.delivered;
         self.unsure = false;
@@ -287,61 +287,63 @@ impl RecvStream {
 /// Advice for a violation that no server of this release commits.
 pub(super) const SAME_RELEASE: &str = "; run the same release on both sides, and report it if they do";
 
-/// Violation of the protocol by a peer. Its connection ends, and nothing else. The text says what to do about it.
+/// Violation of the protocol by a peer (WIRE.md, section Violations). It ends the peer's connection, and has no other
+/// effect. Its text states the cure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
-    /// Bytes at another position than the next.
+    /// Bytes at a position other than the next expected one.
     Position {
-        /// The stream.
+        /// Number of the stream.
         stream: u32,
-        /// The next position.
+        /// Next expected position.
         expected: u64,
-        /// The position that came.
+        /// Position of the received bytes.
         found: u64,
     },
-    /// Bytes beyond the credit, or none at all.
+    /// Bytes beyond the credit, or an empty data segment.
     Credit {
-        /// The stream.
+        /// Number of the stream.
         stream: u32,
-        /// Bytes of the segment.
+        /// Payload bytes of the segment.
         bytes: u64,
-        /// Bytes that could have been sent.
+        /// Bytes for which there was credit.
         credit: u64,
     },
-    /// A fragment out of place.
+    /// Fragment out of place.
     Fragment {
-        /// The stream.
+        /// Number of the stream.
         stream: u32,
     },
-    /// An envelope above the limit.
+    /// Envelope longer than this side accepts.
     TooLarge {
-        /// Its bytes.
+        /// Payload bytes of the envelope.
         bytes: u64,
-        /// The limit.
+        /// Limit in bytes.
         limit: u64,
     },
-    /// An acknowledgement of what was not sent.
+    /// Acknowledgement of bytes that were not sent.
     Acknowledgement {
-        /// The stream.
+        /// Number of the stream.
         stream: u32,
-        /// What was acknowledged.
+        /// Acknowledged position.
         position: u64,
-        /// What had been sent.
+        /// Position up to which bytes were sent.
         sent: u64,
     },
-    /// A stream of which nothing is known, in the middle; or more streams than there may be.
+    /// Unknown stream that does not begin at position 0, or one stream too many.
     Stream {
-        /// The stream.
+        /// Number of the stream.
         stream: u32,
     },
-    /// The dialer's first segment does not repeat the challenge: it was recorded, or meant for another session.
+    /// First segment of a dialer that does not repeat the challenge: the connection is a replay, or the segment was
+    /// meant for another session.
     Challenge,
-    /// A segment that has no place here, or whose payload is not what its kind says.
+    /// Segment that is not allowed here, or whose payload does not match its kind.
     Unexpected,
-    /// A data segment whose payload is not whole frames. It was acknowledged before that was seen.
+    /// Data segment whose payload is not a sequence of whole frames. It was acknowledged before this was noticed.
     Frames {
-        /// Bytes from the first frame that is none to the segment's end, which nobody reads.
+        /// Bytes from the malformed frame to the end of the segment, which cannot be read.
         lost: u64,
     },
 }

@@ -1,48 +1,48 @@
-//! The states of a link and the one table of transitions between them.
+//! States of a link, and the table of transitions between them.
 
-/// The state of a link.
+/// State of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// No connection, and none is wanted.
+    /// Not connected, and no connection is needed.
     Idle,
-    /// A connection is being made.
+    /// The TCP connection is being made.
     Dialing,
-    /// Connected; our `Hello` is out, the answer is not there.
+    /// Connected: the Hello is sent, the answer has not arrived.
     Greeting,
-    /// Envelopes travel.
+    /// In session: envelopes can be sent.
     Up,
-    /// No connection; the next attempt has its time.
+    /// Not connected: the next dial waits for its time.
     Waiting,
-    /// The peer was removed, or this server has stopped. Final.
+    /// Closed for good: the peer was removed, or this server has stopped.
     Closed,
 }
 
-/// An input of the state machine of a link.
+/// Input of the state machine of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
-    /// There is something to send, or the link is to be up without that.
+    /// A connection is needed: there is something to send, or links are eager.
     Need,
-    /// Our dial has reached the peer.
+    /// This side's dial has reached the peer.
     Connected,
-    /// The peer has answered our `Hello` with a `Welcome`.
+    /// The peer has answered the Hello with a Welcome.
     Welcomed,
-    /// The peer has dialed us, and we have answered its `Hello` with a `Welcome`.
+    /// The peer has dialed, and its Hello was answered with a Welcome.
     Accepted,
-    /// The peer has refused us.
+    /// The peer has refused the Hello.
     Refused,
-    /// Our dial came to nothing: no answer, an error, or the end of the connection before the `Welcome`.
+    /// The dial has failed: no answer, an error, or the end of the connection before the Welcome.
     Failed,
-    /// The connection ended, or fell silent.
+    /// The connection has ended, or the peer is silent.
     Lost,
-    /// The peer said goodbye.
+    /// The peer has said goodbye.
     PeerLeft,
-    /// The time of the next attempt has come.
+    /// The time of the next dial has come.
     RetryDue,
     /// The peer is removed, or this server stops.
     Close,
 }
 
-/// Every transition there is. What is not here does not happen.
+/// Table of all transitions. No other transition happens.
 pub const TRANSITIONS: &[(State, Input, State)] = &[
     (State::Idle, Input::Need, State::Dialing),
     (State::Idle, Input::Accepted, State::Up),
@@ -66,7 +66,7 @@ pub const TRANSITIONS: &[(State, Input, State)] = &[
 ];
 
 impl State {
-    /// Where `event` leads from here; `None` when it does not happen here.
+    /// Returns the state after `event`. `None` if `event` does not happen in this state.
     pub fn after(self, event: Input) -> Option<State> {
         TRANSITIONS.iter().find(|(from, on, _)| *from == self && *on == event).map(|(_, _, to)| *to)
     }

@@ -1,4 +1,4 @@
-//! The protocol of one peer: its table, two links joined by connections that fail, and what a hostile peer may say.
+//! Tests of the protocol of one peer: its table of transitions, two links over failing connections, hostile peers.
 
 mod application;
 mod credit;
