@@ -1,4 +1,4 @@
-//! What tests and the simulator ask of a shard: that its queues are bounded, and what a link that does not get on waits for.
+//! Checks of a shard for tests and the simulator: bounded queues, progress, and a description of its links.
 
 use super::connection::Role;
 use super::pinned::pinned_limit;
@@ -11,7 +11,7 @@ use crate::roster::LinkKey;
 use crate::wire::MAX_SEGMENT_PAYLOAD;
 
 impl<D: Driver> Shard<D> {
-    /// The links of a server that are not drained, for whoever looks for a fault.
+    /// Describes the links of a server, for debugging.
     pub(crate) fn describe(&mut self, node: u32) -> String {
         let mut text = String::new();
         for slot in self.nodes.get_mut(&node).into_iter().flat_map(|node| node.links.iter_mut()) {
@@ -21,23 +21,22 @@ impl<D: Driver> Shard<D> {
         text
     }
 
-    /// Lets so many dials be under way at once.
+    /// Limits the number of dials under way at once.
     pub(crate) fn limit_dials(&mut self, most: usize) {
         self.dials.limit(most);
     }
 
-    /// Lets so many connections that have not greeted be there for each server.
+    /// Limits the number of connections of each server that have not greeted. Applies to servers started later.
     pub(crate) fn limit_strangers(&mut self, most: usize) {
         self.most_strangers = most;
     }
 
-    /// Returns whether streams are written to without a signal: then the loop must not sleep.
+    /// Returns whether any link is polled. Its streams are written to without a signal, so the loop must not sleep.
     pub(crate) fn polls(&self) -> bool {
         self.nodes.values().flat_map(|node| node.links.iter()).any(|slot| slot.polled)
     }
 
-    /// Asserts that somebody looks at whatever can be sent: the link is marked or polled, or the end of a send marks
-    /// it.
+    /// Asserts that no link with data to send is forgotten: it is marked or polled, or the end of a send marks it.
     pub(crate) fn check_progress(&mut self) {
         if self.mailbox.backlog().1 > 0 {
             return;
@@ -56,7 +55,7 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Asserts that no queue is longer than what it is for.
+    /// Asserts that every queue and table is within its bound.
     pub(crate) fn check_bounds(&self) {
         let links = self.nodes.values().map(|node| node.links.iter().count()).sum::<usize>();
         let slots = || self.nodes.values().flat_map(|node| node.links.iter());
@@ -80,7 +79,7 @@ impl<D: Driver> Shard<D> {
         assert!(self.completions.is_empty() && self.unsent.len() <= connections);
         assert!(self.dials.under_way() == dialing && self.dials.are_bounded(links), "{:?}, {dialing}", self.dials);
         let (commands, signals) = self.mailbox.backlog();
-        // Those of servers that are gone find nobody.
+        // Signals of servers that are gone are ignored when they are read.
         assert!(signals <= 2 * (streams + commands) + self.nodes.len() + 64, "{signals} signals of {streams} streams");
     }
 }
@@ -91,20 +90,21 @@ impl<D: Driver> Shard<LocalTransport<D>> {
         self.driver.check_progress();
     }
 
-    /// The number of endpoints of connections in memory.
+    /// Number of endpoints of connections in memory.
     pub(crate) fn local_endpoints(&self) -> usize {
         self.driver.endpoints()
     }
 
-    /// Asserts that receive buffers are bounded, however little peers send in each, and however much is left unread.
+    /// Asserts that receive buffers are bounded, however few bytes peers send in each, and however many bytes are
+    /// unread.
     ///
-    /// In use are one buffer of each connection, and those that arrivals of links keep. A link counts the buffers that
-    /// it has received in. From the moment on at which those that are still kept exceed its limit, by one buffer, it
-    /// copies what arrives. What is copied and unread is at most a window. It fills each chunk but for the room of one
-    /// segment, except the chunk that is being read and the one that is being filled.
+    /// The buffers in use are one for each connection, and those that arrivals of links keep. A link counts the buffers
+    /// that it has received in. From the moment on at which those that are still kept exceed its limit, by one buffer,
+    /// it copies what arrives. Copied and unread bytes are at most a window. They fill each chunk except for the room
+    /// of one segment, other than the chunk that is being read and the one that is being filled.
     ///
-    /// `removed`: the links of a server whose peers were removed, and from which something may be left unread. What
-    /// came through memory stands in chunks of its sender.
+    /// `removed` returns the number of links of a server whose peers were removed, and from which bytes may be left
+    /// unread. Bytes that came through memory are in chunks of their sender.
     pub(crate) fn check_buffers(&self, removed: impl Fn(u32) -> usize) {
         let most_of_link = |inbox_bytes: u64| {
             let copies = inbox_bytes as usize / (CHUNK_BYTES - MAX_SEGMENT_PAYLOAD) + 2;

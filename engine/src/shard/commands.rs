@@ -1,4 +1,4 @@
-//! What applications ask of a shard.
+//! Commands of applications to a shard.
 
 use super::Shard;
 use super::connection::{Connection, Role};
@@ -57,7 +57,7 @@ impl<D: Driver> Shard<D> {
             },
             Command::Add { link, pid, addresses } => self.add_peer(link, pid, addresses, now),
             Command::Move { link, addresses } => self.move_peer(link, addresses),
-            // Whoever asked may have gone away without waiting; here and below.
+            // The requester may have gone away without waiting, here and below.
             Command::Remove { link, report } => {
                 if let Some(undelivered) = self.remove_peer(link, now) {
                     let _ = report.send(undelivered);
@@ -68,7 +68,7 @@ impl<D: Driver> Shard<D> {
                 let _ = report.send(());
             }
             Command::Account { node, report } => drop(report.send(self.account(node))),
-            // The application looks at frames when it takes them: by then, the peer may have another connection.
+            // The application parses frames when it takes them. By then, the peer may have another connection.
             Command::Malformed { link, pid, session, lost } => {
                 if let Some(node) = self.nodes.get(&link.node) {
                     node.lost(pid, lost);

@@ -1,4 +1,4 @@
-//! Deadlines of links, connections and servers: which timer is set for them, and what happens when it is due.
+//! Deadlines of links, connections and servers: the timer of each, and the work when it is due.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use crate::link::State;
 use crate::roster::LinkKey;
 use crate::time::Time;
 
-/// A timer whose deadline has passed and whose work cannot be done yet is looked at again after this.
+/// Time after which a timer is looked at again if its deadline has passed and its work cannot be done yet.
 pub(super) const OVERDUE: Duration = Duration::from_millis(10);
 
-/// After a turn that took so long as many timers are looked at as after one that has read everything.
+/// Duration of a turn above which timers get their full budget, even if received segments are left to read.
 const SLOW_TURN: Duration = Duration::from_millis(50);
 
 impl<D: Driver> Shard<D> {
-    /// Sends a heartbeat, if it is time, on a link of which nothing else is due, without a look at its streams: their
-    /// writers signal. `answers`: the peer's has just come.
+    /// Sends a heartbeat if it is due, on a link where nothing else is due. The streams are not looked at, because
+    /// their writers signal. `answers`: a heartbeat of the peer was just received.
     ///
-    /// Idle links cost this and nothing else. Returns whether that was all that there was to do.
+    /// An idle link costs only this. Returns whether nothing else was to be done.
     pub(super) fn send_heartbeat(&mut self, key: LinkKey, now: Time, answers: bool) -> bool {
         if !self.slot(key).is_some_and(|slot| slot.asleep && !slot.dirty) || self.is_sending(key) {
             return false;
@@ -29,7 +29,7 @@ impl<D: Driver> Shard<D> {
         if let Some(socket) = due.and_then(|slot| slot.socket) {
             let unread = self.driver.is_unread(socket);
             if let Some(slot) = self.slot(key) {
-                // Never twice in a row: that it has not said so does not prove that it has not read.
+                // Never postponed twice in a row: the peer may have read the last heartbeat without having reported it.
                 slot.postponed = unread && !slot.postponed;
                 if slot.postponed {
                     slot.link.postpone_heartbeat(now);
@@ -46,7 +46,7 @@ impl<D: Driver> Shard<D> {
         done
     }
 
-    /// Sets the timer for the link's deadline, unless an earlier one is set that will look at it.
+    /// Sets the timer for the deadline of a link, unless an earlier timer is set, which will set it again.
     pub(super) fn schedule(&mut self, key: LinkKey, now: Time) {
         let sending = self.is_sending(key);
         let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link)) else {
@@ -54,7 +54,7 @@ impl<D: Driver> Shard<D> {
         };
         let deadline = match sending {
             true => slot.link.deadline_of_silence(),
-            // The end of another dial looks at it.
+            // The end of another dial serves this link.
             false if slot.waits_to_dial && matches!(slot.link.state(), State::Idle | State::Waiting) => None,
             false => slot.link.deadline(),
         };
@@ -67,8 +67,8 @@ impl<D: Driver> Shard<D> {
     }
 
     pub(super) fn expire(&mut self, now: Time) {
-        // Each heartbeat is followed by another one, its answer: while there is more to read than a turn reads, few are
-        // begun. But where a turn takes long, as beside hundreds of busy processes, few would be too few.
+        // Each heartbeat that is sent is answered by another one. So few are begun while more is left to read than one
+        // turn reads. But if turns take long, as beside hundreds of busy processes, few would be too few.
         let is_slow = now.since(std::mem::replace(&mut self.expired, now)) > SLOW_TURN;
         let mut budget = if self.caught_up == now || is_slow { Budget::default() } else { Budget::reduced() };
         let mut expired = false;
@@ -98,7 +98,7 @@ impl<D: Driver> Shard<D> {
             }
         }
         if expired {
-            // Sent at once: nothing else may happen for long.
+            // Sent at once: the loop may wait long afterwards.
             self.flush(now);
         }
         let due = if budget.is_left() { now } else { self.timers.next().unwrap_or(now) };
@@ -106,7 +106,7 @@ impl<D: Driver> Shard<D> {
     }
 }
 
-/// The time of a timer for a deadline.
+/// Returns the time of the timer for a deadline. One that has passed is looked at again after [`OVERDUE`].
 fn not_before(now: Time, deadline: Time) -> Time {
     if deadline > now { deadline } else { now + OVERDUE }
 }

@@ -1,4 +1,4 @@
-//! The end of all servers of a loop that has failed.
+//! End of all servers of a loop that has failed.
 
 use std::collections::BTreeMap;
 
@@ -12,19 +12,19 @@ use crate::mailbox::Command;
 use crate::time::Time;
 
 impl<D: Driver> Shard<D> {
-    /// Ends every server, because the loop takes no further turn: the outboxes take nothing more, and each server gets
-    /// an event. Returns what they have not delivered. The caller then drops the shard, which ends their streams and
-    /// inboxes.
+    /// Ends every server, because the loop takes no further turn: the outboxes accept no more envelopes, and each
+    /// server gets an event. Returns the undelivered envelopes. The caller then drops the shard, which ends the streams
+    /// and inboxes.
     ///
-    /// The loop may have failed in the middle of anything, so a panic in one server does not keep the others from
+    /// The loop may have failed in the middle of any operation, so a panic in one server does not keep the others from
     /// ending.
     pub(crate) fn fail(&mut self, message: &str, now: Time) -> BTreeMap<u32, Vec<Undelivered>> {
         for node in self.nodes.values() {
             let _ = caught(|| (node.close_outboxes)());
         }
-        // Everything taken before stands in streams that are known here, or that are announced by a waiting command.
+        // Every accepted envelope is in a stream that is known here, or that is announced by a waiting command.
         while let Some(command) = self.mailbox.next_command() {
-            // Whoever waits for an answer learns that there is none.
+            // The command is dropped, so a requester that waits for an answer learns that there is none.
             let _ = caught(|| self.handle_last_command(command, now));
         }
         let mut undelivered = BTreeMap::new();
@@ -56,7 +56,7 @@ impl<D: Driver> Shard<D> {
 }
 
 impl Node {
-    /// Counts what is neither acknowledged nor dropped, by peer. Reports what was dropped.
+    /// Counts the envelopes that are neither acknowledged nor dropped, by peer. Reports the dropped ones.
     fn count_at_end(&mut self, now: Time) -> Vec<Undelivered> {
         for link in self.links.ids() {
             self.tell(link, now);

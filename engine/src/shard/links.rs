@@ -1,4 +1,4 @@
-//! A server's links, by place and by pid, and what is remembered of those that are gone.
+//! Table of a server's links, by index and by pid, and the memory of removed peers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -9,27 +9,27 @@ use super::slot::LinkSlot;
 use crate::link::{EarlierLink, Link, LinkAccount, Local, Pid};
 use crate::roster::LinkId;
 
-/// The links of a server. Whoever names one of an earlier generation finds nobody.
+/// Links of a server. A lookup with an earlier generation of an index finds none.
 pub(super) struct Links {
-    /// By place. What is empty was left by a peer that was removed.
+    /// Links by index. An empty slot was left by a peer that was removed.
     slots: Vec<Option<Placed>>,
     by_pid: HashMap<Pid, LinkId>,
     earlier: EarlierLinks,
 }
 
-/// The sizes of a server's tables of links.
+/// Sizes of a server's tables of links.
 #[cfg(any(test, feature = "simulation"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LinkSizes {
     pub(crate) places: usize,
-    /// Places with a link.
+    /// Number of slots with a link.
     pub(crate) links: usize,
-    /// Peers that were removed and of whom something is kept.
+    /// Number of removed peers of which state is kept.
     pub(crate) remembered: usize,
 }
 
-/// A link with its generation. It begins where a line of the processor's cache does, so that what is read of an idle
-/// one takes as few lines as can be.
+/// Link with its generation. It is aligned to a cache line, so that the fields that are read of an idle link occupy as
+/// few lines as possible.
 #[repr(C, align(64))]
 struct Placed {
     generation: u32,
@@ -39,16 +39,16 @@ struct Placed {
 /// Memory of the peers that were removed last.
 #[derive(Default)]
 struct EarlierLinks {
-    /// Each with when its peer was removed, as [`by_age`](EarlierLinks::by_age) counts.
+    /// Links by pid, each with the ordinal of its peer's removal, as in [`by_age`](EarlierLinks::by_age).
     by_pid: BTreeMap<Pid, (u64, EarlierLink)>,
     by_age: BTreeMap<u64, Pid>,
     removals: u64,
-    /// No forgotten peer was greeted more often.
+    /// Largest number of greetings of any forgotten peer.
     most_greetings: u32,
 }
 
 impl Links {
-    /// The first links of a server, in this order.
+    /// Makes the first links of a server, in this order.
     pub(super) fn new(local: &Arc<Local>, peers: Vec<(Pid, Vec<SocketAddr>)>, slept: Duration) -> Links {
         let (slots, by_pid) = (Vec::with_capacity(peers.len()), HashMap::with_capacity(peers.len()));
         let mut links = Links { slots, by_pid, earlier: EarlierLinks::default() };
@@ -64,12 +64,12 @@ impl Links {
         (placed.generation == link.generation).then_some(&mut placed.slot)
     }
 
-    /// The link to a peer.
+    /// Returns the link to a peer.
     pub(super) fn find(&self, pid: Pid) -> Option<LinkId> {
         self.by_pid.get(&pid).copied()
     }
 
-    /// Returns whether a peer is to be found at this address.
+    /// Returns whether a peer is configured at this address.
     pub(super) fn has_address(&self, address: IpAddr) -> bool {
         self.slots.iter().flatten().any(|placed| placed.slot.is_at(address))
     }
@@ -83,14 +83,14 @@ impl Links {
         self.slots.iter().flatten().map(|placed| &placed.slot)
     }
 
-    /// All links that are there.
+    /// Returns the ids of all links.
     pub(super) fn ids(&self) -> Vec<LinkId> {
         let slots = self.slots.iter().zip(0..);
         slots.filter_map(|(placed, index)| Some(LinkId { index, generation: placed.as_ref()?.generation })).collect()
     }
 
-    /// A peer gets this link. It goes on where the one before has stopped, if that is still remembered.
-    /// `slept`: see [`LinkSlot::new`].
+    /// Adds the link of a peer. It continues the earlier link to the same peer, if that is still remembered. `slept`:
+    /// see [`LinkSlot::new`].
     pub(super) fn add(
         &mut self,
         local: &Arc<Local>,
@@ -110,7 +110,7 @@ impl Links {
         self.by_pid.insert(pid, link);
     }
 
-    /// Takes a link out. What it has to leave behind is to be [remembered](Links::remember).
+    /// Removes a link. The caller is to [remember](Links::remember) it.
     pub(super) fn remove(&mut self, link: LinkId) -> Option<LinkSlot> {
         self.get_mut(link)?;
         let Placed { slot, .. } = self.slots[link.index as usize].take()?;
@@ -118,13 +118,12 @@ impl Links {
         Some(slot)
     }
 
-    /// Remembers a link that was taken out. Returns what the links to another peer have come to, which is forgotten for
-    /// it.
+    /// Remembers a removed link. Returns the totals of another peer, which is forgotten in its place.
     pub(super) fn remember(&mut self, link: Link) -> Option<LinkAccount> {
         self.earlier.keep(link.into_earlier()).map(|forgotten| forgotten.account())
     }
 
-    /// Accounts of the links to each peer, also to those that are remembered. Walks what is not acknowledged.
+    /// Returns the totals of the links to each peer, remembered peers included. Walks the unacknowledged envelopes.
     pub(super) fn accounts(&mut self) -> Vec<LinkAccount> {
         let links = self.slots.iter_mut().flatten().map(|placed| placed.slot.link.account());
         links.chain(self.earlier.by_pid.values().map(|(_, earlier)| earlier.account())).collect()
@@ -164,10 +163,10 @@ impl EarlierLinks {
     }
 }
 
-/// Peers that are remembered after their removal: those that were removed last.
+/// Number of removed peers that are remembered: those that were removed last.
 ///
-/// One that is forgotten and added again is a stranger: a greeting that it said before its removal and that comes late
-/// is believed until its next one, it is not said to have been restarted, and its row in the statistics begins anew.
+/// A peer that is forgotten and added again is unknown. A late greeting from before its removal is believed until its
+/// next greeting, no restart is reported for it, and its row in the statistics begins anew.
 const REMEMBERED: usize = 1024;
 
 #[cfg(test)]
@@ -214,7 +213,7 @@ mod tests {
         }
         assert_eq!(links.sizes(), LinkSizes { places: 1, links: 0, remembered: REMEMBERED });
         assert_eq!((forgotten[..3].to_vec(), forgotten.len()), (vec![10, 100, 101], 4901 - REMEMBERED));
-        // The one that is forgotten, and one that is not.
+        // A forgotten peer, and one that is remembered.
         for pid in [10, 4999] {
             links.add(&local, link(0, 9999), pid, Vec::new(), Duration::ZERO);
             let greeting = greet(links.get_mut(link(0, 9999)).unwrap());

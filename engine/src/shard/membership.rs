@@ -1,4 +1,4 @@
-//! Peers that come, move and go while the server runs, and partitions that are made for tests.
+//! Changes of membership while a server runs: peers are added, moved and removed. Partitions for tests.
 
 use std::net::SocketAddr;
 
@@ -25,9 +25,9 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Says goodbye to the peer, gives up what it has not acknowledged, and lets go of the link.
+    /// Says goodbye to the peer, gives up its unacknowledged envelopes, and removes the link.
     pub(super) fn remove_peer(&mut self, key: LinkKey, now: Time) -> Option<Undelivered> {
-        // Nobody asks the link afterwards.
+        // The notices of the link cannot be taken later.
         self.tell(key, now);
         let node = self.nodes.get_mut(&key.node)?;
         node.set_starved(key.link, None, now);
@@ -63,12 +63,12 @@ impl<D: Driver> Shard<D> {
         Some(undelivered)
     }
 
-    /// Cuts the traffic with a peer as a partition of the network would: both sides find out by the silence.
+    /// Begins or ends a simulated partition from a peer. Both sides notice it by the silence.
     pub(super) fn set_blocked(&mut self, key: LinkKey, blocked: bool, now: Time) {
         let Some(slot) = self.slot(key) else { return };
         let healed = std::mem::replace(&mut slot.blocked, blocked) && !blocked;
         if healed && slot.link.state() == State::Up {
-            // What was lost meanwhile is sent again on a new connection.
+            // Bytes that were lost meanwhile are sent again on a new connection.
             slot.link.lost(DownReason::Closed, now);
             if let Some(socket) = slot.socket.take() {
                 self.set_role(socket, Role::Ending);
@@ -79,7 +79,7 @@ impl<D: Driver> Shard<D> {
         self.mark(key);
     }
 
-    /// The sizes of a server's tables of links; `None`: it has not started, or has stopped.
+    /// Returns the sizes of a server's tables of links. `None` if it has not started, or has stopped.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn link_sizes(&self, node: u32) -> Option<super::links::LinkSizes> {
         self.nodes.get(&node).map(|node| node.links.sizes())

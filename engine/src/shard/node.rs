@@ -1,4 +1,4 @@
-//! A server in its shard: its links, its inbox, its stop.
+//! State of a server in its shard: its links, its inbox, its stop.
 
 use std::io;
 use std::sync::Arc;
@@ -20,37 +20,37 @@ use crate::roster::{LinkId, LinkKey, Roster};
 use crate::stats::StatsTable;
 use crate::time::Time;
 
-/// A server in its shard.
+/// Server in its shard.
 pub(super) struct Node {
     pub(super) local: Arc<Local>,
     pub(super) listener: Option<SocketId>,
     pub(super) links: Links,
     roster: Arc<Roster>,
-    /// How it reaches others.
+    /// Transports that the server may dial with.
     pub(super) way: Way,
     pub(super) inbox: InboxSender,
     pub(super) events: Arc<EventQueue>,
     stats: Arc<StatsTable>,
-    /// Closes the outboxes, if the loop fails.
+    /// Closes the outboxes if the loop fails.
     pub(super) close_outboxes: Box<dyn Fn() + Send>,
     pub(super) stopping: Option<Stopping>,
-    /// Sockets that are not closed yet, listener included.
+    /// Number of sockets that are not closed yet, listener included.
     pub(super) open_sockets: usize,
     pub(super) accepting: Accepting,
     pub(super) strangers: Strangers,
-    /// The listener's entry among the shard's timers.
+    /// Entry of the listener in the shard's timers.
     pub(super) listener_timer: Option<Entry>,
     /// Number of links whose last dial got no socket, for lack of descriptors or memory.
     pub(super) starved: usize,
-    /// The stop's.
+    /// Entry of the stop in the shard's timers.
     pub(super) stop_timer: Option<Entry>,
 }
 
-/// A stop under way.
+/// Stop under way.
 pub(super) struct Stopping {
     pub(super) deadline: Time,
     pub(super) report: Option<mpsc::Sender<Vec<Undelivered>>>,
-    /// Goodbyes are said, connections are ending.
+    /// Set once the Goodbyes are sent and the connections are ending.
     pub(super) leaving: bool,
 }
 
@@ -79,8 +79,8 @@ impl Node {
         }
     }
 
-    /// Puts what a segment brought into the inbox: its payload, which `share` makes the inbox's, where it holds whole
-    /// frames.
+    /// Pushes the content of a data segment into the inbox. For whole frames that is the payload, copied, or shared by
+    /// `share`.
     pub(super) fn deliver(
         &mut self,
         key: LinkKey,
@@ -113,7 +113,7 @@ impl Node {
         });
     }
 
-    /// Tells the application what the link has to say.
+    /// Passes the notices of a link to the application.
     pub(super) fn tell(&mut self, link: LinkId, now: Time) {
         let Some(slot) = self.links.get_mut(link) else { return };
         if !slot.link.has_notices() {
@@ -145,12 +145,12 @@ impl Node {
             self.events.push(event, now);
         }
         if is_up {
-            // The peer has dialed us meanwhile.
+            // The peer has dialed this server meanwhile.
             self.set_starved(link, None, now);
         }
     }
 
-    /// A peer is removed, its link is taken out, and these are given up.
+    /// Records that a peer is removed: its link is taken out, and its `undelivered` envelopes are dropped.
     pub(super) fn removed(&mut self, id: LinkId, link: Link, undelivered: &Undelivered, now: Time) {
         let (pid, count, reason) = (undelivered.pid, undelivered.messages, DropReason::PeerRemoved);
         if count > 0 {
@@ -169,30 +169,30 @@ impl Node {
         self.stats.lost(pid, bytes);
     }
 
-    /// The server stops, and these are given up.
+    /// Counts the undelivered envelopes of a server that stops.
     pub(super) fn account_for(&self, undelivered: &[Undelivered]) {
         for each in undelivered {
             self.stats.stopped(each.pid, each.messages);
         }
     }
 
-    /// Upper bound of what is not acknowledged, by peer, for when nobody can count it.
+    /// Returns an upper bound of the unacknowledged envelopes, by peer, for when they cannot be counted.
     pub(super) fn undelivered_at_most(&self) -> Vec<Undelivered> {
         self.stats.undelivered_at_most()
     }
 
-    /// What is neither acknowledged nor dropped, by peer.
+    /// Returns the envelopes that are neither acknowledged nor dropped, by peer.
     pub(super) fn undelivered(&mut self) -> Vec<Undelivered> {
         self.links.iter_mut().map(LinkSlot::undelivered).filter(|undelivered| undelivered.messages > 0).collect()
     }
 
-    /// Returns whether its listener is to accept connections.
+    /// Returns whether the listener is to accept connections.
     pub(super) fn accepts(&self) -> bool {
         self.stopping.is_none() && !self.strangers.are_full() && self.accepting != Accepting::Paused
     }
 
-    /// Records that the link's last dial got no socket, and why; `None` if it got one, or needs none any more. The
-    /// beginning of the first shortage and the end of the last one are reported.
+    /// Records the reason why the link's last dial got no socket. `None` if it got one, or needs none any more. The
+    /// beginning of the first link's shortage and the end of the last one's are reported.
     pub(super) fn set_starved(&mut self, link: LinkId, shortage: Option<&io::Error>, now: Time) {
         let Some(slot) = self.links.get_mut(link) else { return };
         let was_starved = std::mem::replace(&mut slot.starved, shortage.is_some());

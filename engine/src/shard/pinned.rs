@@ -1,9 +1,10 @@
-//! Receive buffers that an inbox keeps from being used again.
+//! Pinned receive buffers: arrivals in the inbox keep them from being used again.
 //!
-//! Arrivals are not copied: each keeps the chunk that it came in, 260 KiB, until the application has let go of it. A
-//! peer that sends little in each chunk, or on each of many connections, would so pin many times what its window
-//! allows. So a link whose arrivals pin more than its inbox may hold copies what comes next, close together, until less
-//! is pinned. Each buffer is counted before it is received in: when a connection ends, its buffer is the kernel's.
+//! An arrival is not copied. It keeps the chunk in which it was received, 260 KiB, until the application releases it.
+//! So a peer that sends few bytes in each chunk, or on each of many connections, could pin many times the bytes of its
+//! window. If the arrivals of a link pin more than its inbox may hold, the link copies further arrivals, close
+//! together, until less is pinned. Each buffer is counted before it is received in: when a connection ends, its buffer
+//! is the kernel's.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::connection::Role;
 use super::{CHUNK_BYTES, Shard};
 use crate::driver::{ChunkPool, Driver, PinnedChunk, ReceiveBuffer, Slice, SocketId};
 
-/// The chunks that arrivals of a link pin, and the present chunk for copies.
+/// Chunks that arrivals of a link may pin, and the present chunk for copies.
 #[derive(Default)]
 pub(super) struct Pinned {
     chunks: Vec<PinnedChunk>,
@@ -37,7 +38,7 @@ impl Pinned {
         self.is_copying
     }
 
-    /// A copy of `payload`, close to the others. `None` if there is no memory for one.
+    /// Copies `payload` next to earlier copies. Returns `None` if there is no memory for it.
     #[cold]
     pub(super) fn copy(&mut self, payload: &[u8], limit: usize, pool: &Arc<ChunkPool>) -> Option<Slice> {
         if self.copies.as_mut().is_none_or(|copies| !copies.reset() && copies.free() < payload.len()) {
@@ -59,13 +60,15 @@ impl Pinned {
     }
 }
 
-/// Bytes of chunks that a link's arrivals may pin: its inbox, and what is not quite full.
+/// Returns the bytes of chunks that a link's arrivals may pin: those of its inbox, and two chunks that are not quite
+/// full.
 pub(super) fn pinned_limit(inbox_bytes: u64) -> usize {
     usize::try_from(inbox_bytes).unwrap_or(usize::MAX).saturating_add(2 * CHUNK_BYTES)
 }
 
 impl<D: Driver> Shard<D> {
-    /// Room for the next receive of a connection whose buffer is not counted. What has come in that may be a link's.
+    /// Makes room for the next receive of a connection whose buffer has not been counted. Its bytes may belong to a
+    /// link.
     #[cold]
     pub(super) fn make_first_room(
         &mut self,
@@ -79,7 +82,7 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Receives what comes next. `fresh`: the buffer, if it is another one than before.
+    /// Receives into `buffer`. `fresh`: the chunk of the buffer, if it is another one than before.
     #[inline]
     pub(super) fn receive_next(&mut self, socket: SocketId, buffer: ReceiveBuffer, fresh: Option<PinnedChunk>) {
         self.driver.receive(socket, buffer);
@@ -88,7 +91,7 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// A link's connection receives in this buffer from now on, or has received in it.
+    /// Counts a buffer that the connection of a link receives in from now on, or has received in.
     #[cold]
     fn count_buffer(&mut self, socket: SocketId, chunk: PinnedChunk) {
         let Some(connection) = self.connection(socket) else { return };
@@ -127,7 +130,7 @@ mod tests {
         assert!(pool.bytes_in_use() <= most, "{} of {most} bytes for 5,000", pool.bytes_in_use());
         assert!(unread.iter().all(|slice| **slice == *b"short"));
         unread.clear();
-        // Seen when the next chunk is exchanged; then nothing is copied any more.
+        // Noticed when the next chunk is exchanged. Nothing is copied afterwards.
         for _ in 0..2 * CHUNK / 5 {
             drop(arrive(&mut pinned, b"short", limit, &pool));
         }

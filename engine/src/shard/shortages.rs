@@ -1,4 +1,5 @@
-//! Shortages: the kernel has no descriptor or no memory for another connection. A server reports them, and tries again.
+//! Shortages: the kernel has no descriptor or no memory for another connection. A server reports a shortage and tries
+//! again.
 
 use std::io;
 use std::time::Duration;
@@ -9,27 +10,27 @@ use crate::driver::{Driver, with_cure};
 use crate::events::Event;
 use crate::time::Time;
 
-/// Pause after a connection could not be accepted.
+/// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The same after connections were closed that have not greeted.
+/// Pause after a failed accept if connections that have not greeted were closed.
 const CLOSE_PAUSE: Duration = Duration::from_millis(1);
-/// Time without a failure after which connections count as accepted again. While descriptors are few, every second
-/// accept may fail, and that is one shortage.
+/// Time without a failed accept after which the shortage is over. While descriptors are few, every second accept may
+/// fail, and that is one shortage.
 const ACCEPT_TRIAL: Duration = Duration::from_secs(1);
 
 /// State of accepting connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Accepting {
     Always,
-    /// The last accept has failed, and the listener is left alone for a moment.
+    /// The last accept has failed, and the listener is paused for a moment.
     Paused,
-    /// Accepting again: the shortage is over if none fails for a while.
+    /// Connections are accepted again. The shortage is over if no accept fails for a while.
     Trying,
 }
 
 impl<D: Driver> Shard<D> {
     /// Pauses the listener after a failed accept, and closes connections that have not greeted in time, so that there
-    /// is room for others soon. Reported once, until accepts succeed again.
+    /// is room for others soon. The shortage is reported once, until accepts succeed again.
     pub(super) fn accept_failed(&mut self, id: u32, error: &io::Error, now: Time) {
         let any_closed = self.close_silent_strangers();
         let Some(node) = self.nodes.get_mut(&id) else { return };
@@ -42,7 +43,7 @@ impl<D: Driver> Shard<D> {
         self.timers.set(Timer::Listener(id), &mut node.listener_timer, at);
     }
 
-    /// Accepts again after a pause, or ends the shortage if no accept has failed for a while since.
+    /// Accepts again after a pause, or ends the shortage if no accept has failed for a while.
     pub(super) fn listen_again(&mut self, id: u32, now: Time) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.listener_timer = None;
@@ -53,7 +54,7 @@ impl<D: Driver> Shard<D> {
         }
         node.accepting = Accepting::Trying;
         if node.accepts() {
-            // A connection that waits is accepted next, if there is a descriptor for it.
+            // A waiting connection is accepted next, if there is a descriptor for it.
             self.driver.resume_accept(listener);
         }
         self.timers.set(Timer::Listener(id), &mut node.listener_timer, now + ACCEPT_TRIAL);

@@ -1,4 +1,4 @@
-//! A link in its server's table, with what its shard knows of it.
+//! Slot of a link in its server's table, with the state that the shard keeps of it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -11,29 +11,28 @@ use crate::events::UntoldDrops;
 use crate::link::{Link, Local, Pid, Undelivered};
 use crate::stream::SendWindow;
 
-/// A link with what the shard knows of it. The fields that are read of an idle one stand first and together, as in
-/// [`Link`].
+/// Link with the state that the shard keeps of it. The fields that are read of an idle link come first, as in [`Link`].
 #[repr(C)]
 pub(super) struct LinkSlot {
-    /// The part of the shard's [sleep](super::Shard::slept) that the link knows of.
+    /// Part of the shard's [stopped time](super::Shard::slept) that the link has been told of.
     slept: Duration,
     pub(super) dirty: bool,
     pub(super) polled: bool,
-    /// Up, and whoever writes to one of its streams signals: nothing is to be sent but heartbeats.
+    /// Set if the link is up, and the writers of its streams signal: only heartbeats are to be sent.
     pub(super) asleep: bool,
-    /// The last heartbeat was postponed, for the peer has not read those before.
+    /// Set if the last heartbeat was postponed because the peer had not read the previous ones.
     pub(super) postponed: bool,
-    /// Nothing crosses: what is sent is lost, and what comes is not heard.
+    /// Set in a simulated partition: sent bytes are lost, and received bytes are ignored.
     pub(super) blocked: bool,
-    /// The link is to be dialed when another dial has ended.
+    /// Set if the link is to be dialed when another dial has ended.
     pub(super) waits_to_dial: bool,
-    /// Its peer was dialed before.
+    /// Set once the peer has been dialed.
     pub(super) dialed: bool,
-    /// Its last dial got no socket, for lack of descriptors or memory.
+    /// Set if the last dial got no socket, for lack of descriptors or memory.
     pub(super) starved: bool,
-    /// The connection that the link has, or is making.
+    /// Connection of the link, or the one being made.
     pub(super) socket: Option<SocketId>,
-    /// The link's entry among the shard's timers.
+    /// Entry of the link in the shard's timers.
     pub(super) timer: Option<Entry>,
     pub(super) link: Link,
     addresses: Vec<SocketAddr>,
@@ -43,7 +42,8 @@ pub(super) struct LinkSlot {
 }
 
 impl LinkSlot {
-    /// A link that is new when the shard has [slept](super::Shard::slept) for so long.
+    /// Makes a link, which is told of no more stopped time than comes after `slept`: the shard's
+    /// [total](super::Shard::slept) at present.
     pub(super) fn new(local: &Arc<Local>, pid: Pid, addresses: Vec<SocketAddr>, slept: Duration) -> LinkSlot {
         LinkSlot {
             link: Link::new(local.clone(), pid),
@@ -65,7 +65,7 @@ impl LinkSlot {
         }
     }
 
-    /// Tells the link how long this process did not run since it was last looked at.
+    /// Tells the link how long this process did not run since the link was last used.
     pub(super) fn shift_times(&mut self, slept: Duration) {
         if self.slept != slept {
             self.link.slept(slept - self.slept);
@@ -73,24 +73,24 @@ impl LinkSlot {
         }
     }
 
-    /// The peer is to be found there.
+    /// Replaces the addresses of the peer.
     pub(super) fn move_to(&mut self, addresses: Vec<SocketAddr>) {
         (self.addresses, self.next_address) = (addresses, 0);
     }
 
-    /// What is neither acknowledged nor dropped.
+    /// Returns the envelopes that are neither acknowledged nor dropped.
     pub(super) fn undelivered(&mut self) -> Undelivered {
         let streams = self.link.outgoing().iter_mut().map(SendWindow::unacknowledged);
         let (messages, bytes) = streams.fold((0, 0), |sum, stream| (sum.0 + stream.0, sum.1 + stream.1));
         Undelivered { pid: self.link.peer(), messages, bytes }
     }
 
-    /// Returns whether the peer is to be found at this address, on whichever port.
+    /// Returns whether the peer has this address, on any port.
     pub(super) fn is_at(&self, address: IpAddr) -> bool {
         self.addresses.iter().any(|each| each.ip().to_canonical() == address)
     }
 
-    /// Where to dial next: a name may stand for several addresses, and each has its turn.
+    /// Returns the address to dial next. The peer's name may stand for several addresses, and each has its turn.
     pub(super) fn next_address(&mut self) -> Option<SocketAddr> {
         let address = *self.addresses.get(self.next_address % self.addresses.len().max(1))?;
         self.next_address += 1;

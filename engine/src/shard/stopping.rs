@@ -1,4 +1,4 @@
-//! How a server ends: it drains, says goodbye, closes, and reports.
+//! Stop of a server: it drains, says goodbye, closes its connections, and reports.
 
 use super::Shard;
 use super::connection::{Connection, Role};
@@ -16,7 +16,7 @@ impl<D: Driver> Shard<D> {
         self.poll_shutdown(node, now);
     }
 
-    /// Takes a stop one step further: drain, say goodbye, close, report.
+    /// Takes a stop to its next step: drain, say goodbye, close, report.
     pub(super) fn poll_shutdown(&mut self, id: u32, now: Time) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let Some(stopping) = &mut node.stopping else { return };
@@ -35,21 +35,21 @@ impl<D: Driver> Shard<D> {
             && let Some(mut stopping) = node.stopping.take()
             && let Some(report) = stopping.report.take()
         {
-            // Counted last: a send that had begun when the stop did has written its envelope by now.
+            // Counted last: a send that had begun before the stop has written its envelope by now.
             let undelivered = node.undelivered();
             node.account_for(&undelivered);
             self.forget_waits(id, &mut node);
-            // Whoever stopped the server may have gone away without waiting.
+            // The requester of the stop may have gone away without waiting.
             let _ = report.send(undelivered);
         }
     }
 
-    /// Envelopes that a server has not delivered so far, by peer. `None` if it is gone.
+    /// Returns the envelopes that a server has not delivered so far, by peer. `None` if the server is gone.
     pub(crate) fn undelivered(&mut self, id: u32) -> Option<Vec<Undelivered>> {
         self.nodes.get_mut(&id).map(Node::undelivered)
     }
 
-    /// Forgets what a server that is gone waited for.
+    /// Removes a server that is gone from all queues and timers.
     fn forget_waits(&mut self, id: u32, node: &mut Node) {
         self.dials.forget(|key| key.node == id);
         self.dirty.retain(|key| key.node != id);
@@ -64,7 +64,7 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Accounts of the links to each peer; nothing once the server is accounted for.
+    /// Returns the totals of the links to each peer. Empty once the server says goodbye.
     pub(crate) fn account(&mut self, id: u32) -> Vec<LinkAccount> {
         match self.nodes.get_mut(&id) {
             Some(node) if !node.stopping.as_ref().is_some_and(|stopping| stopping.leaving) => node.links.accounts(),
@@ -94,7 +94,7 @@ impl<D: Driver> Shard<D> {
                 self.end(socket, now);
             }
         }
-        // Who has connected and not said who it is.
+        // Connections that have not greeted.
         for index in 0..self.connections.len() {
             let listener = self.nodes.get(&id).and_then(|node| node.listener);
             let unknown = |connection: &Connection| connection.role == Role::Unknown(id);

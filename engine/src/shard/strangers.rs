@@ -1,8 +1,10 @@
-//! Connections that have not greeted. Whoever reaches the port can open them, and each costs a descriptor and a buffer.
+//! Connections that have not greeted. Any process that reaches the port can open them, and each costs a descriptor and
+//! a buffer.
 //!
-//! A server has at most [`MOST`] of them. While there are so many the listener is paused, further ones wait in its
-//! backlog, and those that have been silent for [`GRACE`] are closed, the oldest first. So a peer, which greets at
-//! once, gets in however many others there are. An address at which no peer is configured has at most [`MOST_OF_ONE`].
+//! A server has at most [`MOST`] of them. At this limit the listener is paused, further connections wait in its
+//! backlog, and those that have been silent for [`GRACE`] are closed, oldest first. So a peer, which greets at once,
+//! gets in however many other connections there are. An address without a configured peer has at most [`MOST_OF_ONE`]
+//! connections.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
@@ -15,54 +17,55 @@ use crate::driver::{ACCEPTED_AT_ONCE, Driver, SocketId};
 use crate::time::Time;
 use crate::wire::{Refusal, RefusalReason, SegmentHeader};
 
-/// Who connects has this long to say who it is.
+/// Time from an accepted connection to its Hello, at most (WIRE.md, section Time).
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
-/// Most connections of a server that have not greeted.
+/// Largest number of connections of a server that have not greeted.
 pub(super) const MOST: usize = 128;
-/// Most of them from one address, unless a peer is configured there.
+/// Largest number of such connections from one address, unless a peer is configured there.
 const MOST_OF_ONE: usize = 16;
-/// Time to greet that each of them has, however many wait.
+/// Time to greet that each connection has, however many wait.
 const GRACE: Duration = Duration::from_millis(10);
-/// The same where a peer is configured. Peers that start together greet late, because they keep each other busy.
+/// Time to greet for a connection from an address with a configured peer. Peers that start together greet late, because
+/// they keep each other busy.
 const GRACE_OF_PEERS: Duration = Duration::from_millis(50);
-/// Time after which silence is judged again.
+/// Shortest interval between two searches for silent connections.
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// The connections of a server that have not greeted.
+/// Connections of a server that have not greeted.
 pub(super) struct Strangers {
-    /// Oldest first. Each stays until it has greeted or is closed.
+    /// Connections, oldest first. Each stays until it has greeted or is closed.
     waiting: VecDeque<Stranger>,
     most: usize,
-    /// No more fit in, and the listener is paused.
+    /// Set if no more connections fit in, and the listener is paused.
     full: bool,
-    /// The entry among the shard's timers: the next one is to be closed then.
+    /// Entry in the shard's timers. The next connection is to be closed when it is due.
     pub(super) timer: Option<Entry>,
 }
 
-/// A connection that has not greeted.
+/// Connection that has not greeted.
 struct Stranger {
     socket: SocketId,
     source: IpAddr,
-    /// A peer is configured at its address.
+    /// Set if a peer is configured at the source address.
     may_be_peer: bool,
-    /// It may be closed for another's sake from then on.
+    /// Time from which on the connection may be closed to make room for others.
     greets_until: Time,
-    /// Its end has begun.
+    /// Set once the connection is being closed.
     closing: bool,
 }
 
 impl Strangers {
-    /// None yet, and at most so many.
+    /// Makes an empty list for at most so many connections.
     pub(super) fn new(most: usize) -> Strangers {
         Strangers { waiting: VecDeque::new(), most, full: false, timer: None }
     }
 
-    /// Returns whether no more fit in, so that the listener is paused.
+    /// Returns whether no more connections fit in, so that the listener is paused.
     pub(super) fn are_full(&self) -> bool {
         self.full
     }
 
-    /// Returns whether there are no more than may be.
+    /// Returns whether the number of connections is within the limit.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn are_bounded(&self) -> bool {
         self.waiting.len() <= self.most
@@ -80,25 +83,26 @@ impl Strangers {
         gives_way
     }
 
-    /// Forgets a connection that has greeted or is closed.
+    /// Removes a connection that has greeted or is closed.
     fn remove(&mut self, socket: SocketId) {
         if let Some(index) = self.waiting.iter().position(|stranger| stranger.socket == socket) {
             self.waiting.remove(index);
         }
     }
 
-    /// Returns whether as many more may come as are accepted at once.
+    /// Returns whether as many more connections fit in as are accepted at once.
     fn have_room(&self) -> bool {
         self.waiting.len() + ACCEPTED_AT_ONCE <= self.most
     }
 
-    /// Time from which on the next one may be closed for another's sake.
+    /// Time from which on the next connection may be closed to make room for others.
     pub(super) fn next_end(&self) -> Option<Time> {
         self.waiting.iter().filter(|stranger| !stranger.closing).map(|stranger| stranger.greets_until).min()
     }
 
-    /// The oldest ones that had time enough to greet, if everything that had arrived by `caught_up` was read. They are
-    /// to be closed, at most as many as are accepted at once. Those that may be peers come last.
+    /// Selects the oldest connections that were silent for their time to greet, if everything that had arrived by
+    /// `caught_up` was read. Returns at most as many as are accepted at once, to be closed. Those that may be peers
+    /// come last.
     fn silent(&mut self, caught_up: Time) -> Vec<SocketId> {
         let mut silent = Vec::new();
         for may_be_peer in [false, true] {
@@ -120,7 +124,7 @@ impl Stranger {
 }
 
 impl<D: Driver> Shard<D> {
-    /// A server has accepted a connection, from that address or through memory.
+    /// Adds a connection that a server has accepted, from the address `source` or through memory (`None`).
     pub(super) fn accepted(&mut self, listener: SocketId, socket: SocketId, source: Option<IpAddr>, now: Time) {
         let Some(id) = self.connection(listener).map(|connection| connection.node) else {
             return self.driver.close(socket);
@@ -144,7 +148,7 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Refuses a greeting that is longer than any can be. Returns whether this one is.
+    /// Refuses a greeting that is longer than any valid one. Returns whether this one is.
     pub(super) fn refuse_long_greeting(&mut self, socket: SocketId, node: u32, unfinished: &[u8], now: Time) -> bool {
         let header = SegmentHeader::parse(unfinished).ok().flatten();
         let is_long = header.is_some_and(|header| header.segment_bytes() > GREETING_BYTES);
@@ -169,7 +173,7 @@ impl<D: Driver> Shard<D> {
         self.close_strangers(gives_way);
     }
 
-    /// A connection has greeted or is closed, and makes room.
+    /// Removes a connection that has greeted or is closed, and resumes the listener if there is room again.
     pub(super) fn remove_stranger(&mut self, id: u32, socket: SocketId) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.strangers.remove(socket);
@@ -219,7 +223,7 @@ impl<D: Driver> Shard<D> {
     }
 }
 
-/// The addresses that belong to one machine as a rule: of IPv6, a network of 64 bits.
+/// Returns the address that stands for the machine of `source`. For IPv6 that is its network of 64 bits.
 fn network_of(source: IpAddr) -> IpAddr {
     match source {
         IpAddr::V4(_) => source,
@@ -249,7 +253,7 @@ mod tests {
         let mut closed = (0..20).filter_map(|number| strangers.add(SocketId(number), one, false, at(0)));
         assert_eq!(closed.next(), Some(SocketId(0)));
         assert_eq!(closed.collect::<Vec<SocketId>>(), sockets(1..4));
-        // Another address, and a peer's, have their own.
+        // Another address, and the address of a peer, are counted separately.
         let other = [192, 0, 2, 2].into();
         assert!((20..36).all(|number| strangers.add(SocketId(number), other, false, at(0)).is_none()));
         let peer = [192, 0, 2, 3].into();
@@ -281,7 +285,7 @@ mod tests {
         assert_eq!((strangers.next_end(), strangers.silent(at(49))), (Some(at(50)), Vec::new()));
         assert_eq!(strangers.silent(at(50)), sockets(6..10));
         assert_eq!((strangers.next_end(), strangers.silent(at(99))), (None, Vec::new()));
-        // They count until they are closed.
+        // A connection counts until it is closed.
         assert_eq!(strangers.waiting.len(), 30);
         (0..30).for_each(|number| strangers.remove(SocketId(number)));
         assert!(strangers.waiting.is_empty());

@@ -1,4 +1,4 @@
-//! Timers of a shard: when to look at what again.
+//! Timers of a shard: deadlines and their owners.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -9,63 +9,63 @@ use crate::driver::SocketId;
 use crate::roster::LinkKey;
 use crate::time::Time;
 
-/// The owner of a timer.
+/// Owner of a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
-    /// A link's deadline.
+    /// Deadline of a link.
     Link(LinkKey),
-    /// A connection that has not said who it is, or that is to end.
+    /// Connection that has not greeted, or that is to end.
     Connection(SocketId),
-    /// A listener that ran out of descriptors.
+    /// Listener that is paused after a failed accept, or on trial after such a pause.
     Listener(u32),
-    /// A server with too many connections that have not greeted.
+    /// Server with too many connections that have not greeted.
     Strangers(u32),
-    /// A server that stops.
+    /// Server that stops.
     Stop(u32),
 }
 
 /// Timers, earliest first.
 ///
-/// Those that are due at the same moment stand together: heartbeats are due at multiples of a grid, so that thousands
-/// of timers are due at a few dozen moments, and to set or cancel one costs a look at two places.
+/// Timers with the same deadline are stored together. Heartbeats are due at multiples of a grid, so thousands of timers
+/// have a few dozen deadlines. Setting or canceling a timer is a lookup of the deadline and one of the place.
 ///
-/// Invariant: each owner (a link, a connection, a server) keeps its entry, and there is none that its owner does not
-/// name. So there are at most as many entries as owners, however often a deadline moves.
+/// Invariant: each owner (a link, a connection, a server) keeps the entry of its timer, and every timer has an owner
+/// that keeps its entry. So there are at most as many timers as owners, however often a deadline moves.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     moments: BTreeMap<Time, Moment>,
-    /// Empty ones, to be used again.
+    /// Empty tables for later use.
     spare: Vec<Slab<Timer>>,
 }
 
-/// Where an owner's timer stands.
+/// Entry of a timer, which its owner keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     at: Time,
-    /// Its place among those of this moment, counted from 1.
+    /// Place among the timers with this deadline, counted from 1.
     place: NonZeroU32,
 }
 
-/// The timers that are due at the same moment; at least one.
+/// Timers with the same deadline, at least one.
 #[derive(Debug)]
 struct Moment {
     timers: Slab<Timer>,
-    /// There is none before this place.
+    /// Lower bound of the places in use.
     first: usize,
 }
 
-/// Empty places for the timers of a moment that are kept.
+/// Number of empty tables that are kept.
 const SPARE: usize = 64;
 
 impl Entry {
-    /// When the timer is due.
+    /// Time at which the timer is due.
     pub(super) fn at(self) -> Time {
         self.at
     }
 }
 
 impl Timers {
-    /// Sets an owner's timer. `entry` is where the owner keeps it; an earlier setting is replaced.
+    /// Sets the timer of an owner. `entry` is the owner's entry. A timer that was set before is replaced.
     pub(super) fn set(&mut self, timer: Timer, entry: &mut Option<Entry>, at: Time) {
         self.cancel(entry);
         let spare = &mut self.spare;
@@ -76,7 +76,7 @@ impl Timers {
         *entry = Some(Entry { at, place: NonZeroU32::MIN.saturating_add(place as u32) });
     }
 
-    /// Removes an owner's timer, if it has one.
+    /// Cancels the timer of an owner, if it is set.
     pub(super) fn cancel(&mut self, entry: &mut Option<Entry>) {
         let Some(Entry { at, place }) = entry.take() else { return };
         let Some(moment) = self.moments.get_mut(&at) else {
@@ -90,12 +90,12 @@ impl Timers {
         }
     }
 
-    /// The time of the earliest timer.
+    /// Time of the earliest timer.
     pub(super) fn next(&self) -> Option<Time> {
         self.moments.first_key_value().map(|(at, _)| *at)
     }
 
-    /// Removes and returns the earliest timer that is due. Its owner must forget its entry.
+    /// Removes and returns the earliest timer that is due. Its owner must clear its entry.
     pub(super) fn due(&mut self, now: Time) -> Option<Timer> {
         let mut earliest = self.moments.first_entry().filter(|moment| *moment.key() <= now)?;
         let Moment { timers, first } = earliest.get_mut();
@@ -110,7 +110,7 @@ impl Timers {
         timer
     }
 
-    /// Removes a moment that has no timers any more.
+    /// Removes a deadline without timers.
     fn remove(&mut self, at: Time) {
         if let Some(Moment { mut timers, .. }) = self.moments.remove(&at)
             && self.spare.len() < SPARE
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!((timers.due(at(u64::MAX)), timers.next()), (None, None));
     }
 
-    /// Owners with few different deadlines, some of which are set again while those of a moment are taken.
+    /// Sets timers with few different deadlines, some of them again while the timers of one deadline are taken.
     #[test]
     fn every_timer_is_due_once_at_its_time() {
         let (mut random, mut timers) = (Random::new(7), Timers::default());
