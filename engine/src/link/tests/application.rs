@@ -1,4 +1,4 @@
-//! What two applications do with their link: write numbered envelopes, and read them at their own pace.
+//! Simulated applications of two servers: they write numbered envelopes, and read them at their own pace.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,13 +16,13 @@ use crate::wire::{FIRST, FRAGMENT, Frames, SegmentHeader, frame_bytes, lane_of};
 
 const LONGEST: usize = 200 * 1024;
 
-/// What payloads are cut out of.
+/// Random bytes that payloads are cut out of.
 static TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut random = Random::new(1);
     (0..LONGEST / 8 + 4096).flat_map(|_| random.next().to_le_bytes()).collect()
 });
 
-/// The payload of an envelope: its number, and bytes that differ from envelope to envelope and from place to place.
+/// Returns the payload of an envelope: its number, and bytes that differ between envelopes and between places.
 pub(super) fn payload(number: usize, length: usize) -> Vec<u8> {
     let mut payload = (number as u64).to_le_bytes().to_vec();
     let offset = number * 3 % 8192;
@@ -35,19 +35,19 @@ fn is_payload(bytes: &[u8], number: usize) -> bool {
     bytes[..8] == (number as u64).to_le_bytes() && bytes[8..] == TEXT[offset..offset + bytes.len() - 8]
 }
 
-/// One stream of one life of one side.
+/// Key of a stream: the side, the incarnation of the side, and the stream's number.
 pub(super) type StreamKey = (usize, u32, u32);
 
-/// What was written on one stream.
+/// Record of the envelopes written on one stream.
 #[derive(Default)]
 pub(super) struct Record {
-    /// The position behind each envelope.
+    /// Position behind each envelope.
     pub(super) ends: Vec<u64>,
-    /// How many have been delivered or dropped, to whichever life of the peer.
+    /// Number of envelopes delivered or dropped, to any incarnation of the peer.
     pub(super) delivered: usize,
-    /// Which may be dropped.
+    /// Flag for each envelope: it may be dropped.
     pub(super) droppable: Vec<bool>,
-    /// Which have been delivered.
+    /// Flag for each envelope: it was delivered.
     pub(super) got: Vec<bool>,
 }
 
@@ -56,7 +56,7 @@ impl Record {
         if number == 0 { 0 } else { self.ends[number - 1] }
     }
 
-    /// Envelopes that nobody got.
+    /// Number of envelopes that were not delivered.
     pub(super) fn lost(&self) -> usize {
         self.got.iter().filter(|got| !**got).count()
     }
@@ -75,11 +75,11 @@ impl Wake for Flag {
 pub(super) struct Outbox {
     pub(super) stream: u32,
     pub(super) writer: SendQueue,
-    /// Envelopes still to be written.
+    /// Number of envelopes still to be written.
     pub(super) quota: usize,
-    /// The envelope that had no room.
+    /// Length of the envelope that had no room.
     refused: Option<usize>,
-    /// Sleeps until there is room.
+    /// Set while the outbox sleeps until there is room.
     asleep: Option<Arc<Flag>>,
 }
 
@@ -89,18 +89,18 @@ impl Outbox {
     }
 }
 
-/// What an application has received on one stream.
+/// State of an application that receives on one stream.
 struct Incoming {
     next: usize,
     consumed: u64,
-    /// The end of the last frame that came in fragments: there is always room for that.
+    /// End of the last frame received in fragments. There is always room for it.
     begun: u64,
-    /// Where nothing stands: where it ends, and its bytes.
+    /// Gaps: the position at which each ends, and its length in bytes.
     skipped: Vec<(u64, u64)>,
 }
 
 impl Incoming {
-    /// A stream of which the first that comes stands at `position`.
+    /// Makes the state of a stream whose first segment is at `position`.
     fn new(key: StreamKey, position: u64, acked: Option<u64>, record: &Record) -> Incoming {
         let next = if position == 0 {
             0
@@ -122,7 +122,7 @@ struct Unread {
     bytes: u64,
 }
 
-/// The application of one life of one side.
+/// Application of one incarnation of one side.
 pub(super) struct Application {
     side: usize,
     life: u32,
@@ -174,7 +174,7 @@ impl Application {
             let record = records.entry((self.side, self.life, outbox.stream)).or_default();
             let number = record.ends.len();
             let bytes = payload(number, length);
-            // Many are gone by the time that a lost connection is made again.
+            // With the shorter limit, many envelopes expire before a lost connection is replaced.
             let longest = if random.one_in(2) { 300_000 } else { 40_000 };
             let life = Duration::from_micros(random.below(longest));
             let policy = match random.below(3) {
@@ -209,7 +209,8 @@ impl Application {
         signal
     }
 
-    /// A data segment has been accepted. `acked`: what its sender takes to be acknowledged, if that still lives.
+    /// Takes an accepted data segment. `acked`: the position that its sender regards as acknowledged, if the sender
+    /// still lives.
     pub(super) fn arrived(
         &mut self,
         key: StreamKey,
@@ -251,7 +252,7 @@ impl Application {
         assert_eq!(room, end - record.begin(first), "{key:?} takes up another room");
         record.delivered = record.delivered.max(incoming.next);
         self.inbox.push_back(Unread { key, stream: delivery.stream.clone(), room, end, messages, bytes });
-        // All streams of a lane together, those that have ended and those of former lives too.
+        // All streams of a lane count, ended ones and those of earlier incarnations included.
         let lane = lane_of(key.2);
         let unread: u64 =
             self.inbox.iter().filter(|unread| lane_of(unread.key.2) == lane).map(|unread| unread.room).sum();
@@ -259,7 +260,7 @@ impl Application {
         assert!(unread <= most, "{unread} bytes wait to be read on {lane:?}, {most} are allowed");
     }
 
-    /// The sender says that nothing stands between `from` and `to`.
+    /// Takes a gap that the sender has announced, between the positions `from` and `to`.
     pub(super) fn skipped(
         &mut self,
         key: StreamKey,
@@ -278,7 +279,7 @@ impl Application {
         record.delivered = record.delivered.max(next);
     }
 
-    /// Reads some of what has arrived. Returns whether the link is to look.
+    /// Reads some of the arrived envelopes. Returns whether the link is to be notified.
     pub(super) fn read(&mut self, random: &mut Random) -> bool {
         let mut look = false;
         for _ in 0..=random.below(6) {

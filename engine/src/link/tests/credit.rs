@@ -1,4 +1,4 @@
-//! Credit: that the sender is told of room, whatever was granted before.
+//! Tests of credit: the sender learns of room, whatever was granted before.
 
 use std::time::Duration;
 
@@ -13,14 +13,15 @@ use crate::wire::{FIRST, FRAGMENT, Hello, LAST, Lane, lane_of};
 
 const WINDOW: u64 = 64 * 1024;
 
-/// Found by simulator seed 2311, once idle links no longer granted credit with every heartbeat: what the application
-/// took before a frame longer than the window was no reason to grant more, and it never asked again.
+/// Found by simulator seed 2311, once idle links no longer granted credit with every heartbeat: envelopes taken before
+/// a frame longer than the window gave no reason to grant more credit, and the application never notified the link
+/// again.
 #[test]
 fn the_application_asks_again_when_credit_was_not_due() {
     let mut window = RecvCredit::new(WINDOW);
     assert_eq!(window.begin(), WINDOW);
     let consumption = window.consumption().clone();
-    // Envelopes of half a window, then one of two windows: only its beginning needs credit.
+    // Envelopes of half a window, then one of two windows: only its first fragment needs credit.
     window.take(WINDOW / 2);
     assert!(window.admits(WINDOW / 2) && !window.admits(WINDOW / 2 + 8) && window.open(4));
     window.take(2 * WINDOW);
@@ -55,8 +56,8 @@ fn a_session_begins_with_what_is_free() {
     assert_eq!(window.begin(), WINDOW);
 }
 
-/// Found by simulator seed 1707: a ring of frames can be cut where there is room for two of 16 KiB. A window of 32 KiB
-/// could leave less, with nothing unread and no reason to tell of more.
+/// Found by simulator seed 1707: a ring of frames can be cut if there is room for two of 16 KiB. A window of 32 KiB
+/// could leave less, with nothing unread and no reason to grant more.
 #[test]
 fn a_sender_always_knows_of_room_for_two_frames() {
     let mut window = RecvCredit::new(LEAST_WINDOW);
@@ -67,7 +68,7 @@ fn a_sender_always_knows_of_room_for_two_frames() {
     assert!(window.admits(2 * 16 * 1024));
 }
 
-/// A long frame on one stream keeps another one of the lane from beginning, and no longer than until it ends.
+/// A frame in fragments on one stream keeps a frame on another stream of the lane from beginning until it ends.
 #[test]
 fn long_frames_of_a_lane_are_sent_one_after_the_other() {
     const LONG: usize = 1_500_000;
@@ -94,7 +95,7 @@ fn long_frames_of_a_lane_are_sent_one_after_the_other() {
             *open = Some(header.stream.get()).filter(|_| !header.has(LAST));
             whole += usize::from(header.has(LAST));
         }
-        // Who waited for an end that this batch holds begins in it, if there is room.
+        // If a frame ends in this batch, a stream that waited for this begins its own, if there is room.
         assert!(whole == 4 || !batch.has_room(), "{whole} are sent, and nobody goes on");
     }
 }

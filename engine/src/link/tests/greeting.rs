@@ -1,4 +1,4 @@
-//! Which of two connections is kept.
+//! Tests of the handshake: ties, late greetings, restarts, and the positions at which streams resume.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +16,13 @@ pub(super) fn link(pid: u64, peer: u64) -> Link {
     Link::new(Arc::new(local(pid)), peer)
 }
 
-/// The dialer repeats the challenge of its welcome.
+/// Confirms as the dialer: repeats the challenge of the Welcome.
 pub(super) fn confirm(link: &mut Link, welcome: &Hello, now: Time) {
     let taken = link.receive(&SegmentHeader::new(Kind::Confirm), &encode_challenge(welcome.challenge), now);
     assert!(matches!(taken, Ok(None)));
 }
 
-/// The dialer greets, is welcome, and confirms. Returns the welcome.
+/// Greets and confirms as the dialer. Returns the Welcome.
 pub(super) fn meet(link: &mut Link, hello: &Hello, now: Time) -> Hello {
     let Verdict::Welcome(welcome) = link.greeted(hello, now) else { panic!("refused") };
     confirm(link, &welcome, now);
@@ -30,7 +30,7 @@ pub(super) fn meet(link: &mut Link, hello: &Hello, now: Time) -> Hello {
 }
 
 pub(super) fn dial(link: &mut Link) -> Hello {
-    // The higher pid leaves the lower one some time to come first.
+    // The side with the higher pid waits for the other side's dial.
     link.wants(Time::default(), false);
     dial_at(link, Time::default() + Duration::from_secs(1))
 }
@@ -57,14 +57,14 @@ fn of_two_dials_that_of_the_lower_pid_is_kept() {
     let Verdict::Welcome(welcome) = higher.greeted(&from_lower, now) else { panic!("refused") };
     assert!(lower.welcomed(&welcome, now));
     assert_eq!((lower.state(), higher.state()), (State::Up, State::Up));
-    // The other half of the tie, when it comes so late.
+    // The Hello of the dial that lost the tie arrives late.
     assert_eq!(refusal(lower.greeted(&from_higher, now)), Some(RefusalReason::Tie));
     assert_eq!((lower.state(), higher.state()), (State::Up, State::Up));
 }
 
-/// Found by seed 4379 of the simulation: the greeting of a process that is gone came late, when its successor was
-/// silent for a moment. It was taken for another restart, the successor's streams were forgotten, and no greeting
-/// agreed with the other side's any more.
+/// Found by seed 4379 of the simulation: the greeting of a dead process arrived late, while its successor was silent
+/// for a moment. It was taken for another restart, the successor's streams were forgotten, and from then on the
+/// greetings of the two sides contradicted each other.
 #[test]
 fn a_late_greeting_of_an_incarnation_that_was_replaced_changes_nothing() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
@@ -76,7 +76,7 @@ fn a_late_greeting_of_an_incarnation_that_was_replaced_changes_nothing() {
     let mut data = SegmentHeader::new(Kind::Data);
     (data.stream, data.position) = (4.into(), 80.into());
     assert!(acceptor.receive(&data, FrameHeader::new(0, 5).as_bytes(), at(3)).is_ok());
-    // Nobody is there to read the answer.
+    // The dialer is dead, and does not confirm.
     assert_eq!(refusal(acceptor.greeted(&first, at(6))), None);
     assert!(acceptor.receive(&SegmentHeader::new(Kind::Heartbeat), &[], at(6)).is_err());
     acceptor.lost(DownReason::Closed, at(6));
@@ -84,8 +84,9 @@ fn a_late_greeting_of_an_incarnation_that_was_replaced_changes_nothing() {
     assert_eq!(received(&meet(&mut acceptor, &again, at(6))), [(4, 96)]);
 }
 
-/// Found by seed 617 of the simulation: a Hello that had waited on a connection long dead was taken for news. It knew
-/// nothing of what had been sent since, the streams began anew, and no greeting agreed with the other side's any more.
+/// Found by seed 617 of the simulation: a Hello that had waited on a dead connection was believed. It was older than
+/// what had been sent since, so the streams began anew, and from then on the greetings of the two sides contradicted
+/// each other.
 #[test]
 fn a_late_greeting_of_the_same_incarnation_is_refused() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
@@ -101,8 +102,8 @@ fn a_late_greeting_of_the_same_incarnation_is_refused() {
     assert_eq!(refusal(acceptor.greeted(&dial_at(&mut dialer, at(9)), at(9))), None);
 }
 
-/// Regression: whoever played a greeting of a run that was over again and again kept the next run out, each time until
-/// the greeting was 800 ms old.
+/// Regression: the repeated replay of a greeting of an earlier incarnation kept the next incarnation out, each time
+/// until the greeting was 800 ms old.
 #[test]
 fn a_greeting_that_nobody_confirms_keeps_no_other_incarnation_out() {
     let now = Time::default() + Duration::from_secs(1);
@@ -115,8 +116,8 @@ fn a_greeting_that_nobody_confirms_keeps_no_other_incarnation_out() {
     assert_eq!(refusal(acceptor.greeted(&recorded, now)), Some(RefusalReason::AlreadyConnected), "it has confirmed");
 }
 
-/// A server that was stopped for a while finds connections in its backlog whose dialers have given up. They are not
-/// news to its application, neither their beginning nor their end.
+/// A server that was stopped for a while finds connections in its backlog whose dialers have given up. Its application
+/// is told of neither their beginning nor their end.
 #[test]
 fn an_accepted_link_is_up_for_the_application_when_the_dialer_has_shown_that_it_is_there() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
@@ -125,7 +126,7 @@ fn an_accepted_link_is_up_for_the_application_when_the_dialer_has_shown_that_it_
     assert_eq!(refusal(acceptor.greeted(&late, at(2))), None);
     acceptor.lost(DownReason::Closed, at(2));
     assert_eq!(acceptor.take_notices(), []);
-    // Nor when the next one takes its place.
+    // The application is not told either when the next connection replaces this one.
     dialer.dial_failed(at(2));
     for seconds in [4, 6] {
         let hello = dial_at(&mut dialer, at(seconds));
@@ -145,7 +146,8 @@ fn an_accepted_link_is_up_for_the_application_when_the_dialer_has_shown_that_it_
     assert_eq!(acceptor.take_notices(), [Notice::Up { incarnation: [100; 16] }]);
     acceptor.lost(DownReason::Closed, at(7));
     assert_eq!(acceptor.take_notices(), [Notice::Down { reason: DownReason::Closed }]);
-    // A restart is told with the first proof of it, be it that an earlier connection had spoken of it.
+    // The application is told of a restart at the first Confirm, even if an earlier connection has announced the
+    // incarnation.
     for (greeting, seconds) in [(1, 8), (2, 9)] {
         let hello = Hello { incarnation: [7; 16], greeting, ..late.clone() };
         let Verdict::Welcome(welcome) = acceptor.greeted(&hello, at(seconds)) else { panic!("refused") };
@@ -159,8 +161,8 @@ fn an_accepted_link_is_up_for_the_application_when_the_dialer_has_shown_that_it_
     assert_eq!(acceptor.take_notices(), [Notice::Restarted { incarnation }, Notice::Up { incarnation }]);
 }
 
-/// Found by the simulator: the peer was removed and added again, and its first greeting came late. The new link
-/// believed it, and from then on neither side agreed with what the other one said.
+/// Found by the simulator: the peer was removed and added again, and its first greeting arrived late. The new link
+/// believed it, and from then on the greetings of the two sides contradicted each other.
 #[test]
 fn a_late_greeting_is_refused_when_the_peer_was_removed_and_added_again() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
@@ -176,7 +178,7 @@ fn a_late_greeting_is_refused_when_the_peer_was_removed_and_added_again() {
     assert_eq!(refusal(again.greeted(&dial_at(&mut dialer, at(9)), at(9))), None);
 }
 
-/// Regression: what had arrived before the removal without an acknowledgement came a second time.
+/// Regression: envelopes that had arrived before the removal without an acknowledgement were delivered a second time.
 #[test]
 fn a_peer_that_was_removed_and_added_again_goes_on_where_its_streams_have_come() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
@@ -190,7 +192,7 @@ fn a_peer_that_was_removed_and_added_again_goes_on_where_its_streams_have_come()
         let mut again = link(200, 100);
         again.greet_after(receiver.into_earlier());
         receiver = again;
-        // The same holds if the peer is removed once more before they have met, and whichever side dials.
+        // The positions also survive a second removal before the next session, and are stated by either side's dial.
         if removal == 3 {
             let greeting = receiver.connected(at(3));
             assert_eq!((received(&greeting), greeting.known_incarnation), (vec![(4, 16)], [100; 16]));
@@ -205,7 +207,7 @@ fn a_peer_that_was_removed_and_added_again_goes_on_where_its_streams_have_come()
     assert_eq!(receiver.account().bytes_unread, 0);
 }
 
-/// Found by `ci/fuzz-run link`: a stream whose number stands for none was opened, and then acknowledged as none.
+/// Found by `ci/fuzz-run link`: a stream with the number `NO_STREAM` was opened, and acknowledged as no stream.
 #[test]
 fn a_greeting_with_a_stream_that_cannot_be_is_refused() {
     for entry in [Sending::new(NO_STREAM, 4096), Sending::new(0, 4097)] {
@@ -215,13 +217,13 @@ fn a_greeting_with_a_stream_that_cannot_be_is_refused() {
     }
 }
 
-/// The positions of a session: what a link said that it receives, by stream.
+/// Returns the positions that a greeting states for incoming streams.
 fn received(welcome: &Hello) -> Vec<(u32, u64)> {
     welcome.receiving.iter().map(|entry| (entry.stream.get(), entry.position.get())).collect()
 }
 
-/// A proxy hands a greeting that was meant for a receiver to its successor. It states a position that the sender has
-/// left behind since; both sides refused each other from then on.
+/// A proxy passes a greeting that was meant for a receiver to its successor. It states a position that the sender has
+/// left behind since. Both sides refused each other from then on.
 #[test]
 fn a_greeting_that_was_meant_for_a_predecessor_is_left_behind() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
@@ -232,7 +234,7 @@ fn a_greeting_that_was_meant_for_a_predecessor_is_left_behind() {
     acceptor.lost(DownReason::Closed, at(1));
     let next = Hello { greeting: 2, sending: vec![Sending::new(4, 160)], ..dialer.clone() };
     assert_eq!(received(&meet(&mut acceptor, &next, at(2))), [(4, 160)]);
-    // Once something has come, its sender cannot say that more has: then both begin anew.
+    // Once bytes were received, the sender cannot claim a later position: then both sides begin anew.
     let mut data = SegmentHeader::new(Kind::Data);
     (data.stream, data.position) = (4.into(), 160.into());
     assert!(acceptor.receive(&data, FrameHeader::new(0, 5).as_bytes(), at(2)).is_ok());
@@ -255,7 +257,7 @@ fn an_answer_that_cannot_be_true_makes_both_begin_anew() {
     dialer.open(reader);
     writer.push(1, &crate::payload::Body::from(&b"a message"[..])).expect("there is room");
     let Verdict::Welcome(welcome) = acceptor.greeted(&dial(&mut dialer), at(1)) else { panic!("refused") };
-    // Somebody has spoken for this side.
+    // Another process has impersonated the dialer.
     let receiving = vec![crate::wire::Receiving::new(4, 1 << 20)];
     let lie = Hello { receiving, known_incarnation: [100; 16], ..welcome };
     assert!(!dialer.welcomed(&lie, at(1)));
@@ -289,7 +291,7 @@ fn a_peer_that_has_lost_count_is_refused_a_few_times_alone() {
     assert_eq!(verdicts.take(4).collect::<Vec<_>>(), [tie, tie, tie, None]);
 }
 
-/// Regression: an incarnation that another one had replaced was refused for ever, also when it was the true one.
+/// Regression: an incarnation that another one had replaced was refused for ever, even if it was the live one.
 #[test]
 fn an_incarnation_that_was_replaced_comes_back_when_it_shows_that_it_lives() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
@@ -304,8 +306,8 @@ fn an_incarnation_that_was_replaced_comes_back_when_it_shows_that_it_lives() {
     }
 }
 
-/// The greeting of a process that has died before it was met comes when its successor is silent for a moment. It was
-/// taken for another restart, and the successor for its predecessor ever after.
+/// The greeting of a process that died before its first session arrives while its successor is silent for a moment. It
+/// was taken for another restart, and the successor for its predecessor ever after.
 #[test]
 fn an_incarnation_that_does_not_show_that_it_is_there_replaces_nobody() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
@@ -318,7 +320,7 @@ fn an_incarnation_that_does_not_show_that_it_is_there_replaces_nobody() {
     acceptor.take_notices();
     let dead = Hello { incarnation: [7; 16], sending: Vec::new(), ..alive.clone() };
     assert_eq!(refusal(acceptor.greeted(&dead, at(3))), None);
-    // It comes back while the connection of the other one is not known to be dead.
+    // The live incarnation returns while the other one's connection is not known to be dead.
     let again = Hello { greeting: alive.greeting + 1, known_incarnation: [200; 16], ..alive };
     let welcome = meet(&mut acceptor, &again, at(3));
     assert_eq!((received(&welcome), welcome.known_incarnation), (vec![(4, 16)], [100; 16]));
@@ -326,8 +328,8 @@ fn an_incarnation_that_does_not_show_that_it_is_there_replaces_nobody() {
     assert_eq!(acceptor.take_notices(), [Notice::Down { reason: DownReason::Closed }, up]);
 }
 
-/// Unread envelopes are at most a window, whatever a peer does. It is never refused for them, and sends when there is
-/// room.
+/// Unread envelopes are at most a window, whatever a peer does. The peer is never refused because of them, and sends
+/// when there is room.
 #[test]
 fn a_peer_that_is_restarted_again_and_again_does_not_fill_an_inbox_that_nobody_reads() {
     let mut acceptor = link(200, 100);
@@ -349,11 +351,11 @@ fn a_peer_that_is_restarted_again_and_again_does_not_fill_an_inbox_that_nobody_r
     assert_eq!(welcome.credit, [NORMAL, LEAST_WINDOW]);
 }
 
-/// The window of the normal lane.
+/// Window of the normal lane in bytes.
 const NORMAL: u64 = 128 * 1024 - LEAST_WINDOW;
 const FRAME: u64 = 16 * 1024;
 
-/// Sends 64 KiB on a stream from a position on, or as much as there is credit for. Returns the position behind it.
+/// Sends 64 KiB on a stream from `position` on, or as much as there is credit for. Returns the position behind them.
 fn fill(link: &mut Link, (stream, mut position): (u32, u64), inbox: &mut Vec<Delivery>, now: Time) -> u64 {
     let frame = [FrameHeader::new(FRAME as u32 - 16, 0).as_bytes(), &[0; FRAME as usize - 16]].concat();
     for _ in 0..4 {
@@ -371,7 +373,7 @@ fn fill(link: &mut Link, (stream, mut position): (u32, u64), inbox: &mut Vec<Del
     position
 }
 
-/// Regression: a recorded connection that was played again to a restarted server delivered everything once more.
+/// Regression: the replay of a recorded connection to a restarted server delivered everything once more.
 #[test]
 fn a_recorded_connection_that_is_played_again_delivers_nothing() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);

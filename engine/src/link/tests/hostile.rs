@@ -1,4 +1,4 @@
-//! What a peer may say that means harm, or that is damaged: it costs the connection, and nobody panics.
+//! Tests of hostile or damaged segments: they cost the connection, and cause no panic.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use zerocopy::IntoBytes;
 const CASES: u64 = 20_000;
 const WINDOW: u64 = 128 * 1024;
 
-/// A link that is up, has sent some envelopes, and has received some.
+/// Makes a link that is up, has sent some envelopes, and has received some.
 fn up() -> (Link, SendQueue) {
     up_with_window(WINDOW)
 }
@@ -53,7 +53,7 @@ fn up_with_window(window_bytes: u64) -> (Link, SendQueue) {
     (link, writer)
 }
 
-/// What the peer says of itself at first.
+/// Greeting of the peer's first session.
 fn hello() -> Hello {
     Hello {
         from: 200,
@@ -139,7 +139,7 @@ fn whatever_a_peer_says_is_taken_or_a_violation() {
         let mut header = SegmentHeader::new(kind);
         let stream = if random.one_in(8) { NO_STREAM } else { random.below(4) as u32 };
         header.stream = stream.into();
-        // Often where it belongs, so that what comes behind that check is reached too.
+        // Often the expected position, so that the checks behind that of the position are reached too.
         let next = link.incoming.iter().find(|incoming| incoming.id() == stream).map_or(0, |stream| stream.received());
         header.position = if random.one_in(4) { number(&mut random) } else { next }.into();
         header.flags = (random.below(32) as u16).into();
@@ -173,7 +173,7 @@ fn whatever_a_peer_says_is_taken_or_a_violation() {
             let (acked, sent, written) = (stream.acked(), stream.sent(), stream.written());
             assert!(acked <= sent && sent <= written, "case {case}: {acked} {sent} {written} after {header:?}");
         }
-        // What is said in answer must not panic either.
+        // The answer must not panic either.
         link.transmit(now, &mut Batch::default());
         for stream in link.outgoing() {
             let acked = stream.acked();
@@ -187,7 +187,7 @@ fn whatever_a_peer_says_is_taken_or_a_violation() {
     assert!(taken > CASES / 20 && violations > CASES / 20, "{taken} taken, {violations} violations");
 }
 
-/// Nothing is delivered on any of them, so that nobody asks which have been opened.
+/// No envelope is delivered on these streams, so the link's list of opened streams is not taken.
 #[test]
 fn streams_that_come_and_go_take_no_room() {
     let (mut link, _writer) = up();
@@ -202,7 +202,8 @@ fn streams_that_come_and_go_take_no_room() {
     assert!(link.opened.len() <= 2 * MAX_STREAMS, "{} are remembered", link.opened.len());
 }
 
-/// The same, each with an envelope that nobody reads: credit is the link's, however many streams there are.
+/// Streams come and go, each with an envelope that is not read. Credit belongs to the link, however many streams there
+/// are.
 #[test]
 fn streams_that_come_and_go_do_not_fill_an_inbox_that_nobody_reads() {
     let (mut link, _writer) = up();
@@ -224,7 +225,7 @@ fn streams_that_come_and_go_do_not_fill_an_inbox_that_nobody_reads() {
     assert_eq!((unread, link.account().bytes_unread), (WINDOW - LEAST_WINDOW, WINDOW - LEAST_WINDOW));
 }
 
-/// Of a frame longer than a segment only the beginning needs credit; so only one at a time may be on its way on a lane.
+/// Only the first fragment of a frame needs credit, so only one frame of a lane may be under way in fragments.
 #[test]
 fn one_frame_in_fragments_comes_at_a_time() {
     let (mut link, _writer) = up();
@@ -242,7 +243,7 @@ fn one_frame_in_fragments_comes_at_a_time() {
     assert_eq!(say(6), Err(Violation::Fragment { stream: 6 }));
 }
 
-/// A frame that had begun to come is given up where a gap ends it: it takes no room, and another one may begin.
+/// A gap gives up a frame of which fragments were received. They take no room, and another frame may begin.
 #[test]
 fn a_gap_gives_up_a_frame_that_had_begun() {
     let (mut link, _writer) = up();
@@ -265,8 +266,8 @@ fn a_gap_gives_up_a_frame_that_had_begun() {
     assert!(link.receive(&header, &payload, Time::default()).is_ok());
 }
 
-/// Regression: found by the proxy of `ci/faults` that lies. What had come of the frame was kept with the wrong length,
-/// so that each connection ended again where the rest of it came.
+/// Regression, found by the lying proxy of `ci/faults`: the received part of the frame was kept with the wrong length,
+/// so each connection failed again when the rest of the frame arrived.
 #[test]
 fn a_frame_whose_fragments_contradict_each_other_is_expected_from_its_beginning() {
     const LENGTH: usize = 100_000;
@@ -311,7 +312,7 @@ fn a_frame_whose_fragments_contradict_each_other_is_expected_from_its_beginning(
     }
 }
 
-/// Takes minutes if each segment walks over all the gaps before it, which nobody has read past.
+/// Would take minutes if each segment walked over all the gaps before it, which have not been read past.
 #[test]
 fn a_hundred_thousand_gaps_cost_each_the_same() {
     const GAPS: u64 = 100_000;

@@ -1,4 +1,4 @@
-//! What becomes of the memory of long envelopes.
+//! Test of the memory of long envelopes: it is reused, and freed after a time without use.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::time::Time;
 use crate::wire::{FIRST, FRAGMENT, FrameHeader, Kind, LAST, SegmentHeader, Sending};
 
 const LENGTH: usize = 100_000;
-/// Where the first of the two segments ends.
+/// Number of bytes of the frame in the first of the two segments.
 const PART: usize = 60_000;
 
-/// An envelope of `LENGTH` bytes comes at `position`, is read, and forgotten. Returns where it stood.
+/// Receives an envelope of `LENGTH` bytes at `position`, and consumes it. Returns the address of its payload.
 fn envelope_comes(link: &mut Link, position: u64, now: Time) -> *const u8 {
     let frame = [FrameHeader::new(LENGTH as u32, 0).as_bytes(), &[7; LENGTH]].concat();
     let mut place = std::ptr::null();
@@ -45,11 +45,11 @@ fn it_is_used_again_and_given_back_when_it_is_not() {
     let first = envelope_comes(&mut acceptor, 0, at(1));
     let second = envelope_comes(&mut acceptor, 16 + LENGTH as u64, at(1));
     assert_eq!(first, second);
-    // Looked at every ten seconds: it was used in the first ten, and not in the next.
+    // Use is checked every ten seconds: the memory was used in the first ten, and not in the next.
     for seconds in [11, 21] {
         acceptor.receive(&SegmentHeader::new(Kind::Heartbeat), &[], at(seconds)).expect("up");
         acceptor.timeout(at(seconds), at(seconds));
     }
-    // The first of two calls only says that nothing was used since.
+    // The first call only records that the memory was not used since.
     assert!(!acceptor.buffers.trim() && !acceptor.buffers.trim(), "there is nothing left to give back");
 }

@@ -1,4 +1,4 @@
-//! Simulated TCP connections: two queues of bytes, which may be cut, stall, or end without anybody noticing.
+//! Simulated TCP connections: two queues of bytes, which may be cut, stall, or end without notice.
 
 use zerocopy::IntoBytes;
 
@@ -6,10 +6,10 @@ use crate::batch::{Batch, Piece};
 use crate::testing::part_bytes;
 use crate::time::Time;
 
-/// Whose an end is: as in the shard.
+/// Role of one end of a connection, as in the shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Somebody has connected and has not said who it is; or is about to.
+    /// Connection that is to be accepted, or was accepted and has not greeted.
     Unknown,
     Dialing,
     Greeting,
@@ -33,27 +33,27 @@ impl Socket {
 pub(super) struct End {
     pub(super) side: usize,
     pub(super) role: Role,
-    /// The process has it: it was dialed, or accepted, and not closed.
+    /// Set while the process has the connection: it was dialed or accepted, and not closed.
     pub(super) open: bool,
     pub(super) deadline: Option<Time>,
-    /// A batch of which the kernel has taken so many bytes; the rest is read when it takes them.
+    /// Batch under way, and the number of bytes that the kernel has taken. The rest is read when the kernel takes it.
     pub(super) sending: Option<(Batch, usize)>,
     pub(super) next: Option<Batch>,
-    /// What was received and is not a whole segment yet.
+    /// Received bytes that are not a whole segment yet.
     pub(super) received: Vec<u8>,
-    /// What is on its way to this end.
+    /// Bytes under way to this end.
     pub(super) pipe: Pipe,
 }
 
 #[derive(Default)]
 pub(super) struct Pipe {
     pub(super) bytes: Vec<u8>,
-    /// The writer has closed: behind the bytes comes the end.
+    /// Set if the writer has closed: the end of the connection follows the bytes.
     pub(super) closed: bool,
-    /// What is written vanishes.
+    /// Set if written bytes are lost.
     pub(super) dead: bool,
     pub(super) stalled_until: Time,
-    /// An arrival is on the timetable.
+    /// Set if an arrival is on the timetable.
     pub(super) scheduled: bool,
 }
 
@@ -63,7 +63,7 @@ impl End {
     }
 }
 
-/// Appends the bytes `from..to` of a batch to `out`, as they stand in memory now.
+/// Appends the bytes `from..to` of a batch to `out`, as they are in memory now.
 pub(super) fn read_batch(batch: &Batch, from: usize, to: usize, out: &mut Vec<u8>) {
     let mut at = 0;
     for piece in batch.pieces() {

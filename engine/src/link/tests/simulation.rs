@@ -1,6 +1,6 @@
-//! Two links joined by connections that fail, in virtual time, driven as `shard/wiring.rs` drives them.
+//! Simulation of two links over failing connections, in virtual time. It drives them as `shard/wiring.rs` does.
 //!
-//! One number decides everything: `LINK_SEEDS=17..18` replays seed 17 alone, `LINK_SEEDS=0..20000` looks for more.
+//! A seed determines each run: `LINK_SEEDS=17..18` replays seed 17 alone, `LINK_SEEDS=0..20000` searches for failures.
 
 mod driving;
 
@@ -20,10 +20,10 @@ use crate::time::Time;
 use crate::wire::{GoodbyeReason, WireIncarnation};
 
 const PIDS: [u64; 2] = [100, 200];
-/// Once nothing fails any more, everything arrives within this.
+/// Time after the last fault within which everything must be delivered.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// More than this is a loop that gets nowhere.
+/// Number of events above which a run counts as an endless loop.
 const MOST_EVENTS: u64 = 1_000_000;
 
 #[test]
@@ -62,7 +62,7 @@ enum What {
 /// One server: its link, as the shard keeps it, and its application.
 struct Side {
     life: u32,
-    /// How many streams the link had at the last look.
+    /// Number of streams of the link at the last check.
     streams: usize,
     local: Arc<Local>,
     link: Link,
@@ -72,9 +72,9 @@ struct Side {
     up: bool,
     writing: bool,
     reading: bool,
-    /// Changes between up and down.
+    /// Number of changes between up and down.
     changes: u32,
-    /// Envelopes that it was told are dropped.
+    /// Number of envelopes that the application was told are dropped.
     dropped: u64,
     application: Application,
 }
@@ -88,7 +88,7 @@ struct Simulation {
     connections: Vec<[End; 2]>,
     records: Records,
     calm: bool,
-    /// The usual delay of anything, in nanoseconds.
+    /// Usual delay of an event, in nanoseconds.
     delay: u64,
     quota: u64,
     largest: usize,
@@ -183,7 +183,7 @@ impl Simulation {
         self.flush(side);
     }
 
-    /// The application goes on some time later, if it has anything to do.
+    /// Schedules the application's next writing and reading, if it has any to do.
     fn write_and_read(&mut self, side: usize) {
         let pace = self.delay.max(500_000);
         let life = self.sides[side].life;
@@ -214,13 +214,13 @@ impl Simulation {
             assert!(self.now < patience, "not everything is delivered and acknowledged: {}", self.describe());
             self.step();
         }
-        // Connections that nobody noticed to be dead, or that were late, come to their end.
+        // Connections that are dead without notice, or late, end in this time.
         self.run_until(self.now + Duration::from_secs(8));
         assert!(self.sides.iter().all(|side| side.link.state() == State::Up), "not up: {}", self.describe());
         let changes = self.sides[0].changes + self.sides[1].changes;
         self.run_until(self.now + Duration::from_secs(4));
         assert_eq!(self.sides[0].changes + self.sides[1].changes, changes, "an idle link does not stay up");
-        // What is sent now is there and acknowledged at once.
+        // An envelope that is sent now is delivered and acknowledged at once.
         for side in 0..2 {
             for outbox in &mut self.sides[side].application.outboxes {
                 outbox.quota += 1;
@@ -232,7 +232,8 @@ impl Simulation {
         self.check_account();
     }
 
-    /// Who was dropped is who did not arrive. (After a restart somebody may have arrived at the peer's earlier life.)
+    /// Asserts that the dropped envelopes are those that did not arrive. After a restart, a dropped envelope may have
+    /// arrived at the earlier incarnation of the peer.
     fn check_account(&self) {
         for (index, side) in self.sides.iter().enumerate() {
             let records = self.records.iter().filter(|(key, _)| (key.0, key.1) == (index, side.life));
@@ -300,7 +301,7 @@ impl Simulation {
             assert!(acked <= delivered, "stream {}: acknowledged {acked}, delivered {delivered}", stream.id());
             assert!(acked <= sent && sent <= written, "{acked} {sent} {written}");
         }
-        // A stream that the link has given up had nothing left to deliver.
+        // A stream that the link has ended had nothing left to deliver.
         if std::mem::replace(&mut side.streams, side.link.outgoing().len()) == side.link.outgoing().len() {
             return;
         }
@@ -332,7 +333,7 @@ impl Simulation {
             What::Arrives(socket) => self.arrives(socket),
             What::Takes(socket) => self.takes(socket),
             What::Broken(socket) => self.disconnected(socket),
-            // One that was set again, for an earlier time, does nothing.
+            // A timer that was replaced by an earlier one does nothing.
             What::LinkTimer(side, life)
                 if self.sides[side].life == life && self.sides[side].timer == Some(self.now) =>
             {
@@ -380,7 +381,7 @@ impl Simulation {
                 }
             }
             3..5 => {
-                // Silence, one way or both.
+                // Silence in one direction or both.
                 let until = self.now + Duration::from_millis(self.random.below(3500));
                 if let Some(socket) = self.sides[side].socket {
                     self.end(socket).pipe.stalled_until = until;
@@ -394,7 +395,7 @@ impl Simulation {
                 self.restart(side);
             }
             6 => {
-                // An outbox goes once it has written everything, another one comes.
+                // An outbox is removed once it has written everything, and another one is added.
                 let state = &mut self.sides[side];
                 let quota = 1 + self.random.below(8) as usize;
                 let stream = state.application.open(&mut self.random, quota);
@@ -407,7 +408,7 @@ impl Simulation {
         }
     }
 
-    /// The connection is over: what is on its way is lost from some byte on, and each end learns of it some time, or
+    /// Ends a connection. Bytes under way are lost from a random one on, and each end learns of it after some time, or
     /// never.
     fn cut(&mut self, connection: usize) {
         for end in 0..2 {
@@ -430,7 +431,7 @@ impl Simulation {
 
     fn restart(&mut self, side: usize) {
         if self.random.one_in(3) {
-            // It is stopped, and says goodbye.
+            // The server is stopped, and says goodbye.
             let mut batch = Batch::default();
             self.sides[side].link.close(GoodbyeReason::Stopped, &mut batch);
             if let Some(socket) = self.sides[side].socket.filter(|_| !batch.is_empty()) {
@@ -442,7 +443,7 @@ impl Simulation {
                 self.write_pipe(socket, &bytes);
             }
         }
-        // Its host may have died with it: then nobody says that its connections are over.
+        // The host may have died with the process: then the peer is not told that its connections are over.
         let silent = self.random.one_in(3);
         for connection in 0..self.connections.len() {
             for end in 0..2 {

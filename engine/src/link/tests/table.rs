@@ -1,4 +1,4 @@
-//! The table of transitions, as text.
+//! Test of the table of transitions, as text.
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -74,7 +74,7 @@ fn every_state_is_reached_and_closed_is_final() {
     while TRANSITIONS.iter().any(|(from, _, to)| reached.contains(from) && reached.insert(*to)) {}
     assert_eq!(reached, HashSet::from(STATES));
     assert!(EVENTS.iter().all(|event| State::Closed.after(*event).is_none()));
-    // From everywhere else one can leave for good, and a peer that dials is welcome.
+    // Every other state can be closed, and accepts a peer that dials.
     for state in STATES.into_iter().filter(|state| *state != State::Closed) {
         assert_eq!(state.after(Input::Close), Some(State::Closed), "{state:?}");
         assert_eq!(state.after(Input::Accepted), Some(State::Up), "{state:?}");

@@ -1,4 +1,4 @@
-//! When links dial, when heartbeats are due, and when a peer counts as silent.
+//! Tests of times: when links dial, when heartbeats are due, and when a peer counts as silent.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ fn at(milliseconds: u32) -> Time {
     Time::default() + milliseconds * MS
 }
 
-/// A link to which an outbox has written something.
+/// Makes a link with an envelope to send.
 fn link_with_need(pid: u64, peer: u64, eager: bool) -> Link {
     let mut link = Link::new(Arc::new(Local { eager, ..local(pid) }), peer);
     let (mut writer, reader) = stream(0, 1 << 16, 0).unwrap();
@@ -27,7 +27,7 @@ fn link_with_need(pid: u64, peer: u64, eager: bool) -> Link {
     link
 }
 
-/// A link that a peer has dialed, which has shown that it has read the answer.
+/// Makes a link that a peer has dialed and confirmed.
 fn accepted(pid: u64, peer: u64, now: Time) -> Link {
     let mut link = Link::new(Arc::new(local(pid)), peer);
     let mut dialer = Link::new(Arc::new(local(peer)), pid);
@@ -84,8 +84,9 @@ fn a_peer_is_silent_when_everything_that_had_arrived_was_read() {
     assert_eq!((link.state(), link.wants(at(9000), false)), (State::Waiting, Want::Hangup));
 }
 
-/// An acceptor that gave up after the peer timeout told nobody; but its dialer, busy with hundreds of others, read the
-/// Welcome and the end of the connection together, and told its application that the peer was up and down.
+/// Without this time, an acceptor gave up after the peer timeout and told its application nothing. Its dialer, busy
+/// with hundreds of other dials, read the Welcome and the end of the connection together, and told its application that
+/// the peer was up and down.
 #[test]
 fn who_has_dialed_has_five_seconds_for_its_first_word() {
     let mut link = Link::new(Arc::new(local(1000)), 1);
@@ -97,7 +98,8 @@ fn who_has_dialed_has_five_seconds_for_its_first_word() {
     assert_eq!(link.state(), State::Waiting);
 }
 
-/// Regression: for a peer that waits 1.25 s, a server that sends a heartbeat every 5 s went down and up for ever.
+/// Regression: for a peer with a timeout of 1.25 s, a server with a heartbeat interval of 5 s went down and up for
+/// ever.
 #[test]
 fn heartbeats_are_sent_as_often_as_the_peer_timeout_asks() {
     let patient = Local { heartbeat_interval: 5000 * MS, peer_timeout: 15_000 * MS, ..local(1000) };

@@ -1,4 +1,4 @@
-//! What the shard does with a link and its connections: mirrors `shard/mod.rs` and `shard/wiring.rs`.
+//! Work of the shard for a link and its connections: mirrors `shard/mod.rs` and `shard/wiring.rs`.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_millis(20);
 const OVERDUE: Duration = Duration::from_millis(10);
 const DIRECT_BYTES: usize = 16 * 1024;
-/// A kernel takes no more while so much is on its way.
+/// Bytes under way at which the kernel takes no more.
 const SOCKET_BYTES: usize = 128 * 1024;
 
 impl Simulation {
@@ -79,7 +79,7 @@ impl Simulation {
     }
 
     pub(super) fn accepted(&mut self, socket: Socket) {
-        // Unless its process has died meanwhile.
+        // A dialer that has died meanwhile is not accepted.
         if self.end(socket.other()).pipe.dead || self.end(socket.other()).pipe.closed {
             return;
         }
@@ -109,7 +109,7 @@ impl Simulation {
         pipe.scheduled = false;
         let (stalled, length) = (pipe.stalled_until, pipe.bytes.len());
         if stalled > now || !self.end(socket).open && self.end(socket).role == Role::Unknown {
-            // Not accepted yet, if it ever is.
+            // The connection is not accepted yet, if it ever is.
             self.end(socket).pipe.scheduled = true;
             let at = stalled.max(now) + Duration::from_millis(1);
             if stalled > now
@@ -179,7 +179,7 @@ impl Simulation {
 
     pub(super) fn hears(&mut self, side: usize, header: &SegmentHeader, payload: &[u8]) {
         if header.kind() == Kind::Confirm {
-            // Of a dialer, which is met with it.
+            // The session of a dialer begins with its Confirm.
             let confirmed = self.sides[side].link.receive(header, payload, self.now);
             assert!(matches!(confirmed, Ok(None)), "an honest dialer is not believed: {header:?}");
             return;
@@ -350,7 +350,7 @@ impl Simulation {
         }
     }
 
-    /// Says that no more will come.
+    /// Ends the direction of a connection: no more bytes will come.
     pub(super) fn finish(&mut self, socket: Socket) {
         self.end(socket.other()).pipe.closed = true;
         self.arrive_later(socket.other());
