@@ -76,7 +76,7 @@ impl Link {
         batch.push_owned(header, encode_goodbye(reason).to_vec());
     }
 
-    /// Drops the envelopes that have expired while there is no connection.
+    /// Gives up the expired and lost envelopes of all streams. Called only without a connection.
     pub(super) fn give_up_stale(&mut self, now: Time) {
         for index in 0..self.outgoing.len() {
             let before = self.outgoing[index].dropped();

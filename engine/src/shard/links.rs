@@ -43,7 +43,7 @@ struct EarlierLinks {
     by_pid: BTreeMap<Pid, (u64, EarlierLink)>,
     by_age: BTreeMap<u64, Pid>,
     removals: u64,
-    /// Largest number of greetings of any forgotten peer.
+    /// Largest number of greetings made for any forgotten peer.
     most_greetings: u32,
 }
 

@@ -52,8 +52,7 @@ const POLLING_BYTES: usize = 8 * 1024;
 /// Size in bytes above which a batch is submitted to the kernel instead of being sent by a direct call. This thread
 /// continues while the kernel works on it.
 const DIRECT_BYTES: usize = 16 * 1024;
-/// Gap between two turns from which on this process counts as stopped. The silence of peers in such a gap proves
-/// nothing.
+/// Gap between two turns above which this process counts as stopped. The silence of peers in such a gap proves nothing.
 const OVERSLEPT: Duration = Duration::from_millis(100);
 
 /// Makes the pool of a shard's receive buffers.
@@ -70,7 +69,7 @@ pub(crate) enum WhenIdle {
     Park(Option<Time>),
 }
 
-/// First half of a round, to be completed by [`Shard::finish`].
+/// Round that has begun. [`Shard::finish`] completes it.
 pub(crate) struct Round<E> {
     /// System call to be made, if one is needed.
     pub(crate) entry: Option<E>,
@@ -98,7 +97,7 @@ pub(crate) struct Shard<D: Driver> {
     polled: Vec<LinkKey>,
     #[expect(clippy::vec_box, reason = "the driver takes and gives back boxes, so that a batch does not move")]
     spare: Vec<Box<Batch>>,
-    /// Batches that a direct call has not sent entirely, each with the number of bytes that its socket has taken.
+    /// Batches to submit to the driver, each with the number of its bytes that a direct call has sent.
     unsent: Vec<(SocketId, Box<Batch>, usize)>,
     completions: VecDeque<Completion>,
     /// Servers whose inbox has received something in this round.
@@ -248,7 +247,7 @@ impl<D: Driver> Shard<D> {
         self.unsent.is_empty() && self.dirty.is_empty() && self.polled.is_empty()
     }
 
-    /// Submits the rest of the batches that a direct call has not sent entirely.
+    /// Submits the batches that a direct call has not sent, or not entirely.
     fn resume_sends(&mut self) {
         for (socket, batch, sent) in self.unsent.drain(..) {
             self.driver.send(socket, batch, sent);
@@ -264,7 +263,8 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Returns how the loop is to wait. It does not wait if there is work after it has been published as asleep.
+    /// Returns how the loop is to wait. It does not wait if work is left, or arrives before the shard is marked as
+    /// asleep.
     fn prepare_to_wait(&mut self, idle: WhenIdle) -> Wait {
         let WhenIdle::Park(until) = idle else { return Wait::No };
         while let Some(key) = self.polled.pop() {

@@ -3,8 +3,8 @@
 //! An arrival is not copied. It keeps the chunk in which it was received, 260 KiB, until the application releases it.
 //! So a peer that sends few bytes in each chunk, or on each of many connections, could pin many times the bytes of its
 //! window. If the arrivals of a link pin more than its inbox may hold, the link copies further arrivals, close
-//! together, until less is pinned. Each buffer is counted before it is received in: when a connection ends, its buffer
-//! is the kernel's.
+//! together, until less is pinned. Each buffer is counted before the receive into it begins, because a connection that
+//! ends leaves its buffer to the kernel.
 
 use std::io;
 use std::sync::Arc;

@@ -42,8 +42,8 @@ pub(super) struct LinkSlot {
 }
 
 impl LinkSlot {
-    /// Makes a link, which is told of no more stopped time than comes after `slept`: the shard's
-    /// [total](super::Shard::slept) at present.
+    /// Makes the slot of a new link. `slept`: the shard's present total of [stopped time](super::Shard::slept), which
+    /// came before the link.
     pub(super) fn new(local: &Arc<Local>, pid: Pid, addresses: Vec<SocketAddr>, slept: Duration) -> LinkSlot {
         LinkSlot {
             link: Link::new(local.clone(), pid),
