@@ -36,6 +36,7 @@ impl Trace {
 
     /// Records bytes that are sent on a connection.
     pub(super) fn record_bytes(&mut self, bytes: &[u8]) {
+        self.hash.write_usize(bytes.len());
         self.hash.write(bytes);
     }
 
@@ -110,7 +111,7 @@ impl Hash for EventValues<'_> {
             Event::DialResumed => 11.hash(hash),
             Event::Missed { count } => (12, count).hash(hash),
             Event::EngineFailed { message: _ } => 13.hash(hash),
-            Event::CallbackPanicked { callback: _, count, message: _ } => (14, count).hash(hash),
+            Event::CallbackPanicked { callback, count, message: _ } => (14, callback, count).hash(hash),
         }
     }
 }

@@ -112,6 +112,7 @@ impl Journal {
         }
         for fault in journal.faults.iter_mut().filter(|fault| fault.end == u64::MAX) {
             fault.end = latest.max(fault.begin);
+            fault.ends = fault.ends.min(fault.end);
         }
         Ok(journal)
     }

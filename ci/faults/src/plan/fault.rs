@@ -145,10 +145,16 @@ pub struct Injected {
     pub in_force: u64,
     /// Time before the end of the fault began. The end may take a while too, and the fault may have no effect from then
     /// on.
+    #[serde(default = "never")]
     pub ends: u64,
     /// Time after the fault ended. A killed server was started again before this time.
     pub end: u64,
     pub amount: u64,
+}
+
+/// The time of what has not happened.
+fn never() -> u64 {
+    u64::MAX
 }
 
 impl Injected {
