@@ -424,7 +424,7 @@ fn everything_was_read_also_while_the_kernel_claims_that_something_is_left() {
     let mut stuck = 0;
     thread::scope(|scope| {
         scope.spawn(|| {
-            for round in 0..rounds {
+            for round in 1..=rounds {
                 while seen.load(Ordering::Acquire) < round {
                     std::hint::spin_loop();
                 }
@@ -434,7 +434,7 @@ fn everything_was_read_also_while_the_kernel_claims_that_something_is_left() {
                 notifier.notify();
             }
         });
-        for round in 0..rounds {
+        for round in 1..=rounds {
             notifier.fall_asleep();
             seen.store(round, Ordering::Release);
             while notifier.is_asleep() {
