@@ -7,20 +7,20 @@ use clap::Args;
 /// A session of random faults.
 #[derive(Args, Debug)]
 pub struct Session {
-    /// How long faults are injected.
+    /// Minutes in which faults are injected.
     #[arg(long, default_value_t = 3.0)]
     pub minutes: f64,
-    /// What all chance is drawn from; without it, one that is printed.
+    /// Seed of all random choices; without it, one is drawn and printed.
     #[arg(long)]
     pub seed: Option<u64>,
     #[command(flatten)]
     pub common: Common,
 }
 
-/// What every session can be told.
+/// Options of every session.
 #[derive(Args, Debug)]
 pub struct Common {
-    /// How many servers, 2 to 9.
+    /// Number of servers, 2 to 9.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(2..=9))]
     pub nodes: u64,
     /// Messages each second of each server; 2000, and more in a scenario.
