@@ -75,7 +75,8 @@ impl Summary {
         }
         let (elapsed, simulated) = (self.began.elapsed().as_secs_f64(), self.time.as_secs_f64());
         print(format_args!(
-            "{} of {all} seeds in {elapsed:.1} s ({:.0}/s): {} envelopes, {} happenings, {:.1} simulated hours, hash {:016x}",
+            "{} of {all} seeds in {elapsed:.1} s ({:.0}/s): {} envelopes, {} happenings, {:.1} simulated hours, \
+             hash {:016x}",
             self.seeds,
             self.seeds as f64 / elapsed,
             self.envelopes,

@@ -113,8 +113,8 @@ pub struct WrongThread;
 impl fmt::Display for WrongThread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "the event loop of this inline server belongs to another thread, the first one that used it; make this call \
-             there, or configure Threading::Shared",
+            "the event loop of this inline server belongs to another thread, the first one that used it; make this \
+             call there, or configure Threading::Shared",
         )
     }
 }

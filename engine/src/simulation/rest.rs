@@ -89,9 +89,9 @@ impl World {
         self.servers.iter().flatten().map(|server| server.watch.changes()).sum()
     }
 
-    /// Replays all recordings to connected servers, and asserts that links which are up stay up. A link that is down may
-    /// take a replay for its peer. It dials that peer afterwards. If another replay arrives between the Welcome to such a
-    /// dial and its Confirm, it displaces the dial, and the link goes up and down once before it stays up.
+    /// Replays all recordings to connected servers, and asserts that links which are up stay up. A link that is down
+    /// may take a replay for its peer. It dials that peer afterwards. If another replay arrives between the Welcome to
+    /// such a dial and its Confirm, it displaces the dial, and the link goes up and down once before it stays up.
     fn check_replays(&mut self) {
         if self.plan.replay_pause_ms == 0 {
             return;
@@ -118,7 +118,7 @@ impl World {
             };
             assert!(
                 same == pair && (now - changes <= most || self.plan.misses_events()),
-                "replays are noticed: the link of {pair:?} has changed {} times, at most {most} were to be expected: {}",
+                "replays are noticed: the link of {pair:?} has changed {} times, at most {most} times expected: {}",
                 now - changes,
                 self.describe()
             );

@@ -315,8 +315,9 @@ fn the_end_comes_behind_what_was_sent() {
         transports[last].close(far);
         let completions = turn(&mut transports[0]);
         let of_near = completions.iter().filter(|completion| !matches!(completion, Completion::Closed { .. }));
+        let of_near: Vec<&Completion> = of_near.collect();
         assert!(
-            matches!(&of_near.collect::<Vec<_>>()[..], [Completion::Handed { .. }, Completion::Ended { socket }] if *socket == near),
+            matches!(of_near[..], [Completion::Handed { .. }, Completion::Ended { socket }] if *socket == near),
             "{completions:?}"
         );
         let error = transports[0].send_now(near, &batch(&[vec![3; 8]])).unwrap_err();
