@@ -28,6 +28,8 @@ const STREAMS: [u32; 5] = [0, 1, 2, 7, NO_STREAM];
 /// Most steps for one link.
 const STEPS: usize = 400;
 const PEER: u64 = 200;
+/// Incarnation of this side.
+const US: WireIncarnation = [1; 16];
 
 /// Runs the steps of an input on one link, in whichever states they lead to.
 pub fn link(bytes: &[u8]) {
@@ -74,7 +76,7 @@ impl<'a> Scene<'a> {
         let pid = if input.chance() { 100 } else { 300 };
         let local = Local {
             pid,
-            incarnation: [1; 16],
+            incarnation: US,
             secret: 7,
             cluster: "fuzz".to_owned(),
             window_bytes: WINDOW,
@@ -179,7 +181,9 @@ impl<'a> Scene<'a> {
     /// peer's.
     fn met(&mut self, hello: &Hello) {
         assert_eq!(self.link.state(), State::Up);
-        if self.incarnation.replace(hello.incarnation) != Some(hello.incarnation) {
+        // A peer that does not know this side begins all its streams anew.
+        let knows_us = hello.known_incarnation == US;
+        if self.incarnation.replace(hello.incarnation) != Some(hello.incarnation) || !knows_us {
             self.next.clear();
         }
         let known = std::mem::take(&mut self.next);
@@ -216,7 +220,7 @@ impl<'a> Scene<'a> {
             from: input.number(PEER),
             to: input.number(pid),
             incarnation: [2 + input.below(3) as u8; 16],
-            known_incarnation: [[1; 16], [0; 16], [9; 16]][input.below(3)],
+            known_incarnation: [US, [0; 16], [9; 16]][input.below(3)],
             max_envelope_bytes: input.number(MAX_ENVELOPE),
             credit: [input.number(WINDOW), WINDOW],
             challenge: 0,

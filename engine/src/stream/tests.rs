@@ -191,6 +191,20 @@ fn what_is_acknowledged_ends_with_a_frame_however_it_was_sent() {
 }
 
 #[test]
+fn a_stream_resumes_inside_a_payload_but_not_inside_a_frame_header() {
+    let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
+    reader.restart();
+    writer.push(1, &Body::from(vec![7; 100_000])).expect("room");
+    taken(&mut reader);
+    for position in [8, 16, 28] {
+        assert!(!reader.can_resume(position), "{position}: the first fragment holds the header and 8 bytes");
+    }
+    for position in [0, 24, 4096, frame_bytes(100_000) as u64] {
+        assert!(reader.can_resume(position), "{position}");
+    }
+}
+
+#[test]
 fn acknowledgements_that_cannot_be_right_change_nothing() {
     let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
     reader.restart();

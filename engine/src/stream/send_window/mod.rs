@@ -391,9 +391,13 @@ impl SendWindow {
     /// (WIRE.md, section Resuming).
     pub fn can_resume(&self, position: u64) -> bool {
         let inside = self.references.get(self.references_before(position));
-        let is_inside = inside.is_some_and(|reference| position > reference.frame_at());
+        let inside = inside.filter(|reference| position > reference.frame_at());
         (self.acked..=self.highest_sent).contains(&position)
-            && if is_inside { position.is_multiple_of(8) } else { self.is_boundary(position) }
+            && match inside {
+                // The first fragment of a frame holds its header, and more.
+                Some(reference) => position > reference.payload_at && position.is_multiple_of(8),
+                None => self.is_boundary(position),
+            }
     }
 
     /// Resumes at `position` on a new connection. [`can_resume`](SendWindow::can_resume) must hold for `position`.
