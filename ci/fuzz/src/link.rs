@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_engine::batch::Batch;
-use cluster_engine::link::{Arrival, Delivery, DownReason, Link, Local, RecvShared, State, Verdict, Want};
+use cluster_engine::link::{Arrival, Delivery, DownReason, Link, Local, Notice, RecvShared, State, Verdict, Want};
 use cluster_engine::stream::{SendQueue, stream};
 use cluster_engine::wire::{
     FrameHeader, GoodbyeReason, Grant, Hello, Kind, MAX_SEGMENT_PAYLOAD, NO_STREAM, Receiving, Refusal, RefusalReason,
@@ -56,7 +56,7 @@ struct Scene<'a> {
     batch: Batch,
     /// Incarnation of the peer that was accepted last.
     incarnation: Option<WireIncarnation>,
-    /// Next position of each of the peer's streams.
+    /// Next position of each of the peer's streams of which something has arrived.
     next: BTreeMap<u32, u64>,
     inbox: Vec<Unread>,
 }
@@ -160,13 +160,13 @@ impl<'a> Scene<'a> {
 
     fn greeted(&mut self) {
         let hello = self.hello();
-        if let Verdict::Welcome(welcome) = self.link.greeted(&hello, self.now) {
+        if let Verdict::Welcome(welcome) = self.link.greeted(&hello, self.now)
+            && self.input.below(16) != 15
+        {
+            let confirm = SegmentHeader::new(Kind::Confirm);
+            let taken = self.link.receive(&confirm, &encode_challenge(welcome.challenge), self.now);
+            assert!(matches!(taken, Ok(None)));
             self.met(&hello);
-            if self.input.below(16) != 15 {
-                let confirm = SegmentHeader::new(Kind::Confirm);
-                let taken = self.link.receive(&confirm, &encode_challenge(welcome.challenge), self.now);
-                assert!(matches!(taken, Ok(None)));
-            }
         }
     }
 
@@ -177,24 +177,16 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Updates the positions of the peer's streams: they go on at this side's position, or, for unknown streams, at the
-    /// peer's.
+    /// Forgets the streams that do not go on in the session that has begun. A stream of which something has arrived goes
+    /// on behind it, unless the greeting does not list it, the incarnation is another one, or the link has told of a
+    /// reset.
     fn met(&mut self, hello: &Hello) {
         assert_eq!(self.link.state(), State::Up);
-        // A peer that does not know this side begins all its streams anew.
-        let knows_us = hello.known_incarnation == US;
-        if self.incarnation.replace(hello.incarnation) != Some(hello.incarnation) || !knows_us {
+        let is_reset = self.link.take_notices().contains(&Notice::Reset);
+        if self.incarnation.replace(hello.incarnation) != Some(hello.incarnation) || is_reset {
             self.next.clear();
         }
-        let known = std::mem::take(&mut self.next);
-        for entry in &hello.sending {
-            let stream = entry.stream.get();
-            let begin = entry.position.get();
-            // If nothing of the stream has arrived yet, it begins at the listed position. If something has arrived, no
-            // greeting is accepted that lists it further on.
-            let next = known.get(&stream).copied().filter(|next| *next >= begin).unwrap_or(begin);
-            self.next.entry(stream).or_insert(next);
-        }
+        self.next.retain(|stream, _| hello.sending.iter().any(|entry| entry.stream.get() == *stream));
     }
 
     /// Returns a greeting that is acceptable, or nearly.
@@ -250,10 +242,10 @@ impl<'a> Scene<'a> {
         let choice = self.input.below(16);
         let kind = KINDS[if choice < 10 { choice } else { 0 }];
         let stream = STREAMS[self.input.below(5)];
-        let next = self.next.get(&stream).copied().unwrap_or(0);
+        let next = self.next.get(&stream).copied();
         let mut header = SegmentHeader::new(kind);
         header.stream = stream.into();
-        header.position = self.input.number(next).into();
+        header.position = self.input.number(next.unwrap_or(0)).into();
         header.flags = u16::from(self.input.byte() & 0x1F).into();
         if self.input.chance() {
             let (stream, position, credit) = self.grant();
@@ -276,7 +268,7 @@ impl<'a> Scene<'a> {
                 }
                 assert_eq!(delivery.is_some(), kind == Kind::Data);
                 if let Some(delivery) = delivery {
-                    assert_eq!(position, next, "taken out of place");
+                    assert!(next.is_none_or(|next| position == next), "{position} taken, expected {next:?}");
                     self.delivered(delivery, payload.len() as u64);
                 }
             }
