@@ -1,18 +1,20 @@
-//! Protocol of one peer without a connection: two links, whose segments are handed from one to the other.
+//! Protocol of one peer without a connection: two sessions with their links, whose segments are handed from one to the
+//! other.
 //!
 //! A message is written to its stream, sent in a segment, received, consumed and acknowledged. Not included: the
 //! kernel, the checksum of payloads, and the walk of the receiving application.
 
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_engine::batch::{Batch, Piece};
-use cluster_engine::link::{Link, Verdict, Want};
+use cluster_engine::link::{OneLink, Want};
+use cluster_engine::session::{Event, Session};
 use cluster_engine::stream::{self, SendQueue};
 use cluster_engine::wire::{MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES, frame_bytes};
 use cluster_engine::{Lane, Local, Pid, Time};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use zerocopy::IntoBytes;
 
 /// Measures messages written in batches; each iteration waits for the acknowledgement of its last message.
 fn messages(criterion: &mut Criterion) {
@@ -27,63 +29,83 @@ fn messages(criterion: &mut Criterion) {
 }
 
 struct Pair {
-    sender: Link,
+    sender: End,
     writer: SendQueue,
-    receiver: Link,
+    receiver: End,
     batch: Batch,
-    /// Substitute for the payload that has arrived: a link reads positions and lengths, not the content of whole
-    /// envelopes.
-    payload: Vec<u8>,
+}
+
+/// Session with its link.
+struct End {
+    session: Session<()>,
+    link: OneLink,
+    /// Receive buffer. A link reads positions and lengths, not the content of whole envelopes: only headers and control
+    /// segments are written to it.
+    bytes: Vec<u8>,
 }
 
 impl Pair {
     fn connected() -> Pair {
-        let (mut sender, mut receiver) = (link(1, 2), link(2, 1));
-        assert_eq!(sender.wants(NOW, false), Want::Dial);
-        sender.dials(NOW);
-        let hello = sender.connected(NOW);
-        let Verdict::Welcome(welcome) = receiver.greeted(&hello, NOW) else { panic!("refused") };
-        assert!(sender.welcomed(&welcome, NOW));
+        let mut sender = End::new(1, 2, Session::dialing(()));
+        let mut receiver = End::new(2, 1, Session::accepted(NOW));
+        assert_eq!(sender.link.link.wants(NOW, false), Want::Dial);
+        sender.link.link.dials(NOW);
+        assert!(sender.session.connected(&mut sender.link, NOW));
+        let mut batch = Batch::default();
+        for _ in 0..2 {
+            sender.hand_over(&mut receiver, &mut batch);
+            receiver.hand_over(&mut sender, &mut batch);
+        }
+        assert!(sender.session.up().is_some() && receiver.session.up().is_some());
         let (writer, reader) = stream::stream(stream::stream_id(0, Lane::Normal), 1 << 20, 4 << 20).unwrap();
-        sender.open(reader);
-        Pair { sender, writer, receiver, batch: Batch::default(), payload: vec![0; MAX_SEGMENT_PAYLOAD] }
+        sender.link.link.open(reader);
+        Pair { sender, writer, receiver, batch }
     }
 
     fn exchange(&mut self, messages: u64) {
         for id in 0..messages {
             black_box(self.writer.push_with(id as i64, BYTES, |payload| payload.fill(7)).expect("room"));
         }
-        self.sender.request_ack();
+        self.sender.link.link.request_ack();
         while !self.writer.is_flushed() {
-            self.batch.clear();
-            self.sender.transmit(NOW, &mut self.batch);
-            hand_over(&self.batch, &mut self.receiver, &self.payload);
-            self.batch.clear();
-            self.receiver.transmit(NOW, &mut self.batch);
-            hand_over(&self.batch, &mut self.sender, &[]);
+            self.sender.hand_over(&mut self.receiver, &mut self.batch);
+            self.receiver.hand_over(&mut self.sender, &mut self.batch);
         }
     }
 }
 
-/// Hands every segment to a link that is up. `stand_in` replaces the payload of data segments.
-fn hand_over(batch: &Batch, to: &mut Link, stand_in: &[u8]) {
-    let mut pieces = batch.pieces().iter().peekable();
-    while let Some(piece) = pieces.next() {
-        let Piece::Header(index) = piece else { continue };
-        let header = batch.header(*index);
-        let payload: &[u8] = match pieces.peek() {
-            Some(Piece::Owned(payload)) => payload,
-            Some(Piece::Part(_)) => &stand_in[..header.segment_bytes() - SEGMENT_HEADER_BYTES],
-            _ => &[],
-        };
-        if let Some(delivery) = to.receive(header, payload, NOW).expect("it is in order") {
-            let messages = (payload.len() / frame_bytes(BYTES)) as u64;
-            black_box(delivery.stream.consume(delivery.room, messages, messages * BYTES as u64));
+impl End {
+    fn new(pid: Pid, peer: Pid, session: Session<()>) -> End {
+        let link = link(pid, peer);
+        End { session, link, bytes: vec![0; SEGMENT_HEADER_BYTES + MAX_SEGMENT_PAYLOAD] }
+    }
+
+    /// Sends what can be sent, and hands every segment to the other end.
+    fn hand_over(&mut self, to: &mut End, batch: &mut Batch) {
+        batch.clear();
+        match self.session.up() {
+            Some(()) => self.session.transmit(&mut self.link.link, NOW, batch),
+            None => self.session.transmit_handshake(batch),
+        }
+        let mut pieces = batch.pieces().iter().peekable();
+        while let Some(piece) = pieces.next() {
+            let Piece::Header(index) = piece else { continue };
+            let header = batch.header(*index);
+            to.bytes[..SEGMENT_HEADER_BYTES].copy_from_slice(header.as_bytes());
+            if let Some(Piece::Owned(payload)) = pieces.peek() {
+                to.bytes[SEGMENT_HEADER_BYTES..][..payload.len()].copy_from_slice(payload);
+            }
+            to.session.rebase();
+            let event = to.session.receive(&to.bytes[..header.segment_bytes()], &mut to.link, NOW);
+            if let Some(Event::Delivery { delivery, payload, .. }) = event {
+                let messages = (payload.len() / frame_bytes(BYTES)) as u64;
+                black_box(delivery.stream.consume(delivery.room, messages, messages * BYTES as u64));
+            }
         }
     }
 }
 
-fn link(pid: Pid, peer: Pid) -> Link {
+fn link(pid: Pid, peer: Pid) -> OneLink {
     let local = Local {
         pid,
         incarnation: [pid as u8; 16],
@@ -98,7 +120,7 @@ fn link(pid: Pid, peer: Pid) -> Link {
         peer_timeout: Duration::from_millis(1500),
         eager: true,
     };
-    Link::new(Arc::new(local), peer)
+    OneLink::new(local, peer)
 }
 
 const NOW: Time = Time::from_nanos(1_000_000_000);

@@ -15,7 +15,8 @@
 //! | shard | one event loop |
 //! | mailbox, delivery | the queues between applications and shards |
 //! | events, stats, roster | what a server tells of its peers, counts of them, and who they are |
-//! | link | the protocol of one peer, pure |
+//! | session | one connection with a peer, pure: framing, handshake, refusals |
+//! | link | the delivery to and from one peer over its connections, pure |
 //! | stream | what one outbox sends to one peer, pure |
 //! | driver | io_uring, and connections through memory |
 //! | batch | segments that are sent at once |
@@ -43,6 +44,7 @@ mod payload;
 pub mod ring;
 mod roster;
 mod runtime;
+pub mod session;
 mod shard;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;

@@ -1,18 +1,19 @@
-//! Target for a link as a whole: any sequence of segments of a peer, of events of connections, and of calls of the
-//! application.
+//! Target for sessions and their link: any bytes of a peer on several connections, the end of connections, and calls of
+//! the application.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster_engine::batch::Batch;
-use cluster_engine::link::{Arrival, Delivery, DownReason, Link, Local, Notice, RecvShared, State, Verdict, Want};
+use cluster_engine::batch::{Batch, Piece};
+use cluster_engine::link::{Arrival, Delivery, DownReason, Local, Notice, OneLink, RecvShared, State, Want};
+use cluster_engine::session::{Event, Session};
 use cluster_engine::stream::{SendQueue, stream};
 use cluster_engine::wire::{
     FrameHeader, GoodbyeReason, Grant, Hello, Kind, MAX_SEGMENT_PAYLOAD, NO_STREAM, Receiving, Refusal, RefusalReason,
     SEGMENT_HEADER_BYTES, SegmentHeader, Sending, WireIncarnation, encode_challenge, encode_grants, lane_of, padded,
 };
-use cluster_engine::{Body, Time};
+use cluster_engine::{Body, Pid, Time};
 use zerocopy::IntoBytes;
 
 use crate::allocations::within;
@@ -47,18 +48,30 @@ pub fn link(bytes: &[u8]) {
 
 struct Scene<'a> {
     input: Input<'a>,
-    pid: u64,
-    link: Link,
+    pid: Pid,
+    links: OneLink,
     now: Time,
     /// Number of streams that this side has opened.
     opened: u32,
     writers: Vec<SendQueue>,
     batch: Batch,
-    /// Incarnation of the peer that was accepted last.
+    /// Connections, and which of them the link has.
+    connections: Vec<Connection>,
+    current: Option<usize>,
+    /// Incarnation of the peer that was believed last.
     incarnation: Option<WireIncarnation>,
     /// Next position of each of the peer's streams of which something has arrived.
     next: BTreeMap<u32, u64>,
     inbox: Vec<Unread>,
+}
+
+/// Session, and what was said on it.
+struct Connection {
+    session: Session<()>,
+    /// Hello or Welcome of the peer.
+    heard: Option<Hello>,
+    /// Challenge of this side's Welcome.
+    challenge: u64,
 }
 
 /// Unread delivery on one stream.
@@ -90,11 +103,13 @@ impl<'a> Scene<'a> {
         let mut scene = Scene {
             input,
             pid,
-            link: Link::new(Arc::new(local), PEER),
+            links: OneLink::new(local, PEER),
             now: Time::default(),
             opened: 0,
             writers: Vec::new(),
             batch: Batch::default(),
+            connections: Vec::new(),
+            current: None,
             incarnation: None,
             next: BTreeMap::new(),
             inbox: Vec::new(),
@@ -106,83 +121,223 @@ impl<'a> Scene<'a> {
     fn step(&mut self) {
         match self.input.below(32) {
             0 => self.wait(),
-            1 => self.greeted(),
+            1 => self.accept(),
             2 => self.dial(),
-            3 => self.welcomed(),
-            4 => {
-                let reason = [RefusalReason::Tie, RefusalReason::UnknownPeer][self.input.below(2)];
-                self.link.refused(Refusal { reason, from: PEER }, self.now);
-            }
-            5 => self.link.lost(DownReason::Closed, self.now),
-            6 => self.link.dial_failed(self.now),
-            7 => self.open(),
-            8 => drop(self.writers.pop()),
-            9 => self.link.request_ack(),
-            10 if self.input.below(16) == 0 => self.link.close(GoodbyeReason::Stopped, &mut self.batch),
+            3 => self.answer(),
+            4 => self.confirm(),
+            5 => self.end(),
+            6 => self.open(),
+            7 => drop(self.writers.pop()),
+            8 => self.links.link.request_ack(),
+            9 if self.input.below(16) == 0 => self.stop(),
             10..13 => self.transmit(),
             13..16 => self.write(),
             16..19 => self.read(),
+            19 => self.hear_bytes(),
             _ => self.hear(),
         }
     }
 
     fn check(&mut self) {
-        for stream in self.link.outgoing() {
+        for stream in self.links.link.outgoing() {
             let (acked, sent, written) = (stream.acked(), stream.sent(), stream.written());
             assert!(acked <= sent && sent <= written, "{acked} {sent} {written}");
         }
-        let _ = (self.link.deadline(), self.link.take_notices());
+        let _ = (self.links.link.deadline(), self.links.link.take_notices());
     }
 
     fn wait(&mut self) {
         self.now += Duration::from_millis([1, 25, 50, 250, 500, 1250, 2000, 60_000][self.input.below(8)]);
-        self.link.timeout(self.now, self.now);
+        self.links.link.timeout(self.now, self.now);
+        for index in 0..self.connections.len() {
+            let session = &mut self.connections[index].session;
+            if session.deadline().is_some_and(|deadline| deadline <= self.now) {
+                let event = session.timeout(&mut self.links, self.now, self.now);
+                self.handle(index, event);
+            }
+        }
         self.follow();
     }
 
-    /// Dials if the link wants to, as a shard would.
+    /// Does what the link wants.
     fn follow(&mut self) {
-        if self.link.wants(self.now, false) == Want::Dial {
-            self.link.dials(self.now);
-            if self.input.chance() {
-                self.link.dial_failed(self.now);
+        match self.links.link.wants(self.now, false) {
+            Want::Nothing => {}
+            Want::Hangup => {
+                if let Some(current) = self.current.take() {
+                    self.connections[current].session.abandon();
+                }
+            }
+            Want::Dial => {
+                self.links.link.dials(self.now);
+                if self.input.chance() {
+                    return self.links.link.dial_failed(self.now);
+                }
+                self.current = Some(self.connect(Session::dialing(())));
             }
         }
     }
 
+    /// Adds a connection in the place of one that has ended, or of the oldest.
+    fn connect(&mut self, session: Session<()>) -> usize {
+        let connection = Connection { session, heard: None, challenge: 0 };
+        let ended = self.connections.iter().position(|connection| connection.session.is_ended());
+        let full = self.connections.len() >= 4;
+        let other = (0..self.connections.len()).find(|index| Some(*index) != self.current).filter(|_| full);
+        let Some(index) = ended.or(other) else {
+            self.connections.push(connection);
+            return self.connections.len() - 1;
+        };
+        self.lose(index);
+        self.connections[index] = connection;
+        index
+    }
+
+    fn lose(&mut self, index: usize) {
+        let reason = if self.input.chance() { DownReason::Closed } else { DownReason::NoMemory };
+        self.connections[index].session.lost(reason, &mut self.links, self.now);
+        if self.current == Some(index) {
+            self.current = None;
+        }
+    }
+
+    /// Returns a connection that has not ended.
+    fn some_connection(&mut self) -> Option<usize> {
+        let live = (0..self.connections.len()).filter(|index| !self.connections[*index].session.is_ended());
+        let live: Vec<usize> = live.collect();
+        if live.is_empty() { None } else { Some(live[self.input.below(live.len())]) }
+    }
+
+    fn end(&mut self) {
+        if let Some(index) = self.some_connection() {
+            self.lose(index);
+        }
+    }
+
+    fn stop(&mut self) {
+        for connection in &mut self.connections {
+            connection.session.close(GoodbyeReason::Stopped, &mut self.links, self.now, &mut self.batch);
+        }
+        self.links.link.close(GoodbyeReason::Stopped, &mut self.batch);
+        self.current = None;
+    }
+
     fn dial(&mut self) {
         self.follow();
-        if self.link.state() == State::Dialing {
-            let hello = self.link.connected(self.now);
+        if let Some(current) = self.current.filter(|_| self.links.link.state() == State::Dialing) {
+            assert!(self.connections[current].session.connected(&mut self.links, self.now));
+            let hello = self.handshake(current).expect("a Hello");
             assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
         }
     }
 
-    fn greeted(&mut self) {
+    /// Takes the greeting that the session is to send.
+    fn handshake(&mut self, index: usize) -> Option<Hello> {
+        self.batch.clear();
+        self.connections[index].session.transmit_handshake(&mut self.batch);
+        let said = self.batch.pieces().iter().find_map(|piece| match piece {
+            Piece::Owned(payload) => Hello::decode(payload).ok(),
+            _ => None,
+        });
+        self.batch.clear();
+        said
+    }
+
+    /// Accepts a connection, on which the peer greets.
+    fn accept(&mut self) {
+        let index = self.connect(Session::accepted(self.now));
         let hello = self.hello();
-        if let Verdict::Welcome(welcome) = self.link.greeted(&hello, self.now)
-            && self.input.below(16) != 15
-        {
-            let confirm = SegmentHeader::new(Kind::Confirm);
-            let taken = self.link.receive(&confirm, &encode_challenge(welcome.challenge), self.now);
-            assert!(matches!(taken, Ok(None)));
-            self.met(&hello);
+        self.connections[index].heard = Some(hello.clone());
+        self.say(index, Kind::Hello, &hello.encode());
+        if let Some(welcome) = self.handshake(index) {
+            self.connections[index].challenge = welcome.challenge;
+        }
+        self.follow();
+        if self.input.below(16) != 15 {
+            self.confirm_on(index);
         }
     }
 
-    fn welcomed(&mut self) {
+    /// Answers the Hello of this side.
+    fn answer(&mut self) {
+        let Some(current) = self.current else { return };
+        if self.input.below(8) == 7 {
+            let reason = [RefusalReason::Tie, RefusalReason::UnknownPeer][self.input.below(2)];
+            return self.say(current, Kind::Refuse, &Refusal { reason, from: PEER }.encode());
+        }
         let welcome = self.hello();
-        if self.link.welcomed(&welcome, self.now) {
-            self.met(&welcome);
+        if self.links.link.state() == State::Greeting {
+            self.connections[current].heard = Some(welcome.clone());
+        }
+        self.say(current, Kind::Welcome, &welcome.encode());
+    }
+
+    /// Confirms on a connection that was accepted.
+    fn confirm(&mut self) {
+        if let Some(index) = self.some_connection() {
+            self.confirm_on(index);
         }
     }
 
-    /// Forgets the streams that do not go on in the session that has begun. A stream of which something has arrived goes
-    /// on behind it, unless the greeting does not list it, the incarnation is another one, or the link has told of a
-    /// reset.
+    fn confirm_on(&mut self, index: usize) {
+        let challenge = self.connections[index].challenge;
+        self.say(index, Kind::Confirm, &encode_challenge(challenge));
+    }
+
+    /// Hands a whole segment to a session.
+    fn say(&mut self, index: usize, kind: Kind, payload: &[u8]) {
+        let mut header = SegmentHeader::new(kind);
+        header.seal(&[payload]);
+        let bytes = [header.as_bytes(), payload].concat();
+        let event = self.receive(index, &bytes);
+        self.handle(index, event);
+    }
+
+    fn receive(&mut self, index: usize, bytes: &[u8]) -> Option<Event<()>> {
+        let session = &mut self.connections[index].session;
+        session.rebase();
+        let event = session.receive(bytes, &mut self.links, self.now);
+        assert!(session.parsed() <= bytes.len());
+        event
+    }
+
+    /// Does what the owner of sessions does.
+    fn handle(&mut self, index: usize, event: Option<Event<()>>) {
+        match event {
+            None | Some(Event::Delivery { .. } | Event::Control) => {}
+            Some(Event::Welcomed(())) => assert!(self.connections[index].session.is_greeted()),
+            Some(Event::Established(())) => {
+                if let Some(older) = self.current.replace(index).filter(|older| *older != index) {
+                    self.connections[older].session.abandon();
+                }
+                let heard = self.connections[index].heard.clone().expect("the peer has greeted");
+                self.met(&heard);
+            }
+            Some(Event::Refused | Event::Closed(_)) => {
+                assert!(self.connections[index].session.is_ended());
+                if self.current == Some(index) {
+                    self.current = None;
+                    assert_ne!(self.links.link.state(), State::Up);
+                }
+            }
+        }
+    }
+
+    /// Hands any bytes to a session.
+    fn hear_bytes(&mut self) {
+        let Some(index) = self.some_connection() else { return };
+        let length = self.input.below(128);
+        let bytes = self.input.take(length).to_vec();
+        let event = self.receive(index, &bytes);
+        self.handle(index, event);
+    }
+
+    /// Forgets the streams that do not go on in the session that has begun. A stream of which something has arrived
+    /// goes on behind it, unless the greeting does not list it, the incarnation is another one, or the link has told of
+    /// a reset.
     fn met(&mut self, hello: &Hello) {
-        assert_eq!(self.link.state(), State::Up);
-        let is_reset = self.link.take_notices().contains(&Notice::Reset);
+        assert_eq!(self.links.link.state(), State::Up);
+        let is_reset = self.links.link.take_notices().contains(&Notice::Reset);
         if self.incarnation.replace(hello.incarnation) != Some(hello.incarnation) || is_reset {
             self.next.clear();
         }
@@ -194,7 +349,7 @@ impl<'a> Scene<'a> {
         let pid = self.pid;
         let input = &mut self.input;
         let streams: Vec<(u64, u64)> =
-            self.link.outgoing().iter_mut().map(|stream| (stream.acked(), stream.sent())).collect();
+            self.links.link.outgoing().iter_mut().map(|stream| (stream.acked(), stream.sent())).collect();
         let sending = (0..input.below(4)).map(|_| {
             let stream = STREAMS[input.below(5)];
             let next = self.next.get(&stream).copied().unwrap_or(0);
@@ -225,7 +380,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Receives a segment. A violation of the protocol ends the connection.
+    /// Hands a segment to the session of the link, or to another one. A violation of the protocol ends the connection.
     fn hear(&mut self) {
         const KINDS: [Kind; 10] = [
             Kind::Data,
@@ -255,28 +410,27 @@ impl<'a> Scene<'a> {
         let payload = self.payload(kind, header.position.get());
         header.seal(&[&payload]);
         let position = header.position.get();
-        match self.link.receive(&header, &payload, self.now) {
-            Ok(delivery) => {
-                match kind {
-                    Kind::Data => drop(self.next.insert(stream, position + payload.len() as u64)),
-                    Kind::Skip => {
-                        let to = payload.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-                        self.next.insert(stream, to);
-                    }
-                    Kind::End => drop(self.next.remove(&stream)),
-                    _ => {}
-                }
-                assert_eq!(delivery.is_some(), kind == Kind::Data);
-                if let Some(delivery) = delivery {
-                    assert!(next.is_none_or(|next| position == next), "{position} taken, expected {next:?}");
-                    self.delivered(delivery, payload.len() as u64);
-                }
+        let Some(index) = self.current.or_else(|| self.some_connection()) else { return };
+        let was_up = self.connections[index].session.up().is_some();
+        let bytes = [header.as_bytes(), &payload].concat();
+        let event = self.receive(index, &bytes);
+        match event {
+            Some(Event::Delivery { delivery, .. }) => {
+                assert!(was_up && kind == Kind::Data);
+                assert!(next.is_none_or(|next| position == next), "{position} taken, expected {next:?}");
+                self.next.insert(stream, position + payload.len() as u64);
+                self.delivered(delivery, payload.len() as u64);
             }
-            Err(violation) => {
-                assert!(!violation.to_string().is_empty());
-                self.link.lost(DownReason::Violation(violation.to_string()), self.now);
-                assert_ne!(self.link.state(), State::Up);
-            }
+            Some(Event::Control) => match kind {
+                Kind::Skip => {
+                    let to = payload.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+                    self.next.insert(stream, to);
+                }
+                Kind::End => drop(self.next.remove(&stream)),
+                Kind::Ack | Kind::Heartbeat => {}
+                kind => panic!("{kind:?} has no place in a session"),
+            },
+            event => self.handle(index, event),
         }
     }
 
@@ -335,7 +489,7 @@ impl<'a> Scene<'a> {
     /// Returns an acknowledgement that is acceptable, or nearly.
     fn grant(&mut self) -> (u32, u64, u64) {
         let stream = self.input.below(4);
-        let near = self.link.outgoing().get(stream).map_or((0, 0), |stream| (stream.acked(), stream.sent()));
+        let near = self.links.link.outgoing().get(stream).map_or((0, 0), |stream| (stream.acked(), stream.sent()));
         let near_position = if self.input.chance() { near.0 } else { near.1 };
         let position = self.input.number(near_position);
         (stream as u32, position, self.input.number(near.1 + WINDOW))
@@ -346,7 +500,7 @@ impl<'a> Scene<'a> {
             let (writer, reader) = stream(self.opened, 64 * 1024, 1 << 20).unwrap();
             self.opened += 1;
             self.writers.push(writer);
-            self.link.open(reader);
+            self.links.link.open(reader);
         }
     }
 
@@ -363,14 +517,17 @@ impl<'a> Scene<'a> {
         }
         let Unread { stream, room, bytes } = self.inbox.remove(0);
         if stream.consume(room, 1, bytes) {
-            self.link.consumed();
+            self.links.link.consumed();
         }
     }
 
     fn transmit(&mut self) {
         self.batch.clear();
-        self.link.transmit(self.now, &mut self.batch);
+        self.follow();
+        if let Some(current) = self.current.filter(|current| self.connections[*current].session.up().is_some()) {
+            self.connections[current].session.transmit(&mut self.links.link, self.now, &mut self.batch);
+        }
         assert!(self.batch.bytes() >= self.batch.segments() * SEGMENT_HEADER_BYTES);
-        let _ = self.link.take_opened();
+        let _ = self.links.link.take_opened();
     }
 }

@@ -90,13 +90,18 @@ impl RecvCredit {
     }
 
     fn room(&self) -> u64 {
-        (self.received + (self.size.saturating_sub(self.unread()) & !7)).max(self.credit)
+        (self.received + self.offer()).max(self.credit)
     }
 
-    /// Begins a session. Returns the credit with which the sender begins.
-    pub(super) fn begin(&mut self) -> u64 {
-        (self.received, self.credit) = (0, 0);
-        self.grant()
+    /// Credit with which a session may begin, in bytes. The present session, if there is one, is not changed.
+    pub(super) fn offer(&self) -> u64 {
+        self.size.saturating_sub(self.unread()) & !7
+    }
+
+    /// Begins a session with the credit that a greeting has [offered](RecvCredit::offer).
+    pub(super) fn begin(&mut self, offered: u64) {
+        self.consumption.look();
+        (self.received, self.credit) = (0, offered);
     }
 
     /// Returns whether there is so much more room than granted that the sender is to be told.

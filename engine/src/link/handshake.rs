@@ -15,104 +15,147 @@ use crate::wire::{Hello, LARGEST_POSITION, NO_STREAM, Receiving, Refusal, Refusa
 /// Number of late greetings in a row that are refused even if the link has no live session (WIRE.md, section Handshake,
 /// Late greetings).
 const MOST_LATE: u32 = 3;
+/// Time that a dialer has, at least, to confirm the Welcome (WIRE.md, section Time). It may be busy with hundreds of
+/// other dials, and regards itself as connected when it reads the Welcome.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Greeting of a dialer that has not confirmed yet. None of it is believed before the Confirm: it may come from a dead
-/// process whose successor is known already, or be the replay of a recorded connection.
-pub(super) struct Pending {
-    pub(super) hello: Hello,
-    challenge: u64,
-}
-
-/// Answer to the Hello of a dialer.
+/// Greetings of a connection whose dialer has not confirmed yet.
+///
+/// Nothing of the Hello is believed before: it may come from a dead process whose successor is known already, or be the
+/// replay of a recorded connection. So it belongs to the connection, and the link learns of it with the Confirm. The
+/// Welcome has stated positions and credit, which must still be true then.
 #[derive(Debug)]
-pub enum Verdict {
-    /// The link is up on the new connection, on which this Welcome is to be sent. An older connection is to be closed.
-    Welcome(Hello),
-    /// This refusal is to be sent on the new connection, which is then to be closed.
-    Refuse(Refusal),
+pub(crate) struct Unconfirmed {
+    hello: Hello,
+    /// Set if both sides begin anew: this side forgets the dialer's streams, and the Welcome makes the dialer forget
+    /// this side's.
+    anew: bool,
+    pub(crate) welcome: Hello,
+    /// Time between heartbeats that the dialer's timeout demands.
+    pub(crate) heartbeat: Duration,
 }
 
 impl Link {
     /// Records that the dial has reached the peer. Returns the Hello to send.
-    pub fn connected(&mut self, now: Time) -> Hello {
+    pub(crate) fn connected(&mut self, now: Time) -> Hello {
         self.step(Input::Connected);
         self.absent = false;
         self.until = now + HANDSHAKE_TIMEOUT;
-        self.hello()
+        let hello = self.hello();
+        self.begin_credit(&hello);
+        hello
     }
 
-    /// Answers the Hello of a peer that has dialed this server (WIRE.md, sections Handshake and Refusals).
-    pub fn greeted(&mut self, hello: &Hello, now: Time) -> Verdict {
-        let from = self.local.pid;
-        let refuse = |reason| Verdict::Refuse(Refusal { reason, from });
-        if hello.cluster != self.local.cluster {
-            return refuse(RefusalReason::WrongCluster);
-        }
-        if hello.to != self.local.pid {
-            return refuse(RefusalReason::WrongPid);
-        }
-        if hello.from != self.peer {
-            return refuse(RefusalReason::UnknownPeer);
-        }
-        if !makes_sense(hello) {
-            return refuse(RefusalReason::Malformed);
+    /// Answers the Hello of a peer that has dialed this server (WIRE.md, sections Handshake and Refusals). Its
+    /// addresses are right, and it [makes sense](makes_sense).
+    ///
+    /// # Errors
+    /// Returns the reason for which the Hello is refused.
+    pub(crate) fn greeted(&mut self, hello: &Hello, now: Time) -> Result<Box<Unconfirmed>, RefusalReason> {
+        if self.state == State::Closed {
+            return Err(RefusalReason::Stopping);
         }
         if self.is_late(hello, now) {
-            return refuse(RefusalReason::Tie);
+            return Err(RefusalReason::Tie);
         }
         let same = self.incarnation == Some(hello.incarnation);
         match self.state {
-            State::Closed => return refuse(RefusalReason::Stopping),
             // Both sides dial at once: the connection dialed by the lower pid is kept, if it came to exist.
-            State::Greeting if self.local.pid < self.peer => return refuse(RefusalReason::Tie),
-            // Another process claims the pid of a live peer. A session that has not been confirmed may be a replay: it
-            // keeps no other incarnation out.
-            State::Up if !same && self.is_proven() && self.is_alive(now) => {
-                return refuse(RefusalReason::AlreadyConnected);
-            }
+            State::Greeting if self.local.pid < self.peer => return Err(RefusalReason::Tie),
+            // Another process claims the pid of a live peer.
+            State::Up if !same && self.is_alive(now) => return Err(RefusalReason::AlreadyConnected),
             _ => {}
         }
+        // The peer has left the present session, or the dial of this side loses. The session with another incarnation
+        // goes on until the Confirm.
+        if self.state != State::Up || same {
+            let was_up = self.state == State::Up;
+            if self.step(Input::Greeted) {
+                self.hangup = true;
+                self.until = now;
+            }
+            if was_up {
+                self.announce_end(DownReason::Closed);
+            }
+        }
+        if same {
+            self.heard_greeting = hello.greeting;
+        }
+        self.hold.get_or_insert(now + self.confirm_timeout());
+        self.confirming += 1;
+        let anew = self.forgets || self.contradicts(hello);
+        let mut welcome = self.hello();
+        (welcome.known_incarnation, welcome.receiving) = match anew {
+            true => Default::default(),
+            false => (hello.incarnation, self.positions(hello)),
+        };
+        welcome.challenge = self.new_challenge();
+        let mut hello = hello.clone();
+        if anew {
+            hello.known_incarnation = WireIncarnation::default();
+        }
+        let heartbeat = self.heartbeats_for(&hello).interval();
+        Ok(Box::new(Unconfirmed { hello, anew, welcome, heartbeat }))
+    }
+
+    /// Takes the Confirm of a dialer, after which the contents of its Hello are believed. Returns whether the link is
+    /// up on this connection now; an older connection, or a dial, is over then. Otherwise the connection is to be
+    /// closed: the challenge is wrong, or the Welcome is not true any more.
+    pub(crate) fn confirmed(&mut self, unconfirmed: &Unconfirmed, challenge: Option<u64>, now: Time) -> bool {
+        if challenge != Some(unconfirmed.welcome.challenge) || !self.is_true(unconfirmed, now) {
+            self.unconfirmed(now);
+            return false;
+        }
+        self.confirming -= 1;
         if self.state == State::Up {
             self.announce_end(DownReason::Closed);
         }
         self.hangup = false;
         self.step(Input::Accepted);
-        self.begin_session(hello, now);
-        let mut pending = hello.clone();
-        let mut welcome = self.hello();
-        if self.forgets || self.contradicts(hello) {
-            // Both sides begin anew: this side forgets the dialer's streams, and the Welcome makes the dialer forget
-            // this side's.
-            pending.known_incarnation = WireIncarnation::default();
-            (welcome.known_incarnation, welcome.receiving) = Default::default();
-        } else {
-            let is_known = same && self.knows_us(hello);
-            welcome.known_incarnation = hello.incarnation;
-            welcome.receiving = hello.sending.iter().map(|entry| self.expected(entry, is_known)).collect();
-        }
-        welcome.challenge = self.new_challenge();
-        self.pending = Some(Box::new(Pending { hello: pending, challenge: welcome.challenge }));
-        Verdict::Welcome(welcome)
-    }
-
-    /// Takes the Confirm of this session's dialer, after which the contents of its Hello are believed. Returns whether
-    /// the challenge is the right one.
-    pub(super) fn confirm(&mut self, challenge: Option<u64>) -> bool {
-        let is_right = |pending: &mut Box<Pending>| challenge == Some(pending.challenge);
-        let Some(pending) = self.pending.take_if(is_right) else { return false };
-        self.settle(&pending.hello);
+        self.begin_session(&unconfirmed.hello, now);
+        self.begin_credit(&unconfirmed.welcome);
+        self.settle(&unconfirmed.hello);
         self.announce();
         true
     }
 
-    /// Takes the peer's Welcome. Returns `false` if it is not acceptable: the connection is to be closed.
-    pub fn welcomed(&mut self, welcome: &Hello, now: Time) -> bool {
-        let expected =
-            welcome.cluster == self.local.cluster && welcome.from == self.peer && welcome.to == self.local.pid;
+    /// Records that a connection has ended whose dialer was welcomed and has not confirmed.
+    pub(crate) fn unconfirmed(&mut self, now: Time) {
+        self.confirming -= 1;
+        if self.confirming == 0
+            && self.state == State::Waiting
+            && let Some(hold) = self.hold
+        {
+            let pause = self.jittered_pause();
+            self.until = self.until.max((now + pause).min(hold));
+        }
+    }
+
+    /// Time that a dialer has to confirm the Welcome.
+    pub(crate) fn confirm_timeout(&self) -> Duration {
+        self.local.peer_timeout.max(CONFIRM_TIMEOUT)
+    }
+
+    /// Returns whether the Welcome would say the same now, except for streams that were opened since, and the greeting
+    /// may still replace the present session.
+    fn is_true(&self, Unconfirmed { hello, anew, welcome, .. }: &Unconfirmed, now: Time) -> bool {
+        let same = self.incarnation == Some(hello.incarnation);
+        let acked = |id| self.outgoing.iter().find(|stream| stream.id() == id).map(SendWindow::acked);
+        self.state != State::Closed
+            && !(same && hello.greeting < self.heard_greeting)
+            && (same || !self.is_alive(now))
+            && (*anew || !self.forgets && !self.contradicts(hello) && self.positions(hello) == welcome.receiving)
+            && welcome.sending.iter().all(|entry| acked(entry.stream.get()) == Some(entry.position.get()))
+            && self.recv_credit.iter().zip(welcome.credit).all(|(window, credit)| window.offer() >= credit)
+    }
+
+    /// Takes the peer's Welcome, whose addresses are right. Returns `false` if it is not acceptable: the connection is
+    /// to be closed.
+    pub(crate) fn welcomed(&mut self, welcome: &Hello, now: Time) -> bool {
         // If it contradicts this side's knowledge, the next greeting states that nothing is known of the peer.
-        let contradicts = expected && makes_sense(welcome) && self.contradicts(welcome);
+        let contradicts = makes_sense(welcome) && self.contradicts(welcome);
         self.forgets |= contradicts;
-        if self.state != State::Greeting || !expected || !makes_sense(welcome) || contradicts {
+        if self.state != State::Greeting || !makes_sense(welcome) || contradicts {
             self.dial_failed(now);
             return false;
         }
@@ -121,12 +164,11 @@ impl Link {
         self.settle(welcome);
         // The Welcome proves that the peer is present.
         self.announce();
-        self.confirms = Some(welcome.challenge);
         true
     }
 
     /// Takes the peer's refusal of the Hello.
-    pub fn refused(&mut self, refusal: Refusal, now: Time) {
+    pub(crate) fn refused(&mut self, refusal: Refusal, now: Time) {
         if self.step(Input::Refused) {
             // The peer is dialing this server, or has a link to it that it regards as alive; or it is stopping. Neither
             // is news.
@@ -147,7 +189,7 @@ impl Link {
             incarnation: self.local.incarnation,
             known_incarnation: known.unwrap_or_default(),
             max_envelope_bytes: self.local.max_envelope_bytes,
-            credit: self.recv_credit.each_mut().map(RecvCredit::begin),
+            credit: self.recv_credit.each_ref().map(RecvCredit::offer),
             peer_timeout_ms: u32::try_from(self.local.peer_timeout.as_millis()).unwrap_or(u32::MAX),
             challenge: 0,
             features: 0,
@@ -176,13 +218,7 @@ impl Link {
     /// After a few late greetings the next one is believed, unless the session is alive. A machine that was restored
     /// from a snapshot counts its greetings from an earlier number on.
     fn is_late(&mut self, hello: &Hello, now: Time) -> bool {
-        let pending = self.pending.as_ref().filter(|pending| pending.hello.incarnation == hello.incarnation);
-        let heard = match pending {
-            Some(pending) => pending.hello.greeting,
-            None if self.incarnation == Some(hello.incarnation) => self.heard_greeting,
-            None => return false,
-        };
-        if hello.greeting > heard {
+        if self.incarnation != Some(hello.incarnation) || hello.greeting > self.heard_greeting {
             return false;
         }
         self.late = self.late.saturating_add(1);
@@ -213,6 +249,12 @@ impl Link {
             && (known && hello.sending.iter().any(lies_ahead) || hello.receiving.iter().any(cannot_be))
     }
 
+    /// Returns the position expected next on each stream that the peer lists.
+    fn positions(&self, hello: &Hello) -> Vec<Receiving> {
+        let is_known = self.incarnation == Some(hello.incarnation) && self.knows_us(hello);
+        hello.sending.iter().map(|entry| self.expected(entry, is_known)).collect()
+    }
+
     /// Returns the position expected next on a stream that the peer lists. `known`: the bytes received of it stay
     /// valid.
     fn expected(&self, entry: &Sending, known: bool) -> Receiving {
@@ -221,16 +263,28 @@ impl Link {
         Receiving::new(entry.stream.get(), ours.map_or(entry.position.get(), RecvStream::received))
     }
 
+    /// Returns the heartbeats that the peer's timeout demands.
+    fn heartbeats_for(&self, hello: &Hello) -> HeartbeatTimes {
+        let peer_timeout = Duration::from_millis(hello.peer_timeout_ms.into());
+        HeartbeatTimes::for_peer(self.local.heartbeat_interval, peer_timeout)
+    }
+
     /// Begins a session on a new connection.
     fn begin_session(&mut self, hello: &Hello, now: Time) {
         self.session = self.session.wrapping_add(1);
-        let peer_timeout = Duration::from_millis(hello.peer_timeout_ms.into());
-        self.heartbeats = HeartbeatTimes::for_peer(self.local.heartbeat_interval, peer_timeout);
+        self.heartbeats = self.heartbeats_for(hello);
         self.heard = now;
         self.draw_heartbeat(now);
         (self.ack_due, self.ack_now) = (None, false);
         (self.failures, self.absent) = (0, false);
-        (self.confirms, self.pending) = (None, None);
+        self.hold = None;
+    }
+
+    /// Begins to count the credit that a greeting of this side has offered.
+    fn begin_credit(&mut self, greeting: &Hello) {
+        for (window, offered) in self.recv_credit.iter_mut().zip(greeting.credit) {
+            window.begin(offered);
+        }
     }
 
     /// Takes over the contents of the peer's greeting. Each stream resumes at the position of its receiver (WIRE.md,
@@ -286,7 +340,7 @@ impl Link {
 }
 
 /// Returns whether a greeting is well-formed.
-fn makes_sense(hello: &Hello) -> bool {
+pub(crate) fn makes_sense(hello: &Hello) -> bool {
     // A stream with the number `NO_STREAM` could not be acknowledged: in an acknowledgement that number stands for
     // none.
     let can_be = |entry: &Sending| {

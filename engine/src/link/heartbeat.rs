@@ -35,6 +35,11 @@ impl HeartbeatTimes {
         HeartbeatTimes::new(interval.min((peer_timeout / 3).max(LEAST_INTERVAL)))
     }
 
+    /// Heartbeat interval.
+    pub(super) fn interval(self) -> Duration {
+        Duration::from_nanos(self.interval)
+    }
+
     fn half(self) -> Duration {
         Duration::from_nanos(self.interval / 2)
     }
@@ -47,11 +52,10 @@ impl Link {
     /// `answers`: a heartbeat of the peer was just received. If the link's own one is due within half an interval it is
     /// sent at once, while all the memory that it touches is in the cache. For an idle pair, each interval then costs
     /// one look at the link on each side, and one TCP acknowledgement less.
-    pub fn transmit_heartbeat(&mut self, now: Time, answers: bool, batch: &mut Batch) -> bool {
+    pub(crate) fn transmit_heartbeat(&mut self, now: Time, answers: bool, batch: &mut Batch) -> bool {
         let is_idle = self.state == State::Up
-            && !(self.hangup || self.ack_requested || self.confirms.is_some() || self.ack_now)
+            && !(self.hangup || self.ack_requested || self.ack_now)
             && self.ack_due.is_none()
-            && self.is_proven()
             && self.notices.is_empty();
         let soon = if answers { self.heartbeats.half() } else { Duration::ZERO };
         if is_idle && now >= self.trim_at {

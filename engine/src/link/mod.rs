@@ -1,9 +1,9 @@
 //! Links: the protocol between this server and one peer. Handshake, stream positions, acknowledgements, credit,
 //! heartbeats, reconnect.
 //!
-//! A link is pure: it has no socket, no thread and no clock. Its owner (the shard, or a simulator) reports events with
-//! their time, sends what [`Link::transmit`] produces, does what [`Link::wants`] asks for, and calls [`Link::timeout`]
-//! at [`Link::deadline`].
+//! A link is pure: it has no socket, no thread and no clock. It lasts as long as the peer is configured, while
+//! connections come and go: a [`Session`](crate::session::Session) carries it over one of them. Its owner (the shard,
+//! or a simulator) does what [`Link::wants`] asks for, and calls [`Link::timeout`] at [`Link::deadline`].
 
 mod account;
 #[cfg(any(test, feature = "simulation"))]
@@ -12,6 +12,7 @@ mod credit;
 mod earlier;
 mod handshake;
 mod heartbeat;
+mod links;
 mod local;
 mod notice;
 mod receive;
@@ -28,14 +29,14 @@ pub(crate) use account::LinkAccount;
 pub use account::Undelivered;
 pub use credit::{Consumption, RecvCredit};
 pub use earlier::EarlierLink;
-pub use handshake::Verdict;
+pub(crate) use handshake::{Unconfirmed, makes_sense};
+pub use links::{Links, OneLink};
 pub use local::{BROADCAST, Local, Pid};
 pub use notice::{Delivery, DownReason, DropReason, Notice, Want};
 pub use recv_stream::{Arrival, RecvShared, RecvStream, Violation};
 pub use state::{Input, State, TRANSITIONS};
 
 use credit::SendCredit;
-use handshake::Pending;
 use heartbeat::HeartbeatTimes;
 
 use crate::batch::Batch;
@@ -45,8 +46,6 @@ use crate::wire::{GoodbyeReason, MAX_STREAMS, WireIncarnation};
 
 /// Time without an answer after which a dial, or a Hello, has failed.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Time that a dialer has, at least, to confirm the Welcome (WIRE.md, section Time).
-const FIRST_WORD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause before the first redial. It doubles with each failure up to [`LONGEST_PAUSE`]. All pauses are jittered.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -63,9 +62,6 @@ const TRIM_STEP: Duration = Duration::from_millis(250);
 #[repr(C)]
 pub struct Link {
     state: State,
-    /// Set once the application was told that the link is up. This needs proof that the peer is present: a dialer may
-    /// have gone away long before its connection was accepted.
-    announced: bool,
     ack_now: bool,
     /// Set if the next transmit requests an acknowledgement.
     ack_requested: bool,
@@ -85,10 +81,6 @@ pub struct Link {
     heartbeats: HeartbeatTimes,
     jitter: u64,
     local: Arc<Local>,
-    /// Greeting of this session's dialer, until the dialer has confirmed. No data is accepted from it before.
-    pending: Option<Box<Pending>>,
-    /// Challenge of the peer's Welcome, which the dialer repeats in its Confirm.
-    confirms: Option<u64>,
     ack_due: Option<Time>,
     /// Time at which unused memory of long envelopes is freed next.
     trim_at: Time,
@@ -107,8 +99,13 @@ pub struct Link {
     session: u32,
     /// Number of greetings, Hellos and Welcomes, that this server has made for the peer.
     greetings: u32,
-    /// Number of the peer's last greeting that made a session.
+    /// Number of the last greeting of the known incarnation that was answered with a Welcome, or made a session.
     heard_greeting: u32,
+    /// Number of connections whose dialer was welcomed and has not confirmed. They keep this side from dialing, but not
+    /// beyond `hold`.
+    confirming: u32,
+    /// Time until which such connections may keep this side from dialing. Set by the first one since the last dial.
+    hold: Option<Time>,
     outgoing: Vec<SendWindow>,
     /// Number of envelopes acknowledged on streams that have ended, and on earlier links to the peer.
     acknowledged_before: u64,
@@ -143,10 +140,9 @@ impl Link {
             peer,
             state: State::Idle,
             incarnation: None,
-            announced: false,
             told: None,
-            confirms: None,
-            pending: None,
+            confirming: 0,
+            hold: None,
             late: 0,
             forgets: false,
             session: 0,
@@ -222,22 +218,14 @@ impl Link {
         std::mem::take(&mut self.needs_look) || self.ack_due.is_some() || self.ack_now
     }
 
-    /// Returns whether this session may carry streams: the peer has proved that it is present.
-    #[inline]
-    pub fn is_proven(&self) -> bool {
-        self.pending.is_none()
-    }
-
     /// Takes over a stream that an outbox has opened to this peer.
     pub fn open(&mut self, mut stream: SendWindow) {
         // The opener of a stream counts the streams: envelopes on a stream that is refused here would be lost.
         debug_assert!(self.outgoing.len() < MAX_STREAMS, "more streams than a greeting can name");
         if self.state == State::Up {
             stream.restart();
-            if self.is_proven() {
-                stream.set_limit(self.peer_limit());
-                stream.set_incarnation(self.incarnation());
-            }
+            stream.set_limit(self.peer_limit());
+            stream.set_incarnation(self.incarnation());
             // The sender may have requested an acknowledgement before the loop knew of the stream.
             self.ack_requested |= stream.take_ack_request();
         }
@@ -254,8 +242,7 @@ impl Link {
         Some(self.peer_limit).filter(|limit| *limit < self.local.max_envelope_bytes)
     }
 
-    /// Applies the limit and the incarnation of the peer to the outgoing streams, once the peer has proved that it is
-    /// present.
+    /// Applies the limit and the incarnation of the peer to the outgoing streams.
     fn limit_streams(&mut self) {
         let (limit, incarnation) = (self.peer_limit(), self.incarnation());
         for stream in &mut self.outgoing {
@@ -308,6 +295,7 @@ impl Link {
     ///
     /// The side with the higher pid waits up to 50 ms for the other side to dial if both are likely to dial: if links
     /// are eager, or `many_dials` are pending. Otherwise most pairs would make two connections and close one of them.
+    /// For the same reason, a side that has welcomed a dialer waits for the Confirm.
     pub fn wants(&mut self, now: Time, many_dials: bool) -> Want {
         if std::mem::take(&mut self.hangup) {
             return Want::Hangup;
@@ -326,7 +314,12 @@ impl Link {
             State::Waiting => now >= self.until,
             _ => false,
         };
-        if due { Want::Dial } else { Want::Nothing }
+        if due && self.held_until().is_none_or(|hold| now >= hold) { Want::Dial } else { Want::Nothing }
+    }
+
+    /// Time until which dialers that were welcomed and have not confirmed keep this side from dialing.
+    fn held_until(&self) -> Option<Time> {
+        self.hold.filter(|_| self.confirming > 0)
     }
 
     /// Returns whether data waits for a dial: one that is under way, or one that a timer or the end of another dial
@@ -342,19 +335,21 @@ impl Link {
     /// Records that the peer is dialed now, as [`wants`](Link::wants) has asked.
     pub fn dials(&mut self, now: Time) {
         self.step(if self.state == State::Idle { Input::Need } else { Input::RetryDue });
+        self.hold = None;
         self.until = now + HANDSHAKE_TIMEOUT;
     }
 
     /// Time at which [`timeout`](Link::timeout) is to be called next. `None` if no deadline is pending.
     pub fn deadline(&self) -> Option<Time> {
         match self.state {
-            State::Idle => self.dial_at,
+            State::Idle => self.dial_at.max(self.dial_at.and(self.held_until())),
+            State::Waiting => Some(self.until).max(self.held_until()),
             State::Closed => None,
-            State::Dialing | State::Greeting | State::Waiting => Some(self.until),
+            State::Dialing | State::Greeting => Some(self.until),
             State::Up => {
                 // An envelope that waits for credit is dropped when it expires. One that does not wait has been sent
                 // already.
-                let starved = self.outgoing.iter().filter(|stream| stream.is_starved() && self.is_proven());
+                let starved = self.outgoing.iter().filter(|stream| stream.is_starved());
                 let expiry = starved.filter_map(SendWindow::next_expiry).min();
                 [Some(self.next_heartbeat()), self.ack_due, expiry].into_iter().flatten().min()
             }
@@ -370,8 +365,8 @@ impl Link {
         }
     }
 
-    /// Processes the deadlines that have passed. Afterwards [`wants`](Link::wants) and [`transmit`](Link::transmit)
-    /// return the work to do.
+    /// Processes the deadlines that have passed. Afterwards [`wants`](Link::wants) and
+    /// [`Session::transmit`](crate::session::Session::transmit) return the work to do.
     ///
     /// Everything that had arrived before `caught_up` must have been handed to the link already. A peer does not count
     /// as silent, nor a dial as unanswered, while received segments may wait to be read.
@@ -395,13 +390,7 @@ impl Link {
     /// Returns the time at which the peer counts as silent if no further segment is received.
     #[inline]
     fn silent_at(&self) -> Time {
-        let timeout = self.local.peer_timeout;
-        // A dialer may be busy with hundreds of other dials. It regards itself as connected when it reads the Welcome.
-        let unheard = self.pending.as_ref().is_some_and(|pending| {
-            // A new incarnation gets no more time than the one that it would replace.
-            self.incarnation.is_none_or(|known| known == pending.hello.incarnation)
-        });
-        self.heard + if unheard { timeout.max(FIRST_WORD_TIMEOUT) } else { timeout }
+        self.heard + self.local.peer_timeout
     }
 
     fn trim(&mut self, now: Time) {
@@ -417,6 +406,7 @@ impl Link {
     pub fn slept(&mut self, gap: Duration) {
         self.heard += gap;
         self.until += gap;
+        self.hold = self.hold.map(|hold| hold + gap);
     }
 
     /// Records that the dial has failed.
@@ -428,7 +418,7 @@ impl Link {
     }
 
     /// Records that the connection of the link has ended.
-    pub fn lost(&mut self, reason: DownReason, now: Time) {
+    pub(crate) fn lost(&mut self, reason: DownReason, now: Time) {
         match self.state {
             State::Dialing | State::Greeting => self.dial_failed(now),
             State::Up => {
@@ -449,12 +439,14 @@ impl Link {
         }
     }
 
-    /// Closes the link for good. Appends a Goodbye to `batch` if there is a connection.
-    pub fn close(&mut self, reason: GoodbyeReason, batch: &mut Batch) {
-        if self.state == State::Up {
+    /// Closes the link for good. Appends a Goodbye to `batch` if the link is up, and returns whether it was.
+    pub fn close(&mut self, reason: GoodbyeReason, batch: &mut Batch) -> bool {
+        let is_up = self.state == State::Up;
+        if is_up {
             self.transmit_goodbye(reason, batch);
         }
         self.step(Input::Close);
+        is_up
     }
 
     /// Bytes in the inbox that the application has not taken.
@@ -487,16 +479,8 @@ impl Link {
         (self.jitter >> 32) % limit
     }
 
-    /// Tells the application that the link is up, once in a session. The peer has proved that it is present.
-    #[inline]
+    /// Tells the application that the link is up.
     fn announce(&mut self) {
-        if !std::mem::replace(&mut self.announced, true) {
-            self.announce_now();
-        }
-    }
-
-    #[cold]
-    fn announce_now(&mut self) {
         let Some(incarnation) = self.incarnation else { return };
         if self.told.replace(incarnation).is_some_and(|told| told != incarnation) {
             self.notices.push(Notice::Restarted { incarnation });
@@ -504,12 +488,9 @@ impl Link {
         self.notices.push(Notice::Up { incarnation });
     }
 
-    /// Ends the session. Tells the application if it was told of the session's beginning.
+    /// Tells the application that the session has ended.
     fn announce_end(&mut self, reason: DownReason) {
-        self.pending = None;
-        if std::mem::take(&mut self.announced) {
-            self.notices.push(Notice::Down { reason });
-        }
+        self.notices.push(Notice::Down { reason });
     }
 
     fn step(&mut self, event: Input) -> bool {
@@ -528,12 +509,16 @@ impl Link {
     /// kept when both dial at once (WIRE.md, section Refusals, Ties).
     fn pause(&mut self, now: Time) {
         self.give_up_stale(now);
-        let pause = (FIRST_PAUSE * (1 << self.failures.min(10))).min(LONGEST_PAUSE);
+        let pause = self.jittered_pause();
         self.failures += 1;
-        let jittered = pause.mul_f64(0.5 + self.random(1000) as f64 / 2000.0);
-        let handicap = if self.peer < self.local.pid { DIAL_DELAY / 2 } else { Duration::ZERO };
         self.dial_at = None;
-        self.until = now + jittered + handicap;
+        self.until = now + pause;
+    }
+
+    fn jittered_pause(&mut self) -> Duration {
+        let pause = (FIRST_PAUSE * (1 << self.failures.min(10))).min(LONGEST_PAUSE);
+        let handicap = if self.peer < self.local.pid { DIAL_DELAY / 2 } else { Duration::ZERO };
+        pause.mul_f64(0.5 + self.random(1000) as f64 / 2000.0) + handicap
     }
 }
 
@@ -541,7 +526,7 @@ impl Link {
 impl std::fmt::Display for Link {
     /// Prints the state of the link and of its streams, for debugging.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "to {} {:?} until {:?}, proven: {}", self.peer, self.state, self.until, self.is_proven())?;
+        write!(f, "to {} {:?} until {:?}, {} to confirm", self.peer, self.state, self.until, self.confirming)?;
         for stream in &self.outgoing {
             write!(f, ", {}: sent {} acked {}", stream.id(), stream.sent(), stream.acked())?;
         }

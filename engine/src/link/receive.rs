@@ -7,8 +7,7 @@ use super::{Delivery, DownReason, Link, RecvStream, State, Violation};
 use crate::stream::lane_of;
 use crate::time::Time;
 use crate::wire::{
-    ACK_NOW, GoodbyeReason, Kind, MAX_STREAMS, NO_STREAM, SegmentHeader, decode_challenge, decode_goodbye,
-    decode_grants, decode_skip,
+    ACK_NOW, GoodbyeReason, Kind, MAX_STREAMS, NO_STREAM, SegmentHeader, decode_goodbye, decode_grants, decode_skip,
 };
 
 /// Longest time that an acknowledgement waits for a segment to travel on, unless the sender requests it with
@@ -20,7 +19,7 @@ const ACK_DELAY: Duration = Duration::from_millis(25);
 
 impl Link {
     /// Receives a segment that [`SegmentHeader::parse`] and [`SegmentHeader::verify`] have checked.
-    pub fn receive(
+    pub(crate) fn receive(
         &mut self,
         header: &SegmentHeader,
         payload: &[u8],
@@ -30,10 +29,6 @@ impl Link {
         if self.state != State::Up {
             return Err(Violation::Unexpected);
         }
-        if !self.is_proven() {
-            return self.confirmed(header, payload);
-        }
-        self.announce();
         self.ack_now |= header.has(ACK_NOW);
         let acknowledged = header.ack_stream.get();
         if acknowledged != NO_STREAM {
@@ -94,25 +89,12 @@ impl Link {
                     GoodbyeReason::Removed => DownReason::Removed,
                     GoodbyeReason::Stopped => DownReason::Stopped,
                 };
-                self.hangup = true;
                 self.lost(reason, now);
             }
             Kind::Data | Kind::Hello | Kind::Welcome | Kind::Refuse | Kind::Confirm => {
                 return Err(Violation::Unexpected);
             }
         }
-        Ok(None)
-    }
-
-    /// Receives the first segment of a dialer, which must repeat the challenge of the Welcome. A replayed connection
-    /// cannot (WIRE.md, section Handshake).
-    #[cold]
-    fn confirmed(&mut self, header: &SegmentHeader, payload: &[u8]) -> Result<Option<Delivery>, Violation> {
-        let challenge = decode_challenge(payload).filter(|_| header.kind() == Kind::Confirm);
-        if !self.confirm(challenge) {
-            return Err(Violation::Challenge);
-        }
-        self.needs_look = true;
         Ok(None)
     }
 

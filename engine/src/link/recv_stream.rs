@@ -336,9 +336,6 @@ pub enum Violation {
         /// Number of the stream.
         stream: u32,
     },
-    /// First segment of a dialer that does not repeat the challenge: the connection is a replay, or the segment was
-    /// meant for another session.
-    Challenge,
     /// Segment that is not allowed here, or whose payload does not match its kind.
     Unexpected,
     /// Data segment whose payload is not a sequence of whole frames. It was acknowledged before this was noticed.
@@ -368,7 +365,6 @@ impl fmt::Display for Violation {
                 write!(f, "stream {stream}: acknowledged {position}, sent was {sent}")
             }
             Violation::Stream { stream } => write!(f, "stream {stream} is not known here"),
-            Violation::Challenge => write!(f, "its first segment does not repeat our challenge"),
             Violation::Unexpected => write!(f, "a segment that has no place here"),
             Violation::Frames { lost } => {
                 write!(f, "a data segment that does not hold whole frames: {lost} bytes of it are lost")

@@ -26,7 +26,10 @@ pub enum Input {
     Connected,
     /// The peer has answered the Hello with a Welcome.
     Welcomed,
-    /// The peer has dialed, and its Hello was answered with a Welcome.
+    /// The peer has dialed, and its Hello was answered with a Welcome. What this side knew of its own connection or
+    /// dial is over.
+    Greeted,
+    /// The peer has dialed, and has confirmed the Welcome.
     Accepted,
     /// The peer has refused the Hello.
     Refused,
@@ -49,15 +52,18 @@ pub const TRANSITIONS: &[(State, Input, State)] = &[
     (State::Idle, Input::Close, State::Closed),
     (State::Dialing, Input::Connected, State::Greeting),
     (State::Dialing, Input::Failed, State::Waiting),
+    (State::Dialing, Input::Greeted, State::Waiting),
     (State::Dialing, Input::Accepted, State::Up),
     (State::Dialing, Input::Close, State::Closed),
     (State::Greeting, Input::Welcomed, State::Up),
     (State::Greeting, Input::Refused, State::Waiting),
     (State::Greeting, Input::Failed, State::Waiting),
+    (State::Greeting, Input::Greeted, State::Waiting),
     (State::Greeting, Input::Accepted, State::Up),
     (State::Greeting, Input::Close, State::Closed),
     (State::Up, Input::Lost, State::Waiting),
     (State::Up, Input::PeerLeft, State::Idle),
+    (State::Up, Input::Greeted, State::Waiting),
     (State::Up, Input::Accepted, State::Up),
     (State::Up, Input::Close, State::Closed),
     (State::Waiting, Input::RetryDue, State::Dialing),

@@ -5,8 +5,8 @@ use crate::batch::Batch;
 use crate::stream::{Dropped, Extent, Lane, SendWindow, Taken, lane_of};
 use crate::time::Time;
 use crate::wire::{
-    ACK_NOW, CHECKSUMMED, FRAGMENT, GoodbyeReason, Grant, Kind, LAST, NO_STREAM, SegmentHeader, encode_challenge,
-    encode_goodbye, encode_grants, encode_skip,
+    ACK_NOW, CHECKSUMMED, FRAGMENT, GoodbyeReason, Grant, Kind, LAST, NO_STREAM, SegmentHeader, encode_goodbye,
+    encode_grants, encode_skip,
 };
 
 impl Link {
@@ -14,18 +14,10 @@ impl Link {
     ///
     /// Urgent streams come first. An acknowledgement travels on a data segment if there is one, and in a segment of its
     /// own when it is due. No segment is delayed in order to fill a batch.
-    pub fn transmit(&mut self, now: Time, batch: &mut Batch) {
+    pub(crate) fn transmit(&mut self, now: Time, batch: &mut Batch) {
         if self.state != State::Up {
             return;
         }
-        if !self.is_proven() {
-            if now >= self.heartbeat_at {
-                batch.push_owned(SegmentHeader::new(Kind::Heartbeat), Vec::new());
-                self.has_sent(batch, now);
-            }
-            return;
-        }
-        self.transmit_confirmation(batch);
         for lane in [Lane::Urgent, Lane::Normal] {
             self.transmit_lane(lane, now, batch);
         }
@@ -52,13 +44,6 @@ impl Link {
         }
     }
 
-    /// Appends the Confirm of a dialer, which precedes all other segments (WIRE.md, section Handshake).
-    fn transmit_confirmation(&mut self, batch: &mut Batch) {
-        if let Some(challenge) = self.confirms.take() {
-            batch.push_owned(SegmentHeader::new(Kind::Confirm), encode_challenge(challenge).to_vec());
-        }
-    }
-
     pub(super) fn has_sent(&mut self, batch: &Batch, now: Time) {
         self.sends += 1;
         self.segments += batch.segments() as u64;
@@ -67,11 +52,8 @@ impl Link {
 
     /// Appends a Goodbye, the last segment of the connection. Acknowledgements that are owed precede it.
     pub(super) fn transmit_goodbye(&mut self, reason: GoodbyeReason, batch: &mut Batch) {
-        self.transmit_confirmation(batch);
-        if self.is_proven() {
-            self.ack_now = true;
-            self.transmit_acknowledgements(Time::default(), batch);
-        }
+        self.ack_now = true;
+        self.transmit_acknowledgements(Time::default(), batch);
         let header = SegmentHeader::new(Kind::Goodbye);
         batch.push_owned(header, encode_goodbye(reason).to_vec());
     }

@@ -1,6 +1,5 @@
 //! Checks of a shard for tests and the simulator: bounded queues, progress, and a description of its links.
 
-use super::connection::Role;
 use super::pinned::pinned_limit;
 use super::{CHUNK_BYTES, Shard};
 use crate::driver::Driver;
@@ -42,13 +41,10 @@ impl<D: Driver> Shard<D> {
             return;
         }
         let connected = self.connections.iter().flatten().filter(|connection| !connection.sending);
-        let keys = connected.filter_map(|connection| match connection.role {
-            Role::Link(key) => Some(key),
-            _ => None,
-        });
+        let keys = connected.filter_map(|connection| connection.session.up());
         for key in keys.collect::<Vec<LinkKey>>() {
             let Some(slot) = self.slot(key).filter(|slot| !slot.dirty && !slot.polled) else { continue };
-            if slot.link.state() == State::Up && slot.link.is_proven() {
+            if slot.link.state() == State::Up {
                 let is_forgotten = slot.link.outgoing().iter_mut().any(|each| each.has_unsent() && !each.is_starved());
                 assert!(!is_forgotten, "nobody looks at what can be sent: {}", slot.link);
             }
@@ -61,7 +57,7 @@ impl<D: Driver> Shard<D> {
         let slots = || self.nodes.values().flat_map(|node| node.links.iter());
         let streams = slots().map(|slot| slot.link.streams()).sum::<usize>();
         let connections = self.connections.iter().flatten().count();
-        let dialing = self.connections.iter().flatten().filter(|connection| connection.role.is_dialing()).count();
+        let dialing = self.connections.iter().flatten().filter(|connection| connection.session.is_dialing()).count();
         let timers = self.timers.len();
         let named = slots().filter(|slot| slot.timer.is_some()).count()
             + self.connections.iter().flatten().filter(|connection| connection.deadline.is_some()).count()

@@ -1,7 +1,7 @@
 //! Commands of applications to a shard.
 
 use super::Shard;
-use super::connection::{Connection, Role};
+use super::connection::Connection;
 use super::node::{Node, Stopping};
 use super::timers::Timer;
 use crate::driver::{Driver, with_cure};
@@ -9,6 +9,7 @@ use crate::events::Event;
 use crate::link::Violation;
 use crate::mailbox::Command;
 use crate::roster::LinkKey;
+use crate::session::Session;
 use crate::time::Time;
 
 impl<D: Driver> Shard<D> {
@@ -22,7 +23,7 @@ impl<D: Driver> Shard<D> {
                 }
                 let listener = listener.ok();
                 if let Some(listener) = listener {
-                    self.put(listener, Connection::new(Role::Unknown(id), id));
+                    self.put(listener, Connection::new(Session::ended(), id));
                 }
                 let node = Node::new(*init, listener, self.slept, self.most_strangers);
                 let links = node.links.ids();

@@ -36,7 +36,7 @@ impl<D: Driver> Shard<D> {
                 }
             }
         }
-        self.send_with(key, |link, batch| done = link.transmit_heartbeat(now, answers, batch));
+        self.send_with(key, |session, link, batch| done = session.transmit_heartbeat(link, now, answers, batch));
         if done && let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link)) {
             let at = not_before(now, slot.link.next_heartbeat());
             if slot.timer.map(Entry::at) != Some(at) {

@@ -6,8 +6,15 @@
 //! dial for two seconds, so where hundreds of hosts are down a reachable one may wait some seconds.
 
 use std::collections::VecDeque;
+use std::io;
 
+use super::Shard;
+use super::connection::Connection;
+use crate::driver::{Driver, is_shortage};
+use crate::link::Want;
 use crate::roster::LinkKey;
+use crate::session::Session;
+use crate::time::Time;
 
 /// Largest number of dials under way at once, handshakes included.
 const MOST_UNDER_WAY: usize = 256;
@@ -88,5 +95,73 @@ impl Dials {
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn under_way(&self) -> usize {
         self.under_way
+    }
+}
+
+impl<D: Driver> Shard<D> {
+    /// Does what the link wants: dials, or hangs up. Returns whether there was anything to do.
+    pub(super) fn follow_wants(&mut self, key: LinkKey, now: Time) -> bool {
+        let many_dials = self.dials.are_many();
+        let Some(slot) = self.slot(key) else { return false };
+        match slot.link.wants(now, many_dials) {
+            Want::Nothing => false,
+            Want::Hangup => {
+                if let Some(socket) = slot.socket.take() {
+                    self.abandon(socket);
+                }
+                true
+            }
+            Want::Dial => self.dial(key, now),
+        }
+    }
+
+    /// Dials the link's peer, or has the link wait until another dial has ended.
+    fn dial(&mut self, key: LinkKey, now: Time) -> bool {
+        let has_room = self.dials.has_room();
+        let Some(node) = self.nodes.get_mut(&key.node) else { return false };
+        let leaving = node.stopping.as_ref().is_some_and(|stopping| stopping.leaving);
+        let Some(slot) = node.links.get_mut(key.link) else { return false };
+        if !has_room {
+            if !std::mem::replace(&mut slot.waits_to_dial, true) {
+                self.dials.wait(key);
+            }
+            return false;
+        }
+        slot.link.dials(now);
+        if !std::mem::replace(&mut slot.dialed, true) {
+            node.events.connects(slot.link.peer(), now);
+        }
+        let dialed = match slot.next_address() {
+            _ if leaving => Err(io::Error::from(io::ErrorKind::Interrupted)),
+            _ if slot.blocked => Err(io::Error::from(io::ErrorKind::TimedOut)),
+            Some(address) => self.driver.connect(address, node.way),
+            None => Err(io::Error::from(io::ErrorKind::AddrNotAvailable)),
+        };
+        match dialed {
+            Ok(socket) => {
+                slot.socket = Some(socket);
+                node.open_sockets += 1;
+                node.set_starved(key.link, None, now);
+                self.put(socket, Connection::new(Session::dialing(key), key.node));
+            }
+            Err(error) => {
+                slot.link.dial_failed(now);
+                node.set_starved(key.link, Some(&error).filter(|error| is_shortage(error)), now);
+                if is_shortage(&error) {
+                    self.close_silent_strangers();
+                }
+            }
+        }
+        true
+    }
+
+    /// Lets as many links dial as there is room for, of those that wait.
+    pub(super) fn let_dial(&mut self) {
+        for key in self.dials.next() {
+            if let Some(slot) = self.slot(key) {
+                slot.waits_to_dial = false;
+                self.mark(key);
+            }
+        }
     }
 }

@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 
 use super::Shard;
-use super::connection::Role;
-use crate::driver::Driver;
+use crate::driver::{Driver, SocketId};
 use crate::events::Event;
-use crate::link::{DownReason, Pid, State, Undelivered};
+use crate::link::{Pid, State, Undelivered};
 use crate::roster::LinkKey;
 use crate::time::Time;
 use crate::wire::GoodbyeReason;
@@ -31,10 +30,14 @@ impl<D: Driver> Shard<D> {
         self.tell(key, now);
         let node = self.nodes.get_mut(&key.node)?;
         node.set_starved(key.link, None, now);
-        let mut slot = node.links.remove(key.link)?;
+        let slot = node.links.get_mut(key.link)?;
         let undelivered = slot.undelivered();
-        let mut batch = self.spare.pop().unwrap_or_default();
-        slot.link.close(GoodbyeReason::Removed, &mut batch);
+        let connections: Vec<SocketId> = slot.socket.take().into_iter().chain(node.strangers.of(key.link)).collect();
+        for socket in connections {
+            self.say_goodbye(socket, GoodbyeReason::Removed, now);
+        }
+        let node = self.nodes.get_mut(&key.node)?;
+        let mut slot = node.links.remove(key.link)?;
         node.removed(key.link, slot.link, &undelivered, now);
         self.timers.cancel(&mut slot.timer);
         if slot.polled {
@@ -46,19 +49,6 @@ impl<D: Driver> Shard<D> {
         if slot.waits_to_dial {
             self.dials.forget(|waiting| waiting == key);
         }
-        match slot.socket {
-            Some(socket) if !batch.is_empty() && !slot.blocked => {
-                self.send_next(socket, batch);
-                self.end(socket, now);
-            }
-            socket => {
-                batch.clear();
-                self.spare.push(batch);
-                if let Some(socket) = socket {
-                    self.disconnected(socket, now);
-                }
-            }
-        }
         self.poll_shutdown(key.node, now);
         Some(undelivered)
     }
@@ -69,12 +59,9 @@ impl<D: Driver> Shard<D> {
         let healed = std::mem::replace(&mut slot.blocked, blocked) && !blocked;
         if healed && slot.link.state() == State::Up {
             // Bytes that were lost meanwhile are sent again on a new connection.
-            slot.link.lost(DownReason::Closed, now);
-            if let Some(socket) = slot.socket.take() {
-                self.set_role(socket, Role::Ending);
-                self.driver.close(socket);
+            if let Some(socket) = slot.socket {
+                self.disconnected(socket, now);
             }
-            self.tell(key, now);
         }
         self.mark(key);
     }

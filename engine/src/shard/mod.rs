@@ -14,12 +14,12 @@ mod links;
 mod membership;
 mod node;
 mod pinned;
+mod sessions;
 mod shortages;
 mod slot;
 mod stopping;
 mod strangers;
 mod timers;
-mod wiring;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -35,6 +35,7 @@ use crate::driver::{Budget, ChunkPool, Completion, Driver, SocketId, Wait};
 use crate::link::{Link, State};
 use crate::mailbox::{Mailbox, Ready};
 use crate::roster::LinkKey;
+use crate::session::Session;
 use crate::time::Time;
 use crate::wire::{MAX_HELLO_BYTES, MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES};
 
@@ -383,24 +384,24 @@ impl<D: Driver> Shard<D> {
     /// Sends what the link has, as far as the socket takes it at once. The driver sends the rest later. Returns the
     /// size of the batch in bytes.
     fn transmit(&mut self, key: LinkKey, now: Time) -> usize {
-        self.send_with(key, |link, batch| link.transmit(now, batch))
+        self.send_with(key, |session, link, batch| session.transmit(link, now, batch))
     }
 
-    /// Sends the batch that `fill` makes the link produce. Returns its size in bytes.
+    /// Sends the batch that `fill` makes the link's session produce. Returns its size in bytes.
     ///
     /// If the socket has room, as it nearly always has, a direct call is cheaper than a submission with its completion:
     /// see `ARCHITECTURE.md`.
-    fn send_with(&mut self, key: LinkKey, fill: impl FnOnce(&mut Link, &mut Batch)) -> usize {
+    fn send_with(&mut self, key: LinkKey, fill: impl FnOnce(&mut Session<LinkKey>, &mut Link, &mut Batch)) -> usize {
         let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link)) else {
             return 0;
         };
         let Some(socket) = slot.socket else { return 0 };
         let Some(Some(connection)) = self.connections.get_mut(socket.0 as usize) else { return 0 };
-        if connection.role != connection::Role::Link(key) {
+        if connection.session.up() != Some(key) {
             return 0;
         }
         let mut batch = self.spare.pop().unwrap_or_default();
-        fill(&mut slot.link, &mut batch);
+        fill(&mut connection.session, &mut slot.link, &mut batch);
         if slot.blocked {
             // The simulated partition loses the batch.
             batch.clear();
@@ -445,14 +446,12 @@ impl<D: Driver> Shard<D> {
         let Some(slot) = self.slot(key) else { return };
         slot.polled = false;
         let up = slot.link.state() == State::Up;
-        let proven = slot.link.is_proven();
         let (mut written, mut asleep) = (false, up);
         for stream in slot.link.outgoing() {
             let waits = stream.wait();
             asleep &= waits;
-            // Data that waits for credit, a connection, or the peer's Confirm is sent when that arrives, and needs no
-            // signal.
-            written |= !(waits || (up && (stream.is_starved() || !proven)));
+            // Data that waits for credit or a connection is sent when that arrives, and needs no signal.
+            written |= !(waits || (up && stream.is_starved()));
         }
         slot.asleep = asleep;
         let waits_for_dial = slot.link.waits_for_dial();

@@ -9,7 +9,6 @@
 use std::io;
 use std::sync::Arc;
 
-use super::connection::Role;
 use super::{CHUNK_BYTES, Shard};
 use crate::driver::{ChunkPool, Driver, PinnedChunk, ReceiveBuffer, Slice, SocketId};
 
@@ -95,7 +94,7 @@ impl<D: Driver> Shard<D> {
     #[cold]
     fn count_buffer(&mut self, socket: SocketId, chunk: PinnedChunk) {
         let Some(connection) = self.connection(socket) else { return };
-        let Role::Link(key) = connection.role else { return };
+        let Some(key) = connection.session.up() else { return };
         connection.is_counted = true;
         let pool = self.pool.clone();
         if let Some(slot) = self.slot(key) {

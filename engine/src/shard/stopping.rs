@@ -1,8 +1,8 @@
 //! Stop of a server: it drains, says goodbye, closes its connections, and reports.
 
 use super::Shard;
-use super::connection::{Connection, Role};
 use super::node::Node;
+use crate::batch::Batch;
 use crate::driver::{Driver, SocketId};
 use crate::link::{LinkAccount, Undelivered};
 use crate::time::Time;
@@ -72,35 +72,38 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Says goodbye on every link and ends every connection of the server.
+    /// Says goodbye on every connection of the server, and ends it.
     fn leave(&mut self, id: u32, now: Time) {
-        let Some(node) = self.nodes.get_mut(&id) else { return };
-        let mut leaving = Vec::new();
-        for slot in node.links.iter_mut() {
-            let mut batch = self.spare.pop().unwrap_or_default();
-            slot.link.close(GoodbyeReason::Stopped, &mut batch);
-            if slot.blocked {
-                batch.clear();
-            }
-            if let Some(socket) = slot.socket.take() {
-                leaving.push((socket, batch));
-            }
-        }
-        for (socket, batch) in leaving {
-            if batch.is_empty() {
-                self.disconnected(socket, now);
-            } else {
-                self.send_next(socket, batch);
-                self.end(socket, now);
-            }
-        }
-        // Connections that have not greeted.
         for index in 0..self.connections.len() {
-            let listener = self.nodes.get(&id).and_then(|node| node.listener);
-            let unknown = |connection: &Connection| connection.role == Role::Unknown(id);
-            if self.connections[index].as_ref().is_some_and(unknown) && listener != Some(SocketId(index as u32)) {
-                self.driver.close(SocketId(index as u32));
+            let of_node = self.connections[index].as_ref().filter(|connection| connection.node == id);
+            if of_node.is_some_and(|connection| !connection.session.is_ended()) {
+                self.say_goodbye(SocketId(index as u32), GoodbyeReason::Stopped, now);
             }
+        }
+        // Links without a connection.
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        for slot in node.links.iter_mut() {
+            slot.link.close(GoodbyeReason::Stopped, &mut Batch::default());
+        }
+    }
+
+    /// Ends the session of a connection for good, and the connection once the peer, if there is one, was told.
+    pub(super) fn say_goodbye(&mut self, socket: SocketId, reason: GoodbyeReason, now: Time) {
+        let key = self.connection(socket).and_then(|connection| connection.session.key());
+        let mut batch = self.spare.pop().unwrap_or_default();
+        self.with_session(socket, |session, links| session.close(reason, links, now, &mut batch));
+        if let Some(slot) = key.and_then(|key| self.slot(key))
+            && slot.socket == Some(socket)
+        {
+            slot.socket = None;
+        }
+        if batch.is_empty() || key.is_some_and(|key| self.is_blocked(key)) {
+            batch.clear();
+            self.spare.push(batch);
+            self.disconnected(socket, now);
+        } else {
+            self.send_next(socket, batch);
+            self.end(socket, now);
         }
     }
 }

@@ -5,24 +5,28 @@
 //! backlog, and those that have been silent for [`GRACE`] are closed, oldest first. So a peer, which greets at once,
 //! gets in however many other connections there are. An address without a configured peer has at most [`MOST_OF_ONE`]
 //! connections.
+//!
+//! A connection that has greeted does not count among them. It stays in a list of its own until its dialer has
+//! confirmed, and a link has at most [`MOST_UNCONFIRMED`] of these: recorded greetings can be played again.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use super::connection::{Connection, Role};
+use super::Shard;
+use super::connection::Connection;
 use super::timers::{Entry, Timer};
-use super::{GREETING_BYTES, Shard};
 use crate::driver::{ACCEPTED_AT_ONCE, Driver, SocketId};
+use crate::roster::LinkId;
+use crate::session::Session;
 use crate::time::Time;
-use crate::wire::{Refusal, RefusalReason, SegmentHeader};
 
-/// Time from an accepted connection to its Hello, at most (WIRE.md, section Time).
-const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest number of connections of a server that have not greeted.
 pub(super) const MOST: usize = 128;
 /// Largest number of such connections from one address, unless a peer is configured there.
 const MOST_OF_ONE: usize = 16;
+/// Largest number of connections of a link whose dialer was welcomed and has not confirmed. The oldest one is closed.
+const MOST_UNCONFIRMED: usize = 4;
 /// Time to greet that each connection has, however many wait.
 const GRACE: Duration = Duration::from_millis(10);
 /// Time to greet for a connection from an address with a configured peer. Peers that start together greet late, because
@@ -35,6 +39,8 @@ const MOMENT: Duration = Duration::from_millis(1);
 pub(super) struct Strangers {
     /// Connections, oldest first. Each stays until it has greeted or is closed.
     waiting: VecDeque<Stranger>,
+    /// Connections that have greeted and have not confirmed, oldest first, with their links.
+    greeted: Vec<(SocketId, LinkId)>,
     most: usize,
     /// Set if no more connections fit in, and the listener is paused.
     full: bool,
@@ -57,7 +63,7 @@ struct Stranger {
 impl Strangers {
     /// Makes an empty list for at most so many connections.
     pub(super) fn new(most: usize) -> Strangers {
-        Strangers { waiting: VecDeque::new(), most, full: false, timer: None }
+        Strangers { waiting: VecDeque::new(), greeted: Vec::new(), most, full: false, timer: None }
     }
 
     /// Returns whether no more connections fit in, so that the listener is paused.
@@ -68,7 +74,8 @@ impl Strangers {
     /// Returns whether the number of connections is within the limit.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn are_bounded(&self) -> bool {
-        self.waiting.len() <= self.most
+        let of = |link| self.greeted.iter().filter(|greeted| greeted.1 == link).count();
+        self.waiting.len() <= self.most && self.greeted.iter().all(|(_, link)| of(*link) <= MOST_UNCONFIRMED)
     }
 
     /// Adds a connection. Returns another one that is to be closed because its address has too many.
@@ -83,8 +90,24 @@ impl Strangers {
         gives_way
     }
 
-    /// Removes a connection that has greeted or is closed.
+    /// Records that a connection has greeted. Returns another one that is to be closed because the link has too many.
+    fn greet(&mut self, socket: SocketId, link: LinkId) -> Option<SocketId> {
+        self.remove(socket);
+        self.greeted.push((socket, link));
+        let mut of_link = self.greeted.iter().enumerate().filter(|(_, greeted)| greeted.1 == link);
+        let oldest = of_link.next().map(|(index, _)| index);
+        let is_surplus = of_link.count() >= MOST_UNCONFIRMED;
+        oldest.filter(|_| is_surplus).map(|oldest| self.greeted.remove(oldest).0)
+    }
+
+    /// Connections that have greeted this link and have not confirmed.
+    pub(super) fn of(&self, link: LinkId) -> Vec<SocketId> {
+        self.greeted.iter().filter(|greeted| greeted.1 == link).map(|greeted| greeted.0).collect()
+    }
+
+    /// Removes a connection that has confirmed or is closed.
     fn remove(&mut self, socket: SocketId) {
+        self.greeted.retain(|greeted| greeted.0 != socket);
         if let Some(index) = self.waiting.iter().position(|stranger| stranger.socket == socket) {
             self.waiting.remove(index);
         }
@@ -132,31 +155,17 @@ impl<D: Driver> Shard<D> {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.open_sockets += 1;
         }
-        self.put(socket, Connection::accepted(id));
+        self.put(socket, Connection::new(Session::accepted(now), id));
         if let Some(source) = source {
             self.add_stranger(id, socket, source, now);
         }
         match self.greetings.take() {
-            Ok(buffer) => {
-                self.close_at(socket, now + GREETING_TIMEOUT);
-                self.driver.receive(socket, buffer);
-            }
+            Ok(buffer) => self.driver.receive(socket, buffer),
             Err(error) => {
                 self.disconnected(socket, now);
                 self.accept_failed(id, &error, now);
             }
         }
-    }
-
-    /// Refuses a greeting that is longer than any valid one. Returns whether this one is.
-    pub(super) fn refuse_long_greeting(&mut self, socket: SocketId, node: u32, unfinished: &[u8], now: Time) -> bool {
-        let header = SegmentHeader::parse(unfinished).ok().flatten();
-        let is_long = header.is_some_and(|header| header.segment_bytes() > GREETING_BYTES);
-        if is_long {
-            let from = self.nodes.get(&node).map_or(0, |node| node.local.pid);
-            self.refuse(socket, Refusal { reason: RefusalReason::Malformed, from }, now);
-        }
-        is_long
     }
 
     fn add_stranger(&mut self, id: u32, socket: SocketId, source: IpAddr, now: Time) {
@@ -173,10 +182,27 @@ impl<D: Driver> Shard<D> {
         self.close_strangers(gives_way);
     }
 
-    /// Removes a connection that has greeted or is closed, and resumes the listener if there is room again.
+    /// Records that a connection has greeted a link. Closes another one if the link has too many that have not
+    /// confirmed.
+    pub(super) fn greeted(&mut self, id: u32, socket: SocketId, link: LinkId, now: Time) {
+        let surplus = self.nodes.get_mut(&id).and_then(|node| node.strangers.greet(socket, link));
+        self.resume_accept(id);
+        if let Some(surplus) = surplus {
+            self.disconnected(surplus, now);
+        }
+    }
+
+    /// Removes a connection that has confirmed or is closed.
     pub(super) fn remove_stranger(&mut self, id: u32, socket: SocketId) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.strangers.remove(socket);
+            self.resume_accept(id);
+        }
+    }
+
+    /// Resumes the listener if it was paused and there is room again.
+    fn resume_accept(&mut self, id: u32) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
-        node.strangers.remove(socket);
         if !node.strangers.full || !node.strangers.have_room() {
             return;
         }
@@ -217,8 +243,7 @@ impl<D: Driver> Shard<D> {
 
     fn close_strangers(&mut self, strangers: impl IntoIterator<Item = SocketId>) {
         for socket in strangers {
-            self.set_role(socket, Role::Ending);
-            self.driver.close(socket);
+            self.abandon(socket);
         }
     }
 }

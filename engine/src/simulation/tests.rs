@@ -7,7 +7,7 @@ use super::simulate;
 
 #[test]
 fn two_hundred_seeds_keep_every_promise_and_give_the_same_history_twice() {
-    // Seed 5139 has found a link that was marked twice. In seed 5102450 a replay takes the place of a dial that is not
+    // Seed 5139 has found a link that was marked twice. In seed 5102450 a replay took the place of a dialer that had not
     // confirmed yet.
     for seed in (0..200).chain([5139, 5_102_450]) {
         let once = simulate(seed, None);

@@ -6,27 +6,25 @@ use std::time::Duration;
 use zerocopy::IntoBytes;
 
 use super::super::credit::LEAST_WINDOW;
-use super::super::{Delivery, DownReason, Link, Notice, State, Verdict, Violation, Want};
-use crate::batch::Batch;
+use super::super::{Delivery, DownReason, Link, Notice, State, Unconfirmed, Violation, Want, makes_sense};
 use crate::testing::local;
 use crate::time::Time;
-use crate::wire::{FrameHeader, Hello, Kind, NO_STREAM, RefusalReason, SegmentHeader, Sending, encode_challenge};
+use crate::wire::{FrameHeader, Hello, Kind, NO_STREAM, RefusalReason, SegmentHeader, Sending};
 
 pub(super) fn link(pid: u64, peer: u64) -> Link {
     Link::new(Arc::new(local(pid)), peer)
 }
 
 /// Confirms as the dialer: repeats the challenge of the Welcome.
-pub(super) fn confirm(link: &mut Link, welcome: &Hello, now: Time) {
-    let taken = link.receive(&SegmentHeader::new(Kind::Confirm), &encode_challenge(welcome.challenge), now);
-    assert!(matches!(taken, Ok(None)));
+pub(super) fn confirm(link: &mut Link, welcome: &Unconfirmed, now: Time) {
+    assert!(link.confirmed(welcome, Some(welcome.welcome.challenge), now));
 }
 
 /// Greets and confirms as the dialer. Returns the Welcome.
 pub(super) fn meet(link: &mut Link, hello: &Hello, now: Time) -> Hello {
-    let Verdict::Welcome(welcome) = link.greeted(hello, now) else { panic!("refused") };
+    let welcome = link.greeted(hello, now).expect("welcomed");
     confirm(link, &welcome, now);
-    welcome
+    welcome.welcome
 }
 
 pub(super) fn dial(link: &mut Link) -> Hello {
@@ -41,11 +39,8 @@ fn dial_at(link: &mut Link, now: Time) -> Hello {
     link.connected(now)
 }
 
-fn refusal(verdict: Verdict) -> Option<RefusalReason> {
-    match verdict {
-        Verdict::Welcome(_) => None,
-        Verdict::Refuse(refusal) => Some(refusal.reason),
-    }
+fn refusal(answer: Result<Box<Unconfirmed>, RefusalReason>) -> Option<RefusalReason> {
+    answer.err()
 }
 
 #[test]
@@ -54,8 +49,11 @@ fn of_two_dials_that_of_the_lower_pid_is_kept() {
     let (from_lower, from_higher) = (dial(&mut lower), dial(&mut higher));
     let now = Time::default() + Duration::from_secs(1);
     assert_eq!(refusal(lower.greeted(&from_higher, now)), Some(RefusalReason::Tie));
-    let Verdict::Welcome(welcome) = higher.greeted(&from_lower, now) else { panic!("refused") };
-    assert!(lower.welcomed(&welcome, now));
+    let welcome = higher.greeted(&from_lower, now).expect("welcomed");
+    assert!(lower.welcomed(&welcome.welcome, now));
+    assert_eq!((lower.state(), higher.state()), (State::Up, State::Waiting));
+    assert_eq!((higher.wants(now, false), higher.wants(now, false)), (Want::Hangup, Want::Nothing));
+    confirm(&mut higher, &welcome, now);
     assert_eq!((lower.state(), higher.state()), (State::Up, State::Up));
     // The Hello of the dial that lost the tie arrives late.
     assert_eq!(refusal(lower.greeted(&from_higher, now)), Some(RefusalReason::Tie));
@@ -77,9 +75,8 @@ fn a_late_greeting_of_an_incarnation_that_was_replaced_changes_nothing() {
     (data.stream, data.position) = (4.into(), 80.into());
     assert!(acceptor.receive(&data, FrameHeader::new(0, 5).as_bytes(), at(3)).is_ok());
     // The dialer is dead, and does not confirm.
-    assert_eq!(refusal(acceptor.greeted(&first, at(6))), None);
-    assert!(acceptor.receive(&SegmentHeader::new(Kind::Heartbeat), &[], at(6)).is_err());
-    acceptor.lost(DownReason::Closed, at(6));
+    let unconfirmed = acceptor.greeted(&first, at(6)).expect("welcomed");
+    assert!(!acceptor.confirmed(&unconfirmed, None, at(6)));
     let again = Hello { greeting: second.greeting + 1, known_incarnation: [100; 16], ..second };
     assert_eq!(received(&meet(&mut acceptor, &again, at(6))), [(4, 96)]);
 }
@@ -109,10 +106,12 @@ fn a_greeting_that_nobody_confirms_keeps_no_other_incarnation_out() {
     let now = Time::default() + Duration::from_secs(1);
     let mut acceptor = link(100, 200);
     let recorded = dial(&mut link(200, 100));
-    assert_eq!(refusal(acceptor.greeted(&recorded, now)), None);
+    let played = acceptor.greeted(&recorded, now).expect("welcomed");
     let next = Hello { incarnation: [7; 16], ..recorded.clone() };
     meet(&mut acceptor, &next, now);
     assert_eq!(acceptor.incarnation(), [7; 16]);
+    assert!(!acceptor.confirmed(&played, Some(played.welcome.challenge), now), "a live session is there by now");
+    assert_eq!((acceptor.incarnation(), acceptor.state()), ([7; 16], State::Up));
     assert_eq!(refusal(acceptor.greeted(&recorded, now)), Some(RefusalReason::AlreadyConnected), "it has confirmed");
 }
 
@@ -123,24 +122,21 @@ fn an_accepted_link_is_up_for_the_application_when_the_dialer_has_shown_that_it_
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
     let (mut acceptor, mut dialer) = (link(200, 100), link(100, 200));
     let late = dial(&mut dialer);
-    assert_eq!(refusal(acceptor.greeted(&late, at(2))), None);
-    acceptor.lost(DownReason::Closed, at(2));
-    assert_eq!(acceptor.take_notices(), []);
+    acceptor.greeted(&late, at(2)).expect("welcomed");
+    acceptor.unconfirmed(at(2));
+    assert_eq!((acceptor.take_notices(), acceptor.state()), (vec![], State::Idle));
     // The application is not told either when the next connection replaces this one.
     dialer.dial_failed(at(2));
     for seconds in [4, 6] {
         let hello = dial_at(&mut dialer, at(seconds));
-        let Verdict::Welcome(welcome) = acceptor.greeted(&hello, at(seconds)) else { panic!("refused") };
+        let welcome = acceptor.greeted(&hello, at(seconds)).expect("welcomed");
         assert_eq!(acceptor.take_notices(), []);
         if seconds == 4 {
             dialer.dial_failed(at(5));
             continue;
         }
-        assert!(dialer.welcomed(&welcome, at(6)));
+        assert!(dialer.welcomed(&welcome.welcome, at(6)));
         assert_eq!(dialer.take_notices(), [Notice::Up { incarnation: [200; 16] }]);
-        let mut batch = Batch::default();
-        dialer.transmit(at(6), &mut batch);
-        assert!(!batch.is_empty(), "the dialer shows that it is there, at once");
         confirm(&mut acceptor, &welcome, at(6));
     }
     assert_eq!(acceptor.take_notices(), [Notice::Up { incarnation: [100; 16] }]);
@@ -150,10 +146,10 @@ fn an_accepted_link_is_up_for_the_application_when_the_dialer_has_shown_that_it_
     // incarnation.
     for (greeting, seconds) in [(1, 8), (2, 9)] {
         let hello = Hello { incarnation: [7; 16], greeting, ..late.clone() };
-        let Verdict::Welcome(welcome) = acceptor.greeted(&hello, at(seconds)) else { panic!("refused") };
+        let welcome = acceptor.greeted(&hello, at(seconds)).expect("welcomed");
         assert_eq!(acceptor.take_notices(), []);
         match greeting {
-            1 => acceptor.lost(DownReason::Closed, at(seconds)),
+            1 => acceptor.unconfirmed(at(seconds)),
             _ => confirm(&mut acceptor, &welcome, at(seconds)),
         }
     }
@@ -200,8 +196,8 @@ fn a_peer_that_was_removed_and_added_again_goes_on_where_its_streams_have_come()
         }
     }
     let next = Hello { greeting: 2, known_incarnation: [200; 16], ..hello };
-    let Verdict::Welcome(welcome) = receiver.greeted(&next, at(4)) else { panic!("refused") };
-    assert_eq!(received(&welcome), [(4, 16)]);
+    let welcome = receiver.greeted(&next, at(4)).expect("welcomed");
+    assert_eq!(received(&welcome.welcome), [(4, 16)]);
     assert_eq!(receiver.account().bytes_unread, 16);
     delivery.stream.consume(delivery.room, 1, 0);
     assert_eq!(receiver.account().bytes_unread, 0);
@@ -211,9 +207,7 @@ fn a_peer_that_was_removed_and_added_again_goes_on_where_its_streams_have_come()
 #[test]
 fn a_greeting_with_a_stream_that_cannot_be_is_refused() {
     for entry in [Sending::new(NO_STREAM, 4096), Sending::new(0, 4097)] {
-        let hello = Hello { sending: vec![entry], ..dial(&mut link(200, 100)) };
-        let now = Time::default() + Duration::from_secs(1);
-        assert_eq!(refusal(link(100, 200).greeted(&hello, now)), Some(RefusalReason::Malformed));
+        assert!(!makes_sense(&Hello { sending: vec![entry], ..dial(&mut link(200, 100)) }));
     }
 }
 
@@ -229,9 +223,9 @@ fn a_greeting_that_was_meant_for_a_predecessor_is_left_behind() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
     let (mut acceptor, dialer) = (link(200, 100), dial(&mut link(100, 200)));
     let late = Hello { greeting: 1, sending: vec![Sending::new(4, 80)], ..dialer.clone() };
-    let Verdict::Welcome(welcome) = acceptor.greeted(&late, at(1)) else { panic!("refused") };
-    assert_eq!(received(&welcome), [(4, 80)]);
-    acceptor.lost(DownReason::Closed, at(1));
+    let welcome = acceptor.greeted(&late, at(1)).expect("welcomed");
+    assert_eq!(received(&welcome.welcome), [(4, 80)]);
+    acceptor.unconfirmed(at(1));
     let next = Hello { greeting: 2, sending: vec![Sending::new(4, 160)], ..dialer.clone() };
     assert_eq!(received(&meet(&mut acceptor, &next, at(2))), [(4, 160)]);
     // Once bytes were received, the sender cannot claim a later position: then both sides begin anew.
@@ -256,15 +250,15 @@ fn an_answer_that_cannot_be_true_makes_both_begin_anew() {
     let (mut writer, reader) = crate::stream::stream(4, 1 << 16, 0).unwrap();
     dialer.open(reader);
     writer.push(1, &crate::payload::Body::from(&b"a message"[..])).expect("there is room");
-    let Verdict::Welcome(welcome) = acceptor.greeted(&dial(&mut dialer), at(1)) else { panic!("refused") };
+    let welcome = acceptor.greeted(&dial(&mut dialer), at(1)).expect("welcomed");
     // Another process has impersonated the dialer.
     let receiving = vec![crate::wire::Receiving::new(4, 1 << 20)];
-    let lie = Hello { receiving, known_incarnation: [100; 16], ..welcome };
+    let lie = Hello { receiving, known_incarnation: [100; 16], ..welcome.welcome };
     assert!(!dialer.welcomed(&lie, at(1)));
     let hello = dial_at(&mut dialer, at(3));
     assert_eq!((hello.known_incarnation, received(&hello)), ([0; 16], vec![]));
-    let Verdict::Welcome(welcome) = acceptor.greeted(&hello, at(3)) else { panic!("refused") };
-    assert!(dialer.welcomed(&welcome, at(3)));
+    let welcome = acceptor.greeted(&hello, at(3)).expect("welcomed");
+    assert!(dialer.welcomed(&welcome.welcome, at(3)));
     assert_eq!(dialer.take_notices(), [Notice::Reset, Notice::Up { incarnation: [200; 16] }]);
     let hello = dialer.connected(at(4));
     assert_eq!(hello.known_incarnation, [200; 16], "once is enough");
@@ -386,13 +380,12 @@ fn a_recorded_connection_that_is_played_again_delivers_nothing() {
         let mut local = local(200);
         (local.incarnation, local.secret) = ([life as u8; 16], life);
         let mut acceptor = Link::new(Arc::new(local), 100);
-        let Verdict::Welcome(welcome) = acceptor.greeted(&hello, at(1)) else { panic!("refused") };
-        let played = challenges.first().copied().unwrap_or(welcome.challenge);
-        let confirmed = acceptor.receive(&SegmentHeader::new(Kind::Confirm), &encode_challenge(played), at(1));
-        assert_eq!(confirmed.map(|_| ()), if life == 1 { Ok(()) } else { Err(Violation::Challenge) });
+        let welcome = acceptor.greeted(&hello, at(1)).expect("welcomed");
+        let played = challenges.first().copied().unwrap_or(welcome.welcome.challenge);
+        assert_eq!(acceptor.confirmed(&welcome, Some(played), at(1)), life == 1);
         assert_eq!(acceptor.receive(&data, frame.as_bytes(), at(1)).is_ok(), life == 1);
         assert_eq!(acceptor.take_notices().is_empty(), life != 1);
-        challenges.push(welcome.challenge);
+        challenges.push(welcome.welcome.challenge);
     }
     challenges.dedup();
     assert_eq!(challenges.len(), 3);
@@ -409,10 +402,9 @@ fn a_greeting_that_contradicts_itself_is_refused() {
         Hello { sending: vec![twice, Sending::new(6, 0), twice], ..hello.clone() },
         Hello { receiving: vec![receiving, receiving], ..hello.clone() },
     ] {
-        let verdict = link(200, 100).greeted(&malformed, Time::default());
-        assert_eq!(refusal(verdict), Some(RefusalReason::Malformed), "{malformed:?}");
+        assert!(!makes_sense(&malformed), "{malformed:?}");
     }
-    assert_eq!(refusal(link(200, 100).greeted(&hello, Time::default())), None);
+    assert!(makes_sense(&hello));
 }
 
 /// The streams of a peer that is removed and added again and again continue, and fill no more than a window.

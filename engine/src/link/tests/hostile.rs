@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::payload::Body;
 
 use super::super::credit::LEAST_WINDOW;
-use super::super::{Arrival, DownReason, Link, Local, State, Verdict, Violation};
+use super::super::{Arrival, DownReason, Link, Local, State, Violation};
 use super::Random;
 use super::greeting::confirm;
 use crate::batch::Batch;
@@ -44,7 +44,7 @@ fn up_with_window(window_bytes: u64) -> (Link, SendQueue) {
     let mut link = Link::new(local, 200);
     let (mut writer, reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
     link.open(reader);
-    let Verdict::Welcome(welcome) = link.greeted(&hello(), Time::default()) else { panic!("refused") };
+    let welcome = link.greeted(&hello(), Time::default()).expect("welcomed");
     confirm(&mut link, &welcome, Time::default());
     for length in [8, 100_000, 30] {
         assert!(writer.push(1, &Body::from(vec![7; length])).is_ok());
@@ -303,8 +303,8 @@ fn a_frame_whose_fragments_contradict_each_other_is_expected_from_its_beginning(
         link.lost(DownReason::Violation("of fragments".to_owned()), now);
 
         let hello = Hello { known_incarnation: [1; 16], greeting: 1, sending: vec![Sending::new(4, 0)], ..hello() };
-        let Verdict::Welcome(welcome) = link.greeted(&hello, now) else { panic!("refused") };
-        assert_eq!(welcome.receiving, [Receiving::new(4, 0)], "case {case}");
+        let welcome = link.greeted(&hello, now).expect("welcomed");
+        assert_eq!(welcome.welcome.receiving, [Receiving::new(4, 0)], "case {case}");
         confirm(&mut link, &welcome, now);
         assert!(link.receive(&fragment(0..PART, FIRST), &frame[..PART], now).is_ok(), "case {case}");
         let last = link.receive(&fragment(PART..frame.len(), LAST), &frame[PART..], now).unwrap().unwrap();

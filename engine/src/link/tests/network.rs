@@ -3,19 +3,9 @@
 use zerocopy::IntoBytes;
 
 use crate::batch::{Batch, Piece};
+use crate::session::Session;
 use crate::testing::part_bytes;
 use crate::time::Time;
-
-/// Role of one end of a connection, as in the shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// Connection that is to be accepted, or was accepted and has not greeted.
-    Unknown,
-    Dialing,
-    Greeting,
-    Link,
-    Ending,
-}
 
 /// One end of a connection. End 0 has dialed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +22,8 @@ impl Socket {
 
 pub(super) struct End {
     pub(super) side: usize,
-    pub(super) role: Role,
+    /// Session of the process with this end. The key is the life of the server.
+    pub(super) session: Session<u32>,
     /// Set while the process has the connection: it was dialed or accepted, and not closed.
     pub(super) open: bool,
     pub(super) deadline: Option<Time>,
@@ -58,8 +49,17 @@ pub(super) struct Pipe {
 }
 
 impl End {
-    pub(super) fn new(side: usize, role: Role, open: bool) -> End {
-        End { side, role, open, deadline: None, sending: None, next: None, received: Vec::new(), pipe: Pipe::default() }
+    pub(super) fn new(side: usize, session: Session<u32>, open: bool) -> End {
+        End {
+            side,
+            session,
+            open,
+            deadline: None,
+            sending: None,
+            next: None,
+            received: Vec::new(),
+            pipe: Pipe::default(),
+        }
     }
 }
 

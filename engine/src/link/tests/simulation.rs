@@ -1,4 +1,4 @@
-//! Simulation of two links over failing connections, in virtual time. It drives them as `shard/wiring.rs` does.
+//! Simulation of two links over failing connections, in virtual time.
 //!
 //! A seed determines each run: `LINK_SEEDS=17..18` replays seed 17 alone, `LINK_SEEDS=0..20000` searches for failures.
 
@@ -16,6 +16,7 @@ use super::Random;
 use super::application::{Application, Record, Records};
 use super::network::{End, Socket, read_batch};
 use crate::batch::Batch;
+use crate::session::Session;
 use crate::time::Time;
 use crate::wire::{GoodbyeReason, WireIncarnation};
 
@@ -432,9 +433,11 @@ impl Simulation {
     fn restart(&mut self, side: usize) {
         if self.random.one_in(3) {
             // The server is stopped, and says goodbye.
-            let mut batch = Batch::default();
-            self.sides[side].link.close(GoodbyeReason::Stopped, &mut batch);
-            if let Some(socket) = self.sides[side].socket.filter(|_| !batch.is_empty()) {
+            let (now, mut batch) = (self.now, Batch::default());
+            if let Some(socket) = self.sides[side].socket {
+                self.with_session(socket, |session, links| {
+                    session.close(GoodbyeReason::Stopped, links, now, &mut batch);
+                });
                 let mut bytes = Vec::new();
                 if let Some((sending, taken)) = self.end(socket).sending.take() {
                     read_batch(&sending, taken, sending.bytes(), &mut bytes);
@@ -453,7 +456,7 @@ impl Simulation {
                 }
                 if silent {
                     let end = self.end(socket);
-                    (end.open, end.sending) = (false, None);
+                    (end.open, end.sending, end.session) = (false, None, Session::ended());
                     self.end(socket.other()).pipe.dead = true;
                 } else {
                     self.close(socket);

@@ -5,10 +5,11 @@ use std::fmt::Write;
 
 use super::super::{Input, State, TRANSITIONS};
 
-const EVENTS: [Input; 10] = [
+const EVENTS: [Input; 11] = [
     Input::Need,
     Input::Connected,
     Input::Welcomed,
+    Input::Greeted,
     Input::Accepted,
     Input::Refused,
     Input::Failed,
@@ -26,15 +27,18 @@ Idle      Accepted  -> Up
 Idle      Close     -> Closed
 Dialing   Connected -> Greeting
 Dialing   Failed    -> Waiting
+Dialing   Greeted   -> Waiting
 Dialing   Accepted  -> Up
 Dialing   Close     -> Closed
 Greeting  Welcomed  -> Up
 Greeting  Refused   -> Waiting
 Greeting  Failed    -> Waiting
+Greeting  Greeted   -> Waiting
 Greeting  Accepted  -> Up
 Greeting  Close     -> Closed
 Up        Lost      -> Waiting
 Up        PeerLeft  -> Idle
+Up        Greeted   -> Waiting
 Up        Accepted  -> Up
 Up        Close     -> Closed
 Waiting   RetryDue  -> Dialing

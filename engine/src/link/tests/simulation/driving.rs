@@ -1,19 +1,47 @@
-//! Work of the shard for a link and its connections: mirrors `shard/mod.rs` and `shard/wiring.rs`.
+//! Work of an owner of sessions: connections, timers, and what the link wants.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::super::{DownReason, Notice, State, Verdict, Want};
-use super::super::network::{End, Role, Socket, read_batch};
+use super::super::super::{DownReason, Link, Links, Local, Notice, Pid, State, Want};
+use super::super::network::{End, Socket, read_batch};
 use super::{Simulation, What};
 use crate::batch::Batch;
-use crate::wire::{Hello, Kind, Refusal, RefusalReason, SEGMENT_HEADER_BYTES, SegmentHeader, decode_skip};
+use crate::session::{Event, Session};
+use crate::wire::{Kind, Refusal, RefusalReason, SEGMENT_HEADER_BYTES, SegmentHeader, decode_skip};
 
-const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_millis(20);
 const OVERDUE: Duration = Duration::from_millis(10);
 const DIRECT_BYTES: usize = 16 * 1024;
 /// Bytes under way at which the kernel takes no more.
 const SOCKET_BYTES: usize = 128 * 1024;
+
+/// Link of a side, for its sessions. The key is the life of the server: sessions of an earlier life find no link.
+pub(super) struct OneLink<'a> {
+    life: u32,
+    local: &'a Arc<Local>,
+    link: &'a mut Link,
+}
+
+impl Links for OneLink<'_> {
+    type Key = u32;
+
+    fn find(&self, pid: Pid) -> Option<u32> {
+        (pid == self.link.peer()).then_some(self.life)
+    }
+
+    fn get(&mut self, life: u32) -> Option<&mut Link> {
+        (life == self.life).then_some(&mut *self.link)
+    }
+
+    fn local(&self) -> &Arc<Local> {
+        self.local
+    }
+
+    fn is_stopping(&self) -> bool {
+        false
+    }
+}
 
 impl Simulation {
     pub(super) fn end(&mut self, socket: Socket) -> &mut End {
@@ -47,7 +75,7 @@ impl Simulation {
             Want::Nothing => {}
             Want::Hangup => {
                 if let Some(socket) = self.sides[side].socket.take() {
-                    self.set_role(socket, Role::Ending);
+                    self.end(socket).session.abandon();
                     self.close(socket);
                 }
             }
@@ -57,7 +85,8 @@ impl Simulation {
                     return self.sides[side].link.dial_failed(self.now);
                 }
                 let connection = self.connections.len();
-                self.connections.push([End::new(side, Role::Dialing, true), End::new(1 - side, Role::Unknown, false)]);
+                let dialing = Session::dialing(self.sides[side].life);
+                self.connections.push([End::new(side, dialing, true), End::new(1 - side, Session::ended(), false)]);
                 let socket = Socket { connection, end: 0 };
                 self.sides[side].socket = Some(socket);
                 match self.random.below(if self.calm { 1 } else { 6 }) {
@@ -72,9 +101,42 @@ impl Simulation {
         }
     }
 
+    /// Lets `change` change the session of an end.
+    pub(super) fn with_session<T>(
+        &mut self,
+        socket: Socket,
+        change: impl FnOnce(&mut Session<u32>, &mut OneLink<'_>) -> T,
+    ) -> T {
+        let end = &mut self.connections[socket.connection][socket.end];
+        let side = &mut self.sides[end.side];
+        let changed =
+            change(&mut end.session, &mut OneLink { life: side.life, local: &side.local, link: &mut side.link });
+        self.set_timer(socket);
+        changed
+    }
+
+    fn set_timer(&mut self, socket: Socket) {
+        let (now, end) = (self.now, self.end(socket));
+        if let Some(deadline) = end.session.deadline()
+            && end.deadline != Some(deadline)
+        {
+            end.deadline = Some(deadline);
+            self.at(deadline.max(now), What::ConnectionTimer(socket));
+        }
+    }
+
     pub(super) fn connection_expired(&mut self, socket: Socket) {
-        if self.end(socket).deadline.is_some_and(|deadline| deadline <= self.now) {
-            self.disconnected(socket);
+        let now = self.now;
+        if !self.end(socket).open || self.end(socket).deadline.is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        if self.end(socket).session.is_ended() {
+            return self.disconnected(socket);
+        }
+        self.end(socket).deadline = None;
+        match self.with_session(socket, |session, links| session.timeout(links, now, now)) {
+            Some(event) => self.handle_event(socket, event),
+            None => self.send_handshake(socket),
         }
     }
 
@@ -84,23 +146,23 @@ impl Simulation {
             return;
         }
         self.end(socket).open = true;
-        let deadline = self.now + GREETING_TIMEOUT;
-        self.end(socket).deadline = Some(deadline);
-        self.at(deadline, What::ConnectionTimer(socket));
+        self.end(socket).session = Session::accepted(self.now);
+        self.set_timer(socket);
     }
 
     pub(super) fn dialed(&mut self, socket: Socket, reached: bool) {
-        if !self.end(socket).open || self.end(socket).role != Role::Dialing {
+        let now = self.now;
+        if !self.end(socket).open || !self.end(socket).session.is_dialing() {
             return;
         }
         if !reached {
             return self.disconnected(socket);
         }
-        let side = self.end(socket).side;
-        let hello = self.sides[side].link.connected(self.now);
-        self.set_role(socket, Role::Greeting);
-        self.say(socket, Kind::Hello, hello.encode());
-        self.schedule(side);
+        if self.with_session(socket, |session, links| session.connected(links, now)) {
+            let side = self.end(socket).side;
+            self.send_handshake(socket);
+            self.schedule(side);
+        }
     }
 
     pub(super) fn arrives(&mut self, socket: Socket) {
@@ -108,7 +170,7 @@ impl Simulation {
         let pipe = &mut self.end(socket).pipe;
         pipe.scheduled = false;
         let (stalled, length) = (pipe.stalled_until, pipe.bytes.len());
-        if stalled > now || !self.end(socket).open && self.end(socket).role == Role::Unknown {
+        if stalled > now || !self.end(socket).open && socket.end == 1 {
             // The connection is not accepted yet, if it ever is.
             self.end(socket).pipe.scheduled = true;
             let at = stalled.max(now) + Duration::from_millis(1);
@@ -146,135 +208,122 @@ impl Simulation {
 
     pub(super) fn received(&mut self, socket: Socket) {
         let mut bytes = std::mem::take(&mut self.end(socket).received);
-        let mut parsed = 0;
-        while self.end(socket).open {
-            let rest = &bytes[parsed..];
-            let header = SegmentHeader::parse(rest).expect("a header that can be read");
-            let Some(header) = header.filter(|header| rest.len() >= header.segment_bytes()) else { break };
-            let (header, payload) = (*header, &rest[SEGMENT_HEADER_BYTES..header.segment_bytes()]);
-            header.verify(payload).expect("a checksum that is right");
-            parsed += header.segment_bytes();
-            match self.end(socket).role {
-                Role::Link => {
+        let now = self.now;
+        while self.end(socket).open && !self.end(socket).session.is_ended() {
+            let begin = self.end(socket).session.parsed();
+            let Some(event) = self.with_session(socket, |session, links| session.receive(&bytes, links, now)) else {
+                break;
+            };
+            self.check_honest(&bytes[begin..], &event);
+            match event {
+                Event::Delivery { .. } | Event::Control => {
                     let side = self.end(socket).side;
-                    self.hears(side, &header, payload);
-                    if self.sides[side].link.state() != State::Up {
-                        self.tell(side);
-                        self.sides[side].dirty = true;
-                        return self.flush_dirty(side);
-                    }
+                    self.heard(side, &bytes[begin..], event);
                 }
-                Role::Greeting => self.answered(socket, &header, payload),
-                Role::Unknown => self.greeted(socket, &header, payload),
-                Role::Dialing | Role::Ending => {}
+                event => self.handle_event(socket, event),
             }
         }
-        bytes.drain(..parsed);
-        let side = self.end(socket).side;
-        self.end(socket).received = bytes;
-        if self.end(socket).role == Role::Link {
+        let end = self.end(socket);
+        bytes.drain(..end.session.parsed());
+        end.session.rebase();
+        end.received = bytes;
+        if end.session.up().is_some() {
+            let side = end.side;
             self.sides[side].dirty = true;
         }
     }
 
-    pub(super) fn hears(&mut self, side: usize, header: &SegmentHeader, payload: &[u8]) {
-        if header.kind() == Kind::Confirm {
-            // The session of a dialer begins with its Confirm.
-            let confirmed = self.sides[side].link.receive(header, payload, self.now);
-            assert!(matches!(confirmed, Ok(None)), "an honest dialer is not believed: {header:?}");
-            return;
+    /// Asserts that an honest peer is not refused for what it says, and its segments are taken.
+    fn check_honest(&mut self, segment: &[u8], event: &Event<u32>) {
+        let header = SegmentHeader::parse(segment).expect("a header that can be read").expect("a whole header");
+        let payload = &segment[SEGMENT_HEADER_BYTES..header.segment_bytes()];
+        match header.kind() {
+            Kind::Welcome => {
+                assert!(
+                    matches!(event, Event::Established(_)),
+                    "an honest welcome makes no sense: {}",
+                    self.describe()
+                );
+            }
+            Kind::Refuse => {
+                let refusal = Refusal::decode(payload).expect("a refusal");
+                let honest = matches!(
+                    refusal.reason,
+                    RefusalReason::Tie | RefusalReason::AlreadyConnected | RefusalReason::Stopping
+                );
+                assert!(honest, "an honest greeting is refused: {refusal:?}");
+            }
+            _ => {}
         }
+    }
+
+    /// Handles an event in which the session goes on as it was. `segment` begins with the segment that was received.
+    fn heard(&mut self, side: usize, segment: &[u8], event: Event<u32>) {
+        let header = *SegmentHeader::parse(segment).expect("a header that can be read").expect("a whole header");
+        let payload = &segment[SEGMENT_HEADER_BYTES..header.segment_bytes()];
         let peer = self.sides[side].link.incarnation.expect("a link that is up has met its peer");
         let life = u32::from_le_bytes(peer[8..12].try_into().expect("four bytes"));
-        let received = self.sides[side].link.receive(header, payload, self.now);
         let sender = &mut self.sides[1 - side];
         let streams = if sender.life == life { sender.link.outgoing() } else { &mut [] };
         let acked = streams.iter().find(|stream| stream.id() == header.stream.get()).map(|stream| stream.acked());
         let key = (1 - side, life, header.stream.get());
-        let delivery = match received {
-            Ok(Some(delivery)) => delivery,
-            Ok(None) if header.kind() == Kind::Skip => {
-                let gap = (header.position.get(), decode_skip(payload).expect("a position"));
-                return self.sides[side].application.skipped(key, gap, acked, &mut self.records);
+        match event {
+            Event::Delivery { delivery, .. } => {
+                self.sides[side].application.arrived(key, (&header, payload), &delivery, acked, &mut self.records);
+                self.write_and_read(side);
             }
-            Ok(None) => return,
-            Err(violation) => panic!("an honest peer is said to break the protocol: {violation}"),
-        };
-        self.sides[side].application.arrived(key, (header, payload), &delivery, acked, &mut self.records);
-        self.write_and_read(side);
+            _ if header.kind() == Kind::Skip => {
+                let gap = (header.position.get(), decode_skip(payload).expect("a position"));
+                self.sides[side].application.skipped(key, gap, acked, &mut self.records);
+            }
+            _ => {}
+        }
     }
 
-    pub(super) fn greeted(&mut self, socket: Socket, header: &SegmentHeader, payload: &[u8]) {
-        assert_eq!(header.kind(), Kind::Hello);
-        let hello = Hello::decode(payload).expect("a greeting");
+    fn handle_event(&mut self, socket: Socket, event: Event<u32>) {
         let side = self.end(socket).side;
-        match self.sides[side].link.greeted(&hello, self.now) {
-            Verdict::Refuse(refusal) => {
-                self.say(socket, Kind::Refuse, refusal.encode().to_vec());
+        match event {
+            Event::Delivery { .. } | Event::Control => {}
+            Event::Welcomed(_) => {
+                self.send_handshake(socket);
+                self.follow_wants(side);
+            }
+            Event::Established(_) => {
+                if let Some(older) = self.sides[side].socket.replace(socket)
+                    && older != socket
+                {
+                    self.end(older).session.abandon();
+                    self.close(older);
+                }
+            }
+            Event::Refused => {
+                self.send_handshake(socket);
                 let deadline = self.now + LINGER;
                 let end = self.end(socket);
-                end.role = Role::Ending;
                 end.deadline = Some(deadline);
                 if end.sending.is_none() {
                     self.finish(socket);
                 }
                 self.at(deadline, What::ConnectionTimer(socket));
             }
-            Verdict::Welcome(welcome) => {
-                if let Some(older) = self.sides[side].socket.replace(socket) {
-                    self.set_role(older, Role::Ending);
-                    self.close(older);
+            Event::Closed(_) => {
+                if self.sides[side].socket == Some(socket) {
+                    self.sides[side].socket = None;
                 }
-                self.set_role(socket, Role::Link);
-                self.say(socket, Kind::Welcome, welcome.encode());
-                self.tell(side);
-                self.sides[side].dirty = true;
-                self.schedule(side);
+                self.close(socket);
             }
         }
+        self.tell(side);
+        self.sides[side].dirty = true;
+        self.schedule(side);
     }
 
-    pub(super) fn answered(&mut self, socket: Socket, header: &SegmentHeader, payload: &[u8]) {
-        let side = self.end(socket).side;
-        let link = &mut self.sides[side].link;
-        let welcomed = match header.kind() {
-            Kind::Welcome => {
-                let welcome = Hello::decode(payload).expect("a greeting");
-                let sense = link.welcomed(&welcome, self.now);
-                assert!(sense, "an honest welcome makes no sense: {welcome:?} {}", self.describe());
-                sense
-            }
-            Kind::Refuse => {
-                let refusal = Refusal::decode(payload).expect("a refusal");
-                link.refused(refusal, self.now);
-                let honest = matches!(
-                    refusal.reason,
-                    RefusalReason::Tie | RefusalReason::AlreadyConnected | RefusalReason::Stopping
-                );
-                assert!(honest, "an honest greeting is refused: {refusal:?}");
-                false
-            }
-            kind => panic!("the answer is {kind:?}"),
-        };
-        if welcomed {
-            self.set_role(socket, Role::Link);
-            self.tell(side);
-            self.sides[side].dirty = true;
-            self.schedule(side);
-        } else {
-            self.disconnected(socket);
-        }
-    }
-
-    pub(super) fn set_role(&mut self, socket: Socket, role: Role) {
-        let end = self.end(socket);
-        end.role = role;
-        end.deadline = None;
-    }
-
-    pub(super) fn say(&mut self, socket: Socket, kind: Kind, payload: Vec<u8>) {
+    fn send_handshake(&mut self, socket: Socket) {
         let mut batch = Batch::default();
-        batch.push_owned(SegmentHeader::new(kind), payload);
+        self.end(socket).session.transmit_handshake(&mut batch);
+        if batch.is_empty() {
+            return;
+        }
         if self.end(socket).sending.is_some() {
             self.end(socket).next = Some(batch);
         } else {
@@ -288,11 +337,12 @@ impl Simulation {
 
     pub(super) fn transmit(&mut self, side: usize) {
         let Some(socket) = self.sides[side].socket else { return };
-        if self.end(socket).role != Role::Link {
+        let end = &mut self.connections[socket.connection][socket.end];
+        if end.session.up().is_none() {
             return;
         }
         let mut batch = Batch::default();
-        self.sides[side].link.transmit(self.now, &mut batch);
+        end.session.transmit(&mut self.sides[side].link, self.now, &mut batch);
         if batch.is_empty() {
             return;
         }
@@ -335,10 +385,10 @@ impl Simulation {
             return self.send(socket, next);
         }
         let side = self.end(socket).side;
-        match self.end(socket).role {
-            Role::Link => self.sides[side].dirty = true,
-            Role::Ending => self.finish(socket),
-            Role::Unknown | Role::Dialing | Role::Greeting => {}
+        if self.end(socket).session.is_ended() {
+            self.finish(socket);
+        } else if self.end(socket).session.up().is_some() {
+            self.sides[side].dirty = true;
         }
     }
 
@@ -368,25 +418,20 @@ impl Simulation {
         if !self.end(socket).open {
             return;
         }
-        let role = std::mem::replace(&mut self.end(socket).role, Role::Ending);
-        self.close(socket);
-        let side = self.end(socket).side;
-        if matches!(role, Role::Dialing | Role::Greeting | Role::Link) {
-            if self.sides[side].socket == Some(socket) {
-                self.sides[side].socket = None;
-                self.sides[side].link.lost(DownReason::Closed, self.now);
-            }
-            self.tell(side);
-            self.schedule(side);
+        let now = self.now;
+        let key = self.with_session(socket, |session, links| session.lost(DownReason::Closed, links, now));
+        if key.is_some() {
+            self.handle_event(socket, Event::Closed(key));
+        } else {
+            self.close(socket);
         }
     }
 
     pub(super) fn settle(&mut self, side: usize) {
         let state = self.sides[side].link.state();
-        let proven = self.sides[side].link.is_proven();
         let mut written = false;
         for stream in self.sides[side].link.outgoing() {
-            let asleep = stream.wait() || (state == State::Up && (stream.is_starved() || !proven));
+            let asleep = stream.wait() || (state == State::Up && stream.is_starved());
             written |= !asleep;
         }
         if written && !self.is_sending(side) && !self.sides[side].link.waits_for_dial() {
@@ -424,6 +469,6 @@ impl Simulation {
                 Notice::Restarted { .. } | Notice::Refused { .. } => {}
             }
         }
-        assert_eq!(state.up, state.link.state() == State::Up && state.link.announced, "what was told is not so");
+        assert_eq!(state.up, state.link.state() == State::Up, "what was told is not so");
     }
 }
