@@ -15,48 +15,33 @@
 //! | shard | one event loop |
 //! | mailbox, delivery | the queues between applications and shards |
 //! | events, stats, roster | what a server tells of its peers, counts of them, and who they are |
-//! | session | one connection with a peer, pure: framing, handshake, refusals |
-//! | link | the delivery to and from one peer over its connections, pure |
-//! | stream | what one outbox sends to one peer, pure |
 //! | driver | io_uring, and connections through memory |
-//! | batch | segments that are sent at once |
-//! | ring | SPSC byte ring with its doorbell |
-//! | wire, payload, time, callback | headers and codecs, payloads, moments, code of the application that is called |
+//!
+//! Below it are the crates `cluster_proto` (session, link, stream, batch, wire: the protocol, pure) and `cluster_ring`
+//! (the SPSC byte ring).
 #![deny(unsafe_code)]
 
-#[allow(unsafe_code, reason = "asks the kernel for barriers; the block states what makes it sound")]
-mod barrier;
-pub mod batch;
-mod callback;
+mod clock;
 mod delivery;
 #[allow(unsafe_code, reason = "talks to the kernel; each block states what makes it sound")]
 pub mod driver;
 mod engine;
 mod events;
-mod grace;
 mod inbox;
-pub mod link;
 mod mailbox;
 pub mod mock;
 mod outbox;
-mod payload;
-#[allow(unsafe_code, reason = "shares memory between two threads; each block states what makes it sound")]
-pub mod ring;
 mod roster;
 mod runtime;
-pub mod session;
 mod shard;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 mod stats;
-pub mod stream;
-mod sync;
-#[cfg(any(test, feature = "simulation"))]
-mod testing;
-mod time;
-pub mod wire;
 
 pub use callback::Callback;
+pub use clock::Clock;
+pub use cluster_proto::{batch, link, session, stream, wire};
+pub use cluster_ring as ring;
 pub use driver::{Feature, FeatureReport, Unavailable, probe, raise_descriptor_limit};
 pub use engine::{Engine, Events, NodeConfig, NodeHandle, NodeParts, Stopped, Threading};
 pub use events::{Event, LinkState, PeerState};
@@ -67,5 +52,10 @@ pub use payload::{Body, Payload};
 pub use runtime::{Backoff, IdleStrategy, LoopFailed, LoopHandle, LoopUnavailable, Step, VirtualClock, WrongThread};
 pub use stats::PeerStats;
 pub use stream::{DropPolicy, Lane};
-pub use time::{Clock, Time};
+pub use time::Time;
 pub use wire::{RefusalReason, WireIncarnation};
+
+#[cfg(any(test, feature = "simulation"))]
+use cluster_proto::testing;
+use cluster_proto::{callback, payload, time};
+use cluster_ring::{barrier, grace};

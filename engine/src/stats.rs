@@ -243,12 +243,14 @@ impl StatsTable {
     }
 
     pub(crate) fn dropped(&self, pid: Pid, count: u64, reason: DropReason) {
-        self.with(pid, |row| match reason {
-            DropReason::Expired => row.ended.dropped_expired += count,
-            DropReason::BestEffort => row.ended.dropped_best_effort += count,
-            DropReason::PeerRemoved => row.ended.dropped_removed += count,
-            DropReason::TooLarge => row.ended.dropped_too_large += count,
-            DropReason::OtherIncarnation => row.ended.dropped_other_incarnation += count,
+        self.with(pid, |row| {
+            *reason.pick([
+                &mut row.ended.dropped_expired,
+                &mut row.ended.dropped_best_effort,
+                &mut row.ended.dropped_removed,
+                &mut row.ended.dropped_too_large,
+                &mut row.ended.dropped_other_incarnation,
+            ]) += count;
         });
     }
 

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::{ChunkPool, Completion, Driver, Entry, Listener, Reaped, SocketId, Uring, Wait, Way, hold_at_most};
 use crate::batch::Batch;
-use crate::time::{Clock, Time};
 use crate::wire::{Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::{clock::Clock, time::Time};
 
 const TCP: Way = Way { memory: false, socket_bytes: 0 };
 

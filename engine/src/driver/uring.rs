@@ -32,7 +32,7 @@ use super::{
     features, options,
 };
 use crate::batch::Batch;
-use crate::time::{Clock, Time};
+use crate::{clock::Clock, time::Time};
 
 /// Number of submissions between two turns. More are submitted early.
 const ENTRIES: u32 = 256;

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::barrier;
+use crate::clock::Clock;
 use crate::delivery;
 use crate::driver::{
     ChunkPool, Driver, Listener, LocalAddr, LocalRegistry, LocalTransport, Unavailable, Uring, WINDOW_BYTES,
@@ -24,7 +25,6 @@ use crate::roster::{LinkId, Roster};
 use crate::runtime::{IdleStrategy, LoopFailed, LoopHandle};
 use crate::shard::{Shard, chunk_pool};
 use crate::stats::StatsTable;
-use crate::time::Clock;
 
 pub use node_handle::{Events, NodeHandle, Stopped};
 

@@ -25,8 +25,8 @@ use crate::roster::{LinkId, LinkKey, Roster};
 use crate::runtime::{LoopHandle, VirtualClock};
 use crate::stats::StatsTable;
 use crate::stream::{Counters, Lane};
-use crate::time::{Clock, Time};
 use crate::wire::WireIncarnation;
+use crate::{clock::Clock, time::Time};
 
 /// Limits of each server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use crate::link::Undelivered;
 use crate::mailbox::{Mailbox, Ready};
 use crate::roster::LinkKey;
 use crate::shard::{Shard, WhenIdle};
-use crate::time::{Clock, Time};
+use crate::{clock::Clock, time::Time};
 
 /// An event loop over io_uring, whose servers also reach each other through memory.
 pub(crate) type Loop = Shard<LocalTransport<Uring>>;

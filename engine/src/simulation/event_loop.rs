@@ -15,7 +15,7 @@ use crate::mailbox::{Mailbox, Ready};
 use crate::runtime::LoopHandle;
 use crate::shard::{Round, Shard, WhenIdle, chunk_pool};
 use crate::testing::Random;
-use crate::time::{Clock, Time};
+use crate::{clock::Clock, time::Time};
 
 /// Longest time, in nanoseconds, until a loop that is to take a turn begins with it.
 const TURN_NANOS: u64 = 5_000;

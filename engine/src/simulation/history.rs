@@ -14,7 +14,7 @@ const LONGEST: usize = 512 * 1024;
 /// Random bytes that payloads are cut from.
 static TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut random = Random::new(1);
-    (0..LONGEST / 8 + 4096).flat_map(|_| random.next().to_le_bytes()).collect()
+    (0..LONGEST / 8 + 4096).flat_map(|_| random.number().to_le_bytes()).collect()
 });
 
 /// Bytes in front of each payload: the number of the stream, and the number of the envelope.

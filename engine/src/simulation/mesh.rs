@@ -67,7 +67,7 @@ impl Mesh {
 
     fn add(&mut self, server: usize, plan: &Plan) {
         let mut incarnation = [0; 16];
-        incarnation[..8].copy_from_slice(&self.random.next().to_le_bytes());
+        incarnation[..8].copy_from_slice(&self.random.number().to_le_bytes());
         let local = Local {
             pid: pid_of(server),
             incarnation,

@@ -3,11 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use zerocopy::IntoBytes;
-
-use crate::batch::{Batch, Piece};
 use crate::driver::SocketId;
-use crate::testing::part_bytes;
 use crate::time::Time;
 
 /// Name of one end of a connection. End 0 has dialed.
@@ -115,22 +111,4 @@ impl Pipe {
     pub(super) fn bytes_under_way(&self) -> usize {
         self.under_way.iter().flatten().map(Vec::len).sum()
     }
-}
-
-/// Returns the bytes `from..to` of a batch, as they are in memory now.
-pub(super) fn batch_bytes(batch: &Batch, from: usize, to: usize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(to - from);
-    let mut at = 0;
-    for piece in batch.pieces() {
-        let bytes = match piece {
-            Piece::Header(index) => batch.header(*index).as_bytes(),
-            Piece::Part(part) => part_bytes(part),
-            Piece::Owned(bytes) => bytes,
-        };
-        let (begin, end) = (from.clamp(at, at + bytes.len()), to.clamp(at, at + bytes.len()));
-        out.extend_from_slice(&bytes[begin - at..end - at]);
-        at += bytes.len();
-    }
-    assert_eq!(at, batch.bytes(), "a batch knows its length");
-    out
 }

@@ -96,6 +96,7 @@ impl Hash for EventValues<'_> {
                     DownReason::Removed => 3,
                     DownReason::Violation(_) => 4,
                     DownReason::NoMemory => 5,
+                    _ => 6,
                 };
                 (1, pid, reason).hash(hash);
             }

@@ -138,7 +138,7 @@ impl World {
         let place = self.loop_of(server);
         let Some(event_loop) = &mut self.loops[place] else { return };
         let mut incarnation = [0; 16];
-        incarnation[..8].copy_from_slice(&self.random.next().to_le_bytes());
+        incarnation[..8].copy_from_slice(&self.random.number().to_le_bytes());
         incarnation[8..].copy_from_slice(&(u64::from(me.1) << 32 | me.0 as u64).to_le_bytes());
         self.incarnations.insert(incarnation, me);
         let Configuration { max_envelope_bytes, heartbeat_interval, peer_timeout } =

@@ -5,11 +5,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::super::pipe::{Connection, End, Owner, Side, batch_bytes};
+use super::super::pipe::{Connection, End, Owner, Side};
 use super::super::timetable::Happening;
 use super::{Network, address_of};
 use crate::batch::Batch;
 use crate::driver::{ACCEPTED_AT_ONCE, Budget, Completion, Reaped, ReceiveBuffer, SocketId, Watermark};
+use crate::testing::batch_bytes;
 
 /// Longest time, in nanoseconds, that a kernel takes to release a closed socket.
 const LET_GO_NANOS: u64 = 50_000;
