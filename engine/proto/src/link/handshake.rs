@@ -15,6 +15,8 @@ use crate::wire::{Hello, LARGEST_POSITION, NO_STREAM, Receiving, Refusal, Refusa
 /// Number of late greetings in a row that are refused even if the link has no live session (WIRE.md, section Handshake,
 /// Late greetings).
 const MOST_LATE: u32 = 3;
+/// Number of incarnations of the peer of which the last Welcome is remembered. A forgotten one cannot be confirmed.
+const MOST_WELCOMES: usize = 4;
 /// Time that a dialer has, at least, to confirm the Welcome (WIRE.md, section Time). It may be busy with hundreds of
 /// other dials, and regards itself as connected when it reads the Welcome.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,6 +37,15 @@ pub(crate) struct Unconfirmed {
     pub(crate) heartbeat: Duration,
 }
 
+/// Last Welcome to an incarnation of the peer.
+pub(super) struct LastWelcome {
+    incarnation: WireIncarnation,
+    /// Number of the Hello that was answered.
+    greeting: u32,
+    /// Number of the Welcome among the greetings of this side.
+    welcome: u32,
+}
+
 impl Link {
     /// Records that the dial has reached the peer. Returns the Hello to send.
     pub(crate) fn connected(&mut self, now: Time) -> Hello {
@@ -42,6 +53,7 @@ impl Link {
         self.absent = false;
         self.until = now + HANDSHAKE_TIMEOUT;
         let hello = self.hello();
+        self.dial_greeting = hello.greeting;
         self.begin_credit(&hello);
         hello
     }
@@ -78,9 +90,6 @@ impl Link {
                 self.announce_end(DownReason::Closed);
             }
         }
-        if same {
-            self.heard_greeting = hello.greeting;
-        }
         self.hold.get_or_insert(now + self.confirm_timeout());
         self.confirming += 1;
         let anew = self.forgets || self.contradicts(hello);
@@ -90,6 +99,7 @@ impl Link {
             false => (hello.incarnation, self.positions(hello)),
         };
         welcome.challenge = self.new_challenge();
+        self.remember_welcome(hello, welcome.greeting);
         let mut hello = hello.clone();
         if anew {
             hello.known_incarnation = WireIncarnation::default();
@@ -113,6 +123,7 @@ impl Link {
         self.hangup = false;
         self.step(Input::Accepted);
         self.begin_session(&unconfirmed.hello, now);
+        self.session_greeting = unconfirmed.welcome.greeting;
         self.begin_credit(&unconfirmed.welcome);
         self.settle(&unconfirmed.hello);
         self.announce();
@@ -142,7 +153,10 @@ impl Link {
         let same = self.incarnation == Some(hello.incarnation);
         let acked = |id| self.outgoing.iter().find(|stream| stream.id() == id).map(SendWindow::acked);
         self.state != State::Closed
-            && !(same && hello.greeting < self.heard_greeting)
+            // A dialer that was welcomed before the last session began has left, or is the predecessor of the peer. One
+            // that was welcomed again has left the older connection.
+            && welcome.greeting > self.session_greeting
+            && self.last_welcome(hello.incarnation).is_some_and(|last| last.welcome == welcome.greeting)
             && (same || !self.is_alive(now))
             && (*anew || !self.forgets && !self.contradicts(hello) && self.positions(hello) == welcome.receiving)
             && welcome.sending.iter().all(|entry| acked(entry.stream.get()) == Some(entry.position.get()))
@@ -161,6 +175,7 @@ impl Link {
         }
         self.step(Input::Welcomed);
         self.begin_session(welcome, now);
+        self.session_greeting = self.dial_greeting;
         self.settle(welcome);
         // The Welcome proves that the peer is present.
         self.announce();
@@ -218,11 +233,27 @@ impl Link {
     /// After a few late greetings the next one is believed, unless the session is alive. A machine that was restored
     /// from a snapshot counts its greetings from an earlier number on.
     fn is_late(&mut self, hello: &Hello, now: Time) -> bool {
-        if self.incarnation != Some(hello.incarnation) || hello.greeting > self.heard_greeting {
+        let welcomed = self.last_welcome(hello.incarnation).map(|last| last.greeting);
+        let heard = (self.incarnation == Some(hello.incarnation)).then_some(self.heard_greeting);
+        if welcomed.max(heard).is_none_or(|last| hello.greeting > last) {
             return false;
         }
         self.late = self.late.saturating_add(1);
         self.late <= MOST_LATE || self.is_alive(now)
+    }
+
+    /// Returns the last Welcome to an incarnation of the peer.
+    fn last_welcome(&self, incarnation: WireIncarnation) -> Option<&LastWelcome> {
+        self.welcomes.iter().find(|last| last.incarnation == incarnation)
+    }
+
+    fn remember_welcome(&mut self, hello: &Hello, welcome: u32) {
+        let incarnation = hello.incarnation;
+        self.welcomes.retain(|last| last.incarnation != incarnation);
+        if self.welcomes.len() >= MOST_WELCOMES {
+            self.welcomes.remove(0);
+        }
+        self.welcomes.push(LastWelcome { incarnation, greeting: hello.greeting, welcome });
     }
 
     /// Returns whether `receiving` in the greeting refers to this incarnation of the server.
@@ -236,7 +267,9 @@ impl Link {
         let known = self.incarnation == Some(hello.incarnation);
         let lies_ahead = |entry: &Sending| {
             let ours = self.incoming.iter().find(|stream| stream.id() == entry.stream.get());
-            ours.is_some_and(|stream| entry.position.get() > stream.received())
+            // A stream of which nothing has arrived may have begun for this side's predecessor, which has acknowledged
+            // more of it since the position was listed.
+            ours.is_some_and(|stream| entry.position.get() > stream.received() && !stream.is_untouched())
         };
         let cannot_be = |entry: &Receiving| {
             let ours = self.outgoing.iter().find(|stream| stream.id() == entry.stream.get());

@@ -37,6 +37,7 @@ pub use recv_stream::{Arrival, RecvShared, RecvStream, Violation};
 pub use state::{Input, State, TRANSITIONS};
 
 use credit::SendCredit;
+use handshake::LastWelcome;
 use heartbeat::HeartbeatTimes;
 
 use crate::batch::Batch;
@@ -99,8 +100,13 @@ pub struct Link {
     session: u32,
     /// Number of greetings, Hellos and Welcomes, that this server has made for the peer.
     greetings: u32,
-    /// Number of the last greeting of the known incarnation that was answered with a Welcome, or made a session.
+    /// Number of the peer's last greeting that made a session.
     heard_greeting: u32,
+    /// Last Welcomes to incarnations of the peer, oldest first.
+    welcomes: Vec<LastWelcome>,
+    /// Numbers of this side's greetings that made the last session, and the last dial.
+    session_greeting: u32,
+    dial_greeting: u32,
     /// Number of connections whose dialer was welcomed and has not confirmed. They keep this side from dialing, but not
     /// beyond `hold`.
     confirming: u32,
@@ -141,6 +147,9 @@ impl Link {
             state: State::Idle,
             incarnation: None,
             told: None,
+            welcomes: Vec::new(),
+            session_greeting: 0,
+            dial_greeting: 0,
             confirming: 0,
             hold: None,
             late: 0,

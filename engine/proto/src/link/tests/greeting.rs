@@ -74,8 +74,10 @@ fn a_late_greeting_of_an_incarnation_that_was_replaced_changes_nothing() {
     let mut data = SegmentHeader::new(Kind::Data);
     (data.stream, data.position) = (4.into(), 80.into());
     assert!(acceptor.receive(&data, FrameHeader::new(0, 5).as_bytes(), at(3)).is_ok());
-    // The dialer is dead, and does not confirm.
-    let unconfirmed = acceptor.greeted(&first, at(6)).expect("welcomed");
+    assert_eq!(refusal(acceptor.greeted(&first, at(6))), Some(RefusalReason::Tie));
+    // One that was not answered before is welcomed. Its dialer is dead, and does not confirm.
+    let unanswered = Hello { greeting: first.greeting + 1, ..first };
+    let unconfirmed = acceptor.greeted(&unanswered, at(6)).expect("welcomed");
     assert!(!acceptor.confirmed(&unconfirmed, None, at(6)));
     let again = Hello { greeting: second.greeting + 1, known_incarnation: [100; 16], ..second };
     assert_eq!(received(&meet(&mut acceptor, &again, at(6))), [(4, 96)]);
@@ -112,7 +114,9 @@ fn a_greeting_that_nobody_confirms_keeps_no_other_incarnation_out() {
     assert_eq!(acceptor.incarnation(), [7; 16]);
     assert!(!acceptor.confirmed(&played, Some(played.welcome.challenge), now), "a live session is there by now");
     assert_eq!((acceptor.incarnation(), acceptor.state()), ([7; 16], State::Up));
-    assert_eq!(refusal(acceptor.greeted(&recorded, now)), Some(RefusalReason::AlreadyConnected), "it has confirmed");
+    assert_eq!(refusal(acceptor.greeted(&recorded, now)), Some(RefusalReason::Tie), "it was answered before");
+    let other = Hello { incarnation: [8; 16], ..recorded };
+    assert_eq!(refusal(acceptor.greeted(&other, now)), Some(RefusalReason::AlreadyConnected), "the next has confirmed");
 }
 
 /// A server that was stopped for a while finds connections in its backlog whose dialers have given up. Its application
@@ -430,4 +434,39 @@ fn a_peer_that_is_removed_again_and_again_does_not_fill_an_inbox_that_nobody_rea
     let hello = Hello { greeting: 20, sending: vec![Sending::new(4, position)], ..first };
     let welcome = meet(&mut receiver, &hello, Time::default() + Duration::from_secs(100));
     assert_eq!((received(&welcome), welcome.credit), (vec![(4, position)], [NORMAL, LEAST_WINDOW]));
+}
+
+/// Found by the simulator, seeds 14803, 28648 and 83909: the Confirm of an older connection arrived after the next
+/// Hello, or after the session with a successor. The link went back to the predecessor, or the dialer counted envelopes
+/// as dropped that arrived.
+#[test]
+fn a_dialer_that_was_welcomed_again_or_replaced_cannot_confirm_the_older_welcome() {
+    let at = |seconds| Time::default() + Duration::from_secs(seconds);
+    let mut acceptor = link(200, 100);
+    let hello = dial(&mut link(100, 200));
+    let first = acceptor.greeted(&hello, at(1)).expect("welcomed");
+    let again = Hello { greeting: hello.greeting + 1, ..hello.clone() };
+    let second = acceptor.greeted(&again, at(2)).expect("welcomed");
+    assert!(!acceptor.confirmed(&first, Some(first.welcome.challenge), at(2)), "its dialer has dialed again");
+    let successor = Hello { incarnation: [7; 16], ..hello };
+    meet(&mut acceptor, &successor, at(3));
+    acceptor.lost(DownReason::Closed, at(3));
+    assert!(!acceptor.confirmed(&second, Some(second.welcome.challenge), at(5)), "its dialer has a successor");
+    assert_eq!(acceptor.incarnation(), [7; 16]);
+}
+
+/// Found by the simulator, seed 37923: a stream had begun at the position that the Welcome has listed, and the
+/// predecessor of its receiver acknowledged more after that. The next greeting seemed to contradict it.
+#[test]
+fn a_stream_of_which_nothing_has_arrived_may_be_listed_further_on() {
+    let at = |seconds| Time::default() + Duration::from_secs(seconds);
+    let mut receiver = link(200, 100);
+    let hello = Hello { sending: vec![Sending::new(4, 80)], ..dial(&mut link(100, 200)) };
+    meet(&mut receiver, &hello, at(1));
+    receiver.lost(DownReason::Closed, at(1));
+    let sending = vec![Sending::new(4, 160)];
+    let next = Hello { greeting: 2, sending, known_incarnation: [200; 16], ..hello };
+    let welcome = meet(&mut receiver, &next, at(2));
+    assert_eq!((welcome.known_incarnation, received(&welcome)), ([100; 16], vec![(4, 160)]));
+    assert!(!receiver.take_notices().contains(&Notice::Reset));
 }
