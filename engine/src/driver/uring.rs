@@ -3,7 +3,7 @@
 //! Each shard has one ring, which one thread uses (`SINGLE_ISSUER`). Its completions run when that thread enters the
 //! kernel (`DEFER_TASKRUN`). Receives are one-shot into one contiguous buffer, so that each segment is contiguous.
 //! While the thread does not sleep, it polls for them with [busy_poll]. The kernel gathers sends from the places of
-//! their bytes. `ARCHITECTURE.md` has the measurements behind these choices.
+//! their bytes. `bench/EXPERIMENTS.md` has the measurements behind these choices.
 
 mod closing;
 

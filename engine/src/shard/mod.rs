@@ -390,7 +390,7 @@ impl<D: Driver> Shard<D> {
     /// Sends the batch that `fill` makes the link's session produce. Returns its size in bytes.
     ///
     /// If the socket has room, as it nearly always has, a direct call is cheaper than a submission with its completion:
-    /// see `ARCHITECTURE.md`.
+    /// see `bench/EXPERIMENTS.md`.
     fn send_with(&mut self, key: LinkKey, fill: impl FnOnce(&mut Session<LinkKey>, &mut Link, &mut Batch)) -> usize {
         let Some(slot) = self.nodes.get_mut(&key.node).and_then(|node| node.links.get_mut(key.link)) else {
             return 0;
