@@ -1,4 +1,9 @@
-//! Failure of an event loop: a panic of the engine, or a kernel error that leaves the loop without its ring.
+//! Failure of an event loop: a panic of the engine, an error of its ring, or a mutex that another thread has poisoned.
+//!
+//! A failed loop takes no further turn. Its servers accept nothing more, their undelivered envelopes are counted
+//! (`Shard::fail`), and each server gets an event. The drop of the shard then ends the streams and inboxes, which wakes
+//! all threads that wait for them. The mailbox of the loop and its queue in the local registry are closed, so that
+//! nothing piles up there.
 
 use std::collections::BTreeMap;
 use std::fmt;

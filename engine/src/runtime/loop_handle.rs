@@ -1,4 +1,11 @@
 //! Handles of event loops: for the thread that runs a loop, and for the threads that reach it from outside.
+//!
+//! A [`LoopHandle`] has three kinds: a loop with a thread of its own, a loop that the caller turns, and a
+//! [`VirtualClock`] in the place of a loop, for `cluster::mock` under virtual time. The kinds differ where a call
+//! waits, never where an envelope is pushed or popped.
+//!
+//! The thread of a loop gives up the mutex of its shard only while it waits in the kernel. An application whose loop
+//! sleeps can therefore send from its own thread (`Shard::send_from_outside`).
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};

@@ -1,4 +1,10 @@
 //! Deadlines of links, connections and servers: the timer of each, and the work when it is due.
+//!
+//! A peer counts as silent, and a dial as unanswered, only if everything that had arrived by the deadline was handed to
+//! the link (`Shard::caught_up`). Bytes that wait in the queues of this loop are no silence of the peer. If the process
+//! did not run for a while (`Shard::slept`), the times of a link are shifted at its next use. Loops of one engine
+//! report to each other until when they have sent everything that was due (`LocalRegistry::report_sent_until`): the
+//! silence of a loop that is late proves nothing, the silence of a loop that hangs does.
 
 use std::time::Duration;
 

@@ -131,6 +131,7 @@ impl Node {
                 Notice::Refused { reason } => Event::Refused { pid, reason },
                 Notice::Up { incarnation } => {
                     self.roster.set_limit(link, slot.link.peer_limit());
+                    // Precedes the event and all deliveries: an application that knows a run can answer it.
                     self.roster.set_incarnation(link, incarnation);
                     Event::Up { pid, incarnation }
                 }

@@ -4,7 +4,7 @@
 //! A server has at most [`MOST`] of them. At this limit the listener is paused, further connections wait in its
 //! backlog, and those that have been silent for [`GRACE`] are closed, oldest first. So a peer, which greets at once,
 //! gets in however many other connections there are. An address without a configured peer has at most [`MOST_OF_ONE`]
-//! connections.
+//! connections. A shortage of descriptors or memory closes silent connections too, before the next accept.
 //!
 //! A connection that has greeted does not count among them. It stays in a list of its own until its dialer has
 //! confirmed, and a link has at most [`MOST_UNCONFIRMED`] of these: recorded greetings can be played again.

@@ -1,8 +1,7 @@
 //! Wire format, version 2: segments, frames, the handshake.
 //!
 //! Pure code: it encodes values into bytes and decodes bytes into values, without sockets, threads or clocks.
-//! `WIRE.md`, in the folder of this crate, describes every byte; its sizes and offsets are asserted here at compile
-//! time.
+//! `engine/WIRE.md` describes every byte; its sizes and offsets are asserted here at compile time.
 //!
 //! A **segment** is the unit that an event loop sends: a fixed header and a payload. The payload of a Data segment is a
 //! sequence of **frames**, one for each envelope, exactly as the sending application encoded them into its ring.

@@ -5,6 +5,14 @@
 //! both, and the protocol above is the same. But an endpoint copies the bytes of a send out of the ring once and hands
 //! them to its peer in place, without a descriptor and without a system call.
 //!
+//! The address decides about the way, not the pid, and the handshake checks the identity as over TCP. A server is
+//! announced before its start returns. Dials that arrive before its loop listens wait. A dial before the announcement
+//! goes over TCP, and so does a dial to another address of the server, such as a proxy or a wildcard. The connection
+//! stays on TCP until it ends.
+//!
+//! An endpoint fills its chunk from the beginning again when the peer reads none of it any more, so a quiet connection
+//! stays on one page.
+//!
 //! | module | contents |
 //! | --- | --- |
 //! | registry | addresses of servers and queues of messages, shared by the shards of an engine |

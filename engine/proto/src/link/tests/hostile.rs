@@ -266,8 +266,8 @@ fn a_gap_gives_up_a_frame_that_had_begun() {
     assert!(link.receive(&header, &payload, Time::default()).is_ok());
 }
 
-/// Regression, found by the lying proxy of `ci/faults`: the received part of the frame was kept with the wrong length,
-/// so each connection failed again when the rest of the frame arrived.
+/// Regression, found by the lying proxy of `ci/tools/faults`: the received part of the frame was kept with the wrong
+/// length, so each connection failed again when the rest of the frame arrived.
 #[test]
 fn a_frame_whose_fragments_contradict_each_other_is_expected_from_its_beginning() {
     const LENGTH: usize = 100_000;
