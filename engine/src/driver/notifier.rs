@@ -1,10 +1,12 @@
 //! Notifications that end the wait of a shard, from applications and from other shards.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread::{self, Thread};
+
+use rustix::event::{EventfdFlags, eventfd};
 
 /// Wake-up of a shard that waits: an eventfd, and a flag that says whether the shard sleeps.
 ///
@@ -34,13 +36,7 @@ impl Notifier {
     /// # Errors
     /// When the process has no descriptor left.
     pub fn new() -> io::Result<Notifier> {
-        // SAFETY: eventfd takes no pointers.
-        let descriptor = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if descriptor < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the descriptor was just made, and nobody else owns it.
-        let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        let descriptor = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Notifier { asleep: AtomicBool::new(false), wakes: Wakes::Descriptor(descriptor) })
     }
 
@@ -72,10 +68,8 @@ impl Notifier {
             Wakes::Descriptor(descriptor) => descriptor,
             Wakes::Thread(thread) => return thread.get().map_or((), Thread::unpark),
         };
-        let one = 1u64.to_ne_bytes();
-        // SAFETY: the buffer has the eight readable bytes that an eventfd takes. The write fails only when the counter
-        // is full, and then the wait ends anyway.
-        unsafe { libc::write(descriptor.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        // The write fails only when the counter is full, and then the wait ends anyway.
+        let _ = rustix::io::write(descriptor, &1u64.to_ne_bytes());
     }
 
     /// Marks the shard as asleep. The shard must check its queues once more before it waits.

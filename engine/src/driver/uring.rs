@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -244,15 +244,17 @@ impl Uring {
 
     fn accept_ready(&mut self, completions: &mut VecDeque<Completion>) {
         for listener in self.listeners.ready() {
-            let Some(state) = self.open(listener) else { continue };
-            let descriptor = state.descriptor.as_raw_fd();
-            let accepted = listeners::accept(descriptor, |connection, source| {
+            let Some(descriptor) = self.sockets.open_descriptor(listener) else { continue };
+            let mut connections = Vec::new();
+            let accepted = listeners::accept(descriptor, &mut connections);
+            // After an error, the listener is not watched until the shard resumes it.
+            let watched = accepted.and_then(|()| self.listeners.watch(descriptor, listener));
+            for (connection, source) in connections {
                 let _ = options::set_up_connection(&connection);
                 let socket = self.sockets.insert(SocketState::new(connection));
                 completions.push_back(Completion::Accepted { listener, socket, source });
-            });
-            // After an error, the listener is not watched until the shard resumes it.
-            if let Err(error) = accepted.and_then(|()| self.listeners.watch(descriptor, listener)) {
+            }
+            if let Err(error) = watched {
                 completions.push_back(Completion::AcceptFailed { listener, error });
             }
         }
@@ -310,6 +312,13 @@ impl Uring {
     }
 }
 
+impl Sockets<SocketState> {
+    /// Returns the descriptor of a socket that is not closing.
+    fn open_descriptor(&self, socket: SocketId) -> Option<BorrowedFd<'_>> {
+        self.get(socket).filter(|state| !state.closing).map(|state| state.descriptor.as_fd())
+    }
+}
+
 impl SocketState {
     fn new(descriptor: OwnedFd) -> SocketState {
         SocketState {
@@ -349,9 +358,10 @@ impl Driver for Uring {
         };
         listener.set_nonblocking(true)?;
         options::lengthen_backlog(&listener)?;
-        let descriptor = listener.as_raw_fd();
         let socket = self.sockets.insert(SocketState { listens: true, ..SocketState::new(listener.into()) });
-        if let Err(error) = self.listeners.add(descriptor, socket) {
+        if let Some(descriptor) = self.sockets.open_descriptor(socket)
+            && let Err(error) = self.listeners.add(descriptor, socket)
+        {
             self.sockets.remove(socket);
             return Err(error);
         }
@@ -360,13 +370,13 @@ impl Driver for Uring {
     }
 
     fn pause_accept(&mut self, listener: SocketId) {
-        if let Some(descriptor) = self.open(listener).map(|state| state.descriptor.as_raw_fd()) {
+        if let Some(descriptor) = self.sockets.open_descriptor(listener) {
             self.listeners.pause(descriptor, listener);
         }
     }
 
     fn resume_accept(&mut self, listener: SocketId) {
-        if let Some(descriptor) = self.open(listener).map(|state| state.descriptor.as_raw_fd()) {
+        if let Some(descriptor) = self.sockets.open_descriptor(listener) {
             // The listener was watched before, so this hardly fails. There is no caller to report a failure to.
             let _ = self.listeners.watch(descriptor, listener);
         }

@@ -30,7 +30,7 @@ impl Uring {
         }
         if entry.listens {
             // A listener is not shut down: a duplicate of its descriptor may still be in use.
-            self.listeners.remove(entry.descriptor.as_raw_fd(), socket);
+            self.listeners.remove(entry.descriptor.as_fd());
         }
         if !entry.is_busy() {
             self.closed.push(socket);
