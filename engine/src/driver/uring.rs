@@ -150,9 +150,16 @@ impl Uring {
     /// operation.
     fn push(&mut self, entry: squeue::Entry) {
         loop {
-            // SAFETY: each caller keeps the memory of the entry in `self.sockets` until the completion was reaped, or
-            // in `self.alarm_in`, which the kernel reads only during the submission. The drop of the driver waits until
-            // all operations are over, or leaks their buffers: see Drop.
+            // SAFETY: the memory that the entry points to stays valid as long as the kernel may use it.
+            // - The address, message or buffer of an operation on a socket is on the heap and owned by the socket's
+            //   state. `complete` takes it out, when the operation's completion is reaped; `Drop` waits for that, or
+            //   leaks it.
+            // - The delay of an alarm is copied by the kernel when it takes the entry from the queue, which is within
+            //   an `io_uring_enter` of the thread that drives the ring. Only `set_alarm` writes `alarm_in`, on that
+            //   thread, so never meanwhile. An entry that is still queued when `alarm_in` is written again has the
+            //   newer delay, and one that is queued when the driver is dropped is never read: no other thread may
+            //   enter the ring, and that thread has left it, because it keeps the driver alive while it waits.
+            // - All other entries point to nothing.
             if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                 return;
             }
@@ -163,11 +170,12 @@ impl Uring {
         }
     }
 
-    /// Makes the kernel end a wait at `time` or before.
+    /// Makes the kernel end a wait at `time` or before. Called by the thread that drives the ring, outside the kernel.
     fn set_alarm(&mut self, time: Time) {
         if self.alarms.last().is_some_and(|alarm| *alarm <= time) {
             return;
         }
+        debug_assert!(self.thread.is_none_or(|thread| thread == thread::current().id()), "`push` relies on the thread");
         self.alarms.push(time);
         *self.alarm_in = Timespec::from(time - self.clock.now());
         let timeout = opcode::Timeout::new(&raw const *self.alarm_in).build();

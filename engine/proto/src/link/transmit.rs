@@ -58,8 +58,10 @@ impl Link {
         batch.push_owned(header, encode_goodbye(reason).to_vec());
     }
 
-    /// Gives up the expired and lost envelopes of all streams. Called only without a connection.
+    /// Gives up the expired and lost envelopes of all streams. Called only without a connection, which would read their
+    /// bytes in place.
     pub(super) fn give_up_stale(&mut self, now: Time) {
+        assert!(self.state != State::Up, "a connection reads these bytes");
         for index in 0..self.outgoing.len() {
             let before = self.outgoing[index].dropped();
             self.outgoing[index].give_up_stale(now);

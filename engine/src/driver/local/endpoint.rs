@@ -231,10 +231,17 @@ pub(super) fn piece_after(batch: &Batch, mut skip: usize) -> usize {
 fn payload_bytes(piece: &Piece) -> Option<&[u8]> {
     Some(match piece {
         Piece::Header(_) => return None,
-        // SAFETY: the region keeps its memory mapped. Its bytes are not overwritten before the peer has acknowledged
-        // them. The peer cannot have acknowledged them: they are read here in order to be sent on the link's present
-        // connection. A link that loses its connection closes it before it makes another, and the sends that wait on it
-        // are dropped.
+        // SAFETY: the region keeps its memory mapped, and was written before it became part of a batch. The producer of
+        // the ring writes to it again only after its `SendWindow` has released it. That is not before the bytes are
+        // acknowledged, or given up as stale. Safe code of `cluster_proto` and of the shard keeps this so:
+        // - They are not acknowledged. The peer is a shard of this process, whose `RecvStream` acknowledges what it has
+        //   received on this connection, and this call is what makes it receive these bytes. The greeting of a newer
+        //   connection acknowledges nothing.
+        // - They are not given up: a `Link` does so only while it is not up (it asserts that), and the shard closes the
+        //   connection, which drops its waiting send, in the same call in which its link goes down or is up on another
+        //   connection. No `transfer` comes between the two.
+        // - A link that is closed for good may leave a last send behind. It releases nothing any more: its window is
+        //   not used again, and the drop of a window releases nothing.
         Piece::Part(Part::Ring(region)) => unsafe { std::slice::from_raw_parts(region.as_ptr(), region.len()) },
         Piece::Part(Part::Shared(bytes)) => bytes,
         Piece::Part(Part::Static(bytes)) => bytes,
