@@ -174,6 +174,7 @@ impl RecvStream {
         window.take(length);
         self.received += length;
         self.delivered = self.received;
+        self.check_invariant();
         Ok(Arrival::Frames)
     }
 
@@ -235,10 +236,12 @@ impl RecvStream {
         self.received += length;
         window.take(length);
         if !header.has(LAST) {
+            self.check_invariant();
             return Ok(Arrival::Part);
         }
         window.close();
         self.delivered = self.received;
+        self.check_invariant();
         match self.assembly.take() {
             Some(whole) => Ok(Arrival::Whole { id: whole.id, payload: whole.payload.into() }),
             None => Ok(Arrival::Part),
@@ -254,6 +257,7 @@ impl RecvStream {
         self.give_up(window);
         self.received = to;
         self.delivered = to;
+        self.check_invariant();
         Ok(())
     }
 
@@ -263,6 +267,7 @@ impl RecvStream {
             window.give_up(self.received - self.delivered);
             self.received = self.delivered;
         }
+        self.check_invariant();
     }
 
     /// Returns whether so many bytes were received that an acknowledgement is worth a segment of its own.
@@ -280,7 +285,14 @@ impl RecvStream {
     pub fn acknowledge(&mut self) -> u64 {
         self.acked = self.delivered;
         self.unsure = false;
+        self.check_invariant();
         self.delivered
+    }
+
+    #[inline]
+    fn check_invariant(&self) {
+        let RecvStream { acked, delivered, received, .. } = *self;
+        debug_assert!(acked <= delivered && delivered <= received, "{acked} <= {delivered} <= {received}");
     }
 }
 

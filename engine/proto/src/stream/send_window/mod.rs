@@ -268,7 +268,7 @@ impl SendWindow {
                 self.boundaries.sent(self.sent);
             }
         }
-        debug_assert!(self.acked <= self.sent && self.sent <= self.highest_sent && self.highest_sent <= written);
+        self.check_invariant(written);
         taken
     }
 
@@ -347,15 +347,15 @@ impl SendWindow {
         }
         self.droppables.acknowledge(position);
         self.acked = position;
-        if position <= self.floor {
-            return Ok(());
+        if position > self.floor {
+            self.raise_floor(position);
+            let steps = self.releasable - self.ring.released() >= self.ring.capacity() as u64 / RELEASE_STEPS
+                || self.releasable_references >= self.shared.reference_bytes / RELEASE_STEPS;
+            if steps || self.acked == self.sent {
+                self.release();
+            }
         }
-        self.raise_floor(position);
-        let steps = self.releasable - self.ring.released() >= self.ring.capacity() as u64 / RELEASE_STEPS
-            || self.releasable_references >= self.shared.reference_bytes / RELEASE_STEPS;
-        if steps || self.acked == self.sent {
-            self.release();
-        }
+        self.check_invariant(self.furthest());
         Ok(())
     }
 
@@ -368,6 +368,7 @@ impl SendWindow {
             self.raise_floor(end);
             self.release();
         }
+        self.check_invariant(written);
     }
 
     /// Raises `floor` to `position`, the beginning of a frame. Bytes before it are not read any more.
@@ -416,6 +417,7 @@ impl SendWindow {
         self.asks_from = 0;
         self.droppables.reconnect();
         self.release();
+        self.check_invariant(self.furthest());
     }
 
     /// Restarts at the first unacknowledged position, on a new connection to a peer that does not know this stream.
@@ -425,6 +427,7 @@ impl SendWindow {
         self.asks_from = 0;
         self.droppables.reconnect();
         self.release();
+        self.check_invariant(self.furthest());
     }
 
     /// Forgets bytes sent on earlier connections: they went to an incarnation of the peer that is gone, and the present
@@ -432,6 +435,7 @@ impl SendWindow {
     pub fn forget_sent(&mut self) {
         self.highest_sent = self.sent;
         self.boundaries.clear();
+        self.check_invariant(self.furthest());
     }
 
     /// Sets the longest payload that the peer accepts from this connection on, in bytes. `None` if the peer accepts
@@ -517,6 +521,27 @@ impl SendWindow {
     #[inline]
     pub fn wake(&mut self) {
         self.ring.wake();
+    }
+
+    /// Asserts the invariant of the cursors. `written` is the position as last read, or
+    /// [`furthest`](SendWindow::furthest) where it was not read: to read it takes entries from the queues beside the
+    /// ring, which a check must not do.
+    #[inline]
+    fn check_invariant(&self, written: u64) {
+        let SendWindow { acked, floor, sent, highest_sent, .. } = *self;
+        debug_assert!(
+            acked <= sent && sent <= highest_sent && highest_sent <= written,
+            "{acked} {sent} {highest_sent}"
+        );
+        debug_assert!(acked <= floor && floor <= written, "acked {acked}, floor {floor}, written {written}");
+        debug_assert!(self.ring.released() <= self.releasable);
+    }
+
+    /// Position before which everything is written. Only [`take`](SendWindow::take) and
+    /// [`give_up_stale`](SendWindow::give_up_stale) raise it, and both compare it with the written position.
+    #[inline]
+    fn furthest(&self) -> u64 {
+        self.highest_sent.max(self.floor)
     }
 
     fn base_at_end(&self) -> u64 {
