@@ -30,7 +30,7 @@ fn place(index: usize, lane: Lane) -> usize {
     index * LANES + lane as usize
 }
 
-const LANES: usize = 2;
+const LANES: usize = Lane::COUNT;
 
 impl Streams {
     /// Returns the link at a place.

@@ -410,7 +410,7 @@ impl Server {
     pub(super) fn check_acknowledged(&mut self, (peer, life): Life, history: &History) {
         let Some(link) = self.outboxes.roster.link_of(pid_of(peer)) else { return };
         for outbox in &mut self.senders {
-            for lane in [Lane::Normal, Lane::Urgent] {
+            for lane in Lane::ALL {
                 let Some(acknowledged) = outbox.sender.acknowledged(link, lane) else { continue };
                 history.check_acknowledged((self.me, peer, outbox.number, lane, link), life, acknowledged);
             }

@@ -69,13 +69,14 @@ impl RecvCredit {
         RecvCredit { consumption, size, arrived: 0, received: 0, credit: 0, open: None }
     }
 
-    /// Makes the window of `lane` for a peer that may send `bytes` before the application has read them. The urgent
-    /// lane has a sixteenth of them, at least [`LEAST_WINDOW`], which the normal lane cannot use up.
+    /// Makes the window of `lane` for a peer that may send `bytes` before the application has read them. Each lane but
+    /// the normal one has a sixteenth of them, at least [`LEAST_WINDOW`], which the normal lane cannot use up.
     pub(super) fn of_lane(bytes: u64, lane: Lane) -> RecvCredit {
-        let urgent = (bytes / 16).max(LEAST_WINDOW).min(bytes / 2) & !7;
+        let lanes = Lane::COUNT as u64;
+        let small = (bytes / 16).max(LEAST_WINDOW).min(bytes / lanes) & !7;
         RecvCredit::new(match lane {
-            Lane::Normal => bytes - urgent,
-            Lane::Urgent => urgent,
+            Lane::Normal => bytes - (lanes - 1) * small,
+            _ => small,
         })
     }
 

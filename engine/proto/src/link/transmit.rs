@@ -18,7 +18,7 @@ impl Link {
         if self.state != State::Up {
             return;
         }
-        for lane in [Lane::Urgent, Lane::Normal] {
+        for lane in Lane::BY_URGENCY {
             self.transmit_lane(lane, now, batch);
         }
         self.end_streams(batch);

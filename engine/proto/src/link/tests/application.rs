@@ -153,6 +153,8 @@ impl Application {
 
     pub(super) fn open(&mut self, random: &mut Random, quota: usize) -> SendWindow {
         let lane = if random.one_in(3) { Lane::Urgent } else { Lane::Normal };
+        #[cfg(lanes3)]
+        let lane = if random.one_in(3) { Lane::Bulk } else { lane };
         let id = stream_id(self.next_outbox, lane);
         self.next_outbox += 1;
         let (writer, reader) = stream(id, 1 << (16 + random.below(3)), (64 * 1024) << random.below(3)).unwrap();

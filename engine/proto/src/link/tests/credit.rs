@@ -88,7 +88,7 @@ fn long_frames_of_a_lane_are_sent_one_after_the_other() {
         writers.push(writer);
     }
     let welcome = acceptor.greeted(&dial(&mut dialer), now).expect("welcomed");
-    assert!(dialer.welcomed(&Hello { credit: [1 << 40; 2], ..welcome.welcome }, now));
+    assert!(dialer.welcomed(&Hello { credit: [1 << 40; Lane::COUNT], ..welcome.welcome }, now));
     let (mut open, mut whole, mut batch) = ([None; Lane::COUNT], 0, Batch::default());
     while whole < 4 {
         batch.clear();

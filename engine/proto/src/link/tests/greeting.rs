@@ -9,7 +9,7 @@ use super::super::credit::LEAST_WINDOW;
 use super::super::{Delivery, DownReason, Link, Notice, State, Unconfirmed, Violation, Want, makes_sense};
 use crate::testing::local;
 use crate::time::Time;
-use crate::wire::{FrameHeader, Hello, Kind, NO_STREAM, RefusalReason, SegmentHeader, Sending};
+use crate::wire::{FrameHeader, Hello, Kind, Lane, NO_STREAM, RefusalReason, SegmentHeader, Sending};
 
 pub(super) fn link(pid: u64, peer: u64) -> Link {
     Link::new(Arc::new(local(pid)), peer)
@@ -346,12 +346,17 @@ fn a_peer_that_is_restarted_again_and_again_does_not_fill_an_inbox_that_nobody_r
     }
     let hello = Hello { incarnation: [20; 16], ..first };
     let welcome = meet(&mut acceptor, &hello, Time::default() + Duration::from_secs(100));
-    assert_eq!(welcome.credit, [NORMAL, LEAST_WINDOW]);
+    assert_eq!(welcome.credit, windows());
 }
 
 /// Window of the normal lane in bytes.
 const NORMAL: u64 = 128 * 1024 - LEAST_WINDOW;
 const FRAME: u64 = 16 * 1024;
+
+/// Windows of all lanes in bytes.
+fn windows() -> [u64; Lane::COUNT] {
+    Lane::ALL.map(|lane| if lane == Lane::Normal { NORMAL } else { LEAST_WINDOW })
+}
 
 /// Sends 64 KiB on a stream from `position` on, or as much as there is credit for. Returns the position behind them.
 fn fill(link: &mut Link, (stream, mut position): (u32, u64), inbox: &mut Vec<Delivery>, now: Time) -> u64 {
@@ -402,7 +407,7 @@ fn a_greeting_that_contradicts_itself_is_refused() {
     let receiving = crate::wire::Receiving::new(4, 0);
     for malformed in [
         Hello { incarnation: [0; 16], ..hello.clone() },
-        Hello { credit: [0, u64::MAX], ..hello.clone() },
+        Hello { credit: [u64::MAX; Lane::COUNT], ..hello.clone() },
         Hello { sending: vec![twice, Sending::new(6, 0), twice], ..hello.clone() },
         Hello { receiving: vec![receiving, receiving], ..hello.clone() },
     ] {
@@ -433,7 +438,7 @@ fn a_peer_that_is_removed_again_and_again_does_not_fill_an_inbox_that_nobody_rea
     }
     let hello = Hello { greeting: 20, sending: vec![Sending::new(4, position)], ..first };
     let welcome = meet(&mut receiver, &hello, Time::default() + Duration::from_secs(100));
-    assert_eq!((received(&welcome), welcome.credit), (vec![(4, position)], [NORMAL, LEAST_WINDOW]));
+    assert_eq!((received(&welcome), welcome.credit), (vec![(4, position)], windows()));
 }
 
 /// Found by the simulator, seeds 14803, 28648 and 83909: the Confirm of an older connection arrived after the next

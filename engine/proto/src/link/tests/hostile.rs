@@ -61,7 +61,7 @@ fn hello() -> Hello {
         incarnation: [2; 16],
         known_incarnation: [0; 16],
         max_envelope_bytes: 1 << 20,
-        credit: [WINDOW; 2],
+        credit: [WINDOW; Lane::COUNT],
         challenge: 0,
         peer_timeout_ms: 1500,
         features: 0,
@@ -93,7 +93,7 @@ fn payload(random: &mut Random, kind: Kind) -> Vec<u8> {
         (Kind::Ack, _) => {
             let grants = (0..random.below(4))
                 .map(|_| {
-                    let lane = Lane::ALL[random.below(2) as usize];
+                    let lane = Lane::ALL[random.below(Lane::COUNT as u64) as usize];
                     Grant::new(random.below(3) as u32, lane, number(random), number(random))
                 })
                 .collect::<Vec<_>>();

@@ -275,7 +275,7 @@ fn greeting() -> Hello {
         incarnation: [3; INCARNATION_BYTES],
         known_incarnation: [0; INCARNATION_BYTES],
         max_envelope_bytes: 4,
-        credit: [5, 13],
+        credit: [5; Lane::COUNT],
         challenge: 14,
         peer_timeout_ms: 6,
         greeting: 12,

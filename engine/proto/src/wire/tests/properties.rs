@@ -95,9 +95,13 @@ fn number() -> impl Strategy<Value = u64> {
     prop_oneof![0u64..64, any::<u64>()]
 }
 
+fn lane_credit() -> impl Strategy<Value = [u64; Lane::COUNT]> {
+    vec(number(), Lane::COUNT).prop_map(|credit| credit.try_into().expect("one for each lane"))
+}
+
 fn hello() -> impl Strategy<Value = Hello> {
     let ids = (number(), number(), any::<WireIncarnation>(), any::<WireIncarnation>());
-    let limits = (number(), [number(), number(), number()], any::<[u32; 2]>(), "[a-zé]{0,32}");
+    let limits = (number(), (lane_credit(), number()), any::<[u32; 2]>(), "[a-zé]{0,32}");
     let sending = vec((any::<u32>(), number()).prop_map(|(stream, position)| Sending::new(stream, position)), 0..8);
     let receiving = vec((any::<u32>(), number()).prop_map(|(stream, position)| Receiving::new(stream, position)), 0..8);
     (ids, limits, sending, receiving).prop_map(|(ids, limits, sending, receiving)| Hello {
@@ -106,8 +110,8 @@ fn hello() -> impl Strategy<Value = Hello> {
         incarnation: ids.2,
         known_incarnation: ids.3,
         max_envelope_bytes: limits.0,
-        credit: [limits.1[0], limits.1[1]],
-        challenge: limits.1[2],
+        credit: limits.1.0,
+        challenge: limits.1.1,
         peer_timeout_ms: limits.2[0],
         greeting: limits.2[1],
         features: 0,
