@@ -6,7 +6,7 @@ mod tests;
 
 use std::time::Duration;
 
-pub(crate) use queue::{EventQueue, UntoldDrops};
+pub(crate) use queue::{EventQueue, UnreportedDrops};
 
 use crate::callback::Callback;
 use crate::link::{DownReason, DropReason, Pid};

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_changed_is_known_to_who_is_not_too_far_behind() {
+    fn changes_are_known_to_a_reader_that_is_not_too_far_behind() {
         let roster = Roster::new([10, 20].into_iter());
         assert_eq!(roster.changes_since(0), Some((0, Vec::new())));
         roster.remove(10);

@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_forgotten_is_counted_with_the_others_and_the_account_balances() {
+    fn a_forgotten_peer_is_counted_with_the_others_and_the_account_balances() {
         let table = StatsTable::new();
         let unread = inbound();
         for pid in 0..1000 {

@@ -223,7 +223,7 @@ impl Network {
         }
         let held: Vec<(Pid, Pid)> = self.held.keys().filter(|(from, _)| *from == pid).copied().collect();
         for flight in self.take_held(&held) {
-            self.drop_letter(flight, DropReason::SenderGone);
+            self.drop_packet(flight, DropReason::SenderGone);
         }
         self.switchboard.leave(pid);
         self.recorder.write(Entry::Stopped { at: self.now, pid });
@@ -239,7 +239,7 @@ impl Network {
         }
         let held: Vec<(Pid, Pid)> = self.held.keys().filter(|(_, to)| *to == pid).copied().collect();
         for flight in self.take_held(&held) {
-            self.drop_letter(flight, DropReason::NotRunning);
+            self.drop_packet(flight, DropReason::NotRunning);
         }
     }
 
@@ -282,7 +282,7 @@ impl Network {
         }
         let lost = self.each_place(&flight.packet, |conditions| conditions.drop);
         if lost.into_iter().any(|probability| self.rng.happens(probability)) {
-            return self.drop_letter(flight, DropReason::Chance);
+            return self.drop_packet(flight, DropReason::Chance);
         }
         let at = self.arrival(&flight.packet);
         if at <= self.now && self.next_due().is_none_or(|due| due > self.now) {
@@ -339,7 +339,7 @@ impl Network {
 
     fn deliver(&mut self, flight: Flight) {
         if !self.switchboard.is_for_present(&flight.packet) {
-            return self.drop_letter(flight, DropReason::OtherIncarnation);
+            return self.drop_packet(flight, DropReason::OtherIncarnation);
         }
         if self.switchboard.deliver(flight.packet) {
             self.totals.delivered += 1;
@@ -359,7 +359,7 @@ impl Network {
     fn hold_or_drop(&mut self, flight: Flight, reason: DropReason) {
         let (from, to) = (flight.packet.from, flight.packet.to);
         if !self.is_holding || !self.switchboard.is_running(from) || !self.members.contains(to) {
-            return self.drop_letter(flight, reason);
+            return self.drop_packet(flight, reason);
         }
         self.totals.held += 1;
         self.totals.held_ever += 1;
@@ -367,7 +367,7 @@ impl Network {
         self.held.entry((from, to)).or_default().push_back(flight);
     }
 
-    fn drop_letter(&mut self, flight: Flight, reason: DropReason) {
+    fn drop_packet(&mut self, flight: Flight, reason: DropReason) {
         let Flight { packet, record } = flight;
         match reason {
             DropReason::Chance => self.totals.lost += 1,

@@ -38,7 +38,7 @@ fn flush_returns_when_everything_is_acknowledged() {
 }
 
 #[test]
-fn flush_names_who_has_not_acknowledged() {
+fn flush_names_the_peers_that_have_not_acknowledged() {
     let mut cluster = Cluster::fixed([1, 2, 3]);
     let (mut one, _three) = (cluster.start(1), cluster.start(3));
     send(one.outbox(), Envelope::to(BROADCAST).body("to all"));

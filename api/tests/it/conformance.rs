@@ -23,7 +23,9 @@ use runs::{
     one_incarnation_is_one_recipient,
 };
 
-use peers::{drops_are_told_together, the_state_of_a_peer_can_be_asked_for, who_misses_events_is_told_the_newest};
+use peers::{
+    a_program_that_misses_events_reads_the_newest_states, drops_are_told_together, the_state_of_a_peer_can_be_asked_for,
+};
 
 /// Makes the servers of one cluster.
 trait Factory {
@@ -425,7 +427,7 @@ macro_rules! on {
             everything_is_counted
             the_state_of_a_peer_can_be_asked_for
             drops_are_told_together
-            who_misses_events_is_told_the_newest
+            a_program_that_misses_events_reads_the_newest_states
             an_envelope_names_the_run_of_its_sender
             an_answer_is_for_the_run_that_asked
             one_incarnation_is_one_recipient

@@ -20,7 +20,7 @@ fn unicast_carries_pid_id_and_message() {
 }
 
 #[test]
-fn multicast_reaches_those_who_are_named() {
+fn multicast_reaches_exactly_the_named_recipients() {
     let [mut one, mut two, mut three, mut four] = Cluster::new([1, 2, 3, 4]).start_each([1, 2, 3, 4]);
     send(one.outbox(), Envelope::to([2, 4, 2]).id(9).body("some"));
     send(one.outbox(), Envelope::to(BROADCAST).id(10).body("all"));

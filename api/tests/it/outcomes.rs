@@ -94,7 +94,7 @@ fn a_broadcast_names_exactly_the_peers_without_room() {
 }
 
 #[test]
-fn send_timeout_waits_that_long_and_says_who_had_no_room() {
+fn send_timeout_waits_that_long_and_names_the_peers_without_room() {
     let mut cluster = Cluster::fixed([1, 2]).with(|config| config.with_outbox_bytes(Config::MIN_OUTBOX_BYTES));
     let mut one = cluster.start(1);
     fill(one.outbox(), 2, 8);

@@ -77,7 +77,7 @@ fn an_idle_server_stops_quickly() {
 }
 
 #[test]
-fn a_stop_waits_for_nobody_who_is_not_there() {
+fn a_stop_does_not_wait_for_an_absent_peer() {
     let mut cluster = Cluster::fixed([1, 2]);
     let mut one = cluster.start(1);
     send(one.outbox(), Envelope::to(2).body("nobody there"));

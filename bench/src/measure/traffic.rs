@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn who_sends_to_whom() {
+    fn each_pattern_has_its_senders_and_recipients() {
         let broadcast = traffic(Pattern::Broadcast { receivers: 3 });
         assert_eq!((broadcast.servers(), broadcast.recipients(0)), (4, vec![1, 2, 3]));
         assert_eq!((broadcast.recipients(2), broadcast.senders(2)), (vec![], vec![0]));

@@ -128,7 +128,7 @@ mod loom {
 
     /// Checks that the work of a section is visible after the wait, unless the section's check has failed.
     #[test]
-    fn whoever_was_let_in_is_counted() {
+    fn each_admitted_sender_is_counted() {
         ::loom::model(|| {
             let (grace, stopped) = (Arc::new(Grace::default()), Arc::new(AtomicBool::new(false)));
             let taken = Arc::new(AtomicU32::new(0));

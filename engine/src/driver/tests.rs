@@ -382,32 +382,32 @@ fn an_address_is_free_when_the_listeners_descriptor_is_closed() {
 }
 
 #[test]
-fn whoever_waits_at_a_door_is_let_in() {
+fn every_connection_in_a_backlog_is_accepted() {
     let mut driver = Uring::new(*CLOCK).unwrap();
     let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
     // These connections wait before the driver's first turn, and are more than one turn accepts.
     let early: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(addresses[0]).unwrap()).collect();
     let listeners = listeners.map(|listener| driver.listen(Listener::Socket(listener), None).unwrap());
-    let mut let_in = [0; 3];
+    let mut accepted = [0; 3];
     let mut sockets = Vec::new();
-    let mut turn_until_in = |driver: &mut Uring, wanted: [u32; 3]| {
+    let mut turn_until_accepted = |driver: &mut Uring, wanted: [u32; 3]| {
         turn_until(driver, |completion| {
             let Completion::Accepted { listener, socket, source } = completion else { panic!("{completion:?}") };
             assert_eq!(source, Some(IpAddr::from([127, 0, 0, 1])));
             sockets.push(socket);
-            let_in[listeners.iter().position(|each| *each == listener).unwrap()] += 1;
-            (let_in == wanted).then_some(())
+            accepted[listeners.iter().position(|each| *each == listener).unwrap()] += 1;
+            (accepted == wanted).then_some(())
         });
     };
-    turn_until_in(&mut driver, [100, 0, 0]);
+    turn_until_accepted(&mut driver, [100, 0, 0]);
     let late = [1, 2, 2].map(|index: usize| TcpStream::connect(addresses[index]).unwrap());
-    turn_until_in(&mut driver, [100, 1, 2]);
+    turn_until_accepted(&mut driver, [100, 1, 2]);
     // A closed listener accepts no connections; the others do.
     close(&mut driver, &listeners[2..]);
     assert!(TcpStream::connect(addresses[2]).is_err());
     let last = TcpStream::connect(addresses[0]).unwrap();
-    turn_until_in(&mut driver, [101, 1, 2]);
+    turn_until_accepted(&mut driver, [101, 1, 2]);
     close(&mut driver, &sockets);
     drop((early, late, last));
 }

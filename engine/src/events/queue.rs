@@ -18,7 +18,7 @@ const KEPT: usize = 1024;
 /// Events of a server, and the state of each of its peers.
 ///
 /// The lock is taken when a link goes up or down, and when an event is read. Drops can be frequent, so each link counts
-/// them in counters of its own: see [`UntoldDrops`].
+/// them in counters of its own: see [`UnreportedDrops`].
 #[derive(Debug)]
 pub(crate) struct EventQueue {
     backlog: Mutex<Backlog>,
@@ -88,9 +88,9 @@ struct Drops {
 
 /// Counters of the drops on one link since it last went up or down, by reason. The queue holds clones of them.
 #[derive(Debug, Default)]
-pub(crate) struct UntoldDrops(Vec<Arc<Drops>>);
+pub(crate) struct UnreportedDrops(Vec<Arc<Drops>>);
 
-impl UntoldDrops {
+impl UnreportedDrops {
     /// Counts later drops in new events, because another event about the peer follows the earlier ones.
     pub(crate) fn begin_anew(&mut self) {
         self.0.clear();
@@ -126,12 +126,12 @@ impl EventQueue {
     /// peer comes in between.
     ///
     /// Only the first drop of an event takes the lock.
-    pub(crate) fn dropped(&self, untold: &mut UntoldDrops, pid: Pid, count: u64, reason: DropReason) {
-        let index = untold.0.iter().position(|drops| drops.reason == reason).unwrap_or_else(|| {
-            untold.0.push(Arc::new(Drops { pid, reason, count: AtomicU64::new(0) }));
-            untold.0.len() - 1
+    pub(crate) fn dropped(&self, unreported: &mut UnreportedDrops, pid: Pid, count: u64, reason: DropReason) {
+        let index = unreported.0.iter().position(|drops| drops.reason == reason).unwrap_or_else(|| {
+            unreported.0.push(Arc::new(Drops { pid, reason, count: AtomicU64::new(0) }));
+            unreported.0.len() - 1
         });
-        let drops = &untold.0[index];
+        let drops = &unreported.0[index];
         if drops.count.fetch_add(count, Ordering::AcqRel) == 0 && count > 0 {
             self.append(self.lock(), Entry::Dropped(drops.clone()));
         }

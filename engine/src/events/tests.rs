@@ -29,20 +29,20 @@ fn dropped(pid: Pid, count: u64, reason: DropReason) -> Event {
 #[test]
 fn drops_of_one_peer_and_reason_are_one_event_until_it_is_read() {
     let queue = EventQueue::new([1, 2], at(0));
-    let mut untold = [UntoldDrops::default(), UntoldDrops::default()];
+    let mut unreported = [UnreportedDrops::default(), UnreportedDrops::default()];
     for count in 1..=1000 {
-        queue.dropped(&mut untold[0], 1, count, DropReason::Expired);
-        queue.dropped(&mut untold[1], 2, 1, DropReason::Expired);
-        queue.dropped(&mut untold[0], 1, 2, DropReason::BestEffort);
+        queue.dropped(&mut unreported[0], 1, count, DropReason::Expired);
+        queue.dropped(&mut unreported[1], 2, 1, DropReason::Expired);
+        queue.dropped(&mut unreported[0], 1, 2, DropReason::BestEffort);
     }
     assert_eq!(queue.sizes().0, 3);
     let told = [dropped(1, 500_500, DropReason::Expired), dropped(2, 1000, DropReason::Expired)];
     assert_eq!(read_all(&queue), [&told[..], &[dropped(1, 2000, DropReason::BestEffort)]].concat());
-    queue.dropped(&mut untold[0], 1, 5, DropReason::Expired);
+    queue.dropped(&mut unreported[0], 1, 5, DropReason::Expired);
     // Drops after another event are reported after it.
-    untold[0].begin_anew();
+    unreported[0].begin_anew();
     queue.push(down(1), at(1));
-    queue.dropped(&mut untold[0], 1, 6, DropReason::Expired);
+    queue.dropped(&mut unreported[0], 1, 6, DropReason::Expired);
     let five_and_six = [5, 6].map(|count| dropped(1, count, DropReason::Expired));
     assert_eq!(read_all(&queue), [five_and_six[0].clone(), down(1), five_and_six[1].clone()]);
     assert_eq!(queue.missed(), 0);
@@ -68,9 +68,9 @@ fn counting_beside_a_reader_loses_nothing() {
             sum
         })
     };
-    let mut untold = UntoldDrops::default();
+    let mut unreported = UnreportedDrops::default();
     for _ in 0..100_000 {
-        queue.dropped(&mut untold, 1, 1, DropReason::Expired);
+        queue.dropped(&mut unreported, 1, 1, DropReason::Expired);
     }
     assert_eq!(reader.join().unwrap(), 100_000);
     assert_eq!(queue.pop(), None);
@@ -79,19 +79,19 @@ fn counting_beside_a_reader_loses_nothing() {
 #[test]
 fn a_reader_that_fell_behind_is_told_the_newest_state_of_each_peer() {
     let queue = EventQueue::new(1..=4, at(0));
-    let mut untold = UntoldDrops::default();
+    let mut unreported = UnreportedDrops::default();
     queue.push(up(1, 1), at(1));
     queue.push(up(2, 1), at(1));
     queue.push(Event::Refused { pid: 3, reason: RefusalReason::Version }, at(1));
     queue.push(Event::DialFailed { error: "few".to_owned() }, at(1));
     queue.push(down(2), at(1));
-    queue.dropped(&mut untold, 2, 7, DropReason::Expired);
-    untold.begin_anew();
+    queue.dropped(&mut unreported, 2, 7, DropReason::Expired);
+    unreported.begin_anew();
     for second in 2..600 {
         queue.push(up(4, 1), at(second));
         queue.push(down(4), at(second));
     }
-    queue.dropped(&mut untold, 2, 8, DropReason::Expired);
+    queue.dropped(&mut unreported, 2, 8, DropReason::Expired);
     let told = read_all(&queue);
     let Event::Missed { count } = told[0] else { panic!("{:?}", told[0]) };
     // Missed: the first `Up` of peer 2, and all events of peer 4 older than the newest 1,024, except one.
@@ -151,7 +151,7 @@ fn peers_that_come_and_go_and_a_reader_that_never_reads_take_no_memory() {
     for pid in 2..20_000 {
         queue.push(Event::Added { pid }, at(pid));
         queue.push(up(pid, 1), at(pid));
-        queue.dropped(&mut UntoldDrops::default(), pid, 1, DropReason::PeerRemoved);
+        queue.dropped(&mut UnreportedDrops::default(), pid, 1, DropReason::PeerRemoved);
         queue.push(Event::Removed { pid }, at(pid));
         let (entries, newest, peers) = queue.sizes();
         assert!(entries <= 1024 && newest <= 2 && peers <= 2, "{entries}, {newest}, {peers}");
@@ -204,7 +204,7 @@ fn panics_of_one_kind_are_one_event_until_it_is_read() {
 }
 
 #[test]
-fn a_panic_of_whoever_waits_for_events_is_an_event_too() {
+fn a_panic_of_the_waker_of_events_is_an_event_too() {
     struct Panicking;
     impl std::task::Wake for Panicking {
         fn wake(self: Arc<Self>) {
@@ -220,7 +220,7 @@ fn a_panic_of_whoever_waits_for_events_is_an_event_too() {
 
 /// A waiting reader checks only the flag.
 #[test]
-fn an_event_wakes_whoever_waits() {
+fn an_event_wakes_the_waiting_reader() {
     struct Woken(std::sync::atomic::AtomicBool);
     impl std::task::Wake for Woken {
         fn wake(self: Arc<Self>) {
@@ -231,7 +231,7 @@ fn an_event_wakes_whoever_waits() {
     assert_eq!(queue.pop(), None);
     let woken = Arc::new(Woken(false.into()));
     queue.waker().register(&woken.clone().into());
-    queue.dropped(&mut UntoldDrops::default(), 1, 1, DropReason::Expired);
+    queue.dropped(&mut UnreportedDrops::default(), 1, 1, DropReason::Expired);
     assert!(woken.0.load(std::sync::atomic::Ordering::SeqCst));
     assert_eq!(queue.pop(), Some(dropped(1, 1, DropReason::Expired)));
 }

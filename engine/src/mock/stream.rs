@@ -35,7 +35,7 @@ pub(super) struct Stream {
     /// Packets that were taken out of the ring and neither delivered nor lost, with their payload bytes and frame
     /// bytes.
     pub(super) packets: u64,
-    pub(super) letter_bytes: u64,
+    pub(super) payload_bytes: u64,
     frame_bytes: u64,
     /// Fragments of a frame that is longer than a segment, as far as they were taken.
     part: Vec<u8>,
@@ -62,7 +62,7 @@ impl Stream {
             reader: Some(reader),
             window,
             packets: 0,
-            letter_bytes: 0,
+            payload_bytes: 0,
             frame_bytes: 0,
             part: Vec::new(),
             dropped: 0,
@@ -153,14 +153,14 @@ impl Stream {
     /// Counts a packet as under way.
     pub(super) fn begin(&mut self, length: usize) {
         self.packets += 1;
-        self.letter_bytes += length as u64;
+        self.payload_bytes += length as u64;
         self.frame_bytes += frame_bytes(length) as u64;
     }
 
     /// Counts a packet as not under way any more.
     pub(super) fn end(&mut self, length: usize) {
         self.packets -= 1;
-        self.letter_bytes -= length as u64;
+        self.payload_bytes -= length as u64;
         self.frame_bytes -= frame_bytes(length) as u64;
     }
 
@@ -174,7 +174,7 @@ impl Stream {
     /// the ring.
     pub(super) fn undelivered(&mut self) -> (u64, u64) {
         let (messages, bytes) = self.reader.as_mut().map_or((0, 0), SendWindow::unacknowledged);
-        (messages + self.packets, bytes + self.letter_bytes)
+        (messages + self.packets, bytes + self.payload_bytes)
     }
 
     /// Closes the stream to its writer, which sees this. Nothing more is taken.

@@ -16,7 +16,7 @@ use crate::delivery::{self, ArrivedBody};
 use crate::delivery::{Arrived, InboxSender};
 use crate::driver::Notifier;
 use crate::engine::Events;
-use crate::events::{Event, EventQueue, LinkState, PeerState, UntoldDrops};
+use crate::events::{Event, EventQueue, LinkState, PeerState, UnreportedDrops};
 use crate::inbox::Receiver;
 use crate::link::{DropReason, Pid, RecvShared, Undelivered};
 use crate::mailbox::{Command, Mailbox, Ready};
@@ -106,7 +106,7 @@ struct Counts {
     other_incarnation: u64,
     lost: u64,
     duplicated: u64,
-    untold: UntoldDrops,
+    unreported: UnreportedDrops,
     sending: Vec<Arc<Counters>>,
     receiving: Vec<Arc<RecvShared>>,
 }
@@ -345,7 +345,7 @@ impl Switchboard {
         if let Some(server) = &mut self.servers[place as usize] {
             let counts = server.counts.entry(to).or_default();
             counts.expired += count;
-            server.events.dropped(&mut counts.untold, to, count, DropReason::Expired);
+            server.events.dropped(&mut counts.unreported, to, count, DropReason::Expired);
         }
     }
 
@@ -423,7 +423,7 @@ impl Switchboard {
         if let Some(server) = self.end(&packet) {
             let counts = server.counts.entry(packet.to).or_default();
             counts.other_incarnation += 1;
-            server.events.dropped(&mut counts.untold, packet.to, 1, DropReason::OtherIncarnation);
+            server.events.dropped(&mut counts.unreported, packet.to, 1, DropReason::OtherIncarnation);
         }
         self.ended(packet.stream);
     }
@@ -458,7 +458,7 @@ impl Switchboard {
     pub fn tell(&mut self, pid: Pid, event: Event, now: Time) {
         let Some(server) = self.server(pid) else { return };
         if let Event::Up { pid, .. } | Event::Down { pid, .. } | Event::Restarted { pid, .. } = &event {
-            server.counts.entry(*pid).or_default().untold.begin_anew();
+            server.counts.entry(*pid).or_default().unreported.begin_anew();
         }
         if let Event::Up { pid, incarnation } = &event
             && let Some(link) = server.outboxes.roster.link_of(*pid)

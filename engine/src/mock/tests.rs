@@ -28,7 +28,7 @@ fn push(ends: &mut Ends, id: i64, length: usize) -> Result<(), PushError> {
 }
 
 #[test]
-fn letters_are_what_was_written_of_every_length() {
+fn packets_are_what_was_written_of_every_length() {
     let (mut switchboard, mut one, mut two) = pair();
     for (id, length) in [0, 1, 8, 1000, 16_368, 16_369, 66_544, 66_545, 1 << 20].into_iter().enumerate() {
         push(&mut one, id as i64, length).unwrap();

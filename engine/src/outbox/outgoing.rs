@@ -284,7 +284,7 @@ mod tests {
     use crate::link::BROADCAST;
 
     #[test]
-    fn only_who_was_kept_is_found() {
+    fn only_kept_peers_are_found() {
         let mut found = Found::default();
         for pid in (0..5000).chain([BROADCAST - 1, BROADCAST]) {
             assert_eq!(found.index_of(pid), None, "{pid}");

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_missed_what_changed_keeps_the_streams_of_those_who_are_still_there() {
+    fn an_outbox_that_missed_changes_keeps_the_streams_of_the_remaining_peers() {
         let mut streams = Streams::default();
         [link(0, 0), link(1, 0), link(2, 5)].into_iter().for_each(|link| streams.add(link));
         let readers = [0, 1, 2].map(|index| open(&mut streams, index));

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_not_park_goes_on_yielding() {
+    fn a_loop_that_may_not_park_goes_on_yielding() {
         let strategy = IdleStrategy { spin: Duration::ZERO, yielding: Duration::MAX, park: true };
         for (park, expected) in [(true, Step::Park), (false, Step::Yield)] {
             let mut backoff = Backoff::new(IdleStrategy { park, ..strategy });

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn who_names_an_earlier_generation_finds_nobody() {
+    fn a_lookup_with_an_earlier_generation_finds_no_link() {
         let (local, mut links) = links([10, 20]);
         let removed = links.remove(link(0, 0)).unwrap();
         assert_eq!(removed.link.peer(), 10);

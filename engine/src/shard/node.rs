@@ -13,7 +13,7 @@ use super::strangers::Strangers;
 use super::timers::Entry;
 use crate::delivery::{Arrived, ArrivedBody, InboxSender};
 use crate::driver::{ChunkPool, Slice, SocketId, Way, with_cure};
-use crate::events::{Event, EventQueue, UntoldDrops};
+use crate::events::{Event, EventQueue, UnreportedDrops};
 use crate::link::{Arrival, Delivery, DropReason, Link, Local, Notice, Pid, Undelivered};
 use crate::mailbox::NodeInit;
 use crate::roster::{LinkId, LinkKey, Roster};
@@ -156,7 +156,7 @@ impl Node {
         let (pid, count, reason) = (undelivered.pid, undelivered.messages, DropReason::PeerRemoved);
         if count > 0 {
             self.stats.dropped(pid, count, reason);
-            self.events.dropped(&mut UntoldDrops::default(), pid, count, reason);
+            self.events.dropped(&mut UnreportedDrops::default(), pid, count, reason);
         }
         self.stats.removed(id);
         if let Some(forgotten) = self.links.remember(link) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::pinned::Pinned;
 use super::timers::Entry;
 use crate::driver::SocketId;
-use crate::events::UntoldDrops;
+use crate::events::UnreportedDrops;
 use crate::link::{Link, Local, Pid, Undelivered};
 use crate::stream::SendWindow;
 
@@ -37,7 +37,7 @@ pub(super) struct LinkSlot {
     pub(super) link: Link,
     addresses: Vec<SocketAddr>,
     next_address: usize,
-    pub(super) drops: UntoldDrops,
+    pub(super) drops: UnreportedDrops,
     pub(super) pinned: Pinned,
 }
 
@@ -59,7 +59,7 @@ impl LinkSlot {
             postponed: false,
             dialed: false,
             starved: false,
-            drops: UntoldDrops::default(),
+            drops: UnreportedDrops::default(),
             pinned: Pinned::default(),
             blocked: false,
         }

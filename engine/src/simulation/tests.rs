@@ -17,7 +17,7 @@ fn two_hundred_seeds_keep_every_promise_and_give_the_same_history_twice() {
 }
 
 #[test]
-fn who_reads_along_changes_nothing() {
+fn a_reader_of_the_trace_changes_nothing() {
     let mut lines = 0;
     let read = simulate(7, Some(&mut |_| lines += 1));
     assert_eq!(simulate(7, None), read);

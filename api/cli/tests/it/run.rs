@@ -106,7 +106,7 @@ fn lines_go_to_everybody_or_to_those_they_name() {
 }
 
 #[test]
-fn who_comes_late_gets_what_was_sent_before_and_one_greeting() {
+fn a_late_peer_gets_what_was_sent_before_and_one_greeting() {
     let cluster = Cluster::new(3);
     let mut one = cluster.start(100, &["--hello", "good morning"]);
     let mut two = cluster.start(200, &[]);

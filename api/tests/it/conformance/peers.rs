@@ -89,7 +89,7 @@ pub(super) fn drops_are_told_together<F: Factory>() {
 }
 
 /// A program that reads late learns that it missed events, and then the present state.
-pub(super) fn who_misses_events_is_told_the_newest<F: Factory>() {
+pub(super) fn a_program_that_misses_events_reads_the_newest_states<F: Factory>() {
     let (_factory, [mut one, mut two, _three]) = running::<F, 3>(same);
     send(one.outbox(), Envelope::to(2).body("a link"));
     receive(two.inbox());

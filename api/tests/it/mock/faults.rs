@@ -127,7 +127,7 @@ fn servers_learn_of_partitions_by_silence() {
 }
 
 #[test]
-fn who_does_not_hear_closes_the_connection() {
+fn a_server_that_hears_nothing_closes_the_connection() {
     let (cluster, mut servers) = cluster(1, 2);
     cluster.cut(1, 2).unwrap();
     cluster.run_for(2 * SECOND);

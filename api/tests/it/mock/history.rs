@@ -30,7 +30,7 @@ fn story() -> History {
 }
 
 #[test]
-fn it_tells_who_sent_what_to_whom_when_and_its_fate() {
+fn it_shows_the_sender_recipient_content_time_and_outcome_of_each_envelope() {
     let history = story();
     let fates: Vec<(u64, u64, i64, Fate)> =
         history.messages().map(|sent| (sent.from, sent.to, sent.msg_id, sent.fate)).collect();

@@ -390,7 +390,7 @@ fn a_number_is_not_given_away_before_the_shard_knows_that_its_endpoint_is_gone()
 }
 
 #[test]
-fn a_dial_finds_only_who_listens_and_wants_to_be_found() {
+fn a_dial_finds_only_listeners_that_have_a_local_address() {
     let mut transports = transports(2);
     let unreachable = |transports: &mut Transports, port, memory| {
         let error = transports[0].connect(address(port), Way { memory, socket_bytes: 0 }).unwrap_err();
@@ -419,7 +419,7 @@ fn a_dial_finds_only_who_listens_and_wants_to_be_found() {
 
 /// A server can be dialed as soon as it is announced: its shard may process the start later.
 #[test]
-fn a_dial_waits_for_who_is_about_to_listen() {
+fn a_dial_waits_for_an_announced_listener() {
     let mut transports = transports(2);
     let addr = transports[1].registry.announce(address(1), 1);
     let near = transports[0].connect(address(1), MEMORY).unwrap();

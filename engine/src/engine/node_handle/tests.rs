@@ -81,7 +81,7 @@ fn ten_thousand_removals_leave_no_more_than_there_was_at_once() {
 }
 
 #[test]
-fn who_names_a_link_that_is_gone_does_nothing_to_the_next_one() {
+fn a_command_for_a_removed_link_does_nothing_to_the_next_one() {
     let mut one = start(2..3);
     let key = |server: &NodeParts, pid| {
         let link = server.handle.outboxes.roster.link_of(pid).unwrap();

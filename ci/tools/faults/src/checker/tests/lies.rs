@@ -142,7 +142,7 @@ fn best_effort_may_have_come_before_they_began_anew() {
 }
 
 #[test]
-fn who_is_dead_sends_nothing_to_the_next_run() {
+fn a_dead_server_sends_nothing_to_the_next_run() {
     for (ended, broken) in [(4_000, vec![Promise::OnlyWhatWasSent]), (5_500, vec![])] {
         let mut session = Session::empty();
         session.journal.quiet_at = 20_000 * MILLISECOND;

@@ -180,7 +180,7 @@ fn removal_and_statistics_say_the_same() {
 }
 
 #[test]
-fn who_was_removed_says_nothing_again() {
+fn a_removed_peer_delivers_nothing_again() {
     for again in [1_500, 2_100] {
         let mut session = Session::exchange();
         session.removes(2, 1, 1_600, 0, 2_000);
@@ -192,7 +192,7 @@ fn who_was_removed_says_nothing_again() {
 }
 
 #[test]
-fn who_is_removed_may_be_sent_to_in_vain() {
+fn a_send_to_a_removed_peer_may_be_in_vain() {
     let mut session = Session::exchange();
     session.removes(1, 2, 1_600, 0, 2_000);
     session.losses(1, 2, 0, 0, 0);
