@@ -31,7 +31,7 @@ pub enum Command {
     OpenLoop(OpenLoop),
     /// Heartbeats beside appends and a snapshot: what a replicated system does.
     RaftMix(RaftMix),
-    /// How throughput grows with servers and with event loops.
+    /// Measures throughput by the number of servers and of event loops.
     Scaling(Scaling),
     /// Full mesh of many servers: exact delivery, and what it costs when idle.
     Mesh(Mesh),
@@ -45,7 +45,7 @@ pub enum Command {
     /// Servers of a mesh: what this program starts itself.
     #[command(hide = true, name = mesh::MEMBER)]
     MeshMember {
-        /// Which servers, as JSON.
+        /// Servers to run and their messages, as JSON.
         job: String,
     },
     /// Load beside a mesh: what this program starts itself.
@@ -55,10 +55,10 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Participant {
-    /// Which server.
+    /// Index of the server.
     pub index: usize,
 
-    /// What to do, as JSON.
+    /// Job of the server, as JSON.
     pub job: String,
 }
 
@@ -249,7 +249,7 @@ pub struct Report {
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["quick", "rounds", "seed"])]
     pub from: Option<PathBuf>,
 
-    /// Where the reports are.
+    /// Folder of all reports.
     #[arg(long, value_name = "FOLDER", default_value = "perf-reports")]
     pub reports: PathBuf,
 

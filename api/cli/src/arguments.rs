@@ -33,13 +33,13 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = DEMO_EXAMPLES)]
 pub struct Demo {
-    /// How many servers.
+    /// Number of servers.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..=1000))]
     pub servers: u16,
-    /// How many messages each server broadcasts.
+    /// Number of messages that each server broadcasts.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub messages: u32,
-    /// The size of a message in bytes: at least 8, for the number in it; from 24 on it also carries the time it was sent.
+    /// Size of a message in bytes: at least 8, for the number in it; from 24 on it also carries the time it was sent.
     #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=64 << 20))]
     pub size: u32,
     /// Print one JSON object instead of tables.
@@ -53,20 +53,20 @@ pub struct Demo {
 /// Run one server in the foreground: what you type is sent, what arrives is printed.
 ///
 /// A line of standard input is broadcast to all peers. `@200 text` goes to server 200 alone, `@200,300 text` to these two.
-/// What arrives is printed on standard output as `[200 #7] text`: the sender, the number of the message, the message.
+/// A message that arrives is printed on standard output as `[200 #7] text`: its sender, its number and its text.
 /// Peers that come and go are reported on standard error.
 ///
-/// What is sent to a peer that is not there is kept until it is. End of input, Ctrl-C and SIGTERM stop the server, after
-/// what was sent has arrived at the peers that are there; a second signal stops it at once. At the end of a short input,
-/// peers get two seconds from the start to connect. Exits with 0 when everything
-/// was delivered, with 1 when not, with 2 when the configuration is wrong.
+/// A message to a peer that is not there is kept until it is. End of input, Ctrl-C and SIGTERM stop the server, after
+/// all messages have arrived at the peers that are there; a second signal stops it at once. At the end of a short
+/// input, peers get two seconds from the start to connect. Exits with 0 when everything was delivered, with 1 when not,
+/// with 2 when the configuration is wrong.
 #[derive(Debug, Args)]
 #[command(after_help = RUN_EXAMPLES)]
 pub struct Run {
-    /// Which server of the configuration this is.
+    /// Pid of this server in the configuration.
     #[arg(long, value_name = "PID")]
     pub pid: Pid,
-    /// The configuration; `cluster check --help` tells of its formats.
+    /// Configuration; `cluster check --help` tells of its formats.
     #[arg(long, value_name = "FILE", default_value = "config.json")]
     pub config: PathBuf,
     /// Greet each peer with this message when it is first there.
@@ -81,7 +81,7 @@ pub struct Run {
 #[derive(Debug, Args)]
 #[command(after_help = CHECK_EXAMPLES)]
 pub struct Check {
-    /// The configuration.
+    /// Configuration to read.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Also see that this server is in it.

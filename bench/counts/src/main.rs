@@ -40,15 +40,15 @@ enum Command {
     Update(Selection),
     /// Runs one workload and says nothing: what `check` runs under strace.
     Workload {
-        /// Which.
+        /// Name of the workload.
         workload: Workload,
-        /// How many messages.
+        /// Number of messages.
         #[arg(long)]
         messages: u64,
         /// Marks what strace writes after each so many.
         #[arg(long)]
         turns: Option<u64>,
-        /// How long the payloads are.
+        /// Length of the payloads.
         #[arg(long, default_value = "short")]
         payload: Payload,
     },
@@ -70,7 +70,7 @@ struct Selection {
     #[arg(value_enum)]
     layer: Option<Layer>,
 
-    /// The folder of the baselines.
+    /// Folder of the baselines.
     #[arg(long, default_value = "ci/baselines")]
     baselines: PathBuf,
 }

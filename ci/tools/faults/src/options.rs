@@ -29,10 +29,10 @@ pub struct Common {
     /// Without namespaces, and so without the faults of the network.
     #[arg(long)]
     pub loopback: bool,
-    /// Where to write the summary.
+    /// File for the summary.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Where the folder of the logs is made; by default among the temporary files.
+    /// Parent of the folder of logs; by default that of temporary files.
     #[arg(long, value_name = "FOLDER")]
     pub logs: Option<PathBuf>,
     /// Keeps the logs also when there is no violation.

@@ -8,16 +8,16 @@ use clap::Parser;
 #[derive(Parser, Debug)]
 #[command(name = "simulate")]
 pub struct Arguments {
-    /// Which seeds to play.
+    /// Seeds to play.
     #[arg(long, value_parser = range, default_value = "0..10000", value_name = "FROM..TO")]
     pub seeds: Range<u64>,
     /// Plays this seed alone.
     #[arg(long, conflicts_with = "seeds")]
     pub seed: Option<u64>,
-    /// Prints what happens.
+    /// Prints each event.
     #[arg(long, requires = "seed")]
     pub trace: bool,
-    /// How many seeds at once; by default one for each core.
+    /// Number of seeds at once; by default one for each core.
     #[arg(long)]
     pub threads: Option<usize>,
 }

@@ -25,18 +25,18 @@ use crate::clock::now;
 use crate::failure::{Context, Failure};
 use crate::log::{Kind, Log, Record};
 
-/// What a server is to do.
+/// Job of a server.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// Which server of the configuration.
+    /// Pid of the server in the configuration.
     #[arg(long)]
     pub pid: Pid,
-    /// How often it was started, this time included.
+    /// Number of its starts, this one included.
     #[arg(long)]
     pub run: u32,
     #[arg(long)]
     pub config: PathBuf,
-    /// Where the logs go.
+    /// Folder for the logs.
     #[arg(long)]
     pub logs: PathBuf,
     /// Messages each second, to all peers together.

@@ -17,7 +17,7 @@ use crate::plan::{Fault, Kind};
 use crate::session;
 use figures::Figure;
 
-/// What is done to the servers.
+/// Fault that is injected.
 #[derive(Subcommand, Debug)]
 pub enum Scenario {
     /// Resets every connection once a second.
@@ -30,7 +30,7 @@ pub enum Scenario {
     },
     /// Kills one server after the other and starts it again.
     Kills {
-        /// How often.
+        /// Number of kills.
         #[arg(long, default_value_t = 200)]
         times: u64,
         #[command(flatten)]
@@ -38,7 +38,7 @@ pub enum Scenario {
     },
     /// Pulls the cable of one server after the other, for four seconds each.
     Cuts {
-        /// How often.
+        /// Number of cuts.
         #[arg(long, default_value_t = 10)]
         times: u64,
         #[command(flatten)]
@@ -46,7 +46,7 @@ pub enum Scenario {
     },
     /// Stops all servers at once for three seconds, as when a host is paused: nobody is gone then.
     Freezes {
-        /// How often.
+        /// Number of freezes.
         #[arg(long, default_value_t = 5)]
         times: u64,
         #[command(flatten)]
@@ -57,7 +57,7 @@ pub enum Scenario {
         /// Duration, in seconds.
         #[arg(long, default_value_t = 30)]
         seconds: u64,
-        /// How often.
+        /// Number of stops.
         #[arg(long, default_value_t = 5)]
         times: u64,
         #[command(flatten)]

@@ -35,16 +35,16 @@ use crate::journal::{LieWriter, ToldLie};
 use crate::plan::{LIE_TIME, Lie};
 use crate::random::Random;
 
-/// Whose proxy it is, and what it leads to.
+/// Server of the proxy, and its routes.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// The pid of its server.
+    /// Pid of its server.
     #[arg(long)]
     pub pid: Pid,
-    /// Where its lies are written down.
+    /// File to which its lies are written.
     #[arg(long)]
     pub lies: PathBuf,
-    /// One for each server: its pid, where to listen, where it leads to; with commas between.
+    /// Route to a server, once for each: pid, address to listen at, address to forward to; with commas between.
     #[arg(long = "to")]
     pub routes: Vec<String>,
 }
