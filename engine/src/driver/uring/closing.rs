@@ -6,9 +6,18 @@
 //! [`ATTEMPTS`] cancellations the driver gives the socket up and reports it as closed. The socket's id, and the memory
 //! that the kernel may still write to or read from, are kept until the kernel releases them.
 
+use std::collections::VecDeque;
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::time::Duration;
 use std::{mem, thread};
 
-use super::*;
+use io_uring::opcode;
+use socket2::SockRef;
+
+use super::{CANCEL, CONNECT, RECEIVE, SEND, SocketState, Uring, tag};
+use crate::driver::{Completion, Driver, Entry, SocketId, Wait};
+use crate::time::Time;
 
 /// Time between two cancellations.
 const REPEAT: Duration = Duration::from_millis(50);
@@ -145,7 +154,13 @@ impl Drop for Uring {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::os::fd::{AsRawFd, OwnedFd};
+
+    use io_uring::types::Fd;
+
     use super::*;
+    use crate::clock::Clock;
     use crate::driver::ChunkPool;
 
     struct Turns {
