@@ -13,7 +13,7 @@ use crate::sync::{Arc, Ordering};
 /// Writing end of a ring, held by the application. It writes records one after the other.
 ///
 /// ```
-/// # use cluster_engine::ring;
+/// # use cluster_ring as ring;
 /// let (mut producer, mut consumer) = ring::ring(ring::MIN_CAPACITY)?;
 /// let mut record = producer.claim(16).expect("an empty ring has room");
 /// record.copy_from_slice(b"sixteen bytes...");
