@@ -53,7 +53,6 @@ impl Link {
         self.absent = false;
         self.until = now + HANDSHAKE_TIMEOUT;
         let hello = self.hello();
-        self.dial_greeting = hello.greeting;
         self.begin_credit(&hello);
         hello
     }
@@ -123,7 +122,7 @@ impl Link {
         self.hangup = false;
         self.step(Input::Accepted);
         self.begin_session(&unconfirmed.hello, now);
-        self.session_greeting = unconfirmed.welcome.greeting;
+        self.void = unconfirmed.welcome.greeting;
         self.begin_credit(&unconfirmed.welcome);
         self.settle(&unconfirmed.hello);
         self.announce();
@@ -153,9 +152,9 @@ impl Link {
         let same = self.incarnation == Some(hello.incarnation);
         let acked = |id| self.outgoing.iter().find(|stream| stream.id() == id).map(SendWindow::acked);
         self.state != State::Closed
-            // A dialer that was welcomed before the last session began has left, or is the predecessor of the peer. One
-            // that was welcomed again has left the older connection.
-            && welcome.greeting > self.session_greeting
+            // A dialer that was welcomed before the last session or dial began has had its time, or it has left, or has a
+            // successor. One that was welcomed again has left the older connection.
+            && welcome.greeting > self.void
             && self.last_welcome(hello.incarnation).is_some_and(|last| last.welcome == welcome.greeting)
             && (same || !self.is_alive(now))
             && (*anew || !self.forgets && !self.contradicts(hello) && self.positions(hello) == welcome.receiving)
@@ -175,7 +174,6 @@ impl Link {
         }
         self.step(Input::Welcomed);
         self.begin_session(welcome, now);
-        self.session_greeting = self.dial_greeting;
         self.settle(welcome);
         // The Welcome proves that the peer is present.
         self.announce();

@@ -104,9 +104,8 @@ pub struct Link {
     heard_greeting: u32,
     /// Last Welcomes to incarnations of the peer, oldest first.
     welcomes: Vec<LastWelcome>,
-    /// Numbers of this side's greetings that made the last session, and the last dial.
-    session_greeting: u32,
-    dial_greeting: u32,
+    /// Number of this side's greetings up to which a Welcome cannot be confirmed any more.
+    void: u32,
     /// Number of connections whose dialer was welcomed and has not confirmed. They keep this side from dialing, but not
     /// beyond `hold`.
     confirming: u32,
@@ -148,8 +147,7 @@ impl Link {
             incarnation: None,
             told: None,
             welcomes: Vec::new(),
-            session_greeting: 0,
-            dial_greeting: 0,
+            void: 0,
             confirming: 0,
             hold: None,
             late: 0,
@@ -357,6 +355,7 @@ impl Link {
     pub fn dials(&mut self, now: Time) {
         self.step(if self.state == State::Idle { Input::Need } else { Input::RetryDue });
         self.hold = None;
+        self.void = self.greetings;
         self.until = now + HANDSHAKE_TIMEOUT;
     }
 
