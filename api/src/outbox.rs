@@ -1,5 +1,6 @@
 //! The outbox: sends envelopes.
 
+mod claim;
 mod errors;
 
 use std::fmt;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use cluster_engine::{DropPolicy, Lane, Pid, PushError, Sender};
 
+pub use claim::Claim;
 pub use errors::{FlushError, SendError};
 
 use crate::wait::wait;
@@ -360,42 +362,5 @@ impl Clone for Outbox {
 impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbox").field("pid", &self.pid).finish_non_exhaustive()
-    }
-}
-
-/// Room for one message: see [`Outbox::claim`]. Dropping a claim sends nothing.
-#[must_use = "a claim sends nothing until it is written"]
-pub struct Claim<'a> {
-    outbox: &'a mut Outbox,
-    pid: Pid,
-    index: usize,
-    lane: Lane,
-    id: i64,
-    length: usize,
-}
-
-impl Claim<'_> {
-    /// Lets `write` encode the message in place, and sends it.
-    ///
-    /// The buffer has the claimed length and is aligned to 8 bytes. It contains bytes of earlier messages to this
-    /// recipient: `write` must overwrite all of it.
-    ///
-    /// # Errors
-    /// `Stopped` or `UnknownPid` if the server was stopped, or the peer removed, since the claim. The envelope in the
-    /// error contains the message that `write` wrote.
-    #[inline(always)]
-    pub fn write(self, write: impl FnOnce(&mut [u8])) -> Result<(), SendError> {
-        let Claim { outbox, pid, index, lane, id, length } = self;
-        // The claim found room, and no other outbox writes to this stream.
-        match outbox.sender.push_with(index, lane, id, length, write) {
-            Ok(()) => Ok(()),
-            Err((error, message)) => Err(outbox.lost(pid, lane, id, error, message)),
-        }
-    }
-}
-
-impl fmt::Debug for Claim<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Claim")
     }
 }

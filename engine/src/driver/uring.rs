@@ -11,21 +11,24 @@
 //! something is unread.
 
 mod closing;
+mod completing;
+mod socket_state;
 
 use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpListener};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::{self, ThreadId};
 
 use io_uring::types::{Fd, Timespec};
-use io_uring::{IoUring, cqueue, opcode, squeue};
+use io_uring::{IoUring, opcode, squeue};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use self::closing::Closing;
-use super::busy_poll::{self, BusyPoll, PollBudget};
+use self::socket_state::SocketState;
+use super::busy_poll::{self, BusyPoll};
 use super::enter::{self, RingHandle, UringEntry};
 use super::listeners::{self, Listeners};
 use super::sending::{DirectSend, SendOperation};
@@ -86,26 +89,6 @@ pub struct Uring {
     read: Watermark,
     /// Set if the kernel is entered in this turn.
     entered: bool,
-}
-
-/// A socket and its operations.
-struct SocketState {
-    /// The descriptor. It stays open as long as an operation is under way.
-    descriptor: OwnedFd,
-    closing: bool,
-    listens: bool,
-    /// Set while a connect is under way. The kernel reads no memory for it but `address`.
-    waiting: bool,
-    address: Option<Box<SockAddr>>,
-    receive: Option<ReceiveBuffer>,
-    poll_budget: PollBudget,
-    send: Option<Box<SendOperation>>,
-    /// Number of cancellations under way, of the operations above.
-    cancelling: u8,
-    /// Number of times that the operations above were cancelled.
-    attempts: u32,
-    /// Set if the operations do not end. The shard was told that the socket is closed.
-    given_up: bool,
 }
 
 impl Uring {
@@ -191,27 +174,6 @@ impl Uring {
         self.push(receive.user_data(tag(socket, RECEIVE)));
     }
 
-    /// Polls the sockets whose receives are not in the ring.
-    fn poll(&mut self, completions: &mut VecDeque<Completion>) {
-        let mut index = 0;
-        while let Some(socket) = self.busy_poll.get(index) {
-            let Some(entry) = self.sockets.get_mut(socket) else { return };
-            let Some(mut buffer) = entry.receive.take() else { return };
-            if let Some(result) = busy_poll::receive(entry.descriptor.as_raw_fd(), &mut buffer) {
-                self.busy_poll.remove(socket);
-                completions.push_back(Completion::Received { socket, result, buffer });
-                continue;
-            }
-            entry.receive = Some(buffer);
-            if entry.poll_budget.spend() {
-                index += 1;
-            } else {
-                self.busy_poll.remove(socket);
-                self.leave_to_ring(socket);
-            }
-        }
-    }
-
     fn entry(&mut self, wait: bool) -> io::Result<UringEntry> {
         let ring = match self.handle {
             Some(handle) => handle,
@@ -229,122 +191,12 @@ impl Uring {
         self.sockets.get_mut(socket).filter(|entry| !entry.closing)
     }
 
-    /// Returns the number of completions that the kernel may have yet to run: 0, or the most that there can be.
-    ///
-    /// The kernel sets its flag after it has queued work, and so sometimes after that work was run. It clears the flag
-    /// only when there is work again: a loop that waited for a clear flag would not end.
-    fn left_to_run(&mut self) -> usize {
-        match claims_work(&self.ring.submission()) {
-            // A receive and a send of each socket, and a few operations of the ring itself.
-            true => 2 * self.sockets.len() + 1,
-            false => 0,
-        }
-    }
-
     /// Submits a poll of the listeners, unless one is under way. It also reports connections that wait already.
     fn watch_listeners(&mut self) {
         if !std::mem::replace(&mut self.watching, true) {
             let poll = opcode::PollAdd::new(Fd(self.listeners.descriptor()), libc::POLLIN as u32).build();
             self.push(poll.user_data(LISTENERS));
         }
-    }
-
-    fn accept_ready(&mut self, completions: &mut VecDeque<Completion>) {
-        for listener in self.listeners.ready() {
-            let Some(descriptor) = self.sockets.open_descriptor(listener) else { continue };
-            let mut connections = Vec::new();
-            let accepted = listeners::accept(descriptor, &mut connections);
-            // After an error, the listener is not watched until the shard resumes it.
-            let watched = accepted.and_then(|()| self.listeners.watch(descriptor, listener));
-            for (connection, source) in connections {
-                let _ = options::set_up_connection(&connection);
-                let socket = self.sockets.insert(SocketState::new(connection));
-                completions.push_back(Completion::Accepted { listener, socket, source });
-            }
-            if let Err(error) = watched {
-                completions.push_back(Completion::AcceptFailed { listener, error });
-            }
-        }
-        self.watch_listeners();
-    }
-
-    fn complete(&mut self, entry: &cqueue::Entry, completions: &mut VecDeque<Completion>) {
-        let (operation, socket) = (entry.user_data() & 0xFF, SocketId((entry.user_data() >> 8) as u32));
-        if operation == NOTIFIER {
-            if !cqueue::more(entry.flags()) {
-                self.watch_notifier();
-            }
-            return;
-        }
-        if operation == ALARM {
-            self.alarms.pop();
-            return;
-        }
-        if operation == LISTENERS {
-            self.watching = false;
-            return self.accept_ready(completions);
-        }
-        let Some(state) = self.sockets.get_mut(socket) else { return };
-        let result = outcome(entry.result());
-        match operation {
-            CONNECT => {
-                state.waiting = false;
-                state.address = None;
-                if !state.closing {
-                    completions.push_back(Completion::Connected { socket, result: result.map(drop) });
-                }
-            }
-            RECEIVE => {
-                if let Some(mut buffer) = state.receive.take() {
-                    if let Ok(bytes) = result {
-                        // SAFETY: the kernel reports that it has written that many bytes, and the receive is over.
-                        unsafe { buffer.advance(bytes) };
-                    }
-                    if !state.closing {
-                        completions.push_back(Completion::Received { socket, result, buffer });
-                    }
-                }
-            }
-            SEND => {
-                if let Some(send) = state.send.take()
-                    && !state.closing
-                {
-                    let (batch, result) = send.end(result);
-                    completions.push_back(Completion::Sent { socket, result, batch });
-                }
-            }
-            _ => state.cancelling = state.cancelling.saturating_sub(1),
-        }
-        self.forget_if_idle(socket, completions);
-    }
-}
-
-impl Sockets<SocketState> {
-    /// Returns the descriptor of a socket that is not closing.
-    fn open_descriptor(&self, socket: SocketId) -> Option<BorrowedFd<'_>> {
-        self.get(socket).filter(|state| !state.closing).map(|state| state.descriptor.as_fd())
-    }
-}
-
-impl SocketState {
-    fn new(descriptor: OwnedFd) -> SocketState {
-        SocketState {
-            descriptor,
-            closing: false,
-            listens: false,
-            waiting: false,
-            address: None,
-            receive: None,
-            poll_budget: PollBudget::default(),
-            send: None,
-            cancelling: 0,
-            attempts: 0,
-            given_up: false,
-        }
-    }
-
-    fn is_busy(&self) -> bool {
-        self.waiting || self.receive.is_some() || self.send.is_some() || self.cancelling > 0
     }
 }
 

@@ -1,5 +1,7 @@
 //! Switchboard: the servers, their handles, and the packets between them.
 
+mod delivering;
+mod peers;
 mod stats;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -12,11 +14,10 @@ use slab::Slab;
 
 use super::Parker;
 use super::stream::Stream;
-use crate::delivery::{self, ArrivedBody};
-use crate::delivery::{Arrived, InboxSender};
+use crate::delivery::{self, InboxSender};
 use crate::driver::Notifier;
 use crate::engine::Events;
-use crate::events::{Event, EventQueue, LinkState, PeerState, UnreportedDrops};
+use crate::events::{EventQueue, UnreportedDrops};
 use crate::inbox::Receiver;
 use crate::link::{DropReason, Pid, RecvShared, Undelivered};
 use crate::mailbox::{Command, Mailbox, Ready};
@@ -358,140 +359,6 @@ impl Switchboard {
         let index = self.streams.insert(stream);
         self.links.entry((place, to)).or_default().push(index);
         self.mark(index);
-    }
-
-    /// Returns whether a packet may be given to the recipient that runs now: the packet is not for another incarnation
-    /// alone.
-    pub fn is_for_present(&self, packet: &Packet) -> bool {
-        let place = self.running.get(&packet.to);
-        let server = place.and_then(|place| self.servers[*place as usize].as_ref());
-        packet.only.is_none_or(|only| server.is_none_or(|server| server.incarnation == only))
-    }
-
-    /// Puts a packet into its recipient's inbox. Returns `false` if the recipient does not run: the packet is lost
-    /// then.
-    pub fn deliver(&mut self, packet: Packet) -> bool {
-        let Some(&place) = self.running.get(&packet.to) else {
-            self.lose(packet);
-            return false;
-        };
-        let (stream, length) = (&mut self.streams[packet.stream], packet.payload.len());
-        stream.end(length);
-        let is_first = stream.arrive(length);
-        let (shared, incarnation) = (stream.shared().clone(), stream.incarnation);
-        let is_present = self.running.get(&packet.from) == Some(&stream.from);
-        if let Some(server) = &mut self.servers[place as usize] {
-            let receiving = &mut server.counts.entry(packet.from).or_default().receiving;
-            if is_first {
-                receiving.push(shared.clone());
-                // The sender may be heard before a link to it is up, if one direction is cut.
-                if is_present && let Some(link) = server.outboxes.roster.link_of(packet.from) {
-                    server.outboxes.roster.set_incarnation(link, incarnation);
-                }
-            }
-            // The inbox returns this key when the application has read: see `collect`.
-            let link = LinkKey { node: 0, link: LinkId::first(packet.stream as u32) };
-            let body = ArrivedBody::Whole { id: packet.id, payload: packet.payload };
-            server.inbox.push(Arrived {
-                pid: packet.from,
-                link,
-                session: 0,
-                incarnation,
-                stream: shared,
-                room: crate::wire::frame_bytes(length) as u64,
-                body,
-            });
-            if self.touched.last() != Some(&place) {
-                self.touched.push(place);
-            }
-        }
-        self.ended(packet.stream);
-        true
-    }
-
-    /// Loses a packet on its way.
-    pub fn lose(&mut self, packet: Packet) {
-        if let Some(server) = self.end(&packet) {
-            server.counts.entry(packet.to).or_default().lost += 1;
-        }
-        self.ended(packet.stream);
-    }
-
-    /// Drops a packet because its recipient is another incarnation than it is for: see
-    /// [`is_for_present`](Switchboard::is_for_present). The sender gets an event.
-    pub fn withhold(&mut self, packet: Packet) {
-        if let Some(server) = self.end(&packet) {
-            let counts = server.counts.entry(packet.to).or_default();
-            counts.other_incarnation += 1;
-            server.events.dropped(&mut counts.unreported, packet.to, 1, DropReason::OtherIncarnation);
-        }
-        self.ended(packet.stream);
-    }
-
-    /// Ends a packet, and returns its sender.
-    fn end(&mut self, packet: &Packet) -> Option<&mut Server> {
-        let stream = &mut self.streams[packet.stream];
-        stream.end(packet.payload.len());
-        self.servers[stream.from as usize].as_mut()
-    }
-
-    /// Makes a second packet with the same envelope.
-    pub fn duplicate(&mut self, packet: &Packet) -> Packet {
-        let Packet { from, to, lane, id, ref payload, only, stream } = *packet;
-        self.streams[stream].begin(payload.len());
-        if let Some(server) = &mut self.servers[self.streams[stream].from as usize] {
-            server.counts.entry(to).or_default().duplicated += 1;
-        }
-        Packet { from, to, lane, id, payload: payload.clone(), only, stream }
-    }
-
-    /// Wakes the applications whose inboxes have received something since the last call.
-    pub fn wake(&mut self) {
-        for place in self.touched.drain(..) {
-            if let Some(Some(server)) = self.servers.get_mut(place as usize) {
-                server.inbox.wake();
-            }
-        }
-    }
-
-    /// Reports an event to a server.
-    pub fn tell(&mut self, pid: Pid, event: Event, now: Time) {
-        let Some(server) = self.server(pid) else { return };
-        if let Event::Up { pid, .. } | Event::Down { pid, .. } | Event::Restarted { pid, .. } = &event {
-            server.counts.entry(*pid).or_default().unreported.begin_anew();
-        }
-        if let Event::Up { pid, incarnation } = &event
-            && let Some(link) = server.outboxes.roster.link_of(*pid)
-        {
-            server.outboxes.roster.set_incarnation(link, *incarnation);
-        }
-        server.events.push(event, now);
-    }
-
-    /// Adds a peer to a running server.
-    pub fn meet(&mut self, pid: Pid, peer: Pid, now: Time) {
-        if let Some(server) = self.server(pid) {
-            server.events.meet(peer, now);
-        }
-    }
-
-    /// Removes a peer from a running server.
-    pub fn part(&mut self, pid: Pid, peer: Pid) {
-        if let Some(server) = self.server(pid) {
-            server.events.part(peer);
-        }
-    }
-
-    /// Returns the state of the link from a server to a peer. `None` if the server does not run.
-    pub fn peer_state(&mut self, pid: Pid, peer: Pid, now: Time) -> Option<PeerState> {
-        let events = &self.server(pid)?.events;
-        events.meet(peer, now);
-        let mut state = events.peer_state(peer, now)?;
-        if state.link == LinkState::Idle {
-            // An idle peer is one that cannot be reached: the mock links all others at once, and reports `Event::Up`.
-            state.link = LinkState::Connecting;
-        }
-        Some(state)
     }
 
     fn server(&mut self, pid: Pid) -> Option<&mut Server> {

@@ -9,12 +9,14 @@ mod account;
 #[cfg(any(test, feature = "simulation"))]
 pub mod coverage;
 mod credit;
+mod dialing;
 mod earlier;
 mod handshake;
 mod heartbeat;
 mod links;
 mod local;
 mod notice;
+mod outgoing;
 mod receive;
 mod recv_stream;
 mod state;
@@ -43,15 +45,10 @@ use heartbeat::HeartbeatTimes;
 use crate::batch::Batch;
 use crate::stream::{Buffers, Lane, SendWindow};
 use crate::time::Time;
-use crate::wire::{GoodbyeReason, MAX_STREAMS, WireIncarnation};
+use crate::wire::{GoodbyeReason, WireIncarnation};
 
 /// Time without an answer after which a dial, or a Hello, has failed.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Pause before the first redial. It doubles with each failure up to [`LONGEST_PAUSE`]. All pauses are jittered.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Time that the side with the higher pid waits for the other side to dial: see [`Link::wants`].
-const DIAL_DELAY: Duration = Duration::from_millis(50);
 /// Time without use after which memory of long envelopes is freed. It is freed in small steps, one every [`TRIM_STEP`],
 /// because a step delays other links.
 const SPARE_TIME: Duration = Duration::from_secs(10);
@@ -231,132 +228,10 @@ impl Link {
         std::mem::take(&mut self.needs_look) || self.ack_due.is_some() || self.ack_now
     }
 
-    /// Takes over a stream that an outbox has opened to this peer.
-    pub fn open(&mut self, mut stream: SendWindow) {
-        // The opener of a stream counts the streams: envelopes on a stream that is refused here would be lost.
-        debug_assert!(self.outgoing.len() < MAX_STREAMS, "more streams than a greeting can name");
-        if self.state == State::Up {
-            stream.restart();
-            stream.set_limit(self.peer_limit());
-            stream.set_incarnation(self.incarnation());
-            // The sender may have requested an acknowledgement before the loop knew of the stream.
-            self.ack_requested |= stream.take_ack_request();
-        }
-        self.outgoing.push(stream);
-    }
-
     /// Bytes that the peer may send before the application has read them.
     #[inline]
     pub fn inbox_bytes(&self) -> u64 {
         self.local.window_bytes
-    }
-
-    /// Longest payload that the peer accepts, in bytes. `None` if this server sends no longer ones anyway.
-    #[inline]
-    pub fn peer_limit(&self) -> Option<u64> {
-        Some(self.peer_limit).filter(|limit| *limit < self.local.max_envelope_bytes)
-    }
-
-    /// Applies the limit and the incarnation of the peer to the outgoing streams.
-    fn limit_streams(&mut self) {
-        let (limit, incarnation) = (self.peer_limit(), self.incarnation());
-        for stream in &mut self.outgoing {
-            stream.set_limit(limit);
-            stream.set_incarnation(incarnation);
-        }
-    }
-
-    /// Streams to this peer.
-    #[inline]
-    pub fn outgoing(&mut self) -> &mut [SendWindow] {
-        &mut self.outgoing
-    }
-
-    /// Number of streams in both directions.
-    #[cfg(any(test, feature = "simulation"))]
-    pub fn streams(&self) -> usize {
-        self.outgoing.len() + self.incoming.len()
-    }
-
-    /// Returns whether everything written to this peer is acknowledged.
-    #[inline]
-    pub fn is_drained(&mut self) -> bool {
-        self.outgoing.iter_mut().all(SendWindow::is_drained)
-    }
-
-    /// Returns the number of envelopes that the peer has acknowledged, at least. Walks the unacknowledged envelopes.
-    #[inline]
-    pub fn acknowledged_messages(&mut self) -> u64 {
-        self.acknowledged_before + self.outgoing.iter_mut().map(SendWindow::acknowledged).sum::<u64>()
-    }
-
-    /// Returns the totals of both directions of the link. Walks the unacknowledged envelopes.
-    pub fn account(&mut self) -> LinkAccount {
-        LinkAccount {
-            pid: self.peer,
-            acknowledged: self.acknowledged_messages(),
-            bytes_held: self.outgoing.iter_mut().map(SendWindow::held).sum(),
-            bytes_unread: self.unread(),
-            sends: self.sends,
-            segments: self.segments,
-        }
-    }
-
-    /// Returns whether a stop should wait for this peer: envelopes are undelivered, and the peer is not known to be
-    /// absent.
-    #[inline]
-    pub fn is_draining(&mut self) -> bool {
-        !self.absent && self.state != State::Closed && !self.is_drained()
-    }
-
-    /// Returns the action that the link wants now. `Hangup` is returned once, `Dial` until the owner calls
-    /// [`dials`](Link::dials).
-    ///
-    /// The side with the higher pid waits up to 50 ms for the other side to dial if both are likely to dial: if links
-    /// are eager, or `many_dials` are pending. Otherwise most pairs would make two connections and close one of them.
-    /// For the same reason, a side that has welcomed a dialer waits for the Confirm.
-    pub fn wants(&mut self, now: Time, many_dials: bool) -> Want {
-        if std::mem::take(&mut self.hangup) {
-            return Want::Hangup;
-        }
-        let state = self.state;
-        let due = match state {
-            State::Idle if self.is_drained() && (!self.local.eager || self.absent) => {
-                self.dial_at = None;
-                false
-            }
-            State::Idle => {
-                let leaves_it = self.peer < self.local.pid && (self.local.eager || many_dials);
-                let handicap = if leaves_it { DIAL_DELAY } else { Duration::ZERO };
-                now >= *self.dial_at.get_or_insert(now + handicap)
-            }
-            State::Waiting => now >= self.until,
-            _ => false,
-        };
-        if due && self.held_until().is_none_or(|hold| now >= hold) { Want::Dial } else { Want::Nothing }
-    }
-
-    /// Time until which dialers that were welcomed and have not confirmed keep this side from dialing.
-    fn held_until(&self) -> Option<Time> {
-        self.hold.filter(|_| self.confirming > 0)
-    }
-
-    /// Returns whether data waits for a dial: one that is under way, or one that a timer or the end of another dial
-    /// will begin.
-    pub fn waits_for_dial(&self) -> bool {
-        match self.state {
-            State::Up => false,
-            State::Idle => self.dial_at.is_some(),
-            State::Dialing | State::Greeting | State::Waiting | State::Closed => true,
-        }
-    }
-
-    /// Records that the peer is dialed now, as [`wants`](Link::wants) has asked.
-    pub fn dials(&mut self, now: Time) {
-        self.step(if self.state == State::Idle { Input::Need } else { Input::RetryDue });
-        self.hold = None;
-        self.void = self.greetings;
-        self.until = now + HANDSHAKE_TIMEOUT;
     }
 
     /// Time at which [`timeout`](Link::timeout) is to be called next. `None` if no deadline is pending.
@@ -429,14 +304,6 @@ impl Link {
         self.hold = self.hold.map(|hold| hold + gap);
     }
 
-    /// Records that the dial has failed.
-    pub fn dial_failed(&mut self, now: Time) {
-        if self.step(Input::Failed) {
-            self.absent = true;
-            self.pause(now);
-        }
-    }
-
     /// Records that the connection of the link has ended.
     pub(crate) fn lost(&mut self, reason: DownReason, now: Time) {
         match self.state {
@@ -474,14 +341,6 @@ impl Link {
         self.recv_credit.iter().map(RecvCredit::unread).sum()
     }
 
-    /// Requests an acknowledgement from the peer, because the application waits for it.
-    pub fn request_ack(&mut self) {
-        for stream in &self.outgoing {
-            stream.take_ack_request();
-        }
-        self.ack_requested = self.state == State::Up && !self.is_drained();
-    }
-
     /// Records that the application has taken envelopes, so that the peer may be granted credit.
     pub fn consumed(&mut self) {
         if self.state == State::Up {
@@ -489,14 +348,6 @@ impl Link {
                 self.ack_now |= window.look();
             }
         }
-    }
-
-    /// Returns a random number below `limit`.
-    fn random(&mut self, limit: u64) -> u64 {
-        self.jitter ^= self.jitter << 13;
-        self.jitter ^= self.jitter >> 7;
-        self.jitter ^= self.jitter << 17;
-        (self.jitter >> 32) % limit
     }
 
     /// Tells the application that the link is up.
@@ -523,22 +374,6 @@ impl Link {
             }
             None => false,
         }
-    }
-
-    /// Sets the time of the next dial. After a lost connection the lower pid dials first, because its connection is
-    /// kept when both dial at once (WIRE.md, section Refusals, Ties).
-    fn pause(&mut self, now: Time) {
-        self.give_up_stale(now);
-        let pause = self.jittered_pause();
-        self.failures += 1;
-        self.dial_at = None;
-        self.until = now + pause;
-    }
-
-    fn jittered_pause(&mut self) -> Duration {
-        let pause = (FIRST_PAUSE * (1 << self.failures.min(10))).min(LONGEST_PAUSE);
-        let handicap = if self.peer < self.local.pid { DIAL_DELAY / 2 } else { Duration::ZERO };
-        pause.mul_f64(0.5 + self.random(1000) as f64 / 2000.0) + handicap
     }
 }
 

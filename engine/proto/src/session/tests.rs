@@ -2,10 +2,11 @@
 
 use zerocopy::IntoBytes;
 
+use super::handshake::CHALLENGE_BYTES;
 use super::*;
 use crate::link::{Notice, OneLink, Want};
 use crate::testing::local;
-use crate::wire::{SegmentHeader, WireIncarnation};
+use crate::wire::{Hello, MAX_HELLO_BYTES, Refusal, WireIncarnation};
 
 const NOW: Time = Time::from_nanos(1_000_000_000);
 

@@ -20,6 +20,7 @@
 
 mod endpoint;
 mod registry;
+mod socket_ids;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ use slab::Slab;
 use self::endpoint::{Endpoint, Send, piece_after};
 use self::registry::{EndpointEvent, EndpointId, LocalMessage};
 pub use self::registry::{LocalAddr, LocalRegistry};
+use self::socket_ids::{in_memory, inside, is_in_memory, outside, rename, slot};
 use super::watermark::Watermark;
 use super::{Budget, ChunkPool, Completion, Driver, Listener, Notifier, Reaped, ReceiveBuffer, SocketId, Wait, Way};
 use crate::batch::Batch;
@@ -389,35 +391,4 @@ fn post(registry: &LocalRegistry, to: Option<EndpointId>, event: EndpointEvent) 
     if let Some(id) = to {
         registry.post(id.shard, LocalMessage::To(id, event));
     }
-}
-
-fn in_memory(slot: u32) -> SocketId {
-    SocketId(slot << 1 | 1)
-}
-
-fn is_in_memory(socket: SocketId) -> bool {
-    socket.0 & 1 == 1
-}
-
-fn slot(socket: SocketId) -> usize {
-    (socket.0 >> 1) as usize
-}
-
-/// Returns the shard's id of a socket of the inner driver.
-fn outside(socket: SocketId) -> SocketId {
-    SocketId(socket.0 << 1)
-}
-
-/// Returns the inner driver's id of a socket of the shard.
-fn inside(socket: SocketId) -> SocketId {
-    SocketId(socket.0 >> 1)
-}
-
-/// Translates a completion of the inner driver to the shard's ids.
-fn rename(completion: &mut Completion) {
-    if let Completion::Accepted { listener, .. } = completion {
-        *listener = outside(*listener);
-    }
-    let socket = completion.socket_mut();
-    *socket = outside(*socket);
 }

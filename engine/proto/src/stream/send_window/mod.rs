@@ -1,9 +1,11 @@
 //! Send window: the link's end of an outgoing stream. It keeps the sent and acknowledged positions, and retransmits
 //! after a reconnect.
 
+mod acknowledging;
 mod boundaries;
 mod count;
 mod extent;
+mod taking;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use super::{Counters, DroppableFrame, Dropped, Shared};
 use crate::callback::OwnedBytes;
 use crate::ring::Consumer;
 use crate::time::Time;
-use crate::wire::{FIRST, FRAGMENT, FRAME_HEADER_BYTES, LAST, MAX_SEGMENT_PAYLOAD, WireIncarnation, padded};
+use crate::wire::{FRAME_HEADER_BYTES, WireIncarnation, padded};
 
 pub use extent::{Extent, Taken};
 
@@ -218,92 +220,6 @@ impl SendWindow {
         self.starved
     }
 
-    /// Returns whether the last taken segment is to request an acknowledgement ([`ACK_NOW`](crate::wire::ACK_NOW)):
-    /// more than half of the ring is unacknowledged.
-    ///
-    /// This happens once for each step in which room is given back to the send queue. Acknowledgements within a step
-    /// would have no effect before its end.
-    pub fn asks(&mut self) -> bool {
-        let capacity = self.ring.capacity() as u64;
-        let sent = self.ring_position(self.sent.max(self.floor));
-        let asks = sent - self.releasable > capacity / 2 && sent >= self.asks_from;
-        if asks {
-            self.asks_from = sent + capacity / RELEASE_STEPS;
-        }
-        asks
-    }
-
-    /// Takes the next extent or gap before position `written` and counts it as sent. Returns `None` if there is none,
-    /// or if `room` bytes of credit do not suffice for it.
-    ///
-    /// The rest of a partly sent frame needs no room, and neither does a gap (WIRE.md, section Streams).
-    ///
-    /// A caller that takes several extents reads [`written`](SendWindow::written) once, before the first. A new read
-    /// for each would chase an active sender: each segment would hold only the bytes written during the one before and
-    /// get shorter, and each read would take the sender's cache line away.
-    pub fn take(&mut self, written: u64, now: Time, room: u64) -> Option<Taken> {
-        let from = self.sent;
-        if self.limit.is_some() {
-            self.examine(written);
-        }
-        // Only whole frames are published, so a droppable frame that begins before `written` ends there too.
-        let gap = if from < written { self.droppables.skip(from, now) } else { None };
-        let taken = match gap {
-            Some(to) => Some(Taken::Skip { from, to: to.min(written) }),
-            None => self.next_extent(written, now, room).map(Taken::Data),
-        };
-        self.starved = taken.is_none() && written > self.sent;
-        match &taken {
-            Some(Taken::Data(extent)) => {
-                self.sent = extent.to;
-                self.inside = extent.flags & (FRAGMENT | LAST) == FRAGMENT;
-                self.droppables.sent(from, extent.to);
-            }
-            Some(Taken::Skip { to, .. }) => (self.sent, self.inside) = (*to, false),
-            None => {}
-        }
-        if self.sent > self.highest_sent {
-            self.highest_sent = self.sent;
-            if !self.inside {
-                self.boundaries.sent(self.sent);
-            }
-        }
-        self.check_invariant(written);
-        taken
-    }
-
-    fn next_extent(&mut self, written: u64, now: Time, room: u64) -> Option<Extent> {
-        let most = written.min(self.sent + MAX_SEGMENT_PAYLOAD as u64);
-        if self.inside {
-            return self.take_reference(self.references_before(self.sent), most);
-        }
-        // Frames and fragments are multiples of 8 bytes.
-        let limit = most.min(self.sent.saturating_add(room & !7));
-        if self.sent >= limit {
-            return None;
-        }
-        let gap = self.droppables.next_gap(self.sent, limit, now);
-        let limit = gap.unwrap_or(limit);
-        let index = self.references_before(self.sent);
-        let extent = match self.references.get(index) {
-            Some(reference) if reference.frame_at() == self.sent => self.take_reference(index, limit)?,
-            next => {
-                let base = next.map_or_else(|| self.base_at_end(), InFlight::base_before);
-                let to = match next.map(InFlight::frame_at).into_iter().chain(gap).min() {
-                    // The beginning of an envelope by reference or of a gap is a boundary that the ring's marks may not
-                    // show.
-                    Some(boundary) if boundary <= limit => boundary,
-                    _ => self.ring.cut(self.sent - base, limit - base) + base,
-                };
-                if to == self.sent {
-                    return None;
-                }
-                Extent { from: self.sent, to, flags: 0, reference: None }
-            }
-        };
-        Some(extent)
-    }
-
     /// Number of envelopes by reference that end at or before `position`.
     #[inline]
     fn references_before(&self, position: u64) -> usize {
@@ -312,130 +228,6 @@ impl SendWindow {
             return 0;
         }
         self.references.partition_point(|reference| reference.end <= position)
-    }
-
-    fn take_reference(&self, index: usize, limit: u64) -> Option<Extent> {
-        let reference = self.references.get(index)?;
-        let (begin, end) = (reference.frame_at(), reference.end);
-        let to = end.min(limit);
-        let from = self.sent;
-        let is_first_part = from == begin && to < end;
-        if is_first_part && to < begin + SMALLEST_FIRST_FRAGMENT {
-            return None;
-        }
-        let mut flags = 0;
-        if from != begin || to != end {
-            flags |= FRAGMENT;
-            flags |= if from == begin { FIRST } else { 0 };
-            flags |= if to == end { LAST } else { 0 };
-        }
-        Some(Extent { from, to, flags, reference: Some(index) })
-    }
-
-    /// Records that the peer has everything before `position` in its inbox (WIRE.md, section Streams). A position that
-    /// is not above [`acked`](SendWindow::acked) changes nothing.
-    ///
-    /// # Errors
-    /// Returns an error, and changes nothing, when `position` is above [`sent`](SendWindow::sent) or inside a frame.
-    /// The peer has violated the protocol.
-    pub fn acknowledge(&mut self, position: u64) -> Result<(), AckError> {
-        if position <= self.acked {
-            return Ok(());
-        }
-        if position > self.sent || !self.is_acknowledged_boundary(position) {
-            return Err(AckError { position, sent: self.sent });
-        }
-        self.droppables.acknowledge(position);
-        self.acked = position;
-        if position > self.floor {
-            self.raise_floor(position);
-            let steps = self.releasable - self.ring.released() >= self.ring.capacity() as u64 / RELEASE_STEPS
-                || self.releasable_references >= self.shared.reference_bytes / RELEASE_STEPS;
-            if steps || self.acked == self.sent {
-                self.release();
-            }
-        }
-        self.check_invariant(self.furthest());
-        Ok(())
-    }
-
-    /// Gives up the expired and lost envelopes at the front of the stream and frees their memory. Called only without a
-    /// connection.
-    pub fn give_up_stale(&mut self, now: Time) {
-        let written = self.written();
-        let end = self.droppables.give_up(self.floor, written, now);
-        if end > self.floor {
-            self.raise_floor(end);
-            self.release();
-        }
-        self.check_invariant(written);
-    }
-
-    /// Raises `floor` to `position`, the beginning of a frame. Bytes before it are not read any more.
-    fn raise_floor(&mut self, position: u64) {
-        self.releasable = self.ring_position(position);
-        while let Some(reference) = self.references.front().filter(|reference| reference.end <= position) {
-            self.base = reference.base_after();
-            self.releasable_references += reference.payload.len() as u64;
-            self.references.pop_front();
-        }
-        self.floor = position;
-    }
-
-    /// Gives the room of acknowledged and given-up bytes back to the send queue, and wakes a sender that waits for
-    /// room.
-    ///
-    /// Room is given back in large steps, because a sender that is faster than the connection would otherwise be woken
-    /// for every acknowledgement. The remainder is given back when everything sent is acknowledged, and at every new
-    /// connection.
-    fn release(&mut self) {
-        // Subtracted before the ring's release, because a sender that is woken by the release reads both.
-        self.shared.referenced_bytes.fetch_sub(std::mem::take(&mut self.releasable_references), Ordering::Release);
-        if self.ring.release(self.releasable) {
-            self.shared.callbacks.wake(&self.shared.room);
-        }
-    }
-
-    /// Returns whether a receiver of this stream may expect `position` next: behind a whole frame, or behind a fragment
-    /// (WIRE.md, section Resuming).
-    pub fn can_resume(&self, position: u64) -> bool {
-        let inside = self.references.get(self.references_before(position));
-        let inside = inside.filter(|reference| position > reference.frame_at());
-        (self.acked..=self.highest_sent).contains(&position)
-            && match inside {
-                // The first fragment of a frame holds its header, and more.
-                Some(reference) => position > reference.payload_at && position.is_multiple_of(8),
-                None => self.is_boundary(position),
-            }
-    }
-
-    /// Resumes at `position` on a new connection. [`can_resume`](SendWindow::can_resume) must hold for `position`.
-    pub fn resume(&mut self, position: u64) {
-        debug_assert!(self.can_resume(position));
-        self.sent = position;
-        self.look_whether_inside();
-        self.asks_from = 0;
-        self.droppables.reconnect();
-        self.release();
-        self.check_invariant(self.furthest());
-    }
-
-    /// Restarts at the first unacknowledged position, on a new connection to a peer that does not know this stream.
-    pub fn restart(&mut self) {
-        self.sent = self.acked;
-        self.inside = false;
-        self.asks_from = 0;
-        self.droppables.reconnect();
-        self.release();
-        self.check_invariant(self.furthest());
-    }
-
-    /// Forgets bytes sent on earlier connections: they went to an incarnation of the peer that is gone, and the present
-    /// one has received none of them.
-    pub fn forget_sent(&mut self) {
-        self.highest_sent = self.sent;
-        self.boundaries.clear();
-        self.check_invariant(self.furthest());
     }
 
     /// Sets the longest payload that the peer accepts from this connection on, in bytes. `None` if the peer accepts
