@@ -1,6 +1,8 @@
 //! Target for sessions and their link: any bytes of a peer on several connections, the end of connections, and calls of
 //! the application.
 
+mod speech;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +12,8 @@ use cluster_engine::link::{Arrival, Delivery, DownReason, Local, Notice, OneLink
 use cluster_engine::session::{Event, Session};
 use cluster_engine::stream::{SendQueue, stream};
 use cluster_engine::wire::{
-    FrameHeader, GoodbyeReason, Grant, Hello, Kind, MAX_SEGMENT_PAYLOAD, NO_STREAM, Receiving, Refusal, RefusalReason,
-    SEGMENT_HEADER_BYTES, SegmentHeader, Sending, WireIncarnation, encode_challenge, encode_grants, lane_of, padded,
+    GoodbyeReason, Hello, Kind, NO_STREAM, Refusal, RefusalReason, SEGMENT_HEADER_BYTES, SegmentHeader,
+    WireIncarnation, encode_challenge,
 };
 use cluster_engine::{Body, Pid, Time};
 use zerocopy::IntoBytes;
@@ -344,42 +346,6 @@ impl<'a> Scene<'a> {
         self.next.retain(|stream, _| hello.sending.iter().any(|entry| entry.stream.get() == *stream));
     }
 
-    /// Returns a greeting that is acceptable, or nearly.
-    fn hello(&mut self) -> Hello {
-        let pid = self.pid;
-        let input = &mut self.input;
-        let streams: Vec<(u64, u64)> =
-            self.links.link.outgoing().iter_mut().map(|stream| (stream.acked(), stream.sent())).collect();
-        let sending = (0..input.below(4)).map(|_| {
-            let stream = STREAMS[input.below(5)];
-            let next = self.next.get(&stream).copied().unwrap_or(0);
-            Sending::new(stream, input.number(next))
-        });
-        let sending = sending.collect();
-        let receiving = (0..input.below(4)).map(|_| {
-            let stream = input.below(4);
-            let (acked, sent) = streams.get(stream).copied().unwrap_or_default();
-            let near = if input.chance() { acked } else { sent };
-            Receiving::new(stream as u32, input.number(near))
-        });
-        let receiving = receiving.collect();
-        Hello {
-            from: input.number(PEER),
-            to: input.number(pid),
-            incarnation: [2 + input.below(3) as u8; 16],
-            known_incarnation: [US, [0; 16], [9; 16]][input.below(3)],
-            max_envelope_bytes: input.number(MAX_ENVELOPE),
-            credit: [input.number(WINDOW), WINDOW],
-            challenge: 0,
-            peer_timeout_ms: 1250,
-            features: 0,
-            greeting: u32::from(input.byte()),
-            cluster: if input.below(16) == 15 { "another" } else { "fuzz" }.to_owned(),
-            sending,
-            receiving,
-        }
-    }
-
     /// Hands a segment to the session of the link, or to another one. A violation of the protocol ends the connection.
     fn hear(&mut self) {
         const KINDS: [Kind; 10] = [
@@ -447,52 +413,6 @@ impl<'a> Scene<'a> {
         self.inbox.push(Unread { stream: delivery.stream, room: delivery.room, bytes });
         let unread: u64 = self.inbox.iter().map(|unread| unread.bytes).sum();
         assert!(unread <= WINDOW, "{unread} unread bytes came, {WINDOW} had credit");
-    }
-
-    /// Returns the payload of a segment of this kind, or of none.
-    fn payload(&mut self, kind: Kind, position: u64) -> Vec<u8> {
-        if self.input.below(8) == 7 {
-            let input = &mut self.input;
-            let length = input.below(16) * 8;
-            let mut payload = input.take(length).to_vec();
-            payload.resize(padded(payload.len()), 0);
-            return payload;
-        }
-        let input = &mut self.input;
-        match kind {
-            Kind::Data => {
-                let present = (input.number(8) as usize % (MAX_SEGMENT_PAYLOAD - 8)) & !7;
-                let length = input.number(present as u64) as u32;
-                let mut payload = FrameHeader::new(length, 5).as_bytes().to_vec();
-                if input.chance() {
-                    // The middle of an envelope has no frame header.
-                    payload.clear();
-                }
-                payload.resize(payload.len() + present.min(MAX_SEGMENT_PAYLOAD - payload.len()), 0);
-                payload
-            }
-            Kind::Ack => {
-                let grants: Vec<Grant> = (0..self.input.below(4))
-                    .map(|_| {
-                        let (stream, position, credit) = self.grant();
-                        Grant::new(stream, lane_of(stream), position, credit)
-                    })
-                    .collect();
-                encode_grants(&grants)
-            }
-            Kind::Skip => input.number(position.wrapping_add(64)).to_le_bytes().to_vec(),
-            Kind::Goodbye => u64::from(input.byte() % 5).to_le_bytes().to_vec(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// Returns an acknowledgement that is acceptable, or nearly.
-    fn grant(&mut self) -> (u32, u64, u64) {
-        let stream = self.input.below(4);
-        let near = self.links.link.outgoing().get(stream).map_or((0, 0), |stream| (stream.acked(), stream.sent()));
-        let near_position = if self.input.chance() { near.0 } else { near.1 };
-        let position = self.input.number(near_position);
-        (stream as u32, position, self.input.number(near.1 + WINDOW))
     }
 
     fn open(&mut self) {
