@@ -317,6 +317,22 @@ mod tests {
     }
 
     #[test]
+    fn a_link_has_few_connections_that_have_greeted_and_not_confirmed() {
+        let mut strangers = Strangers::new(MOST);
+        let (link, other) = (LinkId::first(0), LinkId::first(1));
+        for number in 0..4 {
+            assert_eq!(strangers.add(SocketId(number), [10, 0, 0, 1].into(), true, at(0)), None);
+            assert_eq!(strangers.greet(SocketId(number), link), None);
+        }
+        assert!(strangers.waiting.is_empty(), "they have greeted");
+        assert_eq!(strangers.greet(SocketId(4), other), None);
+        assert_eq!(strangers.greet(SocketId(5), link), Some(SocketId(0)));
+        strangers.remove(SocketId(2));
+        assert_eq!(strangers.greet(SocketId(6), link), None, "one has confirmed");
+        assert_eq!((strangers.of(link), strangers.of(other)), (sockets([1, 3, 5, 6]), sockets([4])));
+    }
+
+    #[test]
     fn there_is_room_while_another_batch_fits() {
         let mut strangers = Strangers::new(MOST);
         let mut number = 0;
