@@ -44,7 +44,7 @@ use crate::wire::{MAX_HELLO_BYTES, MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES};
 const CHUNK_BYTES: usize = 4 * (MAX_SEGMENT_PAYLOAD + SEGMENT_HEADER_BYTES);
 /// Number of unused receive buffers that are kept.
 const SPARE_CHUNKS: usize = 64;
-/// Size in bytes of the buffer of a connection that has not greeted: the longest greeting, in whole pages.
+/// Size in bytes of the buffer of a connection that has not confirmed: the longest greeting, in whole pages.
 const GREETING_BYTES: usize = (SEGMENT_HEADER_BYTES + MAX_HELLO_BYTES).next_multiple_of(4096);
 /// Number of unused greeting buffers that are kept.
 const SPARE_GREETINGS: usize = 16;

@@ -165,8 +165,14 @@ impl<D: Driver> Shard<D> {
     /// Sends the segment of a session's handshake.
     pub(super) fn send_handshake(&mut self, socket: SocketId) {
         let mut batch = self.spare.pop().unwrap_or_default();
+        let mut key = None;
         if let Some(connection) = self.connection(socket) {
+            key = connection.session.key();
             connection.session.transmit_handshake(&mut batch);
+        }
+        if key.is_some_and(|key| self.is_blocked(key)) {
+            // The simulated partition loses the segment.
+            batch.clear();
         }
         if batch.is_empty() {
             self.spare.push(batch);
@@ -236,7 +242,8 @@ impl<D: Driver> Shard<D> {
     }
 
     pub(super) fn connection_expired(&mut self, socket: SocketId, now: Time) {
-        let caught_up = self.caught_up;
+        // A dialer in the same process may have confirmed in memory that its loop has not handed over.
+        let caught_up = self.caught_up.min(self.driver.peer_sent_until(socket, now));
         let Some(connection) = self.connection(socket) else { return };
         connection.deadline = None;
         if connection.session.is_ended() {

@@ -14,7 +14,7 @@ use crate::time::Time;
 pub(super) enum Timer {
     /// Deadline of a link.
     Link(LinkKey),
-    /// Connection that has not greeted, or that is to end.
+    /// Connection that has not greeted or not confirmed, or that is to end.
     Connection(SocketId),
     /// Listener that is paused after a failed accept, or on trial after such a pause.
     Listener(u32),

@@ -58,7 +58,7 @@ impl Link {
     pub fn dials(&mut self, now: Time) {
         self.step(if self.state == State::Idle { Input::Need } else { Input::RetryDue });
         self.hold = None;
-        self.void = self.greetings;
+        self.void = self.welcomed;
         self.until = now + HANDSHAKE_TIMEOUT;
     }
 

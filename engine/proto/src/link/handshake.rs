@@ -33,6 +33,8 @@ pub(crate) struct Unconfirmed {
     /// this side's.
     anew: bool,
     pub(crate) welcome: Hello,
+    /// Number of the Welcome among those of this link.
+    number: u64,
     /// Time between heartbeats that the dialer's timeout demands.
     pub(crate) heartbeat: Duration,
 }
@@ -42,8 +44,8 @@ pub(super) struct LastWelcome {
     incarnation: WireIncarnation,
     /// Number of the Hello that was answered.
     greeting: u32,
-    /// Number of the Welcome among the greetings of this side.
-    welcome: u32,
+    /// Number of the Welcome among those of this link.
+    number: u64,
 }
 
 impl Link {
@@ -89,6 +91,10 @@ impl Link {
                 self.announce_end(DownReason::Closed);
             }
         }
+        if self.confirming == 0 && self.state == State::Idle {
+            // Left by an earlier dialer, while no dial was due.
+            self.hold = None;
+        }
         self.hold.get_or_insert(now + self.confirm_timeout());
         self.confirming += 1;
         let anew = self.forgets || self.contradicts(hello);
@@ -98,13 +104,14 @@ impl Link {
             false => (hello.incarnation, self.positions(hello)),
         };
         welcome.challenge = self.new_challenge();
-        self.remember_welcome(hello, welcome.greeting);
+        self.welcomed += 1;
+        self.remember_welcome(hello);
         let mut hello = hello.clone();
         if anew {
             hello.known_incarnation = WireIncarnation::default();
         }
         let heartbeat = self.heartbeats_for(&hello).interval();
-        Ok(Box::new(Unconfirmed { hello, anew, welcome, heartbeat }))
+        Ok(Box::new(Unconfirmed { hello, anew, welcome, number: self.welcomed, heartbeat }))
     }
 
     /// Takes the Confirm of a dialer, after which the contents of its Hello are believed. Returns whether the link is
@@ -122,7 +129,7 @@ impl Link {
         self.hangup = false;
         self.step(Input::Accepted);
         self.begin_session(&unconfirmed.hello, now);
-        self.void = unconfirmed.welcome.greeting;
+        self.void = unconfirmed.number;
         self.begin_credit(&unconfirmed.welcome);
         self.settle(&unconfirmed.hello);
         self.announce();
@@ -148,14 +155,14 @@ impl Link {
 
     /// Returns whether the Welcome would say the same now, except for streams that were opened since, and the greeting
     /// may still replace the present session.
-    fn is_true(&self, Unconfirmed { hello, anew, welcome, .. }: &Unconfirmed, now: Time) -> bool {
+    fn is_true(&self, Unconfirmed { hello, anew, welcome, number, .. }: &Unconfirmed, now: Time) -> bool {
         let same = self.incarnation == Some(hello.incarnation);
         let acked = |id| self.outgoing.iter().find(|stream| stream.id() == id).map(SendWindow::acked);
         self.state != State::Closed
             // A dialer that was welcomed before the last session or dial began has had its time, or it has left, or has a
             // successor. One that was welcomed again has left the older connection.
-            && welcome.greeting > self.void
-            && self.last_welcome(hello.incarnation).is_some_and(|last| last.welcome == welcome.greeting)
+            && *number > self.void
+            && self.last_welcome(hello.incarnation).is_some_and(|last| last.number == *number)
             && (same || !self.is_alive(now))
             && (*anew || !self.forgets && !self.contradicts(hello) && self.positions(hello) == welcome.receiving)
             && welcome.sending.iter().all(|entry| acked(entry.stream.get()) == Some(entry.position.get()))
@@ -236,8 +243,11 @@ impl Link {
         if welcomed.max(heard).is_none_or(|last| hello.greeting > last) {
             return false;
         }
+        if self.is_alive(now) {
+            return true;
+        }
         self.late = self.late.saturating_add(1);
-        self.late <= MOST_LATE || self.is_alive(now)
+        self.late <= MOST_LATE
     }
 
     /// Returns the last Welcome to an incarnation of the peer.
@@ -245,13 +255,13 @@ impl Link {
         self.welcomes.iter().find(|last| last.incarnation == incarnation)
     }
 
-    fn remember_welcome(&mut self, hello: &Hello, welcome: u32) {
+    fn remember_welcome(&mut self, hello: &Hello) {
         let incarnation = hello.incarnation;
         self.welcomes.retain(|last| last.incarnation != incarnation);
         if self.welcomes.len() >= MOST_WELCOMES {
             self.welcomes.remove(0);
         }
-        self.welcomes.push(LastWelcome { incarnation, greeting: hello.greeting, welcome });
+        self.welcomes.push(LastWelcome { incarnation, greeting: hello.greeting, number: self.welcomed });
     }
 
     /// Returns whether `receiving` in the greeting refers to this incarnation of the server.

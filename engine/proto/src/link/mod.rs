@@ -101,8 +101,9 @@ pub struct Link {
     heard_greeting: u32,
     /// Last Welcomes to incarnations of the peer, oldest first.
     welcomes: Vec<LastWelcome>,
-    /// Number of this side's greetings up to which a Welcome cannot be confirmed any more.
-    void: u32,
+    /// Number of Welcomes of this link, and the number up to which they cannot be confirmed any more.
+    welcomed: u64,
+    void: u64,
     /// Number of connections whose dialer was welcomed and has not confirmed. They keep this side from dialing, but not
     /// beyond `hold`.
     confirming: u32,
@@ -144,6 +145,7 @@ impl Link {
             incarnation: None,
             told: None,
             welcomes: Vec::new(),
+            welcomed: 0,
             void: 0,
             confirming: 0,
             hold: None,
@@ -309,6 +311,8 @@ impl Link {
         match self.state {
             State::Dialing | State::Greeting => self.dial_failed(now),
             State::Up => {
+                // Left by a dialer during the session.
+                self.hold = None;
                 self.absent = matches!(reason, DownReason::Stopped | DownReason::Removed);
                 if self.absent {
                     // No timer wakes the link to free this memory any more.

@@ -217,7 +217,7 @@ impl<K: Copy> Session<K> {
         }
     }
 
-    /// Ends the session of a connection that its link has replaced or hung up.
+    /// Ends the session of a connection that its link has replaced or hung up, or that has not greeted.
     pub fn abandon(&mut self) {
         debug_assert!(!self.is_greeted(), "the link counts the connection");
         (self.phase, self.handshake) = (Phase::Ended, None);

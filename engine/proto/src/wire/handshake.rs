@@ -232,9 +232,7 @@ pub enum RefusalReason {
     /// The acceptor is dialing the dialer at the same moment. It has the lower pid, so its connection is kept. No
     /// action is needed.
     Tie,
-    /// The greeting is malformed, or contradicts the earlier exchange of the two servers. Run the same release on both
-    /// sides, and let nothing between them repeat old traffic, as a restored snapshot does. After a restart the dialer
-    /// begins anew.
+    /// The greeting is malformed. Run the same release on both sides, and let nothing between them change bytes.
     Malformed,
     /// The acceptor is stopping. Connections succeed again once it is started.
     Stopping,
@@ -268,9 +266,8 @@ impl fmt::Display for RefusalReason {
             }
             RefusalReason::Tie => "it is dialing us at the same moment, and its connection is kept: wait for it",
             RefusalReason::Malformed => {
-                "our greeting contradicts what it knows of us: run the same release on both sides, and let nothing \
-                 between them (a proxy, a restored snapshot) repeat old traffic; restarting this server makes the \
-                 two begin anew"
+                "it cannot read our greeting: run the same release on both sides, and let nothing between them change \
+                 bytes"
             }
             RefusalReason::Stopping => "it is stopping: start it again",
         })
