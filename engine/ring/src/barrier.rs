@@ -50,14 +50,17 @@ mod imp {
 mod imp {
     use std::sync::atomic::{Ordering, fence};
 
+    /// Returns true.
     pub fn available() -> bool {
         true
     }
 
+    /// Runs the cheap barrier of the pair.
     pub fn light() {
         fence(Ordering::SeqCst);
     }
 
+    /// Runs the expensive barrier of the pair.
     pub fn heavy() {
         fence(Ordering::SeqCst);
     }
@@ -74,14 +77,17 @@ mod imp {
         static ref CROSSING: AtomicU32 = AtomicU32::new(0);
     }
 
+    /// Returns true.
     pub fn available() -> bool {
         true
     }
 
+    /// Runs the cheap barrier of the pair.
     pub fn light() {
         CROSSING.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Runs the expensive barrier of the pair.
     pub fn heavy() {
         CROSSING.fetch_add(1, Ordering::AcqRel);
     }
