@@ -7,8 +7,8 @@ use super::simulate;
 
 #[test]
 fn two_hundred_seeds_keep_every_promise_and_give_the_same_history_twice() {
-    // Seed 5139 has found a link that was marked twice, 5102450 a replay in the place of a dialer that had not confirmed,
-    // and the others dialers that confirmed though they had left or had a successor.
+    // Seed 5139 has found a link that was marked twice, 5102450 a replay in the place of a dialer that had not
+    // confirmed, and the others dialers that confirmed though they had left or had a successor.
     for seed in (0..200).chain([5139, 14_803, 28_648, 37_923, 83_909, 5_025_511, 5_102_450]) {
         let once = simulate(seed, None);
         assert_eq!(once.failure, None, "seed {seed}");

@@ -159,8 +159,8 @@ impl Link {
         let same = self.incarnation == Some(hello.incarnation);
         let acked = |id| self.outgoing.iter().find(|stream| stream.id() == id).map(SendWindow::acked);
         self.state != State::Closed
-            // A dialer that was welcomed before the last session or dial began has had its time, or it has left, or has a
-            // successor. One that was welcomed again has left the older connection.
+            // A dialer that was welcomed before the last session or dial began has had its time, or it has left, or has
+            // a successor. One that was welcomed again has left the older connection.
             && *number > self.void
             && self.last_welcome(hello.incarnation).is_some_and(|last| last.number == *number)
             && (same || !self.is_alive(now))
