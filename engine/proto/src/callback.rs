@@ -67,7 +67,7 @@ impl Callbacks {
 
     #[cold]
     fn panicked(&self, callback: Callback, panic: Box<dyn Any + Send>) {
-        let message = message_of(panic);
+        let message = panic_message(panic);
         if let Some(report) = &self.0 {
             report.0(callback, message);
         }
@@ -79,11 +79,12 @@ impl Callbacks {
 /// # Errors
 /// Returns the message of the panic.
 pub fn caught<T>(code: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(code)).map_err(message_of)
+    catch_unwind(AssertUnwindSafe(code)).map_err(panic_message)
 }
 
+/// Returns the message of a panic that was caught.
 #[cold]
-fn message_of(panic: Box<dyn Any + Send>) -> String {
+pub fn panic_message(panic: Box<dyn Any + Send>) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
     // The payload of the panic belongs to the application too, and its drop may panic.

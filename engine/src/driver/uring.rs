@@ -27,6 +27,7 @@ use io_uring::{IoUring, opcode, squeue};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use self::closing::Closing;
+use self::completing::claims_work;
 use self::socket_state::SocketState;
 use super::busy_poll::{self, BusyPoll};
 use super::enter::{self, RingHandle, UringEntry};
@@ -174,6 +175,27 @@ impl Uring {
         self.push(receive.user_data(tag(socket, RECEIVE)));
     }
 
+    /// Polls the sockets whose receives are not in the ring.
+    fn poll(&mut self, completions: &mut VecDeque<Completion>) {
+        let mut index = 0;
+        while let Some(socket) = self.busy_poll.get(index) {
+            let Some(entry) = self.sockets.get_mut(socket) else { return };
+            let Some(mut buffer) = entry.receive.take() else { return };
+            if let Some(result) = busy_poll::receive(entry.descriptor.as_raw_fd(), &mut buffer) {
+                self.busy_poll.remove(socket);
+                completions.push_back(Completion::Received { socket, result, buffer });
+                continue;
+            }
+            entry.receive = Some(buffer);
+            if entry.poll_budget.spend() {
+                index += 1;
+            } else {
+                self.busy_poll.remove(socket);
+                self.leave_to_ring(socket);
+            }
+        }
+    }
+
     fn entry(&mut self, wait: bool) -> io::Result<UringEntry> {
         let ring = match self.handle {
             Some(handle) => handle,
@@ -189,14 +211,6 @@ impl Uring {
     /// Returns the socket, unless it is closing or gone.
     fn open(&mut self, socket: SocketId) -> Option<&mut SocketState> {
         self.sockets.get_mut(socket).filter(|entry| !entry.closing)
-    }
-
-    /// Submits a poll of the listeners, unless one is under way. It also reports connections that wait already.
-    fn watch_listeners(&mut self) {
-        if !std::mem::replace(&mut self.watching, true) {
-            let poll = opcode::PollAdd::new(Fd(self.listeners.descriptor()), libc::POLLIN as u32).build();
-            self.push(poll.user_data(LISTENERS));
-        }
     }
 }
 
@@ -367,11 +381,6 @@ impl Driver for Uring {
             is_left: unread > 0 || (claimed > 0 && !in_vain),
         })
     }
-}
-
-/// Returns whether the kernel asks to be entered for completions.
-fn claims_work(queue: &squeue::SubmissionQueue<'_>) -> bool {
-    queue.taskrun() || queue.cq_overflow()
 }
 
 fn tag(socket: SocketId, operation: u64) -> u64 {

@@ -8,6 +8,7 @@
 //! sleeps can therefore send from its own thread (`Shard::send_from_outside`).
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use super::failure::{Failure, LoopFailed};
 use super::inline::{Inline, Owned};
 use super::virtual_clock::VirtualClock;
 use super::{IdleStrategy, Step};
-use crate::callback::caught;
+use crate::callback::{caught, panic_message};
 use crate::driver::{Entry, LocalTransport, Uring};
 use crate::link::Undelivered;
 use crate::mailbox::{Mailbox, Ready};
@@ -44,22 +45,22 @@ enum Turn {
 fn turn(shared: &Shared, idle: WhenIdle) -> io::Result<Turn> {
     let mut guard = shared.lock().map_err(poisoned)?;
     let Some(shard) = guard.as_mut() else { return Ok(Turn::Finished) };
-    let mut round = shard.begin(idle);
-    let worked = match round.entry.take() {
-        Some(entry) if round.waits => {
+    let mut begun = shard.begin(idle);
+    let worked = match begun.entry.take() {
+        Some(entry) if begun.waits => {
             drop(guard);
             let entered = entry.enter();
             guard = shared.lock().map_err(poisoned)?;
             let Some(shard) = guard.as_mut() else { return Ok(Turn::Finished) };
-            let worked = shard.finish(round);
+            let worked = shard.finish(begun);
             entered.and(worked)?
         }
         Some(entry) => {
             let entered = entry.enter();
-            let worked = shard.finish(round);
+            let worked = shard.finish(begun);
             entered.and(worked)?
         }
-        None => shard.finish(round)?,
+        None => shard.finish(begun)?,
     };
     let finished = guard.as_ref().is_none_or(Shard::is_finished);
     Ok(match worked {
@@ -126,14 +127,14 @@ impl LoopHandle {
     /// Takes a turn. Returns `None` if the loop has failed.
     #[inline]
     fn try_turn(&self, idle: WhenIdle) -> Option<Turn> {
-        match caught(|| turn(&self.shard, idle)) {
+        match catch_unwind(AssertUnwindSafe(|| turn(&self.shard, idle))) {
             Ok(Ok(turn)) => Some(turn),
             Ok(Err(error)) => {
                 self.fail(&error.to_string());
                 None
             }
-            Err(message) => {
-                self.fail(&format!("a panic: {message}"));
+            Err(panic) => {
+                self.fail(&format!("a panic: {}", panic_message(panic)));
                 None
             }
         }

@@ -43,7 +43,7 @@ impl<D: Driver> Shard<D> {
     pub(super) fn flush(&mut self, now: Time) -> bool {
         let mut worked = false;
         let mut budget = Budget::default();
-        // A link that is marked meanwhile is served in the next round.
+        // A link that is marked meanwhile is served in the next turn.
         for _ in 0..self.dirty.len() {
             if !budget.is_left() {
                 return worked;

@@ -22,9 +22,9 @@ mod slot;
 mod stopping;
 mod strangers;
 mod timers;
+mod turn;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,9 +32,12 @@ use self::connection::Connection;
 use self::dials::Dials;
 use self::node::Node;
 use self::timers::Timers;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) use self::turn::BegunTurn;
+pub(crate) use self::turn::WhenIdle;
 use crate::batch::Batch;
-use crate::driver::{Budget, ChunkPool, Completion, Driver, SocketId, Wait};
-use crate::mailbox::{Mailbox, Ready};
+use crate::driver::{ChunkPool, Completion, Driver, SocketId};
+use crate::mailbox::Mailbox;
 use crate::roster::LinkKey;
 use crate::time::Time;
 use crate::wire::{MAX_HELLO_BYTES, MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES};
@@ -53,31 +56,9 @@ const POLLING_BYTES: usize = 8 * 1024;
 /// Size in bytes above which a batch is submitted to the kernel instead of being sent by a direct call. This thread
 /// continues while the kernel works on it.
 const DIRECT_BYTES: usize = 16 * 1024;
-/// Gap between two turns above which this process counts as stopped. The silence of peers in such a gap proves nothing.
-const OVERSLEPT: Duration = Duration::from_millis(100);
-
 /// Makes the pool of a shard's receive buffers.
 pub(crate) fn chunk_pool() -> Arc<ChunkPool> {
     ChunkPool::new(CHUNK_BYTES, SPARE_CHUNKS)
-}
-
-/// Behaviour of a turn that finds nothing to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WhenIdle {
-    /// The turn returns: the caller spins, or has other work.
-    Return,
-    /// The turn waits in the kernel until there is something to do, at most until this time.
-    Park(Option<Time>),
-}
-
-/// Round that has begun. [`Shard::finish`] completes it.
-pub(crate) struct Round<E> {
-    /// System call to be made, if one is needed.
-    pub(crate) entry: Option<E>,
-    /// Set if the system call may wait.
-    pub(crate) waits: bool,
-    worked: bool,
-    began: Time,
 }
 
 /// Event loop over a driver.
@@ -101,7 +82,7 @@ pub(crate) struct Shard<D: Driver> {
     /// Batches to submit to the driver, each with the number of its bytes that a direct call has sent.
     unsent: Vec<(SocketId, Box<Batch>, usize)>,
     completions: VecDeque<Completion>,
-    /// Servers whose inbox has received something in this round.
+    /// Servers whose inbox has received something in this turn.
     touched: Vec<u32>,
     last_turn: Time,
     /// Time until which the loop last chose to wait. A wake-up after it is a gap in which this process did not run.
@@ -157,139 +138,6 @@ impl<D: Driver> Shard<D> {
     /// Returns whether the engine has shut down and all servers of this shard have ended.
     pub(crate) fn is_finished(&self) -> bool {
         self.shutdown && self.nodes.is_empty()
-    }
-
-    /// Begins a bounded round: reads the mailbox, sends what can be sent, and prepares the system call.
-    ///
-    /// Each kind of work (commands, signals, links with something to send, completions, timers) has its own [`Budget`]
-    /// in a round. Work beyond it is left for the next round, which begins at once. So no kind of work delays the
-    /// others, and every queue is served in every round.
-    ///
-    /// The caller makes the system call, and may let other threads use the shard while the call waits. It then calls
-    /// [`finish`](Shard::finish).
-    pub(crate) fn begin(&mut self, idle: WhenIdle) -> Round<D::Entry> {
-        let now = self.driver.now();
-        self.notice_gap(now);
-        let awaited = self.read_mail(now);
-        for index in 0..self.polled.len() {
-            let key = self.polled[index];
-            if self.has_unsent(key) {
-                self.mark(key);
-            }
-        }
-        if self.dials.is_due() {
-            self.let_dial();
-        }
-        let flushed = self.flush(now);
-        self.resume_sends();
-        // The outcome of the sends need not be known before the wait. But an application may wait for the outcome of a
-        // command.
-        let wait = if awaited { Wait::No } else { self.prepare_to_wait(idle) };
-        Round { entry: self.driver.begin(wait), worked: awaited || flushed, waits: wait != Wait::No, began: now }
-    }
-
-    /// Completes a round: handles completions, processes timers, wakes the applications.
-    ///
-    /// Returns whether the round did any work other than receiving and sending heartbeats, or left something to read.
-    ///
-    /// # Errors
-    ///
-    /// When the driver has failed. It is unusable then.
-    pub(crate) fn finish(&mut self, round: Round<D::Entry>) -> io::Result<bool> {
-        let now = if round.waits {
-            self.mailbox.wake_up();
-            let now = self.driver.now();
-            self.last_turn = now.min(self.woken_by);
-            // Precedes the look at the deadlines: if this process was stopped during the wait, the peers were not
-            // silent.
-            self.notice_gap(now);
-            now
-        } else {
-            round.began
-        };
-        let reaped = self.driver.reap(&mut self.completions, now);
-        let mut worked = round.worked;
-        while let Some(completion) = self.completions.pop_front() {
-            worked |= self.complete(completion, now);
-        }
-        if let Ok(reaped) = &reaped {
-            self.caught_up = reaped.until;
-            worked |= reaped.is_left;
-        }
-        self.expire(now);
-        while let Some(node) = self.touched.pop() {
-            if let Some(node) = self.nodes.get_mut(&node) {
-                node.inbox.wake();
-            }
-        }
-        reaped.map(|_| worked)
-    }
-
-    /// Notices a gap in which this process was stopped or starved. The peers' silence in it does not count.
-    fn notice_gap(&mut self, now: Time) {
-        let gap = now.since(self.last_turn);
-        self.last_turn = now;
-        if gap > OVERSLEPT {
-            self.slept += gap;
-        }
-    }
-
-    /// Returns how the loop is to wait. It does not wait if work is left, or arrives before the shard is marked as
-    /// asleep.
-    fn prepare_to_wait(&mut self, idle: WhenIdle) -> Wait {
-        let WhenIdle::Park(until) = idle else { return Wait::No };
-        while let Some(key) = self.polled.pop() {
-            self.settle(key);
-        }
-        let next = match (self.timers.next(), until) {
-            (Some(timer), Some(until)) => Some(timer.min(until)),
-            (timer, until) => timer.or(until),
-        };
-        let is_due = next.is_some_and(|next| next <= self.last_turn);
-        if is_due || self.dials.is_due() || !self.dirty.is_empty() || !self.mailbox.fall_asleep() {
-            return Wait::No;
-        }
-        match next {
-            Some(next) => {
-                self.woken_by = next;
-                Wait::Until(next)
-            }
-            None => {
-                self.woken_by = Time::from_nanos(u64::MAX);
-                Wait::Forever
-            }
-        }
-    }
-
-    /// Processes commands and signals. Returns whether an application may wait for the outcome of a command.
-    fn read_mail(&mut self, now: Time) -> bool {
-        let mut awaited = false;
-        let mut budget = Budget::default();
-        while budget.is_left()
-            && let Some(command) = self.mailbox.next_command()
-        {
-            awaited = true;
-            budget.spend(0);
-            self.handle_command(command, now);
-        }
-        let mut budget = Budget::default();
-        while budget.is_left()
-            && let Some(ready) = self.mailbox.next_ready()
-        {
-            budget.spend(0);
-            match ready {
-                Ready::Link(key) => self.mark(key),
-                Ready::RequestAck(key) => self.request_ack(key),
-                Ready::Consumed(key) => {
-                    if let Some(slot) = self.slot(key) {
-                        slot.link.consumed();
-                    }
-                    self.mark(key);
-                }
-                Ready::Nothing => {}
-            }
-        }
-        awaited
     }
 
     /// Marks a link that may have something to send.

@@ -6,17 +6,16 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::links::Links;
-use super::pinned::pinned_limit;
 use super::shortages::Accepting;
 use super::slot::LinkSlot;
 use super::strangers::Strangers;
 use super::timers::Entry;
-use crate::delivery::{Arrived, ArrivedBody, InboxSender};
-use crate::driver::{ChunkPool, Slice, SocketId, Way, with_cure};
+use crate::delivery::InboxSender;
+use crate::driver::{SocketId, Way, with_cure};
 use crate::events::{Event, EventQueue, UnreportedDrops};
-use crate::link::{Arrival, Delivery, DropReason, Link, Local, Notice, Pid, Undelivered};
+use crate::link::{DropReason, Link, Local, Notice, Pid, Undelivered};
 use crate::mailbox::NodeInit;
-use crate::roster::{LinkId, LinkKey, Roster};
+use crate::roster::{LinkId, Roster};
 use crate::stats::StatsTable;
 use crate::time::Time;
 
@@ -30,7 +29,7 @@ pub(super) struct Node {
     pub(super) way: Way,
     pub(super) inbox: InboxSender,
     pub(super) events: Arc<EventQueue>,
-    stats: Arc<StatsTable>,
+    pub(super) stats: Arc<StatsTable>,
     /// Closes the outboxes if the loop fails.
     pub(super) close_outboxes: Box<dyn Fn() + Send>,
     pub(super) stopping: Option<Stopping>,
@@ -77,40 +76,6 @@ impl Node {
             starved: 0,
             stop_timer: None,
         }
-    }
-
-    /// Pushes the content of a data segment into the inbox. For whole frames that is the payload, copied, or shared by
-    /// `share`.
-    pub(super) fn deliver(
-        &mut self,
-        key: LinkKey,
-        delivery: Delivery,
-        (payload, share): (&[u8], impl FnOnce() -> Slice),
-        pool: &Arc<ChunkPool>,
-    ) {
-        let Some(slot) = self.links.get_mut(key.link) else { return };
-        let body = match delivery.arrival {
-            Arrival::Frames if slot.pinned.is_copying() => {
-                let copy = slot.pinned.copy(payload, pinned_limit(slot.link.inbox_bytes()), pool);
-                ArrivedBody::Frames(copy.unwrap_or_else(share))
-            }
-            Arrival::Frames => ArrivedBody::Frames(share()),
-            Arrival::Whole { id, payload } => ArrivedBody::Whole { id, payload },
-            Arrival::Part => return,
-        };
-        for opened in slot.link.take_opened() {
-            self.stats.receives(slot.link.peer(), opened);
-        }
-        let link = &slot.link;
-        self.inbox.push(Arrived {
-            pid: link.peer(),
-            link: key,
-            session: link.session(),
-            incarnation: link.incarnation(),
-            stream: delivery.stream,
-            room: delivery.room,
-            body,
-        });
     }
 
     /// Passes the notices of a link to the application.

@@ -13,7 +13,7 @@ use super::timetable::Happening;
 use crate::driver::{ChunkPool, Driver, LocalRegistry, LocalTransport, Wait, take_spent};
 use crate::mailbox::{Mailbox, Ready};
 use crate::runtime::LoopHandle;
-use crate::shard::{Round, Shard, WhenIdle, chunk_pool};
+use crate::shard::{BegunTurn, Shard, WhenIdle, chunk_pool};
 use crate::testing::Random;
 use crate::{clock::Clock, time::Time};
 
@@ -50,8 +50,8 @@ pub(super) struct EventLoop {
 
 enum State {
     /// A turn is on the timetable.
-    Due(Option<Round<SimulatedWait>>),
-    Waits(Round<SimulatedWait>),
+    Due(Option<BegunTurn<SimulatedWait>>),
+    Waits(BegunTurn<SimulatedWait>),
 }
 
 impl EventLoop {
@@ -132,7 +132,7 @@ impl EventLoop {
 
     fn wake(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Due(None)) {
-            State::Waits(round) => State::Due(Some(round)),
+            State::Waits(begun) => State::Due(Some(begun)),
             due => due,
         };
         self.turn_soon();
@@ -144,10 +144,10 @@ impl EventLoop {
             return self.turn_soon();
         }
         take_spent();
-        if let State::Due(round) = &mut self.state
-            && let Some(round) = round.take()
+        if let State::Due(begun) = &mut self.state
+            && let Some(begun) = begun.take()
         {
-            self.worked = self.shard.finish(round).expect("a driver that does not break");
+            self.worked = self.shard.finish(begun).expect("a driver that does not break");
             self.shard.check_bounds();
             self.shard.check_progress();
             self.shard.check_memory();
@@ -155,16 +155,16 @@ impl EventLoop {
         self.turns += 1;
         // At random, a loop that has worked spins instead of waiting.
         let idle = if self.worked && random.one_in(4) { WhenIdle::Return } else { WhenIdle::Park(None) };
-        let mut round = self.shard.begin(idle);
+        let mut begun = self.shard.begin(idle);
         let operations = Duration::from_nanos(take_spent() * self.operation_nanos);
         self.busy_until = self.network.borrow().now() + self.turn + operations;
-        let wait = round.entry.take().map_or(Wait::No, |entry| entry.0);
-        if !round.waits || wait == Wait::No {
-            self.state = State::Due(Some(round));
+        let wait = begun.entry.take().map_or(Wait::No, |entry| entry.0);
+        if !begun.waits || wait == Wait::No {
+            self.state = State::Due(Some(begun));
             return self.turn_soon();
         }
         assert!(!self.shard.polls(), "a loop sleeps whose streams are written to without a signal");
-        self.state = State::Waits(round);
+        self.state = State::Waits(begun);
         self.waits += 1;
         if let Wait::Until(until) = wait {
             let mut network = self.network.borrow_mut();

@@ -1,38 +1,14 @@
 //! Completions of the ring: what they say of sockets and listeners.
 
 use std::collections::VecDeque;
-use std::os::fd::AsRawFd;
 
-use io_uring::cqueue;
+use io_uring::types::Fd;
+use io_uring::{cqueue, opcode, squeue};
 
-use super::{
-    ALARM, CONNECT, LISTENERS, NOTIFIER, RECEIVE, SEND, SocketState, Uring, busy_poll, claims_work, listeners, options,
-    outcome,
-};
+use super::{ALARM, CONNECT, LISTENERS, NOTIFIER, RECEIVE, SEND, SocketState, Uring, listeners, options, outcome};
 use crate::driver::{Completion, SocketId};
 
 impl Uring {
-    /// Polls the sockets whose receives are not in the ring.
-    pub(super) fn poll(&mut self, completions: &mut VecDeque<Completion>) {
-        let mut index = 0;
-        while let Some(socket) = self.busy_poll.get(index) {
-            let Some(entry) = self.sockets.get_mut(socket) else { return };
-            let Some(mut buffer) = entry.receive.take() else { return };
-            if let Some(result) = busy_poll::receive(entry.descriptor.as_raw_fd(), &mut buffer) {
-                self.busy_poll.remove(socket);
-                completions.push_back(Completion::Received { socket, result, buffer });
-                continue;
-            }
-            entry.receive = Some(buffer);
-            if entry.poll_budget.spend() {
-                index += 1;
-            } else {
-                self.busy_poll.remove(socket);
-                self.leave_to_ring(socket);
-            }
-        }
-    }
-
     /// Returns the number of completions that the kernel may have yet to run: 0, or the most that there can be.
     ///
     /// The kernel sets its flag after it has queued work, and so sometimes after that work was run. It clears the flag
@@ -45,7 +21,15 @@ impl Uring {
         }
     }
 
-    pub(super) fn accept_ready(&mut self, completions: &mut VecDeque<Completion>) {
+    /// Submits a poll of the listeners, unless one is under way. It also reports connections that wait already.
+    pub(super) fn watch_listeners(&mut self) {
+        if !std::mem::replace(&mut self.watching, true) {
+            let poll = opcode::PollAdd::new(Fd(self.listeners.descriptor()), libc::POLLIN as u32).build();
+            self.push(poll.user_data(LISTENERS));
+        }
+    }
+
+    fn accept_ready(&mut self, completions: &mut VecDeque<Completion>) {
         for listener in self.listeners.ready() {
             let Some(descriptor) = self.sockets.open_descriptor(listener) else { continue };
             let mut connections = Vec::new();
@@ -113,4 +97,9 @@ impl Uring {
         }
         self.forget_if_idle(socket, completions);
     }
+}
+
+/// Returns whether the kernel asks to be entered for completions.
+pub(super) fn claims_work(queue: &squeue::SubmissionQueue<'_>) -> bool {
+    queue.taskrun() || queue.cq_overflow()
 }
