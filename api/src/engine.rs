@@ -8,7 +8,20 @@ use cluster_engine::{IdleStrategy, Threading, Unavailable};
 
 use crate::Idle;
 
-/// Event loops for servers. All servers of a process share one engine unless they are given another.
+/// Event loops for servers.
+///
+/// All servers of a process share one engine unless they are given another: by [`Builder::engine`](crate::Builder), or
+/// by their [`Threading`](crate::Threading).
+///
+/// ```
+/// use cluster::{Builder, Config, Engine, Idle};
+///
+/// let config = Config::new([(1, "127.0.0.1:18121"), (2, "127.0.0.1:18122")])?;
+/// let engine = Engine::dedicated(2, Idle::default())?;
+/// let one = Builder::new(1, &config).engine(&engine).start()?;
+/// let two = Builder::new(2, &config).engine(&engine).start()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// The engine's threads end when the last handle of the engine and the last server on it are gone.
 #[derive(Clone, Debug)]
@@ -20,7 +33,7 @@ pub struct Engine {
 static SHARED: Mutex<Weak<cluster_engine::Engine>> = Mutex::new(Weak::new());
 
 impl Engine {
-    /// Starts an engine with `shards` threads, each with one event loop.
+    /// Starts an engine with `shards` threads, each with one event loop. 0 counts as 1.
     ///
     /// Each server runs on one loop, with all its links. Two loops serve two servers on two cores; a single server
     /// leaves the second loop idle, however many peers it has.
@@ -46,8 +59,8 @@ impl Engine {
     ///
     /// Each connection has a buffer of 260 KiB, whose pages take memory once data was written to them. Envelopes that
     /// have arrived and are unread keep the buffers that hold them. The count leaves out the smaller buffers of
-    /// connections that have not completed their handshake: at most 128 of 44 KiB for each server. The limits apply per
-    /// server: see [`PeerStats::bytes_unread`](crate::PeerStats).
+    /// connections that have not completed their handshake: at most 128 of 36 KiB for each server. The limits apply per
+    /// server: see [`PeerStats::bytes_unread`](crate::PeerStats::bytes_unread).
     pub fn receive_bytes(&self) -> usize {
         self.inner.receive_bytes()
     }

@@ -12,6 +12,26 @@ use crate::wait::wait;
 /// The queue holds at most 1,024 unread events. When more come, the oldest are dropped, except for the newest of each
 /// kind and peer. A program that reads again first gets [`Event::Missed`], then the present state of each peer, then
 /// the events since. [`peer_state`](crate::Server::peer_state) returns the state at any time.
+///
+/// ```
+/// use cluster::mock::{Cluster, Time};
+/// use cluster::{DownReason, Event, Server};
+///
+/// let cluster = Cluster::with_time(1, Time::Virtual);
+/// let mut one = cluster.add_server(1)?;
+/// let mut two = cluster.add_server(2)?;
+/// two.stop()?;
+/// let mut reasons = Vec::new();
+/// while let Some(event) = one.events().try_next() {
+///     match event {
+///         Event::Up { pid, .. } => println!("{pid} is up"),
+///         Event::Down { reason, .. } => reasons.push(reason),
+///         _ => {}
+///     }
+/// }
+/// assert_eq!(reasons, [DownReason::Stopped]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Events {
     events: cluster_engine::Events,
 }

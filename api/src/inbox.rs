@@ -30,6 +30,24 @@ const DRAINED_SEGMENTS: usize = 256;
 /// Envelopes in the inbox are acknowledged to their senders. They can be read even after the server has stopped. If the
 /// program does not read, the inbox fills up to `inbox_bytes` for each peer. Flow control then stops the senders: their
 /// outboxes fill, and their sends find no room.
+///
+/// ```
+/// use cluster::mock::{Cluster, Time};
+/// use cluster::{Envelope, Server, TryRecvError};
+///
+/// let cluster = Cluster::with_time(1, Time::Virtual);
+/// let mut servers = cluster.add_servers([100, 200])?;
+/// servers[0].outbox().send(Envelope::to(200).id(7).body("hello"))?;
+///
+/// let inbox = servers[1].inbox();
+/// let envelope = inbox.recv()?;
+/// assert_eq!((envelope.pid, envelope.msg_id), (100, 7));
+/// assert_eq!(envelope.msg, "hello");
+/// assert_eq!(inbox.try_recv().unwrap_err(), TryRecvError::Empty);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [`Stream`]: #impl-Stream-for-Inbox
 pub struct Inbox {
     receiver: Receiver,
     loop_handle: LoopHandle,
@@ -106,12 +124,18 @@ impl Inbox {
     ///
     /// If `each` panics, the envelope passed to it is lost. All others stay in the inbox.
     ///
-    /// ```no_run
-    /// # let config = cluster::Config::new([(1, "127.0.0.1:8001"), (2, "127.0.0.1:8002")]).unwrap();
-    /// # use cluster::Server;
-    /// let mut server = cluster::start(1, &config).unwrap();
+    /// ```
+    /// # use cluster::{Envelope, Server, mock::{Cluster, Time}};
+    /// # let cluster = Cluster::with_time(1, Time::Virtual);
+    /// # let mut servers = cluster.add_servers([1, 2])?;
+    /// # servers[0].outbox().send(Envelope::to(2).body("four"))?;
+    /// # servers[0].outbox().send(Envelope::to(2).body("and seven"))?;
+    /// # cluster.run_until_idle();
+    /// # let server = &mut servers[1];
     /// let mut bytes = 0;
-    /// server.inbox().drain(|envelope| bytes += envelope.msg.len());
+    /// let count = server.inbox().drain(|envelope| bytes += envelope.msg.len());
+    /// assert_eq!((count, bytes), (2, 13));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn drain(&mut self, mut each: impl FnMut(EnvelopeRef<'_>)) -> usize {
         if self.receiver.is_empty() && self.loop_handle.is_inline() {

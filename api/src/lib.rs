@@ -1,5 +1,7 @@
-//! Messaging between servers that know each other by number: they exchange **envelopes** through an **inbox** and an
-//! **outbox**.
+//! Messaging between servers that know each other by number, over io_uring.
+//!
+//! Each server has a number, its **pid**. Servers exchange **envelopes** through an **inbox** and an **outbox**, over
+//! TCP, and over memory between servers of one process. The crate needs Linux 6.1 or later.
 //!
 //! An envelope is addressed to a pid, to several pids, or to [`BROADCAST`]. The outbox takes it, and each recipient
 //! reads it from its inbox: once, in order, with the sender's pid. No envelope is dropped silently: an envelope that
@@ -9,7 +11,11 @@
 //! use cluster::{BROADCAST, Config, Envelope, Server};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = Config::new([(100, "127.0.0.1:18101"), (200, "127.0.0.1:18102"), (300, "127.0.0.1:18103")])?;
+//! let config = Config::new([
+//!     (100, "127.0.0.1:18101"),
+//!     (200, "127.0.0.1:18102"),
+//!     (300, "127.0.0.1:18103"),
+//! ])?;
 //! let mut alice = cluster::start(100, &config)?;
 //! let mut bob = cluster::start(200, &config)?;
 //! let mut carol = cluster::start(300, &config)?;
@@ -31,9 +37,11 @@
 //! | --- | --- |
 //! | configure | [`Config`], from a value or a file |
 //! | start a server | [`start`](fn@start), or [`Builder`] for a server with its own engine |
+//! | choose the threads and the latency (busy polling) | [`Threading`], [`Idle`] |
 //! | send | [`Outbox`] |
 //! | receive | [`Inbox`] |
-//! | follow the state of the peers | [`Events`] |
+//! | follow the state of the peers | [`Events`], [`Server::peer_state`] |
+//! | count the traffic with each peer | [`Server::stats`] |
 //! | write a program that runs on any kind of server | [`Server`] |
 //! | test a program under partitions, loss and delay, without a network | [`mock`] |
 #![deny(unsafe_code)]

@@ -43,6 +43,18 @@ impl Node {
     }
 
     /// Splits the node into its parts, each for a separate thread.
+    ///
+    /// ```
+    /// use cluster::{Config, Envelope, Split};
+    ///
+    /// let config = Config::new([(1, "127.0.0.1:18131"), (2, "127.0.0.1:18132")])?;
+    /// let Split { mut outbox, handle: _one, .. } = cluster::start(1, &config)?.split();
+    /// let Split { mut inbox, handle: _two, .. } = cluster::start(2, &config)?.split();
+    /// let reader = std::thread::spawn(move || inbox.recv());
+    /// outbox.send(Envelope::to(2).body("hello"))?;
+    /// assert_eq!(reader.join().unwrap()?.msg, "hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn split(self) -> Split {
         Split { inbox: self.inbox, outbox: self.outbox, events: self.events, handle: self.handle }
     }
@@ -60,6 +72,7 @@ impl Node {
     ///
     /// # Errors
     /// [`PeerError::Unknown`] names the first pid that is not a peer. The peers before it are blocked.
+    /// [`PeerError::EngineFailed`] and [`PeerError::WrongThread`] if the server's event loop cannot be used.
     pub fn block(&mut self, pids: &[Pid]) -> Result<(), PeerError> {
         self.handle.block(pids)
     }
@@ -68,6 +81,7 @@ impl Node {
     ///
     /// # Errors
     /// [`PeerError::Unknown`] names the first pid that is not a peer. The peers before it are unblocked.
+    /// [`PeerError::EngineFailed`] and [`PeerError::WrongThread`] if the server's event loop cannot be used.
     pub fn unblock(&mut self, pids: &[Pid]) -> Result<(), PeerError> {
         self.handle.unblock(pids)
     }
@@ -183,6 +197,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`PeerError::Unknown`] names the first pid that is not a peer. The peers before it are blocked.
+    /// [`PeerError::EngineFailed`] and [`PeerError::WrongThread`] if the server's event loop cannot be used.
     pub fn block(&mut self, pids: &[Pid]) -> Result<(), PeerError> {
         self.set_blocked(pids, true)
     }
@@ -191,6 +206,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`PeerError::Unknown`] names the first pid that is not a peer. The peers before it are unblocked.
+    /// [`PeerError::EngineFailed`] and [`PeerError::WrongThread`] if the server's event loop cannot be used.
     pub fn unblock(&mut self, pids: &[Pid]) -> Result<(), PeerError> {
         self.set_blocked(pids, false)
     }
@@ -228,8 +244,8 @@ impl Handle {
     /// Stops the server: delivers the queued envelopes, says goodbye, and closes. See [`Server::stop`].
     ///
     /// # Errors
-    /// [`StopError`] counts the undelivered envelopes, by peer. On a thread that an inline server does not belong to,
-    /// the call returns an error and the server continues to run.
+    /// [`StopError`] counts the undelivered envelopes, by peer, or reports a failed event loop. On a thread that an
+    /// inline server does not belong to, the call returns an error and the server continues to run.
     pub fn stop(&mut self) -> Result<(), StopError> {
         self.stop_within(STOP_PATIENCE)
     }
@@ -238,8 +254,8 @@ impl Handle {
     /// sent.
     ///
     /// # Errors
-    /// [`StopError`] counts the undelivered envelopes, by peer. On a thread that an inline server does not belong to,
-    /// the call returns an error and the server continues to run.
+    /// [`StopError`] counts the undelivered envelopes, by peer, or reports a failed event loop. On a thread that an
+    /// inline server does not belong to, the call returns an error and the server continues to run.
     pub fn stop_within(&mut self, patience: Duration) -> Result<(), StopError> {
         let Ok(Stopped { undelivered, failure }) = self.handle.stop(patience) else {
             return Err(StopError { wrong_thread: true, ..StopError::new(Vec::new()) });

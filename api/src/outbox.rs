@@ -39,6 +39,22 @@ pub(crate) fn first_id(configured: Option<i64>, incarnation: &Incarnation) -> i6
 /// | [`claim`](Outbox::claim) | waits for room; the message is encoded in place: the fast path |
 /// | [`try_claim`](Outbox::try_claim) | returns an error; the message is encoded in place: the fast path |
 ///
+/// ```
+/// use cluster::mock::{Cluster, Time};
+/// use cluster::{BROADCAST, Envelope, SendError, Server};
+///
+/// let cluster = Cluster::with_time(1, Time::Virtual);
+/// let mut servers = cluster.add_servers([100, 200])?;
+/// let outbox = servers[0].outbox();
+/// outbox.send(Envelope::to(200).id(7).body("for one server"))?;
+/// outbox.send(Envelope::to(BROADCAST).urgent().body("for all of them"))?;
+///
+/// let error = outbox.send(Envelope::to(999).body("for nobody")).unwrap_err();
+/// assert!(matches!(error, SendError::UnknownPid { pid: 999, .. }));
+/// assert_eq!(error.into_envelope().message(), b"for nobody");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// An envelope that the outbox has taken is delivered once and in order while the recipient and this server live. This
 /// holds across any number of disconnects, and for a recipient that has not started yet. If the recipient is restarted,
 /// its next incarnation receives the envelopes that the previous one has not acknowledged. An answer to a request
@@ -354,6 +370,8 @@ impl Outbox {
 }
 
 impl Clone for Outbox {
+    /// Makes a separate outbox of the same server, with its own order of envelopes and its own `outbox_bytes` for each
+    /// peer and lane.
     fn clone(&self) -> Outbox {
         Outbox { sender: self.sender.clone(), pid: self.pid, ids: self.ids.clone(), next_id: 0, last_id: 0 }
     }

@@ -21,13 +21,13 @@ use crate::{Events, Inbox, Outbox};
 /// }
 /// ```
 pub trait Server {
-    /// Pid of this server.
+    /// Pid of this server: its number in the cluster.
     fn pid(&self) -> Pid;
 
     /// Pids of all peers, ascending.
     fn peers(&self) -> &[Pid];
 
-    /// Inbox of received envelopes.
+    /// Inbox: the queue of received envelopes.
     fn inbox(&mut self) -> &mut Inbox;
 
     /// Outbox for envelopes to send.
@@ -84,7 +84,8 @@ pub trait Server {
     /// Received envelopes stay in the inbox: all envelopes acknowledged to the peers can be read after the stop.
     ///
     /// # Errors
-    /// [`StopError`] counts the undelivered envelopes, by peer.
+    /// [`StopError`] counts the undelivered envelopes, by peer. It also reports a failed event loop, and an inline
+    /// server that belongs to another thread: that server continues to run.
     fn stop(&mut self) -> Result<(), StopError>;
 }
 
@@ -101,7 +102,7 @@ pub enum PeerError {
     Broadcast,
     /// The pid is not a peer of this server.
     Unknown {
-        /// The unknown pid.
+        /// Pid that is not a peer.
         pid: Pid,
     },
     /// The address cannot be resolved.
@@ -146,7 +147,9 @@ impl fmt::Display for PeerError {
 
 impl std::error::Error for PeerError {}
 
-/// Error of stopping a server. Possible causes:
+/// Error of stopping a server.
+///
+/// Possible causes:
 ///
 /// - The server has stopped, and some envelopes that its outboxes took were not delivered.
 /// - The server's event loop has failed.

@@ -12,11 +12,17 @@ use crate::{Checksum, Config, Connect, Engine, Events, Handle, Inbox, Neighbours
 
 /// Starts the server `pid` of `config`.
 ///
+/// The server listens on its configured address. It does not wait for its peers: envelopes to a peer that has not
+/// started wait for it.
+///
 /// # Errors
-/// [`StartError`] names the cause and the remedy.
+/// [`StartError`] if the configuration is invalid or has no such server, if the server already runs in this process,
+/// if it cannot listen on its address, if an address cannot be resolved, or if io_uring cannot be used. The error names
+/// the cause and the remedy.
 ///
 /// ```
-/// # use cluster::Config;
+/// use cluster::Config;
+///
 /// let config = Config::new([(1, "127.0.0.1:18111"), (2, "127.0.0.1:18112")])?;
 /// let one = cluster::start(1, &config)?;
 /// assert!(cluster::start(1, &config).unwrap_err().to_string().contains("runs already"));
@@ -27,6 +33,19 @@ pub fn start(pid: Pid, config: &Config) -> Result<Node, StartError> {
 }
 
 /// Builder of a server with its own engine or listener.
+///
+/// ```
+/// use cluster::{Builder, Config, Server};
+/// use std::net::TcpListener;
+///
+/// // Port 0: the operating system chooses a free port.
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let address = listener.local_addr()?.to_string();
+/// let config = Config::new([(1, address.as_str()), (2, "127.0.0.1:18142")])?;
+/// let server = Builder::new(1, &config).listener(listener).start()?;
+/// assert_eq!(server.peers(), [2]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it starts a server"]
 pub struct Builder<'a> {
@@ -55,10 +74,10 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// Starts the server.
+    /// Starts the server, as [`start`](fn@start) does.
     ///
     /// # Errors
-    /// [`StartError`] names the cause and the remedy.
+    /// [`StartError`] names the cause and the remedy: see [`start`](fn@start).
     pub fn start(self) -> Result<Node, StartError> {
         let Builder { pid, config, engine, listener } = self;
         config.validate()?;

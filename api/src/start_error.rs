@@ -14,7 +14,7 @@ pub enum StartError {
     Config(ConfigError),
     /// The server already runs in this process.
     AlreadyRunning {
-        /// The server's pid.
+        /// Pid of the server.
         pid: Pid,
     },
     /// The server cannot listen on its own address.

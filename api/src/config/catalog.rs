@@ -12,7 +12,7 @@ use crate::Pid;
 ///
 /// let config = Config::new([(300, "127.0.0.1:8003"), (100, "127.0.0.1:8001")])?;
 /// let mut catalog = Catalog::from(&config);
-/// assert_eq!(catalog.get(100).map(|member| member.address.as_str()), Some("127.0.0.1:8001"));
+/// assert_eq!(catalog.get(100), Some(&Member::new(100, "127.0.0.1:8001")));
 ///
 /// catalog.insert(Member::new(200, "127.0.0.1:8002"));
 /// let pids: Vec<_> = catalog.iter().map(|member| member.pid).collect();
@@ -64,7 +64,8 @@ impl Catalog {
     /// ```
     /// use cluster::{Catalog, Member};
     ///
-    /// let catalog: Catalog = [Member::new(2, "b:8002"), Member::new(1, "a:8001")].into_iter().collect();
+    /// let members = [Member::new(2, "b:8002"), Member::new(1, "a:8001")];
+    /// let catalog: Catalog = members.into_iter().collect();
     /// assert_eq!(catalog.iter().map(|member| member.pid).collect::<Vec<_>>(), [1, 2]);
     /// ```
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Member> + DoubleEndedIterator {
@@ -95,8 +96,9 @@ impl Catalog {
     /// use cluster::{Catalog, Member};
     ///
     /// let mut catalog = Catalog::new();
-    /// assert_eq!(catalog.insert(Member::new(100, "old:8001")), None);
-    /// assert_eq!(catalog.insert(Member::new(100, "new:8001")), Some(Member::new(100, "old:8001")));
+    /// let (old, new) = (Member::new(100, "old:8001"), Member::new(100, "new:8001"));
+    /// assert_eq!(catalog.insert(old.clone()), None);
+    /// assert_eq!(catalog.insert(new), Some(old));
     /// ```
     pub fn insert(&mut self, member: Member) -> Option<Member> {
         self.members.insert(member.pid, member)

@@ -19,7 +19,10 @@ pub enum Connect {
     Eager,
 }
 
-/// Part of a frame that the engine's checksum covers.
+/// Bytes that the engine's checksum (CRC-32C) covers.
+///
+/// Where the checksum does not match, the engine closes the connection, and sends the bytes again on the next one
+/// (WIRE.md, sections Checksum and Violations).
 ///
 /// ```
 /// use cluster::{Checksum, Config};
@@ -34,7 +37,7 @@ pub enum Connect {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Checksum {
-    /// Headers only. TCP, or the encryption where there is one, protects the payload.
+    /// Headers only. TCP's own checksum, or an encryption on the way, protects the payload.
     Header,
     /// Headers and payload. The default.
     #[default]
@@ -71,7 +74,8 @@ pub enum Neighbours {
 /// ```
 /// use cluster::{Config, Threading};
 ///
-/// let config = Config::new([(100, "127.0.0.1:8001")])?.with_threading(Threading::Dedicated { shards: 2 });
+/// let config = Config::new([(100, "127.0.0.1:8001")])?
+///     .with_threading(Threading::Dedicated { shards: 2 });
 /// assert!(config.to_json().contains(r#""threading": {"dedicated": {"shards": 2}}"#));
 /// # Ok::<(), cluster::ConfigError>(())
 /// ```
@@ -106,10 +110,11 @@ pub enum Threading {
     Inline,
 }
 
-/// Idle strategy of an event loop: first spin, then yield, then park. Calls that wait, such as `recv`, use it too.
+/// Idle strategy of an event loop: first spin, then yield, then park.
 ///
-/// Spinning has the lowest latency and occupies a core. Parking occupies none and adds some microseconds of latency.
-/// Without `park`, the loop yields for ever, or spins for ever if `yield_us` is 0.
+/// Calls that wait, such as `recv`, use it too. Spinning (busy polling) has the lowest latency and occupies a core.
+/// Parking occupies none and adds some microseconds of latency. Without `park`, the loop yields for ever, or spins for
+/// ever if `yield_us` is 0.
 ///
 /// ```
 /// use cluster::{Config, Idle};

@@ -32,8 +32,10 @@ impl Config {
     /// ```
     /// use cluster::Config;
     ///
-    /// let path = std::env::temp_dir().join(format!("cluster-doc-{}.json", std::process::id()));
-    /// std::fs::write(&path, r#"{"Pid": 1, "Addr": "127.0.0.1:10001"} {"Pid": 3, "Addr": "127.0.0.1:30501"}"#)?;
+    /// let file = format!("cluster-doc-{}.json", std::process::id());
+    /// let path = std::env::temp_dir().join(file);
+    /// let servers = r#"{"Pid": 1, "Addr": "127.0.0.1:10001"} {"Pid": 3, "Addr": "127.0.0.1:30501"}"#;
+    /// std::fs::write(&path, servers)?;
     /// let config = Config::from_file(&path)?;
     /// assert_eq!(config.address_of(3), Some("127.0.0.1:30501"));
     /// # std::fs::remove_file(&path)?;
@@ -55,8 +57,10 @@ impl Config {
     /// ```
     /// use cluster::Config;
     ///
-    /// let error = Config::parse(r#"{"Pid": 1, "Addr": "127.0.0.1"}"#, "cluster.json").unwrap_err();
-    /// assert!(error.to_string().starts_with(r#"cluster.json:1:20: "127.0.0.1" has no port; "#));
+    /// let text = r#"{"Pid": 1, "Addr": "127.0.0.1"}"#;
+    /// let error = Config::parse(text, "cluster.json").unwrap_err();
+    /// let expected = r#"cluster.json:1:20: "127.0.0.1" has no port; "#;
+    /// assert!(error.to_string().starts_with(expected));
     /// ```
     pub fn parse(text: &str, name: &str) -> Result<Config, ConfigError> {
         if text.len() > MAX_BYTES {

@@ -26,20 +26,22 @@ pub struct Config {
     /// Name of the cluster: 1 to 64 bytes, printable, without spaces. Two servers compare their names before they
     /// exchange envelopes. Default `cluster`.
     pub cluster: String,
-    /// Servers of the cluster, in the order of the file.
+    /// Servers of the cluster, in the order in which they were given.
     pub servers: Vec<Member>,
-    /// Bytes that a peer may send before the application has read them. On each lane one envelope may exceed the limit.
-    /// A sixteenth, at least 48 KiB, is for urgent envelopes. Default 4 MiB, 128 KiB to 1 TiB.
+    /// Bytes that a peer may send before the application has read them: the flow-control window of a peer. On each
+    /// lane one envelope may exceed the limit. A sixteenth, at least 48 KiB, is for urgent envelopes. Default 4 MiB,
+    /// 128 KiB to 1 TiB.
     pub inbox_bytes: u64,
-    /// Size in bytes of the send ring of each peer and lane, which holds unacknowledged envelopes. Default 1 MiB, 64
-    /// KiB to 1 TiB; the engine rounds it up to a power of two.
+    /// Size in bytes of the send ring that an outbox has for each peer and lane. The ring is send buffer and retransmit
+    /// window: it holds envelopes until they are acknowledged. Default 1 MiB, 64 KiB to 1 TiB; the engine rounds it up
+    /// to a power of two.
     pub outbox_bytes: u64,
     /// Bytes that the kernel may buffer for a connection, in each direction. Default 512 KiB, 64 KiB to 1 GiB; 0: no
     /// limit from this setting.
     ///
-    /// Data in these buffers cannot be overtaken: an urgent envelope arrives after it. A fast and long path needs its
-    /// bandwidth-delay product, such as 1.25 MB for 10 Gbit/s and 1 ms. The kernel grants no more than
-    /// `net.core.rmem_max` and `net.core.wmem_max`.
+    /// Data in these buffers cannot be overtaken (head-of-line blocking): an urgent envelope arrives after it. A fast
+    /// and long path needs its bandwidth-delay product, such as 1.25 MB for 10 Gbit/s and 1 ms. The kernel grants no
+    /// more than `net.core.rmem_max` and `net.core.wmem_max`.
     pub socket_bytes: u64,
     /// Largest payload of one envelope, in bytes. Default 128 MiB, 1 byte to 2 GiB.
     pub max_envelope_bytes: u64,
@@ -55,7 +57,7 @@ pub struct Config {
     pub peer_timeout_ms: u64,
     /// Time at which connections are made. Default: with the first envelope.
     pub connect: Connect,
-    /// Part of a frame that the checksum covers. Default: headers and payload.
+    /// Bytes that the checksum covers. Default: headers and payload.
     pub checksum: Checksum,
     /// Transport between servers on the same engine. Default: memory.
     pub neighbours: Neighbours,
@@ -68,7 +70,8 @@ pub struct Config {
     pub raise_descriptor_limit: bool,
     /// Threads that move the envelopes. Default: those of the engine that all servers of this process share.
     pub threading: Threading,
-    /// Idle strategy of an event loop. Default: park.
+    /// Idle strategy of an event loop, and of calls that wait. Default: yield for 50 µs, then park. The engine that
+    /// all servers of this process share keeps the strategy of the first of them.
     pub idle: Idle,
 }
 
@@ -147,7 +150,8 @@ impl Config {
     /// Sets the [first automatic message id](Config::first_message_id).
     ///
     /// ```
-    /// let config = cluster::Config::new([(100, "127.0.0.1:8001")])?.with_first_message_id(1000);
+    /// let config = cluster::Config::new([(100, "127.0.0.1:8001")])?
+    ///     .with_first_message_id(1000);
     /// assert_eq!(config.first_message_id, Some(1000));
     /// # Ok::<(), cluster::ConfigError>(())
     /// ```
@@ -187,7 +191,8 @@ macro_rules! setters {
             ///
             /// ```
             /// # use cluster::{Checksum, Connect, Idle, Neighbours, Threading};
-            #[doc = concat!("let config = cluster::Config::new([(100, \"127.0.0.1:8001\")])?.", stringify!($name), "(", $example, ");")]
+            /// let config = cluster::Config::new([(100, "127.0.0.1:8001")])?
+            #[doc = concat!("    .", stringify!($name), "(", $example, ");")]
             #[doc = concat!("assert_eq!(config.", stringify!($field), ", ", $example, ");")]
             /// # Ok::<(), cluster::ConfigError>(())
             /// ```
@@ -203,7 +208,7 @@ macro_rules! setters {
 setters! {
     /// Sets the [bytes that an inbox takes from a peer](Config::inbox_bytes) before the application has read them.
     with_inbox_bytes, inbox_bytes: u64, "1 << 20";
-    /// Sets the [size of the send ring](Config::outbox_bytes) of each peer and lane, in bytes.
+    /// Sets the [size of the send ring](Config::outbox_bytes) that an outbox has for each peer and lane, in bytes.
     with_outbox_bytes, outbox_bytes: u64, "4 << 20";
     /// Sets the [bytes that the kernel may buffer for a connection](Config::socket_bytes), in each direction.
     with_socket_bytes, socket_bytes: u64, "2 << 20";
@@ -216,7 +221,7 @@ setters! {
     with_peer_timeout_ms, peer_timeout_ms: u64, "5_000";
     /// Sets the [time at which connections are made](Config::connect).
     with_connect, connect: Connect, "Connect::Eager";
-    /// Sets the [part of a frame that the checksum covers](Config::checksum).
+    /// Sets the [bytes that the checksum covers](Config::checksum).
     with_checksum, checksum: Checksum, "Checksum::Header";
     /// Sets the [transport between servers on the same engine](Config::neighbours).
     with_neighbours, neighbours: Neighbours, "Neighbours::Tcp";

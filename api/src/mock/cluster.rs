@@ -47,7 +47,8 @@ impl Cluster {
     /// use cluster::mock::{Cluster, Time};
     /// use cluster::{Config, Server};
     ///
-    /// let config = Config::new([(100, "127.0.0.1:8001"), (200, "127.0.0.1:8002")])?.with_max_envelope_bytes(1000);
+    /// let config = Config::new([(100, "127.0.0.1:8001"), (200, "127.0.0.1:8002")])?
+    ///     .with_max_envelope_bytes(1000);
     /// let cluster = Cluster::from_config(7, Time::Virtual, &config)?;
     /// let alice = cluster.add_server(100)?;
     /// assert_eq!(alice.peers(), [200]);
@@ -182,7 +183,7 @@ impl Cluster {
         self.keeper.runner.with(|network| network.apply(Fault::HoldWhilePartitioned(hold)));
     }
 
-    /// Sets the conditions at a place, for messages sent from now on.
+    /// Sets the conditions at a place, for messages sent from now on. They replace earlier conditions at that place.
     ///
     /// # Errors
     /// [`FaultError`] if the conditions are invalid, or if a pid is not in the cluster.
@@ -190,7 +191,8 @@ impl Cluster {
         self.inject(Fault::Set(place, conditions))
     }
 
-    /// Ends a server without a goodbye, as if its process were killed. Its [`Node`] is then stopped.
+    /// Ends a server without a goodbye, as if its process were killed. Its [`Node`] is then stopped. A server that does
+    /// not run stays as it is.
     ///
     /// # Errors
     /// [`FaultError`] if the pid is not in the cluster.
@@ -237,7 +239,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Age of the cluster.
+    /// Age of the cluster: the real or virtual time since it was made.
     pub fn now(&self) -> Duration {
         self.keeper.runner.with(|network| network.now)
     }
@@ -247,7 +249,7 @@ impl Cluster {
         self.seed
     }
 
-    /// Lets `duration` pass. Under real time, this sleeps.
+    /// Lets `duration` pass. Under real time, this sleeps. Under virtual time, it carries out what is due meanwhile.
     pub fn run_for(&self, duration: Duration) {
         if self.keeper.runner.time() == Time::Real {
             return thread::sleep(duration);

@@ -8,12 +8,18 @@ use super::rng::Rng;
 
 /// Network conditions for the messages that pass a [`Place`](super::Place).
 ///
+/// The methods take any value; [`Cluster::set`](super::Cluster::set) and the other ways to inject a
+/// [`Fault`](super::Fault) refuse invalid ones.
+///
 /// ```
 /// use std::time::Duration;
 /// use cluster::mock::{Conditions, Delay};
 ///
 /// let wan = Conditions::new()
-///     .delay(Delay::Normal { mean: Duration::from_millis(40), deviation: Duration::from_millis(5) })
+///     .delay(Delay::Normal {
+///         mean: Duration::from_millis(40),
+///         deviation: Duration::from_millis(5),
+///     })
 ///     .in_order()
 ///     .drop(0.01)
 ///     .bytes_per_second(1_000_000);

@@ -6,8 +6,9 @@ use super::Conditions;
 use super::fault_error::FaultError;
 use crate::Pid;
 
-/// Fault in a mock cluster: injected now ([`Cluster::inject`](super::Cluster::inject)) or at a given time
-/// ([`Cluster::at`](super::Cluster::at)).
+/// Fault in a mock cluster.
+///
+/// [`Cluster::inject`](super::Cluster::inject) injects it now, [`Cluster::at`](super::Cluster::at) at a given time.
 ///
 /// ```
 /// use cluster::mock::{Conditions, Fault, Place};
@@ -43,7 +44,7 @@ pub enum Fault {
     },
     /// Removes every partition, isolation and cut. Conditions stay.
     Heal,
-    /// Sets the conditions at a place, for messages sent from now on.
+    /// Sets the conditions at a place, for messages sent from now on. They replace earlier conditions at that place.
     Set(Place, Conditions),
     /// Sets the handling of messages that cannot reach their recipient: `true` holds them until they can, as the real
     /// engine does; `false`, the default, drops them for good.
@@ -111,8 +112,10 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Place where conditions apply. A message passes four places: everywhere, its sender, its link, and its recipient. The
-/// delays of these places add up, and each place may drop the message.
+/// Place where conditions apply.
+///
+/// A message passes four places: everywhere, its sender, its link, and its recipient. The delays of these places add
+/// up, and each place may drop the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Place {

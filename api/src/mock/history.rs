@@ -68,7 +68,7 @@ pub struct Sent {
     pub msg: Bytes,
     /// Length of the whole message, in bytes.
     pub bytes: usize,
-    /// Tells if this is the second copy of a duplicated message.
+    /// `true` for the second copy of a duplicated message.
     pub is_duplicate: bool,
     /// Outcome of the message.
     pub fate: Fate,

@@ -1,4 +1,4 @@
-//! A cluster in one process without a network, to test programs under partitions, loss and delay.
+//! Cluster in one process without a network, to test programs under partitions, loss and delay.
 //!
 //! Its servers implement [`Server`](crate::Server), with the inbox, the outbox and the events of the real node. A
 //! program written against that trait runs on them unchanged.

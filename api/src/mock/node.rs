@@ -122,6 +122,10 @@ impl Server for Node {
 
     /// Adds a peer that this server had removed. A mock ignores the address: only members of the cluster (see
     /// [`Cluster::add_server`](super::Cluster::add_server)) can be peers.
+    ///
+    /// # Errors
+    /// [`PeerError::Itself`] for this server's own pid, [`PeerError::Unknown`] if the pid is not a member of the
+    /// cluster.
     fn add_peer(&mut self, pid: Pid, _address: &str) -> Result<(), PeerError> {
         if pid == self.pid {
             return Err(PeerError::Itself { pid });

@@ -52,7 +52,7 @@ pub enum SendError {
     UnknownPid {
         /// Envelope that was not sent.
         envelope: Box<Draft<'static>>,
-        /// The unknown pid.
+        /// Pid that is not a peer.
         pid: Pid,
         /// Pid of this server.
         this: Pid,

@@ -17,7 +17,8 @@ impl Config {
     /// ```
     /// use cluster::Config;
     ///
-    /// let config = Config::new([(100, "127.0.0.1:8001"), (200, "127.0.0.1:8002")])?.with_inbox_bytes(1 << 20);
+    /// let config = Config::new([(100, "127.0.0.1:8001"), (200, "127.0.0.1:8002")])?
+    ///     .with_inbox_bytes(1 << 20);
     /// assert_eq!(Config::parse(&config.to_json(), "again")?, config);
     /// # Ok::<(), cluster::ConfigError>(())
     /// ```
