@@ -6,8 +6,9 @@ use super::{Memory, Region, Shared};
 use crate::barrier;
 use crate::sync::{Arc, Ordering};
 
-/// Reading end of a ring, held by the event loop. It reads bytes by position, as often as needed, until it releases
-/// them.
+/// Reading end of a ring, held by the event loop.
+///
+/// It reads bytes by position, as often as needed, until it releases them.
 ///
 /// In these docs, "`written` as seen" is the value that the last call of [`written`](Consumer::written) returned.
 pub struct Consumer {
@@ -22,8 +23,9 @@ pub struct Consumer {
     close_reported: bool,
 }
 
-/// Takes rings out of polling with one heavy barrier for all of them (some microseconds), or with none if no ring was
-/// polling.
+/// Takes rings out of polling, with one heavy barrier for all of them.
+///
+/// The barrier takes some microseconds. It is left out if no ring was polling.
 ///
 /// An event loop calls this before it waits on many rings. Otherwise each [`wait`](Consumer::wait) leaves polling by
 /// itself and pays for a barrier of its own.

@@ -1,9 +1,28 @@
-//! Byte ring between one application thread and one event loop.
+//! Byte ring between one application thread and one event loop: single producer, single consumer (SPSC).
 //!
 //! The [`Producer`] encodes **records** straight into the ring. The [`Consumer`] reads the written bytes as one or two
 //! contiguous slices, hands them to the kernel, may read them again for a retransmission, and frees them once they are
 //! acknowledged. The ring is the queue, the send buffer and the retransmit window at once. The ring never reads the
 //! content of a record.
+//!
+//! ```
+//! let (mut producer, mut consumer) = cluster_ring::ring(1 << 20)?;
+//!
+//! // The application encodes a record in place.
+//! let mut record = producer.claim(16).expect("an empty ring has room");
+//! record.copy_from_slice(b"sixteen bytes...");
+//! record.commit();
+//!
+//! // The event loop sends it, and sends it again after a lost connection.
+//! let written = consumer.written();
+//! for _ in 0..2 {
+//!     assert_eq!(consumer.slices(0, written)[0], b"sixteen bytes...");
+//! }
+//! // An acknowledgement has come: the room is free.
+//! consumer.release(written);
+//! assert_eq!(producer.released(), written);
+//! # Ok::<(), std::io::Error>(())
+//! ```
 //!
 //! # Positions
 //! A position counts bytes since the ring was made. It never wraps in practice (2^64 bytes). The byte at position `p`
@@ -56,7 +75,7 @@
 //! waiter publishes `WAITING` before its next sleep.
 //!
 //! *Case 2: the waiter polled before.* Here the ringer may skip G: it reads the doorbell once after a light barrier
-//! (`crate::barrier`), and a ringer that reads `POLLING` is done. Before the waiter can wait, it must leave polling:
+//! ([`barrier`]), and a ringer that reads `POLLING` is done. Before the waiter can wait, it must leave polling:
 //! store `ACTIVE`; heavy barrier; then wait as in case 1. A light and a heavy barrier are ordered as two fences would
 //! be. If the light barrier came first, every read of the waiter after the heavy one sees `x`, including its read in
 //! the wait, and it does not sleep. If the heavy barrier came first, the ringer reads `ACTIVE` or a later state, never

@@ -41,8 +41,10 @@ pub struct Producer {
     scratch: Vec<u64>,
 }
 
-/// Room for one record. Write all of it, because it still holds bytes of earlier records, then
-/// [`commit`](Claim::commit). Dropping a claim publishes nothing.
+/// Room for one record.
+///
+/// Write all of it, because it still holds bytes of earlier records, then [`commit`](Claim::commit). Dropping a claim
+/// publishes nothing.
 #[must_use = "a claim that is not committed publishes nothing"]
 pub struct Claim<'a> {
     producer: &'a mut Producer,
