@@ -4,8 +4,9 @@ use crate::callback::OwnedBytes;
 use crate::ring::Region;
 use crate::wire::{CHECKSUMMED, MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES, SegmentHeader};
 
-/// Size limit of one batch in bytes, headers beyond the sixteenth included. A larger batch would delay the connection's
-/// next batch and its urgent segments.
+/// Size limit of one batch in bytes: payloads, and all headers but the first 16.
+///
+/// A larger batch would delay the connection's next batch and its urgent segments (head-of-line blocking).
 pub const MAX_BATCH_BYTES: usize = 4 * MAX_SEGMENT_PAYLOAD;
 
 /// Bytes for a connection that stay in place while the kernel reads them.

@@ -13,9 +13,10 @@ use zerocopy::IntoBytes;
 /// Up to [`Payload::INLINE_BYTES`] are stored in the value itself; more are shared [`Bytes`]. A received payload is
 /// aligned to 8 bytes in both cases.
 ///
-/// ```
-/// use cluster_proto::payload::Payload;
+/// [`Bytes`]: https://docs.rs/bytes/1/bytes/struct.Bytes.html
 ///
+/// ```
+/// # use cluster_proto::payload::Payload;
 /// let payload = Payload::copy_from_slice(b"a vote");
 /// assert_eq!(payload, b"a vote");
 /// assert_eq!(payload.len(), 6);
@@ -73,6 +74,8 @@ impl Payload {
     }
 
     /// Converts the payload to [`Bytes`]. Inline bytes are copied.
+    ///
+    /// [`Bytes`]: https://docs.rs/bytes/1/bytes/struct.Bytes.html
     pub fn into_bytes(self) -> Bytes {
         match self.0 {
             Repr::Inline { .. } => Bytes::copy_from_slice(&self),

@@ -19,7 +19,10 @@ pub struct LinkAccount {
     pub segments: u64,
 }
 
-/// Envelopes to one peer that were not delivered before a stop.
+/// Envelopes to one peer that were not delivered.
+///
+/// Their delivery ended with a stop of the server, or a removal of the peer. They may have arrived, if only their
+/// acknowledgement is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Undelivered {
     /// Pid of the peer.

@@ -44,7 +44,7 @@ impl Consumption {
     }
 }
 
-/// Credit that the receiver of a lane grants.
+/// Flow-control credit that the receiver of a lane grants (WIRE.md, section Streams).
 ///
 /// Invariant: the unread bytes and the bytes that may still be sent are together at most the window, plus one envelope
 /// longer than a segment.

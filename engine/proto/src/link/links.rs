@@ -29,7 +29,7 @@ pub trait Links {
 
 /// Link of a server with one peer, for sessions that are driven without a shard: in benchmarks and fuzz targets.
 pub struct OneLink {
-    /// The link.
+    /// Link to the peer.
     pub link: Link,
 }
 

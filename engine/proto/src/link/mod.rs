@@ -1,5 +1,6 @@
-//! Links: the protocol between this server and one peer. Handshake, stream positions, acknowledgements, credit,
-//! heartbeats, reconnect.
+//! Links: the protocol between this server and one peer.
+//!
+//! Handshake, stream positions, acknowledgements, credit, heartbeats, reconnect.
 //!
 //! A link is pure: it has no socket, no thread and no clock. It lasts as long as the peer is configured, while
 //! connections come and go: a [`Session`](crate::session::Session) carries it over one of them. Its owner (the shard,
@@ -47,16 +48,18 @@ use crate::stream::{Buffers, Lane, SendWindow};
 use crate::time::Time;
 use crate::wire::{GoodbyeReason, WireIncarnation};
 
-/// Time without an answer after which a dial, or a Hello, has failed.
+/// Time without an answer after which a dial, or a Hello, has failed: 2 seconds (WIRE.md, section Handshake).
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time without use after which memory of long envelopes is freed. It is freed in small steps, one every [`TRIM_STEP`],
 /// because a step delays other links.
 const SPARE_TIME: Duration = Duration::from_secs(10);
 const TRIM_STEP: Duration = Duration::from_millis(250);
-/// Link of a server to one peer.
+/// Link of a server to one peer: the delivery in both directions, over all connections with the peer.
 ///
-/// The fields that an idle link reads and writes come first, in this order: with thousands of links, each cache line of
-/// a link has to be loaded from memory.
+/// It is pure: its owner passes the time in, does what [`wants`](Link::wants) returns, and calls
+/// [`timeout`](Link::timeout) at [`deadline`](Link::deadline).
+// The fields that an idle link reads and writes come first, in this order: with thousands of links, each cache line of
+// a link has to be loaded from memory.
 #[repr(C)]
 pub struct Link {
     state: State,

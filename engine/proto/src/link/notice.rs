@@ -128,9 +128,9 @@ pub enum Notice {
 pub enum Want {
     /// No request.
     Nothing,
-    /// Make a connection to the peer.
+    /// Request to make a connection to the peer.
     Dial,
-    /// Close the connection to the peer.
+    /// Request to close the connection to the peer.
     Hangup,
 }
 

@@ -51,7 +51,7 @@ impl AsRef<Counters> for RecvShared {
     }
 }
 
-/// Incoming stream.
+/// Incoming stream: the receiver's positions in the bytes of one outbox of the peer (WIRE.md, section Streams).
 ///
 /// Invariant: `acked <= delivered <= received`.
 pub struct RecvStream {
@@ -270,7 +270,8 @@ impl RecvStream {
         self.check_invariant();
     }
 
-    /// Returns whether so many bytes were received that an acknowledgement is worth a segment of its own.
+    /// Returns whether so many bytes were received that an acknowledgement is worth a segment of its own, and is
+    /// delayed no longer.
     #[inline]
     pub fn is_due(&self) -> bool {
         self.delivered - self.acked >= ACK_BYTES
@@ -299,8 +300,9 @@ impl RecvStream {
 /// Advice for a violation that no server of this release commits.
 pub(super) const SAME_RELEASE: &str = "; run the same release on both sides, and report it if they do";
 
-/// Violation of the protocol by a peer (WIRE.md, section Violations). It ends the peer's connection, and has no other
-/// effect. Its text states the cure.
+/// Violation of the protocol by a peer (WIRE.md, section Violations).
+///
+/// It ends the peer's connection, and has no other effect. Its text states the cure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {

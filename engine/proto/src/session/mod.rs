@@ -1,4 +1,6 @@
-//! Session: one connection with one peer, from its first byte to its last. Framing, handshake, refusals.
+//! Session: one connection with one peer, from its first byte to its last.
+//!
+//! Framing, handshake (WIRE.md, section Handshake), refusals.
 //!
 //! A session is pure: its owner hands it the received bytes, sends what [`Session::transmit`] produces, and calls
 //! [`Session::timeout`] at [`Session::deadline`]. It finds its peer's [`Link`] in the [`Links`] of its owner. The link
@@ -23,10 +25,12 @@ use crate::wire::{
     GoodbyeReason, Kind, RefusalReason, SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader, encode_goodbye,
 };
 
-/// Time from an accepted connection to its Hello, at most (WIRE.md, section Time).
+/// Time from an accepted connection to its Hello, at most: 5 seconds (WIRE.md, section Time).
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connection with a peer. `K` is the key of a link in the [`Links`] of the owner.
+///
+/// The [crate] has an example.
 #[derive(Debug)]
 pub struct Session<K> {
     phase: Phase<K>,

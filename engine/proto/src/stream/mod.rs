@@ -50,7 +50,11 @@ pub fn stream(id: u32, ring_bytes: usize, reference_bytes: u64) -> io::Result<(S
     stream_with(id, ring_bytes, reference_bytes, Callbacks::default())
 }
 
-/// Makes a stream of a server. `callbacks` report panics of wakers and of the drops of bodies to that server.
+/// Makes a stream of a server, as [`stream`] does. `callbacks` report panics of wakers and of the drops of bodies to
+/// that server.
+///
+/// # Errors
+/// Returns an error when there is no memory for the ring.
 pub fn stream_with(
     id: u32,
     ring_bytes: usize,

@@ -125,14 +125,19 @@ impl SendQueue {
     }
 
     /// Claims room for an envelope of at most [`MAX_RING_PAYLOAD`] bytes.
+    ///
+    /// # Errors
+    /// Returns [`Full`] if there is no room now.
     #[inline(always)]
     pub fn claim(&mut self, length: usize) -> Result<Slot<'_>, Full> {
         let Some(claim) = self.ring.claim(frame_bytes(length)) else { return Err(Full) };
         Ok(Slot { claim, length, counters: &self.counters })
     }
 
-    /// Returns a buffer for an envelope of more than [`MAX_RING_PAYLOAD`] bytes, or [`Full`] if there is no room for
-    /// it.
+    /// Returns a buffer for an envelope of more than [`MAX_RING_PAYLOAD`] bytes.
+    ///
+    /// # Errors
+    /// Returns [`Full`] if there is no room now.
     #[cold]
     #[inline]
     pub fn buffer(&mut self, length: usize) -> Result<Buffer, Full> {

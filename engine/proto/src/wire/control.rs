@@ -5,7 +5,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{LARGEST_POSITION, Lane};
 
-/// Acknowledgement of one stream and credit of its lane, as an entry in the payload of an `Ack` segment.
+/// Acknowledgement of one stream and flow-control credit of its lane.
+///
+/// An entry in the payload of an `Ack` segment (WIRE.md, section Control segments).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Grant {
@@ -35,39 +37,47 @@ impl Grant {
     }
 }
 
-/// Encodes the payload of an `Ack` segment.
+/// Encodes the payload of an `Ack` segment (WIRE.md, section Control segments).
 pub fn encode_grants(grants: &[Grant]) -> Vec<u8> {
     grants.as_bytes().to_vec()
 }
 
-/// Decodes the payload of an `Ack` segment. Returns `None` if it is not a whole number of grants.
+/// Decodes the payload of an `Ack` segment (WIRE.md, section Control segments).
+///
+/// Returns `None` if it is not a whole number of grants.
 pub fn decode_grants(payload: &[u8]) -> Option<&[Grant]> {
     <[Grant]>::ref_from_bytes(payload).ok()
 }
 
-/// Encodes the payload of a `Skip` segment. `to` is the position where the stream continues.
+/// Encodes the payload of a `Skip` segment (WIRE.md, section Control segments).
+///
+/// `to` is the position where the stream continues.
 pub fn encode_skip(to: u64) -> [u8; 8] {
     to.to_le_bytes()
 }
 
-/// Decodes the position in the payload of a `Skip` segment. Returns `None` if the payload has not 8 bytes, or if the
-/// position is not a multiple of 8 or above [`LARGEST_POSITION`].
+/// Decodes the position in the payload of a `Skip` segment (WIRE.md, section Control segments).
+///
+/// Returns `None` if the payload has not 8 bytes, or if the position is not a multiple of 8 or above
+/// [`LARGEST_POSITION`].
 pub fn decode_skip(payload: &[u8]) -> Option<u64> {
     let to = u64::from_le_bytes(payload.try_into().ok()?);
     (to.is_multiple_of(8) && to <= LARGEST_POSITION).then_some(to)
 }
 
-/// Encodes the payload of a `Confirm` segment (WIRE.md, section Handshake).
+/// Encodes the payload of a `Confirm` segment (WIRE.md, sections Handshake and Control segments).
 pub fn encode_challenge(challenge: u64) -> [u8; 8] {
     challenge.to_le_bytes()
 }
 
-/// Decodes the challenge in the payload of a `Confirm` segment. Returns `None` if the payload has not 8 bytes.
+/// Decodes the challenge in the payload of a `Confirm` segment (WIRE.md, section Control segments).
+///
+/// Returns `None` if the payload has not 8 bytes.
 pub fn decode_challenge(payload: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(payload.try_into().ok()?))
 }
 
-/// Reason why a server closes a connection.
+/// Reason why a server closes a connection (WIRE.md, section Control segments).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GoodbyeReason {
@@ -79,7 +89,7 @@ pub enum GoodbyeReason {
     Violation,
 }
 
-/// Encodes the payload of a `Goodbye` segment.
+/// Encodes the payload of a `Goodbye` segment (WIRE.md, section Control segments).
 pub fn encode_goodbye(reason: GoodbyeReason) -> [u8; 8] {
     let code: u64 = match reason {
         GoodbyeReason::Stopped => 1,
@@ -89,8 +99,9 @@ pub fn encode_goodbye(reason: GoodbyeReason) -> [u8; 8] {
     code.to_le_bytes()
 }
 
-/// Decodes the reason in the payload of a `Goodbye` segment. Returns `None` if the payload has not 8 bytes or the
-/// reason is unknown.
+/// Decodes the reason in the payload of a `Goodbye` segment (WIRE.md, section Control segments).
+///
+/// Returns `None` if the payload has not 8 bytes or the reason is unknown.
 pub fn decode_goodbye(payload: &[u8]) -> Option<GoodbyeReason> {
     match u64::from_le_bytes(payload.try_into().ok()?) {
         1 => Some(GoodbyeReason::Stopped),

@@ -7,10 +7,10 @@ use std::mem::offset_of;
 use zerocopy::byteorder::little_endian::{I64, U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Length of a frame header in bytes.
+/// Length of a frame header in bytes (WIRE.md, section Frames).
 pub const FRAME_HEADER_BYTES: usize = size_of::<FrameHeader>();
 
-/// Header of a frame, with the layout that it has on the wire and in the ring.
+/// Header of a frame, with the layout that it has on the wire and in the ring (WIRE.md, section Frames).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct FrameHeader {
@@ -49,19 +49,20 @@ impl FrameHeader {
     }
 }
 
-/// Rounds `length` up to the next multiple of 8.
+/// Rounds `length` up to the next multiple of 8 (WIRE.md, section Conventions).
 #[inline]
 pub const fn padded(length: usize) -> usize {
     (length + 7) & !7
 }
 
-/// Returns the bytes that an envelope with `length` bytes of payload takes in a stream: header, payload, padding.
+/// Returns the bytes that an envelope with `length` bytes of payload takes in a stream: header, payload, padding
+/// (WIRE.md, section Frames).
 #[inline]
 pub const fn frame_bytes(length: usize) -> usize {
     FRAME_HEADER_BYTES + padded(length)
 }
 
-/// Frame, borrowed from the segment that it arrived in.
+/// Frame, borrowed from the segment that it arrived in (WIRE.md, section Frames).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
     /// Message id.
@@ -70,7 +71,7 @@ pub struct Frame<'a> {
     pub payload: &'a [u8],
 }
 
-/// Iterator over the frames in the payload of a Data segment.
+/// Iterator over the frames in the payload of a Data segment (WIRE.md, section Frames).
 ///
 /// Yields an error, once and last, if the bytes are not whole frames.
 #[derive(Clone, Debug)]

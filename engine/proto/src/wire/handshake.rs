@@ -8,16 +8,18 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::frame::padded;
 use super::lane::Lane;
 
-/// Largest valid position and credit, in bytes. The sum of two of them does not overflow.
+/// Largest valid position and credit, in bytes (WIRE.md, section Limits). The sum of two of them does not overflow.
 pub const LARGEST_POSITION: u64 = 1 << 62;
 
-/// Length of an incarnation in bytes.
+/// Length of an incarnation in bytes (WIRE.md, section Limits).
 pub const INCARNATION_BYTES: usize = 16;
-/// Incarnation on the wire: 128 random bits, drawn when a server starts. All zero stands for none.
+/// Incarnation of a server, one of its runs: 128 random bits, drawn when it starts.
+///
+/// All zero stands for none (WIRE.md, section Handshake).
 pub type WireIncarnation = [u8; INCARNATION_BYTES];
-/// Longest cluster name, in bytes of UTF-8.
+/// Longest cluster name, in bytes of UTF-8 (WIRE.md, section Limits).
 pub const MAX_CLUSTER_NAME_BYTES: usize = 64;
-/// Largest number of streams in one direction of a link.
+/// Largest number of streams in one direction of a link (WIRE.md, section Limits).
 pub const MAX_STREAMS: usize = 1024;
 
 /// Fixed part of the payload of a `Hello` or `Welcome`. The name, `sending` and `receiving` follow.
@@ -42,7 +44,7 @@ struct HelloHeader {
 // 96 with two lanes: see `lane.rs` for what a third one means.
 const _: () = assert!(size_of::<HelloHeader>() == 80 + 8 * Lane::COUNT);
 
-/// Stream on which the speaker sends, as an entry of a greeting.
+/// Stream on which the speaker sends, as an entry of a greeting (WIRE.md, section Handshake).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Sending {
@@ -53,7 +55,7 @@ pub struct Sending {
     pub position: U64,
 }
 
-/// Stream on which the speaker receives, as an entry of a greeting.
+/// Stream on which the speaker receives, as an entry of a greeting (WIRE.md, section Handshake).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Receiving {
@@ -66,7 +68,7 @@ pub struct Receiving {
 
 const _: () = assert!(size_of::<Sending>() == 16 && size_of::<Receiving>() == 16);
 
-/// Longest payload of a `Hello` or `Welcome` segment, in bytes.
+/// Longest payload of a `Hello` or `Welcome` segment, in bytes (WIRE.md, section Limits).
 pub const MAX_HELLO_BYTES: usize =
     size_of::<HelloHeader>() + MAX_CLUSTER_NAME_BYTES + MAX_STREAMS * (size_of::<Sending>() + size_of::<Receiving>());
 
@@ -84,7 +86,9 @@ impl Receiving {
     }
 }
 
-/// Greeting, the first payload in each direction: a `Hello` from the dialer, a `Welcome` in answer from the acceptor.
+/// Greeting, the first payload in each direction (WIRE.md, section Handshake).
+///
+/// The dialer sends it in a `Hello`, the acceptor answers with its own in a `Welcome`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
     /// Pid of the speaker.
@@ -190,7 +194,7 @@ impl Hello {
     }
 }
 
-/// Reason why a payload is not a [`Hello`].
+/// Reason why a payload is not a [`Hello`] (WIRE.md, section Handshake).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HelloError {
@@ -214,7 +218,9 @@ impl fmt::Display for HelloError {
 
 impl std::error::Error for HelloError {}
 
-/// Reason why a server refuses a connection (WIRE.md, section Refusals). Its `Display` text says how to resolve it.
+/// Reason why a server refuses a connection (WIRE.md, section Refusals).
+///
+/// Its `Display` text says how to resolve it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusalReason {

@@ -6,7 +6,10 @@
 //! a stream's number is `outbox × lanes + lane`; and version 2 takes a grant for a lane above 1 for a violation. The
 //! least `inbox_bytes` would have to hold three windows.
 
-/// Lane of a stream. Streams of different lanes do not wait for each other (WIRE.md, section Streams).
+/// Lane of a stream, normal or urgent (WIRE.md, section Streams).
+///
+/// Streams of different lanes do not wait for each other: a bulk transfer causes no head-of-line blocking of urgent
+/// envelopes, but for the bytes that the kernel already holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Lane {
     /// Lane of all envelopes that are not urgent.
@@ -44,13 +47,13 @@ impl Lane {
     }
 }
 
-/// Returns the number on the wire of the stream from outbox `outbox` on `lane`.
+/// Returns the number on the wire of the stream from outbox `outbox` on `lane` (WIRE.md, section Streams).
 #[inline]
 pub fn stream_id(outbox: u32, lane: Lane) -> u32 {
     outbox * Lane::COUNT as u32 + lane as u32
 }
 
-/// Returns the lane of the stream with number `stream`.
+/// Returns the lane of the stream with number `stream` (WIRE.md, section Streams).
 #[inline]
 pub fn lane_of(stream: u32) -> Lane {
     Lane::ALL[stream as usize % Lane::COUNT]

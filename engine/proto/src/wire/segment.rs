@@ -7,32 +7,38 @@ use crc_fast::{CrcAlgorithm, Digest};
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// First two bytes of every segment.
+/// First two bytes of every segment (WIRE.md, section Segments).
 pub const MAGIC: u16 = 0x4C43;
 
-/// Protocol version of this crate. Magic, version and kind keep their places in all versions, so that a peer of another
-/// version can always be refused with a reason (WIRE.md, section Later versions).
+/// Protocol version of this crate.
+///
+/// Magic, version and kind keep their places in all versions, so that a peer of another version can always be refused
+/// with a reason (WIRE.md, section Later versions).
 pub const VERSION: u8 = 2;
 
-/// Length of a segment header in bytes.
+/// Length of a segment header in bytes (WIRE.md, section Segments).
 pub const SEGMENT_HEADER_BYTES: usize = size_of::<SegmentHeader>();
 
-/// Longest payload of a segment, in bytes. It bounds head-of-line blocking of the urgent lane by the normal one. It
-/// also holds the frame of an envelope of 64 KiB, which therefore arrives in one piece.
+/// Longest payload of a segment, in bytes (WIRE.md, section Segments).
+///
+/// It bounds head-of-line blocking of the urgent lane by the normal one. It also holds the frame of an envelope of
+/// 64 KiB, which therefore arrives in one piece.
 pub const MAX_SEGMENT_PAYLOAD: usize = 65 * 1024;
 
-/// Value of `stream` and `ack_stream` in a segment without a stream, or without an acknowledgement.
+/// Value of `stream` and `ack_stream` in a segment without a stream, or without an acknowledgement (WIRE.md, section
+/// Segments).
 pub const NO_STREAM: u32 = u32::MAX;
 
-/// Flag: the checksum covers the payload too, not only the header.
+/// Flag: the checksum covers the payload too, not only the header (WIRE.md, section Checksum).
 pub const CHECKSUMMED: u16 = 1 << 0;
 /// Flag: the payload is a part of one frame (WIRE.md, section Fragments).
 pub const FRAGMENT: u16 = 1 << 1;
-/// Flag: this fragment begins with the frame's header.
+/// Flag: this fragment begins with the frame's header (WIRE.md, section Fragments).
 pub const FIRST: u16 = 1 << 2;
-/// Flag: this fragment ends with the frame's last byte.
+/// Flag: this fragment ends with the frame's last byte (WIRE.md, section Fragments).
 pub const LAST: u16 = 1 << 3;
-/// Flag: the receiver must acknowledge without delay, because the sender's ring is filling up.
+/// Flag: the receiver must acknowledge without delay, because the sender's ring is filling up (WIRE.md, section
+/// Segments). It ends a delayed acknowledgement.
 pub const ACK_NOW: u16 = 1 << 4;
 
 const KNOWN_FLAGS: u16 = CHECKSUMMED | FRAGMENT | FIRST | LAST | ACK_NOW;
@@ -83,7 +89,8 @@ impl Kind {
     }
 }
 
-/// Header of a segment, with the layout that it has on the wire. All integers are little-endian.
+/// Header of a segment, with the layout that it has on the wire (WIRE.md, section Segments). All integers are
+/// little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct SegmentHeader {
@@ -233,8 +240,9 @@ impl SegmentHeader {
     }
 }
 
-/// Reason why bytes are not a valid segment. Each error ends the connection that the bytes came from, and nothing else
-/// (WIRE.md, section Violations).
+/// Reason why bytes are not a valid segment (WIRE.md, section Violations).
+///
+/// Each error ends the connection that the bytes came from, and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SegmentError {

@@ -70,7 +70,7 @@ impl SendWindow {
         }
     }
 
-    /// Returns whether a receiver of this stream may expect `position` next: behind a whole frame, or behind a fragment
+    /// Returns whether a receiver of this stream may expect `position` next: after a whole frame, or after a fragment
     /// (WIRE.md, section Resuming).
     pub fn can_resume(&self, position: u64) -> bool {
         let inside = self.references.get(self.references_before(position));

@@ -28,7 +28,7 @@ pub enum Taken {
 pub struct Extent {
     /// Stream position of the first byte.
     pub from: u64,
-    /// Stream position behind the last byte.
+    /// Stream position after the last byte.
     pub to: u64,
     /// Segment flags of a fragment: `FRAGMENT`, `FIRST`, `LAST` (WIRE.md, section Fragments). 0 for whole frames.
     pub flags: u16,

@@ -134,7 +134,7 @@ impl SendWindow {
         self.acked
     }
 
-    /// Position behind the last byte that was handed to the connection.
+    /// Position after the last byte that was handed to the connection.
     #[inline]
     pub fn sent(&self) -> u64 {
         self.sent
@@ -146,7 +146,7 @@ impl SendWindow {
         &self.shared.counters
     }
 
-    /// Reads and returns the position behind the last byte that the application has written.
+    /// Reads and returns the position after the last byte that the application has written.
     pub fn written(&mut self) -> u64 {
         let ring = self.ring.written();
         let beside = self.shared.beside.load(Ordering::Acquire);
@@ -363,6 +363,6 @@ impl Drop for SendWindow {
 pub struct AckError {
     /// Acknowledged position.
     pub position: u64,
-    /// Position behind the last sent byte.
+    /// Position after the last sent byte.
     pub sent: u64,
 }
