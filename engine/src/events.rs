@@ -13,6 +13,9 @@ use crate::link::{DownReason, DropReason, Pid};
 use crate::wire::{RefusalReason, WireIncarnation};
 
 /// Event about a peer, or about the server itself.
+///
+/// An application reads the events of its server in order. At most 1,024 wait to be read: see
+/// [`Missed`](Event::Missed).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -111,7 +114,7 @@ pub enum Event {
     /// Code of the application panicked when the engine called it. The engine caught the panic, and the server goes on.
     /// If the code was a waker, its future may not have been woken.
     CallbackPanicked {
-        /// The code that panicked.
+        /// Kind of the code that panicked.
         callback: Callback,
         /// Number of panics of this code since the last event about it.
         count: u64,

@@ -17,33 +17,33 @@ use crate::wire::{FRAME_HEADER_BYTES, FrameHeader, Frames, WireIncarnation, fram
 /// keep the chunk.
 const SHARED_PAYLOAD: usize = 16 * 1024;
 
-/// An envelope, borrowed from the chunk that it arrived in.
+/// Envelope, borrowed from the chunk that it arrived in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received<'a> {
-    /// The sender's pid.
+    /// Pid of the sender.
     pub pid: Pid,
-    /// The sender's incarnation.
+    /// Incarnation of the sender.
     pub incarnation: &'a WireIncarnation,
-    /// The message id.
+    /// Message id.
     pub id: i64,
-    /// The payload, aligned to 8 bytes.
+    /// Payload, aligned to 8 bytes.
     pub payload: &'a [u8],
 }
 
-/// An owned envelope.
+/// Owned envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// The sender's pid.
+    /// Pid of the sender.
     pub pid: Pid,
-    /// The sender's incarnation.
+    /// Incarnation of the sender.
     pub incarnation: WireIncarnation,
-    /// The message id.
+    /// Message id.
     pub id: i64,
-    /// The payload: a copy if it is small, else a share of the chunk that it arrived in.
+    /// Payload: a copy if it is small, else a share of the chunk that it arrived in.
     pub payload: Payload,
 }
 
-/// The application's end of an inbox.
+/// Receiving end of an inbox, held by the application.
 pub struct Receiver {
     arrivals: Arrivals,
     mailbox: Arc<Mailbox>,

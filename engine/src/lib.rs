@@ -1,4 +1,4 @@
-//! The engine under `cluster`: io_uring event loops that drive the sessions of servers.
+//! Engine under the crate `cluster`: io_uring event loops that carry envelopes between servers, over TCP and memory.
 //!
 //! Most users want the `cluster` crate, which puts the `Server` interface on top of this one. `ARCHITECTURE.md` is the
 //! map of this crate and of the crates below it, `WIRE.md` describes every byte on a connection.
@@ -8,17 +8,17 @@
 //! | module | content |
 //! | --- | --- |
 //! | simulation | shards over a simulated driver, from a seed; with the feature of that name |
-//! | mock | switchboard that replaces shards where there is no network |
+//! | [`mock`] | switchboard that replaces shards where there is no network |
 //! | engine | loops, and the servers that are attached to them |
 //! | outbox, inbox | the two ends that an application holds |
 //! | runtime | the threads of loops: how they are driven, idle and fail |
 //! | shard | one event loop |
 //! | mailbox, delivery | the queues between applications and shards |
 //! | events, stats, roster | events about peers, counts of their traffic, and the peers themselves |
-//! | driver | io_uring, and connections through memory |
+//! | [`driver`] | io_uring, and connections through memory |
 //!
-//! Below it are the crates `cluster_proto` (session, link, stream, batch, wire: the protocol, pure) and `cluster_ring`
-//! (the SPSC byte ring).
+//! Below it are the crates `cluster_proto` ([`session`], [`link`], [`stream`], [`batch`], [`wire`]: the protocol, pure)
+//! and `cluster_ring` (the SPSC byte ring).
 #![deny(unsafe_code)]
 
 mod clock;

@@ -9,8 +9,9 @@ use crate::roster::LinkId;
 use crate::stream::Counters;
 use crate::wire::MAX_STREAMS;
 
-/// Traffic with one peer since the server started. A peer that was removed and added again keeps its counts, unless
-/// 1,024 other peers were removed in between.
+/// Traffic with one peer since the server started.
+///
+/// A peer that was removed and added again keeps its counts, unless 1,024 other peers were removed in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerStats {
     /// Pid of the peer. The row with the pid [`BROADCAST`] sums up the peers that were removed before the latest 1,024

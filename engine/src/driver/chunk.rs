@@ -44,7 +44,7 @@ impl ChunkPool {
     /// Takes an empty buffer.
     ///
     /// # Errors
-    /// When no chunk is spare, and there is no memory for another.
+    /// Returns an error when no chunk is spare, and there is no memory for another.
     pub fn take(self: &Arc<ChunkPool>) -> io::Result<ReceiveBuffer> {
         let memory = match self.free.pop() {
             Some(memory) => memory,
@@ -83,8 +83,9 @@ impl Drop for Chunk {
     }
 }
 
-/// A chunk and the right to fill it. The bytes `..filled` do not change and may be shared; only this owner accesses the
-/// rest.
+/// Chunk and the right to fill it.
+///
+/// The bytes `..filled` do not change and may be shared; only this owner accesses the rest.
 #[derive(Debug)]
 pub struct ReceiveBuffer {
     chunk: Arc<Chunk>,
@@ -102,7 +103,7 @@ impl ReceiveBuffer {
         self.chunk.bytes() - self.filled
     }
 
-    /// The bytes received so far.
+    /// Bytes received so far.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: the first `filled` bytes are initialized, because the memory was zeroed. They are not written to
         // while this buffer or a slice of it lives: writes go behind `filled`, which only grows until `reset` has made
@@ -113,7 +114,7 @@ impl ReceiveBuffer {
     /// Shares a range of the received bytes.
     ///
     /// # Panics
-    /// When the range reaches beyond the received bytes.
+    /// Panics when the range reaches beyond the received bytes.
     pub fn share(&self, range: Range<usize>) -> Slice {
         assert!(range.start <= range.end && range.end <= self.filled);
         Slice { chunk: self.chunk.clone(), start: range.start, len: range.end - range.start }
@@ -122,7 +123,7 @@ impl ReceiveBuffer {
     /// Appends a copy of `bytes`: the beginning of a segment whose rest is still to be received.
     ///
     /// # Panics
-    /// When `bytes` is longer than the free part.
+    /// Panics when `bytes` is longer than the free part.
     pub fn append(&mut self, bytes: &[u8]) {
         assert!(bytes.len() <= self.free());
         // SAFETY: the target lies behind `filled` and within the chunk, where only this owner may write. `bytes` cannot
@@ -167,7 +168,7 @@ impl ReceiveBuffer {
     }
 }
 
-/// A chunk whose buffer is not filled any more, and whose memory slices may keep.
+/// Chunk whose buffer is not filled any more, and whose memory slices may keep.
 #[derive(Debug)]
 pub struct PinnedChunk(Weak<Chunk>);
 
@@ -190,7 +191,7 @@ impl Slice {
     /// Shares a part of the slice.
     ///
     /// # Panics
-    /// When the range reaches beyond the slice.
+    /// Panics when the range reaches beyond the slice.
     pub fn part(&self, range: Range<usize>) -> Slice {
         assert!(range.start <= range.end && range.end <= self.len);
         Slice { chunk: self.chunk.clone(), start: self.start + range.start, len: range.end - range.start }

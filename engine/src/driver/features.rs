@@ -8,10 +8,10 @@ use io_uring::{IoUring, Probe, opcode};
 
 use super::enter::{self, RingHandle};
 
-/// A kernel feature that the engine needs or makes use of.
+/// Kernel feature that the engine needs or makes use of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Feature {
-    /// The kernel's name of the feature.
+    /// Name of the feature in the kernel.
     pub name: &'static str,
     /// Use of the feature in the engine.
     pub purpose: &'static str,
@@ -21,16 +21,18 @@ pub struct Feature {
     pub required: bool,
 }
 
-/// Result of [`probe`].
+/// Report on the kernel's features: the result of [`probe`].
 #[derive(Clone, Debug)]
 pub struct FeatureReport {
     /// Every feature that matters to the engine.
     pub features: Vec<Feature>,
-    /// The reason if io_uring cannot be used at all.
+    /// Reason why io_uring cannot be used at all, if so.
     pub unavailable: Option<Unavailable>,
 }
 
-/// Error: io_uring or a part of it cannot be used. The message names the missing part, the reason and the cure.
+/// Error: io_uring or a part of it cannot be used.
+///
+/// The message names the missing part, the reason and the cure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailable {
     message: String,
@@ -135,7 +137,7 @@ pub(super) fn set_up(entries: u32, completions: u32) -> Result<IoUring, Unavaila
     }
 }
 
-/// Returns the features of the running kernel.
+/// Probes the running kernel, and returns the features that matter to the engine.
 pub fn probe() -> FeatureReport {
     let found = match IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(8) {
         Ok(ring) => list(&ring),
@@ -150,7 +152,7 @@ pub fn probe() -> FeatureReport {
 /// Lists every feature, found or not.
 ///
 /// # Errors
-/// When the kernel refuses a system call that this check and the engine need.
+/// Returns an error when the kernel refuses a system call that this check and the engine need.
 fn list(ring: &IoUring) -> Result<Vec<Feature>, Unavailable> {
     let mut probe = Probe::new();
     let probed = ring.submitter().register_probe(&mut probe);

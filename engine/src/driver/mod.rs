@@ -93,6 +93,9 @@ pub trait Driver {
 
     /// Accepts connections on `listener` until it is closed. With a local address, also accepts connections through
     /// memory.
+    ///
+    /// # Errors
+    /// Returns an error when no listening socket can be made.
     fn listen(&mut self, listener: Listener, local: Option<LocalAddr>) -> io::Result<SocketId>;
 
     /// Stops accepting connections over TCP. They wait in the listener's backlog.
@@ -101,7 +104,10 @@ pub trait Driver {
     /// Resumes accepting after [`pause_accept`](Driver::pause_accept) or a [`Completion::AcceptFailed`].
     fn resume_accept(&mut self, listener: SocketId);
 
-    /// Dials `address`.
+    /// Dials `address`. [`Completion::Connected`] reports the outcome.
+    ///
+    /// # Errors
+    /// Returns an error when no socket can be made, for example for lack of descriptors.
     fn connect(&mut self, address: SocketAddr, way: Way) -> io::Result<SocketId>;
 
     /// Receives into the free part of `buffer`. A connection in memory ignores the buffer: its bytes come without a
@@ -111,8 +117,12 @@ pub trait Driver {
     /// Sends `batch` without its first `skip` bytes.
     fn send(&mut self, socket: SocketId, batch: Box<Batch>, skip: usize);
 
-    /// Sends as much of `batch` as the socket takes without waiting. Returns the number of bytes sent. A full socket
-    /// takes zero bytes or fails with `WouldBlock`. May be called from any thread.
+    /// Sends as much of `batch` as the socket takes without waiting. Returns the number of bytes sent. May be called
+    /// from any thread.
+    ///
+    /// # Errors
+    /// Returns an error when the socket is full (`WouldBlock`; a full socket may also take zero bytes), or the
+    /// connection is broken.
     fn send_now(&mut self, socket: SocketId, batch: &Batch) -> io::Result<usize>;
 
     /// Returns whether the peer has not yet read what was sent earlier, as far as is known. Another heartbeat would
@@ -150,16 +160,19 @@ pub trait Driver {
     /// yet.
     ///
     /// # Errors
-    /// When a call into the kernel has failed. The driver is unusable then.
+    /// Returns an error when a call into the kernel has failed. The driver is unusable then.
     fn reap(&mut self, completions: &mut VecDeque<Completion>, now: Time) -> io::Result<Reaped>;
 
-    /// The system call that [`begin`](Driver::begin) prepares.
+    /// System call that [`begin`](Driver::begin) prepares.
     type Entry: Entry;
 }
 
-/// A prepared system call that submits operations and may wait.
+/// Prepared system call that submits operations and may wait.
 pub trait Entry {
     /// Submits the requested operations, and waits. Only the thread that drives the shard may call this.
+    ///
+    /// # Errors
+    /// Returns an error when the call into the kernel has failed.
     fn enter(self) -> io::Result<()>;
 }
 
@@ -177,61 +190,61 @@ pub struct Way {
 pub enum Completion {
     /// A peer has connected.
     Accepted {
-        /// The listener.
+        /// Listening socket.
         listener: SocketId,
-        /// The new connection.
+        /// New connection.
         socket: SocketId,
-        /// The peer's address. `None`: another server of the engine, through memory.
+        /// Address of the peer. `None`: another server of the engine, through memory.
         source: Option<IpAddr>,
     },
     /// The listener accepts no more connections, for lack of descriptors or memory, until
     /// [`resume_accept`](Driver::resume_accept).
     AcceptFailed {
-        /// The listener.
+        /// Listening socket.
         listener: SocketId,
-        /// The kernel's error.
+        /// Error of the kernel.
         error: io::Error,
     },
     /// A dial has ended.
     Connected {
-        /// The connection.
+        /// Connection that the completion is about.
         socket: SocketId,
         /// `Ok` if the connection is established.
         result: io::Result<()>,
     },
     /// A receive has ended.
     Received {
-        /// The connection.
+        /// Connection that the completion is about.
         socket: SocketId,
         /// Number of bytes added to the buffer; zero at the end of the connection.
         result: io::Result<usize>,
-        /// The buffer.
+        /// Buffer that was received into.
         buffer: ReceiveBuffer,
     },
     /// The peer of a connection in memory has sent something.
     Handed {
-        /// The connection.
+        /// Connection that the completion is about.
         socket: SocketId,
         /// Whole segments.
         bytes: Slice,
     },
     /// The peer of a connection in memory sends nothing more.
     Ended {
-        /// The connection.
+        /// Connection that the completion is about.
         socket: SocketId,
     },
     /// A send has ended: the kernel took all of the batch, or the connection is broken.
     Sent {
-        /// The connection.
+        /// Connection that the completion is about.
         socket: SocketId,
         /// `Ok` if all of the batch was taken.
         result: io::Result<()>,
-        /// The batch.
+        /// Batch that was sent, given back to its owner.
         batch: Box<Batch>,
     },
     /// The socket is closed, and the kernel holds no memory of it.
     Closed {
-        /// The socket.
+        /// Socket that is closed.
         socket: SocketId,
     },
 }

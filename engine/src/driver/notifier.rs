@@ -34,7 +34,7 @@ impl Notifier {
     /// Makes a notifier with an eventfd.
     ///
     /// # Errors
-    /// When the process has no descriptor left.
+    /// Returns an error when the process has no descriptor left.
     pub fn new() -> io::Result<Notifier> {
         let descriptor = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Notifier { asleep: AtomicBool::new(false), wakes: Wakes::Descriptor(descriptor) })

@@ -28,7 +28,7 @@ use crate::stats::StatsTable;
 
 pub use node_handle::{Events, NodeHandle, Stopped};
 
-/// Choice of the threads that run the event loops.
+/// Threads that run the event loops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threading {
     /// Threads of the engine, one event loop each. All links of a server run on one event loop.
@@ -50,8 +50,8 @@ pub struct NodeConfig {
     pub peers: Vec<(Pid, Vec<SocketAddr>)>,
     /// Size of each stream's ring, in bytes.
     pub ring_bytes: usize,
-    /// Connections through memory between servers of this engine are allowed. Both ends of a connection have to allow
-    /// them.
+    /// Set if connections through memory between servers of this engine are allowed. Both ends of a connection have to
+    /// allow them.
     pub memory: bool,
 }
 
@@ -67,8 +67,9 @@ pub struct NodeParts {
     pub handle: NodeHandle,
 }
 
-/// Event loops, and the servers that are attached to them. The threads end when the last server and the last handle are
-/// dropped.
+/// Event loops, and the servers that are attached to them.
+///
+/// The threads end when the last server and the last handle are dropped.
 pub struct Engine {
     loops: Vec<Loop>,
     registry: Arc<LocalRegistry>,
@@ -87,7 +88,7 @@ impl Engine {
     /// Starts an engine, and its threads if it has any.
     ///
     /// # Errors
-    /// When io_uring or a thread is not available. The error names the cure.
+    /// Returns an error when io_uring or a thread is not available. The error names the cure.
     pub fn start(threading: Threading, idle: IdleStrategy) -> Result<Arc<Engine>, Unavailable> {
         // Registers the process with the kernel before the loops start. Once there is a second thread, the registration
         // waits for a grace period of RCU, which takes up to a second on a busy machine.
@@ -121,7 +122,7 @@ impl Engine {
     /// Attaches a server to one of the event loops, in turn.
     ///
     /// # Errors
-    /// When every event loop has failed. A new engine is needed then.
+    /// Returns an error when every event loop has failed. A new engine is needed then.
     pub fn attach(self: &Arc<Engine>, config: NodeConfig) -> Result<NodeParts, LoopFailed> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let mut candidates = (0..self.loops.len()).map(|offset| (first + offset) % self.loops.len());

@@ -149,8 +149,8 @@ impl NodeHandle {
     /// new.
     ///
     /// # Errors
-    /// When the event loop has failed, or is inline and belongs to another thread. In the second case, call this from
-    /// that thread.
+    /// Returns an error when the event loop has failed, or is inline and belongs to another thread. In the second case,
+    /// call this from that thread.
     pub fn set_peer(&self, pid: Pid, addresses: Vec<SocketAddr>) -> Result<bool, LoopUnavailable> {
         self.check()?;
         let node = self.node;
@@ -168,8 +168,8 @@ impl NodeHandle {
     /// given up. `None` if `pid` is not a peer.
     ///
     /// # Errors
-    /// When the event loop has failed, or is inline and belongs to another thread. In the second case, call this from
-    /// that thread.
+    /// Returns an error when the event loop has failed, or is inline and belongs to another thread. In the second case,
+    /// call this from that thread.
     pub fn remove_peer(&self, pid: Pid) -> Result<Option<Undelivered>, LoopUnavailable> {
         self.check()?;
         let Some(link) = self.outboxes.remove_peer(pid) else { return Ok(None) };
@@ -186,8 +186,8 @@ impl NodeHandle {
     /// Blocks the traffic with a peer in both directions, or unblocks it. Returns whether `pid` is a peer.
     ///
     /// # Errors
-    /// When the event loop has failed, or is inline and belongs to another thread. In the second case, call this from
-    /// that thread.
+    /// Returns an error when the event loop has failed, or is inline and belongs to another thread. In the second case,
+    /// call this from that thread.
     pub fn set_blocked(&self, pid: Pid, blocked: bool) -> Result<bool, LoopUnavailable> {
         self.check()?;
         let Some(link) = self.outboxes.roster.link_of(pid) else { return Ok(false) };
@@ -203,8 +203,8 @@ impl NodeHandle {
     /// failed, each call returns the failure.
     ///
     /// # Errors
-    /// When the event loop is inline and belongs to another thread. The server goes on then: call this from that
-    /// thread.
+    /// Returns an error when the event loop is inline and belongs to another thread. The server goes on then: call this
+    /// from that thread.
     pub fn stop(&mut self, patience: Duration) -> Result<Stopped, WrongThread> {
         if let Some(before) = &self.stopped {
             return Ok(if before.failure.is_some() { before.clone() } else { Stopped::default() });

@@ -50,8 +50,9 @@ pub struct Ends {
     pub events: Events,
 }
 
-/// Envelope on its way to a server. It must be [delivered](Switchboard::deliver), [lost](Switchboard::lose) or
-/// [withheld](Switchboard::withhold).
+/// Envelope on its way to a server.
+///
+/// It must be [delivered](Switchboard::deliver), [lost](Switchboard::lose) or [withheld](Switchboard::withhold).
 #[derive(Debug)]
 #[must_use = "a packet that is neither delivered nor lost takes up room for ever"]
 pub struct Packet {
@@ -65,7 +66,7 @@ pub struct Packet {
     pub id: i64,
     /// Payload.
     pub payload: Bytes,
-    /// The only incarnation of the recipient that the envelope is for. `None` if it is for any.
+    /// Incarnation of the recipient that alone the envelope is for. `None` if it is for any.
     pub only: Option<WireIncarnation>,
     stream: usize,
 }
@@ -150,7 +151,7 @@ impl Switchboard {
     /// Starts a server. `peers` are sorted, each pid once.
     ///
     /// # Panics
-    /// When a server with this pid is running.
+    /// Panics when a server with this pid is running.
     pub fn join(
         &mut self,
         pid: Pid,

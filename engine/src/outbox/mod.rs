@@ -55,8 +55,10 @@ impl From<Full> for PushError {
     }
 }
 
-/// An outbox. Order holds among the envelopes to one recipient on one lane. A clone has streams of its own, which it
-/// may take over from an outbox that was dropped; there is no order between an outbox and its clones.
+/// Sending end of an outbox, held by the application.
+///
+/// Order holds among the envelopes to one recipient on one lane. A clone has streams of its own, which it may take over
+/// from an outbox that was dropped; there is no order between an outbox and its clones.
 pub struct Sender {
     outgoing: Outgoing,
     sections: Sections,
@@ -140,6 +142,9 @@ impl Sender {
     }
 
     /// Writes one envelope to the stream of the peer at `index`. `alone` is set if no other envelope follows at once.
+    ///
+    /// # Errors
+    /// [`PushError`] gives the reason. Nothing was written then.
     pub fn push(&mut self, index: usize, lane: Lane, id: i64, body: &Body<'_>, alone: bool) -> Result<(), PushError> {
         self.outgoing.check_length(index, body.len())?;
         let section = self.sections.begin();
@@ -151,6 +156,10 @@ impl Sender {
 
     /// Writes one envelope like [`push`](Sender::push), but one that may be dropped before it arrives, as `policy`
     /// says.
+    ///
+    /// # Errors
+    /// [`PushError`] gives the reason: [`Restarted`](PushError::Restarted) too, if the envelope is for another
+    /// incarnation of the peer than the present one. Nothing was written then.
     pub fn push_droppable(
         &mut self,
         index: usize,
@@ -174,7 +183,7 @@ impl Sender {
     /// that `write` is given are left over from earlier envelopes to the same peer.
     ///
     /// # Errors
-    /// The reason, together with the bytes that `write` has written.
+    /// Returns the reason, together with the bytes that `write` has written.
     #[inline(always)]
     pub fn push_with(
         &mut self,
@@ -235,6 +244,9 @@ impl Sender {
     }
 
     /// Returns whether the stream of the peer at `index` has room for an envelope of `length` bytes.
+    ///
+    /// # Errors
+    /// [`PushError`] if the envelope cannot be sent even with room.
     pub fn has_room(&mut self, index: usize, lane: Lane, length: usize) -> Result<bool, PushError> {
         self.outgoing.check_length(index, length)?;
         Ok(self.outgoing.writer(index, lane)?.has_room(length))
@@ -255,6 +267,9 @@ impl Sender {
 
     /// Registers `waker` to be woken when the stream of the peer at `index` may have room for `length` bytes. Returns
     /// `false` if the stream has room already.
+    ///
+    /// # Errors
+    /// [`PushError`] if the peer was removed, the server has stopped, or the stream to the peer cannot be made.
     pub fn wait_for_room(&mut self, index: usize, lane: Lane, length: usize, waker: &Waker) -> Result<bool, PushError> {
         Ok(self.outgoing.writer(index, lane)?.wait_for_room(length, waker))
     }

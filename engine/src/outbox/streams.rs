@@ -54,7 +54,7 @@ impl Streams {
     /// Returns the slot for the stream of the link at a place.
     ///
     /// # Panics
-    /// When there never was a link at the place.
+    /// Panics when there never was a link at the place.
     pub(super) fn slot(&mut self, index: usize, lane: Lane) -> &mut Option<SendQueue> {
         &mut self.writers[place(index, lane)]
     }

@@ -4,8 +4,10 @@ use std::cell::Cell;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Idle strategy of a loop, or of an application that waits at its inbox. The thread first spins, then repeatedly
-/// yields its core to other threads, then parks. A parked thread uses no CPU.
+/// Idle strategy of a loop, or of an application that waits at its inbox.
+///
+/// The thread first spins (busy polling), then repeatedly yields its core to other threads, then parks. A parked thread
+/// uses no CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdleStrategy {
     /// Time to spin.
@@ -19,7 +21,7 @@ pub struct IdleStrategy {
 impl IdleStrategy {
     /// Parks at once.
     pub const PARK: IdleStrategy = IdleStrategy { spin: Duration::ZERO, yielding: Duration::ZERO, park: true };
-    /// Spins without end: the lowest latency, for a thread with a core of its own.
+    /// Spins without end (busy polling): the lowest latency, for a thread with a core of its own.
     pub const SPIN: IdleStrategy = IdleStrategy { spin: Duration::MAX, yielding: Duration::ZERO, park: false };
 
     /// Returns the next step after `idle` time without work.

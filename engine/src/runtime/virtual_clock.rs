@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-/// A clock that waiting threads advance, where no event loop has a thread.
+/// Clock that waiting threads advance, where no event loop has a thread.
 pub trait VirtualClock: Send + Sync {
     /// Returns the present time.
     fn now(&self) -> Instant;

@@ -119,7 +119,7 @@ impl History {
     /// Records that an envelope from a life of a server has arrived, and checks it.
     ///
     /// # Panics
-    /// When the envelope is damaged, out of order, a duplicate, or for another life, or an envelope before it is
+    /// Panics when the envelope is damaged, out of order, a duplicate, or for another life, or an envelope before it is
     /// missing.
     pub(super) fn got(&mut self, reader: Life, from: Life, id: i64, payload: &[u8]) {
         assert!(payload.len() >= LEAST_PAYLOAD, "{reader:?} received {} bytes that nobody wrote", payload.len());

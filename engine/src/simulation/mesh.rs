@@ -117,7 +117,7 @@ impl Mesh {
     /// Runs until each server has received `delivered` envelopes. Returns the virtual time that this took.
     ///
     /// # Panics
-    /// When it takes longer than `patience`.
+    /// Panics when it takes longer than `patience`.
     pub(super) fn run_until(&mut self, delivered: u64, patience: Duration) -> Duration {
         let begin = self.network.borrow().now();
         while self.members.iter().any(|member| member.delivered < delivered) {

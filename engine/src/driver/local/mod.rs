@@ -44,7 +44,7 @@ use crate::time::Time;
 /// Bytes that may be under way in one direction of a connection: as many as the buffer of a socket would hold.
 pub const WINDOW_BYTES: usize = 512 * 1024;
 
-/// A driver whose sockets may also be endpoints of connections in memory: the sockets with odd ids.
+/// Driver whose sockets may also be endpoints of connections in memory: the sockets with odd ids.
 pub struct LocalTransport<D: Driver> {
     inner: D,
     registry: Arc<LocalRegistry>,
