@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cluster_engine::batch::{Batch, Piece};
 use cluster_engine::link::{OneLink, Want};
-use cluster_engine::session::{Event, Session};
+use cluster_engine::session::{Session, SessionEvent};
 use cluster_engine::stream::{self, SendQueue};
 use cluster_engine::wire::{MAX_SEGMENT_PAYLOAD, SEGMENT_HEADER_BYTES, frame_bytes};
 use cluster_engine::{Lane, Local, Pid, Time};
@@ -97,7 +97,7 @@ impl End {
             }
             to.session.rebase();
             let event = to.session.receive(&to.bytes[..header.segment_bytes()], &mut to.link, NOW);
-            if let Some(Event::Delivery { delivery, payload, .. }) = event {
+            if let Some(SessionEvent::Delivery { delivery, payload, .. }) = event {
                 let messages = (payload.len() / frame_bytes(BYTES)) as u64;
                 black_box(delivery.stream.consume(delivery.room, messages, messages * BYTES as u64));
             }

@@ -13,6 +13,7 @@ use crate::wire::MAX_STREAMS;
 ///
 /// A peer that was removed and added again keeps its counts, unless 1,024 other peers were removed in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PeerStats {
     /// Pid of the peer. The row with the pid [`BROADCAST`] sums up the peers that were removed before the latest 1,024
     /// removals and were not added again by then.

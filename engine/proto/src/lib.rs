@@ -17,7 +17,7 @@
 //! ```
 //! use cluster_proto::batch::{Batch, Piece};
 //! use cluster_proto::link::{Local, OneLink, Want};
-//! use cluster_proto::session::{Event, Session};
+//! use cluster_proto::session::{SessionEvent, Session};
 //! use cluster_proto::time::Time;
 //! # use std::time::Duration;
 //! # use zerocopy::IntoBytes;
@@ -64,16 +64,16 @@
 //!
 //! let hello = transmit(&mut dialer);
 //! let event = acceptor.receive(&hello, &mut links_of_200, now);
-//! assert!(matches!(event, Some(Event::Welcomed(()))));
+//! assert!(matches!(event, Some(SessionEvent::Welcomed(()))));
 //!
 //! let welcome = transmit(&mut acceptor);
 //! let event = dialer.receive(&welcome, &mut links_of_100, now);
-//! assert!(matches!(event, Some(Event::Established(()))));
+//! assert!(matches!(event, Some(SessionEvent::Established(()))));
 //!
 //! let confirm = transmit(&mut dialer);
 //! acceptor.rebase(); // the buffer no longer holds the Hello
 //! let event = acceptor.receive(&confirm, &mut links_of_200, now);
-//! assert!(matches!(event, Some(Event::Established(()))));
+//! assert!(matches!(event, Some(SessionEvent::Established(()))));
 //! ```
 #![forbid(unsafe_code)]
 

@@ -12,7 +12,7 @@ use crate::batch::Batch;
 use crate::driver::{Driver, SocketId};
 use crate::link::{DownReason, Link, Links, Local, Pid};
 use crate::roster::LinkKey;
-use crate::session::{Event, Session};
+use crate::session::{Session, SessionEvent};
 use crate::time::Time;
 
 /// Time that a connection which was ended waits for the other side to close it too, so that its last segments arrive.
@@ -98,17 +98,17 @@ impl<D: Driver> Shard<D> {
     }
 
     /// Handles a change of phase. Returns whether the session goes on.
-    pub(super) fn handle_event(&mut self, socket: SocketId, event: Event<LinkKey>, now: Time) -> bool {
+    pub(super) fn handle_event(&mut self, socket: SocketId, event: SessionEvent<LinkKey>, now: Time) -> bool {
         self.follow_phase(socket);
         match event {
-            Event::Delivery { .. } | Event::Control => return true,
-            Event::Welcomed(key) => {
+            SessionEvent::Delivery { .. } | SessionEvent::Control => return true,
+            SessionEvent::Welcomed(key) => {
                 self.greeted(key.node, socket, key.link, now);
                 self.send_handshake(socket);
                 self.follow_wants(key, now);
                 self.serve(key, now);
             }
-            Event::Established(key) => {
+            SessionEvent::Established(key) => {
                 self.remove_stranger(key.node, socket);
                 if let Some(older) = self.slot(key).and_then(|slot| slot.socket.replace(socket))
                     && older != socket
@@ -120,12 +120,12 @@ impl<D: Driver> Shard<D> {
                 }
                 self.serve(key, now);
             }
-            Event::Refused => {
+            SessionEvent::Refused => {
                 self.send_handshake(socket);
                 self.end(socket, now);
                 return false;
             }
-            Event::Closed(key) => {
+            SessionEvent::Closed(key) => {
                 self.driver.close(socket);
                 self.detach(socket, key, now);
                 return false;

@@ -14,7 +14,7 @@ use crate::driver::{Budget, ChunkPool, Completion, Driver, ReceiveBuffer, Slice,
 use crate::link::{Arrival, Delivery, DownReason};
 use crate::mailbox::Ready;
 use crate::roster::LinkKey;
-use crate::session::Event;
+use crate::session::SessionEvent;
 use crate::time::Time;
 
 /// Gap between two turns above which this process counts as stopped. The silence of peers in such a gap proves nothing.
@@ -251,13 +251,13 @@ impl<D: Driver> Shard<D> {
             let mut links = NodeLinks { node, id, slept: self.slept };
             match connection.session.receive(bytes, &mut links, now) {
                 None => return true,
-                Some(Event::Delivery { key, delivery, payload }) => {
+                Some(SessionEvent::Delivery { key, delivery, payload }) => {
                     links.node.deliver(key, delivery, (&bytes[payload.clone()], || share(payload)), &self.pool);
                     if self.touched.last() != Some(&id) {
                         self.touched.push(id);
                     }
                 }
-                Some(Event::Control) => {}
+                Some(SessionEvent::Control) => {}
                 Some(event) => {
                     if !self.handle_event(socket, event, now) {
                         return false;

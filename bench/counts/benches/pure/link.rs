@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cluster_engine::batch::{Batch, Piece};
 use cluster_engine::link::{OneLink, Want};
-use cluster_engine::session::{Event, Session};
+use cluster_engine::session::{Session, SessionEvent};
 use cluster_engine::stream::SendQueue;
 use cluster_engine::wire::{Kind, SegmentHeader};
 use cluster_engine::{Lane, Local, Pid, Time};
@@ -64,7 +64,7 @@ impl End {
         [header, payload.unwrap_or_default()].concat()
     }
 
-    fn receive(&mut self, bytes: &[u8]) -> Option<Event<()>> {
+    fn receive(&mut self, bytes: &[u8]) -> Option<SessionEvent<()>> {
         self.session.rebase();
         self.session.receive(bytes, &mut self.links, NOW)
     }
@@ -77,9 +77,9 @@ fn connected() -> (End, End) {
     assert_eq!(dialer.links.link.wants(NOW, false), Want::Dial);
     dialer.links.link.dials(NOW);
     assert!(dialer.session.connected(&mut dialer.links, NOW));
-    assert!(matches!(acceptor.receive(&dialer.handshake()), Some(Event::Welcomed(()))));
-    assert!(matches!(dialer.receive(&acceptor.handshake()), Some(Event::Established(()))));
-    assert!(matches!(acceptor.receive(&dialer.handshake()), Some(Event::Established(()))));
+    assert!(matches!(acceptor.receive(&dialer.handshake()), Some(SessionEvent::Welcomed(()))));
+    assert!(matches!(dialer.receive(&acceptor.handshake()), Some(SessionEvent::Established(()))));
+    assert!(matches!(acceptor.receive(&dialer.handshake()), Some(SessionEvent::Established(()))));
     (dialer, acceptor)
 }
 
@@ -107,7 +107,7 @@ impl Sender {
         header.ack_position = position.into();
         header.ack_credit = (1 << 30).into();
         header.seal(&[]);
-        assert!(matches!(self.end.receive(header.as_bytes()), Some(Event::Control)));
+        assert!(matches!(self.end.receive(header.as_bytes()), Some(SessionEvent::Control)));
     }
 
     fn transmit(&mut self) {
@@ -132,7 +132,7 @@ fn receiver(segments: u64, messages: usize) -> Receiver {
     };
     let mut end = connected().1;
     // The first segment finds the stream, and is received before the count.
-    let Some(Event::Delivery { delivery, .. }) = end.receive(&sealed(0)) else { panic!("in order") };
+    let Some(SessionEvent::Delivery { delivery, .. }) = end.receive(&sealed(0)) else { panic!("in order") };
     delivery.stream.consume(delivery.room, messages as u64, 64 * messages as u64);
     end.session.rebase();
     Receiver { end, bytes: (1..=segments).flat_map(sealed).collect() }
@@ -167,7 +167,7 @@ fn exchange(mut sender: Sender) -> Sender {
 fn receive(mut receiver: Receiver) -> Receiver {
     let Receiver { end, bytes } = &mut receiver;
     while let Some(event) = end.session.receive(bytes, &mut end.links, NOW) {
-        let Event::Delivery { delivery, .. } = event else { panic!("frames") };
+        let SessionEvent::Delivery { delivery, .. } = event else { panic!("frames") };
         black_box(delivery.stream.consume(delivery.room, 10, 640));
     }
     assert_eq!(end.session.parsed(), bytes.len());

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cluster_engine::batch::{Batch, Piece};
 use cluster_engine::link::{Arrival, Delivery, DownReason, Local, Notice, OneLink, RecvShared, State, Want};
-use cluster_engine::session::{Event, Session};
+use cluster_engine::session::{Session, SessionEvent};
 use cluster_engine::stream::{SendQueue, stream};
 use cluster_engine::wire::{
     GoodbyeReason, Hello, Kind, NO_STREAM, Refusal, RefusalReason, SEGMENT_HEADER_BYTES, SegmentHeader,
@@ -295,7 +295,7 @@ impl<'a> Scene<'a> {
         self.handle(index, event);
     }
 
-    fn receive(&mut self, index: usize, bytes: &[u8]) -> Option<Event<()>> {
+    fn receive(&mut self, index: usize, bytes: &[u8]) -> Option<SessionEvent<()>> {
         let session = &mut self.connections[index].session;
         session.rebase();
         let event = session.receive(bytes, &mut self.links, self.now);
@@ -304,18 +304,18 @@ impl<'a> Scene<'a> {
     }
 
     /// Does what the owner of sessions does.
-    fn handle(&mut self, index: usize, event: Option<Event<()>>) {
+    fn handle(&mut self, index: usize, event: Option<SessionEvent<()>>) {
         match event {
-            None | Some(Event::Delivery { .. } | Event::Control) => {}
-            Some(Event::Welcomed(())) => assert!(self.connections[index].session.is_greeted()),
-            Some(Event::Established(())) => {
+            None | Some(SessionEvent::Delivery { .. } | SessionEvent::Control) => {}
+            Some(SessionEvent::Welcomed(())) => assert!(self.connections[index].session.is_greeted()),
+            Some(SessionEvent::Established(())) => {
                 if let Some(older) = self.current.replace(index).filter(|older| *older != index) {
                     self.connections[older].session.abandon();
                 }
                 let heard = self.connections[index].heard.clone().expect("the peer has greeted");
                 self.met(&heard);
             }
-            Some(Event::Refused | Event::Closed(_)) => {
+            Some(SessionEvent::Refused | SessionEvent::Closed(_)) => {
                 assert!(self.connections[index].session.is_ended());
                 if self.current == Some(index) {
                     self.current = None;
@@ -381,13 +381,13 @@ impl<'a> Scene<'a> {
         let bytes = [header.as_bytes(), &payload].concat();
         let event = self.receive(index, &bytes);
         match event {
-            Some(Event::Delivery { delivery, .. }) => {
+            Some(SessionEvent::Delivery { delivery, .. }) => {
                 assert!(was_up && kind == Kind::Data);
                 assert!(next.is_none_or(|next| position == next), "{position} taken, expected {next:?}");
                 self.next.insert(stream, position + payload.len() as u64);
                 self.delivered(delivery, payload.len() as u64);
             }
-            Some(Event::Control) => match kind {
+            Some(SessionEvent::Control) => match kind {
                 Kind::Skip => {
                     let to = payload.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
                     self.next.insert(stream, to);

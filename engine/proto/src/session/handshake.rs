@@ -1,7 +1,7 @@
 //! Handshake of a session: greetings, their refusal, and the Confirm (WIRE.md, sections Handshake and Refusals).
 
 use super::phase::{Greeted, Phase};
-use super::{Event, Session};
+use super::{Session, SessionEvent};
 use crate::link::{DownReason, Links, makes_sense};
 use crate::time::Time;
 use crate::wire::{
@@ -33,7 +33,7 @@ impl<K: Copy> Session<K> {
         bytes: &[u8],
         links: &mut L,
         now: Time,
-    ) -> Option<Event<K>> {
+    ) -> Option<SessionEvent<K>> {
         if matches!(self.phase, Phase::Ended | Phase::Dialing(_)) {
             return None;
         }
@@ -62,7 +62,7 @@ impl<K: Copy> Session<K> {
         payload: &[u8],
         links: &mut L,
         now: Time,
-    ) -> Result<Event<K>, RefusalReason> {
+    ) -> Result<SessionEvent<K>, RefusalReason> {
         let hello = Some(header.kind()).filter(|kind| *kind == Kind::Hello).and_then(|_| Hello::decode(payload).ok());
         let hello = hello.filter(makes_sense).ok_or(RefusalReason::Malformed)?;
         let local = links.local();
@@ -77,9 +77,9 @@ impl<K: Copy> Session<K> {
             return Err(RefusalReason::Stopping);
         }
         if !links.is_reachable(key) {
-            return Ok(Event::Closed(None));
+            return Ok(SessionEvent::Closed(None));
         }
-        let Some(link) = links.get(key) else { return Ok(Event::Closed(None)) };
+        let Some(link) = links.get(key) else { return Ok(SessionEvent::Closed(None)) };
         let unconfirmed = link.greeted(&hello, now)?;
         self.handshake = Some(Box::new((Kind::Welcome, unconfirmed.welcome.encode())));
         self.phase = Phase::Greeted(Box::new(Greeted {
@@ -88,7 +88,7 @@ impl<K: Copy> Session<K> {
             heartbeat_at: now + unconfirmed.heartbeat,
             unconfirmed,
         }));
-        Ok(Event::Welcomed(key))
+        Ok(SessionEvent::Welcomed(key))
     }
 
     /// Receives the first segment of a dialer after its Hello, which must repeat the challenge of the Welcome. A
@@ -100,14 +100,14 @@ impl<K: Copy> Session<K> {
         payload: &[u8],
         links: &mut L,
         now: Time,
-    ) -> Event<K> {
+    ) -> SessionEvent<K> {
         let challenge = decode_challenge(payload).filter(|_| header.kind() == Kind::Confirm);
         let Greeted { key, unconfirmed, .. } = greeted;
         if !links.get(key).is_some_and(|link| link.confirmed(&unconfirmed, challenge, now)) {
-            return Event::Closed(Some(key));
+            return SessionEvent::Closed(Some(key));
         }
         self.phase = Phase::Up(key);
-        Event::Established(key)
+        SessionEvent::Established(key)
     }
 
     /// Receives the answer to this side's Hello.
@@ -118,9 +118,9 @@ impl<K: Copy> Session<K> {
         payload: &[u8],
         links: &mut L,
         now: Time,
-    ) -> Event<K> {
+    ) -> SessionEvent<K> {
         let (pid, cluster) = (links.local().pid, links.local().cluster.clone());
-        let Some(link) = links.get(key) else { return Event::Closed(None) };
+        let Some(link) = links.get(key) else { return SessionEvent::Closed(None) };
         match header.kind() {
             Kind::Welcome => {
                 let welcome = Hello::decode(payload).ok();
@@ -130,7 +130,7 @@ impl<K: Copy> Session<K> {
                 {
                     self.phase = Phase::Up(key);
                     self.handshake = Some(Box::new((Kind::Confirm, encode_challenge(welcome.challenge).to_vec())));
-                    return Event::Established(key);
+                    return SessionEvent::Established(key);
                 }
             }
             Kind::Refuse => {
@@ -141,11 +141,11 @@ impl<K: Copy> Session<K> {
             _ => {}
         }
         link.lost(DownReason::Closed, now);
-        Event::Closed(Some(key))
+        SessionEvent::Closed(Some(key))
     }
 
     /// Refuses an unfinished segment that is longer than any valid one, before it has arrived.
-    fn refuse_long<L: Links<Key = K>>(&mut self, bytes: &[u8], links: &mut L, now: Time) -> Option<Event<K>> {
+    fn refuse_long<L: Links<Key = K>>(&mut self, bytes: &[u8], links: &mut L, now: Time) -> Option<SessionEvent<K>> {
         let payload = self.wanted(bytes) - SEGMENT_HEADER_BYTES;
         match self.phase {
             Phase::Accepted { .. } if payload > MAX_HELLO_BYTES => Some(self.refuse(RefusalReason::Malformed, links)),
@@ -154,10 +154,10 @@ impl<K: Copy> Session<K> {
         }
     }
 
-    pub(super) fn refuse<L: Links<Key = K>>(&mut self, reason: RefusalReason, links: &L) -> Event<K> {
+    pub(super) fn refuse<L: Links<Key = K>>(&mut self, reason: RefusalReason, links: &L) -> SessionEvent<K> {
         let refusal = Refusal { reason, from: links.local().pid };
         self.handshake = Some(Box::new((Kind::Refuse, refusal.encode().to_vec())));
         self.phase = Phase::Ended;
-        Event::Refused
+        SessionEvent::Refused
     }
 }

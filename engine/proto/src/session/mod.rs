@@ -41,7 +41,7 @@ pub struct Session<K> {
 }
 
 /// Result of a received segment.
-pub enum Event<K> {
+pub enum SessionEvent<K> {
     /// Envelopes, or a part of one, for the inbox. `payload` is their place in the received bytes.
     Delivery {
         /// Link of the session.
@@ -124,7 +124,7 @@ impl<K: Copy> Session<K> {
     /// Receives the next whole segment of `bytes`, the owner's buffer. `None` if more bytes are needed, or the session
     /// has ended.
     #[inline]
-    pub fn receive<L: Links<Key = K>>(&mut self, bytes: &[u8], links: &mut L, now: Time) -> Option<Event<K>> {
+    pub fn receive<L: Links<Key = K>>(&mut self, bytes: &[u8], links: &mut L, now: Time) -> Option<SessionEvent<K>> {
         let Phase::Up(key) = self.phase else { return self.receive_handshake(bytes, links, now) };
         let (header, payload) = match self.next_segment(bytes) {
             Ok(segment) => segment?,
@@ -132,15 +132,15 @@ impl<K: Copy> Session<K> {
         };
         let Some(link) = links.get(key) else {
             self.phase = Phase::Ended;
-            return Some(Event::Closed(None));
+            return Some(SessionEvent::Closed(None));
         };
         Some(match link.receive(&header, &bytes[payload.clone()], now) {
-            Ok(Some(delivery)) => Event::Delivery { key, delivery, payload },
-            Ok(None) if link.state() == State::Up => Event::Control,
+            Ok(Some(delivery)) => SessionEvent::Delivery { key, delivery, payload },
+            Ok(None) if link.state() == State::Up => SessionEvent::Control,
             // The peer has said goodbye.
             Ok(None) => {
                 self.phase = Phase::Ended;
-                Event::Closed(Some(key))
+                SessionEvent::Closed(Some(key))
             }
             Err(violation) => self.close_for(DownReason::Violation(violation.to_string()), links, now),
         })
@@ -148,15 +148,15 @@ impl<K: Copy> Session<K> {
 
     /// Ends the session because the received bytes are no segment.
     #[cold]
-    fn malformed<L: Links<Key = K>>(&mut self, error: &SegmentError, links: &mut L, now: Time) -> Event<K> {
+    fn malformed<L: Links<Key = K>>(&mut self, error: &SegmentError, links: &mut L, now: Time) -> SessionEvent<K> {
         if self.is_accepted() && matches!(error, SegmentError::Version(_)) {
             return self.refuse(RefusalReason::Version, links);
         }
         self.close_for(DownReason::Violation(format!("{error}; {}", error.cure())), links, now)
     }
 
-    fn close_for<L: Links<Key = K>>(&mut self, reason: DownReason, links: &mut L, now: Time) -> Event<K> {
-        Event::Closed(self.lost(reason, links, now))
+    fn close_for<L: Links<Key = K>>(&mut self, reason: DownReason, links: &mut L, now: Time) -> SessionEvent<K> {
+        SessionEvent::Closed(self.lost(reason, links, now))
     }
 
     /// Appends the segment of the handshake that is to be sent. A Confirm must precede the segments of the link, in the
@@ -238,7 +238,7 @@ impl<K: Copy> Session<K> {
 
     /// Processes the deadlines that have passed. Everything that had arrived before `caught_up` must have been handed
     /// to the session already. Returns the event of a session that has ended.
-    pub fn timeout<L: Links<Key = K>>(&mut self, links: &mut L, now: Time, caught_up: Time) -> Option<Event<K>> {
+    pub fn timeout<L: Links<Key = K>>(&mut self, links: &mut L, now: Time, caught_up: Time) -> Option<SessionEvent<K>> {
         let until = match &mut self.phase {
             Phase::Accepted { until } => *until,
             Phase::Greeted(greeted) => {

@@ -31,7 +31,7 @@ fn sent(session: &mut Session<()>) -> Vec<u8> {
     })
 }
 
-fn receive(session: &mut Session<()>, links: &mut OneLink, bytes: &[u8]) -> Option<Event<()>> {
+fn receive(session: &mut Session<()>, links: &mut OneLink, bytes: &[u8]) -> Option<SessionEvent<()>> {
     session.rebase();
     session.receive(bytes, links, NOW)
 }
@@ -64,7 +64,7 @@ fn a_greeting_is_refused_for_the_first_reason_that_applies() {
         links.link.close(GoodbyeReason::Stopped, &mut Batch::default());
         let mut session = Session::accepted(NOW);
         let event = receive(&mut session, &mut links, &segment(Kind::Hello, &hello.encode()));
-        assert!(matches!(event, Some(Event::Refused)) && session.is_ended(), "{reason:?}");
+        assert!(matches!(event, Some(SessionEvent::Refused)) && session.is_ended(), "{reason:?}");
         let refusal = Refusal::decode(&sent(&mut session)[SEGMENT_HEADER_BYTES..]);
         assert_eq!(refusal, Some(Refusal { reason, from: 100 }));
     }
@@ -78,16 +78,16 @@ fn a_session_is_up_on_both_sides_after_the_confirm() {
     for cut in [0, 20, SEGMENT_HEADER_BYTES, hello.len() - 1] {
         assert!(receive(&mut acceptor, &mut accepting, &hello[..cut]).is_none(), "{cut} bytes are no segment");
     }
-    assert!(matches!(receive(&mut acceptor, &mut accepting, &hello), Some(Event::Welcomed(()))));
+    assert!(matches!(receive(&mut acceptor, &mut accepting, &hello), Some(SessionEvent::Welcomed(()))));
     assert_eq!((acceptor.up(), accepting.link.state()), (None, State::Idle));
     let welcome = sent(&mut acceptor);
-    assert!(matches!(receive(&mut dialer, &mut dialing, &welcome), Some(Event::Established(()))));
+    assert!(matches!(receive(&mut dialer, &mut dialing, &welcome), Some(SessionEvent::Established(()))));
     let confirm = sent(&mut dialer);
-    assert!(matches!(receive(&mut acceptor, &mut accepting, &confirm), Some(Event::Established(()))));
+    assert!(matches!(receive(&mut acceptor, &mut accepting, &confirm), Some(SessionEvent::Established(()))));
     assert_eq!((dialer.up(), acceptor.up()), (Some(()), Some(())));
     assert_eq!(accepting.link.take_notices(), [Notice::Up { incarnation: [200; 16] }]);
     // A Confirm comes once.
-    assert!(matches!(receive(&mut acceptor, &mut accepting, &confirm), Some(Event::Closed(Some(())))));
+    assert!(matches!(receive(&mut acceptor, &mut accepting, &confirm), Some(SessionEvent::Closed(Some(())))));
     assert!(matches!(accepting.link.take_notices()[..], [Notice::Down { reason: DownReason::Violation(_) }]));
 }
 
@@ -99,20 +99,20 @@ fn a_segment_that_is_too_long_for_a_handshake_is_not_waited_for() {
     let mut session = Session::accepted(NOW);
     assert!(receive(&mut session, &mut links, &long(Kind::Hello, MAX_HELLO_BYTES)).is_none());
     let event = receive(&mut session, &mut links, &long(Kind::Hello, MAX_HELLO_BYTES + 8));
-    assert!(matches!(event, Some(Event::Refused)));
+    assert!(matches!(event, Some(SessionEvent::Refused)));
 
     let mut session = Session::accepted(NOW);
-    assert!(matches!(receive(&mut session, &mut links, &dialing(200, 100).2), Some(Event::Welcomed(()))));
+    assert!(matches!(receive(&mut session, &mut links, &dialing(200, 100).2), Some(SessionEvent::Welcomed(()))));
     assert!(receive(&mut session, &mut links, &long(Kind::Confirm, CHALLENGE_BYTES)).is_none());
     let event = receive(&mut session, &mut links, &long(Kind::Data, CHALLENGE_BYTES + 8));
-    assert!(matches!(event, Some(Event::Closed(Some(())))) && links.link.take_notices().is_empty());
+    assert!(matches!(event, Some(SessionEvent::Closed(Some(())))) && links.link.take_notices().is_empty());
 }
 
 #[test]
 fn a_dialer_that_was_welcomed_hears_heartbeats_and_is_given_up_after_five_seconds() {
     let mut links = OneLink::new(local(100), 200);
     let mut session = Session::accepted(NOW);
-    assert!(matches!(receive(&mut session, &mut links, &dialing(200, 100).2), Some(Event::Welcomed(()))));
+    assert!(matches!(receive(&mut session, &mut links, &dialing(200, 100).2), Some(SessionEvent::Welcomed(()))));
     sent(&mut session);
     let mut heartbeats = 0;
     let (now, end) = loop {
@@ -122,7 +122,7 @@ fn a_dialer_that_was_welcomed_hears_heartbeats_and_is_given_up_after_five_second
         }
         heartbeats += usize::from(!sent(&mut session).is_empty());
     };
-    assert!(matches!(end, Event::Closed(Some(()))) && session.is_ended());
+    assert!(matches!(end, SessionEvent::Closed(Some(()))) && session.is_ended());
     assert_eq!(now.since(NOW), Duration::from_secs(5));
     let interval = local(100).heartbeat_interval.as_millis() as usize;
     assert!((4000 / interval..=5000 / interval).contains(&heartbeats), "{heartbeats}");

@@ -29,7 +29,7 @@ use crate::wire::FRAME_HEADER_BYTES;
 pub use crate::wire::{Lane, lane_of, stream_id};
 pub use buffers::{Buffer, Buffers};
 pub use droppable::{DropPolicy, Dropped};
-pub use send_queue::{Full, SendQueue};
+pub use send_queue::{Full, SendQueue, Slot};
 pub use send_window::{AckError, Extent, SendWindow, Taken};
 
 /// Longest payload that is copied into the ring, in bytes. A longer one is sent by reference.

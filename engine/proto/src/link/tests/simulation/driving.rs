@@ -7,7 +7,7 @@ use super::super::super::{DownReason, Link, Links, Local, Notice, Pid, State, Wa
 use super::super::network::{End, Socket};
 use super::{Simulation, What};
 use crate::batch::Batch;
-use crate::session::{Event, Session};
+use crate::session::{Session, SessionEvent};
 use crate::testing::batch_bytes;
 use crate::wire::{Kind, Refusal, RefusalReason, SEGMENT_HEADER_BYTES, SegmentHeader, decode_skip};
 
@@ -217,7 +217,7 @@ impl Simulation {
             };
             self.check_honest(&bytes[begin..], &event);
             match event {
-                Event::Delivery { .. } | Event::Control => {
+                SessionEvent::Delivery { .. } | SessionEvent::Control => {
                     let side = self.end(socket).side;
                     self.heard(side, &bytes[begin..], event);
                 }
@@ -235,13 +235,13 @@ impl Simulation {
     }
 
     /// Asserts that an honest peer is not refused for what it says, and its segments are taken.
-    fn check_honest(&mut self, segment: &[u8], event: &Event<u32>) {
+    fn check_honest(&mut self, segment: &[u8], event: &SessionEvent<u32>) {
         let header = SegmentHeader::parse(segment).expect("a header that can be read").expect("a whole header");
         let payload = &segment[SEGMENT_HEADER_BYTES..header.segment_bytes()];
         match header.kind() {
             Kind::Welcome => {
                 assert!(
-                    matches!(event, Event::Established(_)),
+                    matches!(event, SessionEvent::Established(_)),
                     "an honest welcome makes no sense: {}",
                     self.describe()
                 );
@@ -259,7 +259,7 @@ impl Simulation {
     }
 
     /// Handles an event in which the session goes on as it was. `segment` begins with the segment that was received.
-    fn heard(&mut self, side: usize, segment: &[u8], event: Event<u32>) {
+    fn heard(&mut self, side: usize, segment: &[u8], event: SessionEvent<u32>) {
         let header = *SegmentHeader::parse(segment).expect("a header that can be read").expect("a whole header");
         let payload = &segment[SEGMENT_HEADER_BYTES..header.segment_bytes()];
         let peer = self.sides[side].link.incarnation.expect("a link that is up has met its peer");
@@ -269,7 +269,7 @@ impl Simulation {
         let acked = streams.iter().find(|stream| stream.id() == header.stream.get()).map(|stream| stream.acked());
         let key = (1 - side, life, header.stream.get());
         match event {
-            Event::Delivery { delivery, .. } => {
+            SessionEvent::Delivery { delivery, .. } => {
                 self.sides[side].application.arrived(key, (&header, payload), &delivery, acked, &mut self.records);
                 self.write_and_read(side);
             }
@@ -281,15 +281,15 @@ impl Simulation {
         }
     }
 
-    fn handle_event(&mut self, socket: Socket, event: Event<u32>) {
+    fn handle_event(&mut self, socket: Socket, event: SessionEvent<u32>) {
         let side = self.end(socket).side;
         match event {
-            Event::Delivery { .. } | Event::Control => {}
-            Event::Welcomed(_) => {
+            SessionEvent::Delivery { .. } | SessionEvent::Control => {}
+            SessionEvent::Welcomed(_) => {
                 self.send_handshake(socket);
                 self.follow_wants(side);
             }
-            Event::Established(_) => {
+            SessionEvent::Established(_) => {
                 if let Some(older) = self.sides[side].socket.replace(socket)
                     && older != socket
                 {
@@ -297,7 +297,7 @@ impl Simulation {
                     self.close(older);
                 }
             }
-            Event::Refused => {
+            SessionEvent::Refused => {
                 self.send_handshake(socket);
                 let deadline = self.now + LINGER;
                 let end = self.end(socket);
@@ -307,7 +307,7 @@ impl Simulation {
                 }
                 self.at(deadline, What::ConnectionTimer(socket));
             }
-            Event::Closed(_) => {
+            SessionEvent::Closed(_) => {
                 if self.sides[side].socket == Some(socket) {
                     self.sides[side].socket = None;
                 }
@@ -420,7 +420,7 @@ impl Simulation {
         let now = self.now;
         let key = self.with_session(socket, |session, links| session.lost(DownReason::Closed, links, now));
         if key.is_some() {
-            self.handle_event(socket, Event::Closed(key));
+            self.handle_event(socket, SessionEvent::Closed(key));
         } else {
             self.close(socket);
         }
