@@ -117,9 +117,9 @@ fn the_kernel_holds_no_more_of_a_connection_than_it_may() {
     assert!(held >= 64 * 1024, "{held} bytes");
 }
 
-/// Found by seed 2758 of the simulator. One call of `reap` reported the end of two connections. The shard processed the
-/// first one and dialed, and the dial got the id of the other connection. The end of that connection, which was not
-/// processed yet, was then taken for the end of the dial.
+/// Found by the simulator. One call of `reap` reported the end of two connections. The shard processed the first one
+/// and dialed, and the dial got the id of the other connection. The end of that connection, which was not processed
+/// yet, was then taken for the end of the dial.
 #[test]
 fn a_number_is_not_used_again_before_everybody_knows_that_its_socket_is_gone() {
     let mut driver = Uring::new(*CLOCK).unwrap();

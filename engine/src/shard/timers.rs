@@ -130,7 +130,7 @@ impl Timers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Random;
+    use fastrand::Rng;
 
     #[test]
     fn an_owner_has_one_entry_however_often_its_deadline_moves() {
@@ -154,18 +154,18 @@ mod tests {
     /// Sets timers with few different deadlines, some of them again while the timers of one deadline are taken.
     #[test]
     fn every_timer_is_due_once_at_its_time() {
-        let (mut random, mut timers) = (Random::new(7), Timers::default());
+        let (mut random, mut timers) = (Rng::with_seed(7), Timers::default());
         let mut entries = vec![None; 300];
         let mut now = 0;
         for _ in 0..20_000 {
-            let owner = random.below(300) as usize;
-            match random.below(8) {
+            let owner = random.usize(..300);
+            match random.u64(..8) {
                 0 => timers.cancel(&mut entries[owner]),
                 1..5 => {
-                    let at = Time::from_nanos(now + 1 + random.below(10));
+                    let at = Time::from_nanos(now + random.u64(1..=10));
                     timers.set(Timer::Stop(owner as u32), &mut entries[owner], at);
                 }
-                5 => now += random.below(3),
+                5 => now += random.u64(..3),
                 _ => {
                     let earliest = entries.iter().flatten().copied().map(Entry::at).min();
                     assert_eq!(timers.next(), earliest);

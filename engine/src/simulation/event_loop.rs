@@ -5,6 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fastrand::Rng;
+
 use super::driver::{SimulatedDriver, SimulatedWait};
 use super::network::Network;
 use super::network::flood;
@@ -14,7 +16,7 @@ use crate::driver::{ChunkPool, Driver, LocalRegistry, LocalTransport, Wait, take
 use crate::mailbox::{Mailbox, Ready};
 use crate::runtime::LoopHandle;
 use crate::shard::{BegunTurn, Shard, WhenIdle, chunk_pool};
-use crate::testing::Random;
+use crate::testing::one_in;
 use crate::{clock::Clock, time::Time};
 
 /// Longest time, in nanoseconds, until a loop that is to take a turn begins with it.
@@ -109,7 +111,7 @@ impl EventLoop {
 
     fn turn_soon(&mut self) {
         let mut network = self.network.borrow_mut();
-        let lag = Duration::from_nanos(network.random.below(TURN_NANOS) + 1);
+        let lag = Duration::from_nanos(network.random.u64(1..=TURN_NANOS));
         let at = (network.now() + lag).max(self.busy_until).max(self.paused_until);
         network.timetable.at(at, Happening::Turns { process: self.process });
     }
@@ -139,7 +141,7 @@ impl EventLoop {
     }
 
     /// Runs one turn of the loop, in the order of `runtime/loop_handle.rs`.
-    pub(super) fn turn(&mut self, random: &mut Random) {
+    pub(super) fn turn(&mut self, random: &mut Rng) {
         if self.network.borrow().now() < self.paused_until {
             return self.turn_soon();
         }
@@ -154,7 +156,7 @@ impl EventLoop {
         }
         self.turns += 1;
         // At random, a loop that has worked spins instead of waiting.
-        let idle = if self.worked && random.one_in(4) { WhenIdle::Return } else { WhenIdle::Park(None) };
+        let idle = if self.worked && one_in(random, 4) { WhenIdle::Return } else { WhenIdle::Park(None) };
         let mut begun = self.shard.begin(idle);
         let operations = Duration::from_nanos(take_spent() * self.operation_nanos);
         self.busy_until = self.network.borrow().now() + self.turn + operations;
@@ -169,7 +171,7 @@ impl EventLoop {
         if let Wait::Until(until) = wait {
             let mut network = self.network.borrow_mut();
             // The wait may end a little early.
-            let early = if random.one_in(8) { random.below(2000) } else { 0 };
+            let early = if one_in(random, 8) { random.u64(..2000) } else { 0 };
             let at = Time::from_nanos(until.as_nanos() - early).max(network.now() + Duration::from_nanos(1));
             network.timetable.at(at, Happening::Alarm { process: self.process, wait: self.waits });
         }

@@ -6,6 +6,7 @@ use super::pipe::Side;
 use super::timetable::Happening;
 use super::trace::Action;
 use super::world::World;
+use crate::testing::one_in;
 
 impl World {
     /// Causes one fault, and plans the next one.
@@ -13,28 +14,28 @@ impl World {
         if self.calm {
             return;
         }
-        let pause = Duration::from_millis(1 + self.random.below(self.plan.fault_pause_ms * 2));
+        let pause = Duration::from_millis(self.random.u64(1..=self.plan.fault_pause_ms * 2));
         self.after(pause, Happening::Fault);
-        let server = self.random.below(self.plan.servers as u64) as usize;
-        let machine = self.random.below(self.plan.machines as u64) as usize;
-        match self.random.below(20) {
+        let server = self.random.usize(..self.plan.servers);
+        let machine = self.random.usize(..self.plan.machines);
+        match self.random.u64(..20) {
             0..5 => self.cut_a_connection(),
             5..8 => self.hold_a_connection(),
             8..10 => self.cut_a_path(machine),
             10..12 => self.pause(machine),
             12 | 13 => self.crash_and_restart(machine),
             14 | 15 => {
-                let patience = Duration::from_millis(self.random.below(1000));
+                let patience = Duration::from_millis(self.random.u64(..1000));
                 self.stop(server, patience);
             }
             16 => {
-                let peer = self.random.below(self.plan.servers as u64) as usize;
+                let peer = self.random.usize(..self.plan.servers);
                 if peer != server {
                     self.remove_peer(server, peer);
                 }
             }
             _ => {
-                let quota = 1 + self.random.below(8);
+                let quota = self.random.u64(1..=8);
                 if let Some(running) = &mut self.servers[server] {
                     running.change_outboxes(&mut self.random, quota);
                 }
@@ -44,8 +45,7 @@ impl World {
 
     fn some_connection(&mut self) -> Option<usize> {
         let open = self.network.borrow().open_connections();
-        let index = self.random.below(open.len().max(1) as u64) as usize;
-        open.get(index).copied()
+        self.random.choice(open)
     }
 
     fn cut_a_connection(&mut self) {
@@ -58,8 +58,8 @@ impl World {
     /// Silences a connection for a while, in one direction or both.
     fn hold_a_connection(&mut self) {
         let Some(connection) = self.some_connection() else { return };
-        let pause = Duration::from_millis(self.random.below(3500));
-        let (end, both) = (self.random.below(2) as usize, self.random.one_in(2));
+        let pause = Duration::from_millis(self.random.u64(..3500));
+        let (end, both) = (self.random.usize(..2), self.random.bool());
         self.record(&Action::StallConnection { connection, towards: end, pause, both });
         let mut network = self.network.borrow_mut();
         let until = network.now() + pause;
@@ -72,11 +72,11 @@ impl World {
 
     /// Silences the path between two machines for a while, in one direction or both.
     fn cut_a_path(&mut self, from: usize) {
-        let to = self.random.below(self.plan.machines as u64) as usize;
+        let to = self.random.usize(..self.plan.machines);
         if from == to {
             return;
         }
-        let (pause, both) = (Duration::from_millis(self.random.below(4000)), self.random.one_in(2));
+        let (pause, both) = (Duration::from_millis(self.random.u64(..4000)), self.random.bool());
         self.record(&Action::CutPath { from, to, pause, both });
         let mut network = self.network.borrow_mut();
         let until = network.now() + pause;
@@ -88,10 +88,10 @@ impl World {
 
     /// Pauses the process of a machine. Its clock seems to jump then.
     fn pause(&mut self, machine: usize) {
-        let pause = match self.random.below(3) {
-            0 => Duration::from_millis(self.random.below(50)),
-            1 => Duration::from_millis(self.random.below(500)),
-            _ => Duration::from_millis(self.random.below(4000)),
+        let pause = match self.random.u64(..3) {
+            0 => Duration::from_millis(self.random.u64(..50)),
+            1 => Duration::from_millis(self.random.u64(..500)),
+            _ => Duration::from_millis(self.random.u64(..4000)),
         };
         let until = self.network.borrow().now() + pause;
         let places = self.loops_of(machine);
@@ -102,9 +102,9 @@ impl World {
     }
 
     fn crash_and_restart(&mut self, machine: usize) {
-        let silently = self.random.one_in(3);
+        let silently = one_in(&mut self.random, 3);
         self.crash(machine, silently);
-        let pause = Duration::from_millis(self.random.below(2500));
+        let pause = Duration::from_millis(self.random.u64(..2500));
         for server in (0..self.plan.servers).filter(|server| self.machine_of(*server) == machine) {
             self.after(pause, Happening::Starts { server, life: self.lives[server] });
         }

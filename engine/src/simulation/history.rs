@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use fastrand::Rng;
+
 use crate::link::Pid;
 use crate::roster::LinkId;
 use crate::stream::{Lane, MAX_RING_PAYLOAD};
-use crate::testing::Random;
 use crate::wire::{FRAME_HEADER_BYTES, frame_bytes};
 
 const LONGEST: usize = 512 * 1024;
 
 /// Random bytes that payloads are cut from.
 static TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let mut random = Random::new(1);
-    (0..LONGEST / 8 + 4096).flat_map(|_| random.number().to_le_bytes()).collect()
+    let mut text = vec![0; LONGEST + 32 * 1024];
+    Rng::with_seed(1).fill(&mut text);
+    text
 });
 
 /// Bytes in front of each payload: the number of the stream, and the number of the envelope.

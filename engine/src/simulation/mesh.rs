@@ -5,6 +5,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use fastrand::Rng;
+
 use super::event_loop::EventLoop;
 use super::network::{Network, Weather, address_of};
 use super::plan::Plan;
@@ -17,7 +19,7 @@ use crate::events::Event;
 use crate::link::Local;
 use crate::payload::Body;
 use crate::stream::Lane;
-use crate::testing::Random;
+use crate::testing::seeded;
 
 /// Interval at which applications read their inboxes and events.
 const LOOK: Duration = Duration::from_millis(1);
@@ -29,7 +31,7 @@ pub(super) struct Mesh {
     members: Vec<Member>,
     /// Set while the applications do not read.
     pub(super) idle: bool,
-    random: Random,
+    random: Rng,
 }
 
 struct Member {
@@ -46,7 +48,7 @@ struct Member {
 impl Mesh {
     /// Starts the servers. Each operation of an event loop takes the time `operation`.
     pub(super) fn start(seed: u64, servers: usize, loops: usize, operation: Duration, memory: bool) -> Mesh {
-        let mut random = Random::new(seed);
+        let mut random = seeded(seed);
         let calm = Weather { delay_nanos: 100_000, buffer_bytes: 512 * 1024, short: false, calm: true };
         let plan = Plan {
             machines: 1,
@@ -57,7 +59,7 @@ impl Mesh {
             memory,
             ..Plan::new(&mut random)
         };
-        let network = Network::new(1, Random::new(!seed), calm, Trace::new(false));
+        let network = Network::new(1, seeded(!seed), calm, Trace::new(false));
         let network = Rc::new(RefCell::new(network));
         let loops = EventLoop::start(&network, 0, &plan);
         let mut mesh = Mesh { network, loops, members: Vec::new(), idle: false, random };
@@ -67,7 +69,7 @@ impl Mesh {
 
     fn add(&mut self, server: usize, plan: &Plan) {
         let mut incarnation = [0; 16];
-        incarnation[..8].copy_from_slice(&self.random.number().to_le_bytes());
+        self.random.fill(&mut incarnation[..8]);
         let local = Local {
             pid: pid_of(server),
             incarnation,

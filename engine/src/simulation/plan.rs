@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use fastrand::Rng;
+
 use super::network::Weather;
 use crate::delivery::ARRIVALS;
-use crate::testing::Random;
+use crate::testing::one_in;
 
 /// Size of a simulation, and the faults in it.
 #[derive(Clone, Debug, Hash)]
@@ -68,9 +70,9 @@ impl Plan {
         self.events_kept < EVENTS
     }
 
-    pub(super) fn new(random: &mut Random) -> Plan {
-        let machines = 2 + random.below(3) as usize;
-        let servers = (machines + random.below(3) as usize).min(5);
+    pub(super) fn new(random: &mut Rng) -> Plan {
+        let machines = 2 + random.usize(..3);
+        let servers = (machines + random.usize(..3)).min(5);
         let delay_nanos = pick(random, [10_000, 200_000, 5_000_000, 40_000_000]);
         Plan {
             machines,
@@ -78,21 +80,21 @@ impl Plan {
             weather: Weather {
                 delay_nanos,
                 buffer_bytes: pick(random, [4 * 1024, 32 * 1024, 128 * 1024, 512 * 1024]),
-                short: random.one_in(2),
+                short: random.bool(),
                 calm: false,
             },
-            chaos: Duration::from_millis(100 + random.below(5000)),
-            window_bytes: (128 * 1024) << random.below(3),
-            ring_bytes: 1 << (16 + random.below(3)),
-            checksum_payload: random.one_in(4),
-            eager: random.one_in(2),
+            chaos: Duration::from_millis(100 + random.u64(..5000)),
+            window_bytes: (128 * 1024) << random.u64(..3),
+            ring_bytes: 1 << (16 + random.u64(..3)),
+            checksum_payload: one_in(random, 4),
+            eager: random.bool(),
             largest: pick(random, [2048, 20 * 1024, 64 * 1024, 300 * 1024]),
-            droppable: random.below(4),
-            quota: 8 << random.below(5),
-            pace_nanos: delay_nanos.clamp(500_000, 20_000_000) << random.below(3),
-            fault_pause_ms: 20 << random.below(6),
-            memory: random.one_in(2),
-            loops: if random.one_in(3) { 2 } else { 1 },
+            droppable: random.u64(..4),
+            quota: 8 << random.u64(..5),
+            pace_nanos: delay_nanos.clamp(500_000, 20_000_000) << random.u64(..3),
+            fault_pause_ms: 20 << random.u64(..6),
+            memory: random.bool(),
+            loops: if one_in(random, 3) { 2 } else { 1 },
             dials: pick(random, [1, 2, 256]),
             operation_nanos: pick(random, [0, 1000, 20_000]),
             differ: false,
@@ -108,36 +110,36 @@ impl Plan {
 
     /// Draws whether servers have different configurations, and whether they read events late. `random` is used for
     /// nothing else, so that the rest of a seed's decisions stays as it was.
-    pub(super) fn with_differences(self, random: &mut Random) -> Plan {
-        Plan { differ: random.one_in(3), events_kept: pick(random, [EVENTS, EVENTS, EVENTS, 4]), ..self }
+    pub(super) fn with_differences(self, random: &mut Rng) -> Plan {
+        Plan { differ: one_in(random, 3), events_kept: pick(random, [EVENTS, EVENTS, EVENTS, 4]), ..self }
     }
 
     /// Draws the share of envelopes that are for one life of their recipient. `random` is used for nothing else, so
     /// that a seed without such envelopes stays as it was.
-    pub(super) fn with_restrictions(self, random: &mut Random) -> Plan {
+    pub(super) fn with_restrictions(self, random: &mut Rng) -> Plan {
         Plan { restricted: pick(random, [0, 0, 2, 8]), ..self }
     }
 
     /// Draws whether a server is flooded. `random` is used for nothing else, so that the rest of a seed's decisions
     /// stays as it was.
-    pub(super) fn with_flood(self, random: &mut Random) -> Plan {
-        Plan { flood: random.one_in(8), ..self }
+    pub(super) fn with_flood(self, random: &mut Rng) -> Plan {
+        Plan { flood: one_in(random, 8), ..self }
     }
 
     /// Draws whether connections are replayed. `random` is used for nothing else, so that a seed without replays stays
     /// as it was.
-    pub(super) fn with_replays(self, random: &mut Random) -> Plan {
-        Plan { replay_pause_ms: if random.one_in(4) { 4 << random.below(6) } else { 0 }, ..self }
+    pub(super) fn with_replays(self, random: &mut Rng) -> Plan {
+        Plan { replay_pause_ms: if one_in(random, 4) { 4 << random.u64(..6) } else { 0 }, ..self }
     }
 
     /// Draws whether applications read nothing while faults occur. `random` is used for nothing else, so that a seed in
     /// which they read stays as it was.
-    pub(super) fn with_idle_readers(self, random: &mut Random) -> Plan {
-        Plan { idle_readers: random.one_in(16), ..self }
+    pub(super) fn with_idle_readers(self, random: &mut Rng) -> Plan {
+        Plan { idle_readers: one_in(random, 16), ..self }
     }
 
     /// Draws the configuration of a server that starts.
-    pub(super) fn configuration(&self, random: &mut Random) -> Configuration {
+    pub(super) fn configuration(&self, random: &mut Rng) -> Configuration {
         let interval = if self.differ { pick(random, [150, 500, 1500]) } else { 500 };
         Configuration {
             max_envelope_bytes: if self.differ { pick(random, [1024, 18_000, 70_000, 1 << 20]) } else { 1 << 20 },
@@ -148,17 +150,17 @@ impl Plan {
 
     /// Draws the ways in which inboxes are read. `random` is used for nothing else, so that the rest of a seed's
     /// decisions stays as it was.
-    pub(super) fn with_reading(self, random: &mut Random) -> Plan {
-        if random.one_in(2) {
+    pub(super) fn with_reading(self, random: &mut Rng) -> Plan {
+        if random.bool() {
             return self;
         }
-        Plan { arrivals: pick(random, [1, 2, 8, 64]), panics: random.below(4), ..self }
+        Plan { arrivals: pick(random, [1, 2, 8, 64]), panics: random.u64(..4), ..self }
     }
 }
 
 /// Number of events that a server's queue holds.
 const EVENTS: usize = 1024;
 
-fn pick<T: Copy, const N: usize>(random: &mut Random, from: [T; N]) -> T {
-    from[random.below(N as u64) as usize]
+fn pick<T: Copy, const N: usize>(random: &mut Rng, from: [T; N]) -> T {
+    from[random.usize(..N)]
 }

@@ -19,7 +19,7 @@ const IDLE_TURNS: u64 = 40;
 impl World {
     /// Runs the simulation: first with faults, then without, then at rest.
     pub(super) fn run(&mut self) {
-        let pause = Duration::from_millis(self.random.below(self.plan.fault_pause_ms * 2));
+        let pause = Duration::from_millis(self.random.u64(..self.plan.fault_pause_ms * 2));
         self.after(pause, Happening::Fault);
         self.run_for(self.plan.chaos);
         self.become_calm();

@@ -10,6 +10,7 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use fastrand::Rng;
 
 use super::event_loop::EventLoop;
 use super::history::{History, LEAST_PAYLOAD, Life};
@@ -25,7 +26,7 @@ use crate::outbox::{OutboxShared, PushError, Sender};
 use crate::payload::Body;
 use crate::roster::LinkId;
 use crate::stream::{DropPolicy, Lane, MAX_RING_PAYLOAD};
-use crate::testing::Random;
+use crate::testing::one_in;
 use crate::wire::WireIncarnation;
 
 /// Payload of a panic of an application.
@@ -169,16 +170,16 @@ impl Server {
     }
 
     /// Adds an outbox. At random, drops outboxes that have nothing more to write.
-    pub(super) fn change_outboxes(&mut self, random: &mut Random, quota: u64) {
+    pub(super) fn change_outboxes(&mut self, random: &mut Rng, quota: u64) {
         let sender = self.senders[0].sender.clone();
         self.add_outbox(sender, quota);
         // The first outbox stays, to be cloned.
         let mut index = 0;
         self.senders.retain(|outbox| {
             index += 1;
-            index == 1 || outbox.quota > 0 || random.one_in(2)
+            index == 1 || outbox.quota > 0 || random.bool()
         });
-        if random.one_in(2) {
+        if random.bool() {
             self.senders[0].sender.end_spares();
         }
     }
@@ -228,29 +229,23 @@ impl Server {
     }
 
     /// Writes up to six envelopes.
-    pub(super) fn write(
-        &mut self,
-        random: &mut Random,
-        plan: &Plan,
-        history: &mut History,
-        event_loop: &mut EventLoop,
-    ) {
-        for _ in 0..=random.below(6) {
-            let index = random.below(self.senders.len() as u64) as usize;
+    pub(super) fn write(&mut self, random: &mut Rng, plan: &Plan, history: &mut History, event_loop: &mut EventLoop) {
+        for _ in 0..=random.u64(..6) {
+            let index = random.usize(..self.senders.len());
             let outbox = &mut self.senders[index];
             if outbox.quota == 0 || outbox.sleeps() {
                 continue;
             }
             outbox.asleep = None;
             let (to, lane, length) = outbox.refused.take().unwrap_or_else(|| {
-                let to = random.below(plan.servers as u64 - 1) as usize;
+                let to = random.usize(..plan.servers - 1);
                 let to = if to >= self.me.0 { to + 1 } else { to };
-                let lane = if random.one_in(3) { Lane::Urgent } else { Lane::Normal };
+                let lane = if one_in(random, 3) { Lane::Urgent } else { Lane::Normal };
                 (to, lane, envelope_length(random, plan.largest))
             });
             self.write_one(index, (to, lane, length), random, plan, history, event_loop);
         }
-        if random.one_in(20) {
+        if one_in(random, 20) {
             self.request_ack();
         }
     }
@@ -259,7 +254,7 @@ impl Server {
         &mut self,
         index: usize,
         (to, lane, length): (usize, Lane, usize),
-        random: &mut Random,
+        random: &mut Rng,
         plan: &Plan,
         history: &mut History,
         event_loop: &mut EventLoop,
@@ -271,19 +266,19 @@ impl Server {
         let Some(link) = self.outboxes.roster.link_of(pid_of(to)) else { return };
         let number = history.stream((self.me, to, outbox.number, lane, link));
         let (id, payload) = history.next(number, length);
-        let soon = now + Duration::from_micros(random.below(300_000));
-        let policy = match random.below(3) {
-            _ if plan.droppable == 0 || !random.one_in(plan.droppable + 1) => DropPolicy::default(),
+        let soon = now + Duration::from_micros(random.u64(..300_000));
+        let policy = match random.u64(..3) {
+            _ if plan.droppable == 0 || !one_in(random, plan.droppable + 1) => DropPolicy::default(),
             0 => DropPolicy { best_effort: true, ..DropPolicy::default() },
             1 => DropPolicy { expires: Some(soon), ..DropPolicy::default() },
             _ => DropPolicy { expires: Some(soon), best_effort: true, only: None },
         };
         let may_be_dropped = policy.is_droppable();
-        let is_restricted = plan.restricted > 0 && random.one_in(plan.restricted);
+        let is_restricted = plan.restricted > 0 && one_in(random, plan.restricted);
         let (life, only) = self.met.get(&to).filter(|_| is_restricted).copied().unzip();
         let policy = DropPolicy { only, ..policy };
-        let (asleep, alone) = (event_loop.is_asleep(), random.one_in(2));
-        let pushed = match random.below(3) {
+        let (asleep, alone) = (event_loop.is_asleep(), random.bool());
+        let pushed = match random.u64(..3) {
             _ if policy.is_droppable() => outbox.sender.push_droppable(index, lane, id, &Body::from(&payload), policy),
             0 => {
                 let written = outbox.sender.push_with(index, lane, id, length, |room| room.copy_from_slice(&payload));
@@ -313,7 +308,7 @@ impl Server {
                     event_loop.try_from_outside();
                 }
             }
-            Err(PushError::Full) if random.one_in(3) => {}
+            Err(PushError::Full) if one_in(random, 3) => {}
             Err(PushError::Full) => {
                 outbox.refused = Some((to, lane, length));
                 self.callbacks += 1;
@@ -330,21 +325,15 @@ impl Server {
     }
 
     /// Reads some envelopes. If the inbox is empty then, waits for the next one.
-    pub(super) fn read(
-        &mut self,
-        random: &mut Random,
-        plan: &Plan,
-        incarnations: &Incarnations,
-        history: &mut History,
-    ) {
+    pub(super) fn read(&mut self, random: &mut Rng, plan: &Plan, incarnations: &Incarnations, history: &mut History) {
         let mut reading = Reading { network: &self.network, me: self.me, met: &mut self.met, incarnations, history };
-        match random.below(3) {
-            0 if plan.panics > 0 && random.one_in(plan.panics) => {
-                take_and_panic(&mut self.receiver, 1 + random.below(6), &mut reading);
+        match random.u64(..3) {
+            0 if plan.panics > 0 && one_in(random, plan.panics) => {
+                take_and_panic(&mut self.receiver, random.u64(1..=6), &mut reading);
             }
-            0 => drop(take(&mut self.receiver, 1 + random.below(3) as usize, &mut reading)),
+            0 => drop(take(&mut self.receiver, random.usize(1..=3), &mut reading)),
             _ => {
-                for _ in 0..=random.below(20) {
+                for _ in 0..=random.u64(..20) {
                     let Some(message) = self.receiver.pop() else { break };
                     reading.got(message.pid, &message.incarnation, message.id, &message.payload);
                 }
@@ -478,12 +467,12 @@ fn take_and_panic(receiver: &mut Receiver, last: u64, reading: &mut Reading<'_>)
     }
 }
 
-fn envelope_length(random: &mut Random, largest: usize) -> usize {
-    let limit = match random.below(16) {
+fn envelope_length(random: &mut Rng, largest: usize) -> usize {
+    let limit = match random.u64(..16) {
         0 => largest,
         1..4 => largest.min(20 * 1024),
         4..8 => 2048,
         _ => 96,
     };
-    LEAST_PAYLOAD + random.below((limit - LEAST_PAYLOAD) as u64) as usize
+    random.usize(LEAST_PAYLOAD..limit)
 }

@@ -7,6 +7,8 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use fastrand::Rng;
+
 use super::event_loop::EventLoop;
 use super::history::{History, Life};
 use super::network::flood;
@@ -21,12 +23,12 @@ use crate::engine::{QueueSizes, register_node};
 use crate::link::Local;
 use crate::mailbox::Command;
 use crate::roster::LinkKey;
-use crate::testing::Random;
+use crate::testing::{one_in, seeded};
 
 /// Complete state of a simulation.
 pub(super) struct World {
     pub(super) plan: Plan,
-    pub(super) random: Random,
+    pub(super) random: Rng,
     pub(super) network: Rc<RefCell<Network>>,
     pub(super) loops: Vec<Option<EventLoop>>,
     pub(super) servers: Vec<Option<Server>>,
@@ -44,19 +46,19 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(seed: u64, readable: bool) -> World {
-        let mut random = Random::new(seed);
+        let mut random = seeded(seed);
         let plan = Plan::new(&mut random)
-            .with_reading(&mut Random::new(seed.rotate_left(32)))
-            .with_differences(&mut Random::new(seed.rotate_left(16)))
-            .with_restrictions(&mut Random::new(seed.rotate_left(48)))
-            .with_flood(&mut Random::new(seed.rotate_left(8)))
-            .with_replays(&mut Random::new(seed.rotate_left(24)))
-            .with_idle_readers(&mut Random::new(seed.rotate_left(56)));
+            .with_reading(&mut seeded(seed.rotate_left(32)))
+            .with_differences(&mut seeded(seed.rotate_left(16)))
+            .with_restrictions(&mut seeded(seed.rotate_left(48)))
+            .with_flood(&mut seeded(seed.rotate_left(8)))
+            .with_replays(&mut seeded(seed.rotate_left(24)))
+            .with_idle_readers(&mut seeded(seed.rotate_left(56)));
         World::with_plan(seed, plan, random, readable)
     }
 
-    pub(super) fn with_plan(seed: u64, plan: Plan, random: Random, readable: bool) -> World {
-        let network = Network::new(plan.machines, Random::new(!seed), plan.weather.clone(), Trace::new(readable));
+    pub(super) fn with_plan(seed: u64, plan: Plan, random: Rng, readable: bool) -> World {
+        let network = Network::new(plan.machines, seeded(!seed), plan.weather.clone(), Trace::new(readable));
         let network = Rc::new(RefCell::new(network));
         let mut world = World {
             loops: (0..plan.machines * plan.loops).map(|_| None).collect(),
@@ -86,7 +88,7 @@ impl World {
         }
         if world.plan.replay_pause_ms > 0 {
             let mut network = world.network.borrow_mut();
-            network.record(Random::new(seed.rotate_left(40)));
+            network.record(seeded(seed.rotate_left(40)));
             network.begin_replays(world.plan.replay_pause_ms);
         }
         world
@@ -138,7 +140,7 @@ impl World {
         let place = self.loop_of(server);
         let Some(event_loop) = &mut self.loops[place] else { return };
         let mut incarnation = [0; 16];
-        incarnation[..8].copy_from_slice(&self.random.number().to_le_bytes());
+        self.random.fill(&mut incarnation[..8]);
         incarnation[8..].copy_from_slice(&(u64::from(me.1) << 32 | me.0 as u64).to_le_bytes());
         self.incarnations.insert(incarnation, me);
         let Configuration { max_envelope_bytes, heartbeat_interval, peer_timeout } =
@@ -167,9 +169,9 @@ impl World {
         let sizes = QueueSizes { ring_bytes: self.plan.ring_bytes, arrivals: self.plan.arrivals };
         let registered = register_node(&event_loop.loop_handle, node, local, listener, peers, sizes, local_addr);
         registered.events.queue().limit(self.plan.events_kept);
-        let quota = 1 + self.random.below(self.plan.quota);
+        let quota = self.random.u64(1..=self.plan.quota);
         let mut started = Server::new(me, node, registered, &network, if self.calm { 1 } else { quota });
-        if !self.calm && self.random.one_in(2) {
+        if !self.calm && self.random.bool() {
             started.change_outboxes(&mut self.random, quota);
         }
         self.servers[server] = Some(started);
@@ -223,7 +225,7 @@ impl World {
         event_loop.mailbox().command(Command::Remove { link: LinkKey { node: running.node, link }, report });
         running.removing.push((link, reported));
         running.left_unread += 1;
-        let (me, pause) = (running.me, Duration::from_millis(self.random.below(2000)));
+        let (me, pause) = (running.me, Duration::from_millis(self.random.u64(..2000)));
         self.parted.push((server, peer));
         self.record(&Action::RemovePeer { server: me, peer });
         self.after(pause, Happening::Adds { server, life: me.1, peer });
@@ -301,7 +303,7 @@ impl World {
         self.loops.iter_mut().flatten().for_each(EventLoop::look);
         for server in 0..self.servers.len() {
             let Some(running) = &mut self.servers[server] else { continue };
-            if !self.plan.misses_events() || self.calm || self.random.one_in(100) {
+            if !self.plan.misses_events() || self.calm || one_in(&mut self.random, 100) {
                 running.look_at_events(&self.incarnations, &mut self.history);
             }
             let life = running.me.1;
@@ -326,7 +328,7 @@ impl World {
                 self.has_stopped(server, &undelivered);
             }
             for what in soon {
-                let pause = Duration::from_nanos(self.random.below(self.plan.pace_nanos));
+                let pause = Duration::from_nanos(self.random.u64(..self.plan.pace_nanos));
                 self.after(pause, what);
             }
         }
@@ -345,7 +347,7 @@ impl World {
             self.history.gave_up(me, super::watch::server_of(each.pid), each.messages);
         }
         self.stopped.push(me);
-        let pause = Duration::from_millis(self.random.below(if self.calm { 50 } else { 1500 }));
+        let pause = Duration::from_millis(self.random.u64(..if self.calm { 50 } else { 1500 }));
         self.after(pause, Happening::Starts { server, life: me.1 });
     }
 }

@@ -9,5 +9,3 @@ mod network;
 mod simulation;
 mod table;
 mod timing;
-
-use crate::testing::Random;

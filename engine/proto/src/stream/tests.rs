@@ -5,7 +5,7 @@ mod model;
 use crate::payload::Body;
 
 use super::{AckError, DropPolicy, Dropped, SendWindow, Taken, stream};
-use crate::testing::{Random, part_bytes};
+use crate::testing::part_bytes;
 use crate::time::Time;
 use crate::wire::{FIRST, FRAGMENT, LAST, frame_bytes};
 
@@ -29,8 +29,8 @@ fn taken_into(reader: &mut SendWindow, room: u64) -> Vec<(u64, u64, u16)> {
     described.collect()
 }
 
-/// Regression, found by seed 0 of the simulation of two links. The ring need not know the boundary in front of an
-/// envelope by reference, and sending stopped there.
+/// Regression, found by the simulation of two links. The ring need not know the boundary in front of an envelope by
+/// reference, and sending stopped there.
 #[test]
 fn a_short_frame_in_front_of_one_by_reference_is_sent() {
     let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();

@@ -5,11 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use fastrand::Rng;
+
 use super::{LocalAddr, LocalRegistry, LocalTransport, WINDOW_BYTES};
 use crate::batch::Batch;
 use crate::driver::{
     ChunkPool, Completion, Driver, Entry, Listener, Notifier, Reaped, ReceiveBuffer, Slice, SocketId, Wait, Way,
 };
+use crate::testing::one_in;
 use crate::time::Time;
 use crate::wire::{Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
 
@@ -265,12 +268,12 @@ fn a_sender_waits_for_one_that_does_not_turn() {
 fn a_sender_that_waits_is_always_told() {
     let mut transports = transports(2);
     let [near, far] = connect(&mut transports);
-    let mut random = crate::testing::Random::new(7);
+    let mut random = Rng::with_seed(7);
     let (mut waits, mut sent, mut arrived) = (false, 0u64, 0);
     for _ in 0..2000 {
         if !waits {
-            let segments = 1 + random.below(4);
-            let sizes = (0..segments).map(|_| vec![0; 8 * random.below(8000) as usize]);
+            let segments = random.u64(1..=4);
+            let sizes = (0..segments).map(|_| vec![0; 8 * random.usize(..8000)]);
             let batch = batch(&sizes.collect::<Vec<_>>());
             sent += segments;
             match transports[0].send_now(near, &batch).unwrap() {
@@ -281,7 +284,7 @@ fn a_sender_that_waits_is_always_told() {
                 }
             }
         }
-        if waits || random.one_in(10) {
+        if waits || one_in(&mut random, 10) {
             for slice in handed(turn(&mut transports[1]), far) {
                 arrived += payloads(&slice).len() as u64;
             }

@@ -49,7 +49,7 @@ impl Network {
         let side = Side { connection, end: 0 };
         if !reached {
             self.stranger_dials_again(side);
-        } else if self.random.one_in(2) {
+        } else if self.random.bool() {
             self.put_under_way(side.other(), Some(vec![0]));
         }
     }
@@ -60,7 +60,7 @@ impl Network {
         if let Owner::Stranger { server } = end.owner {
             end.owner = Owner::Closed;
             let machine = end.machine;
-            let at = self.now() + Duration::from_millis(50 + self.random.below(400));
+            let at = self.now() + Duration::from_millis(50 + self.random.u64(..400));
             self.timetable.at(at, Happening::Floods { server, machine });
         }
     }

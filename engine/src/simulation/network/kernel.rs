@@ -11,6 +11,7 @@ use super::{Network, address_of};
 use crate::batch::Batch;
 use crate::driver::{ACCEPTED_AT_ONCE, Budget, Completion, Reaped, ReceiveBuffer, SocketId, Watermark};
 use crate::testing::batch_bytes;
+use crate::testing::one_in;
 
 /// Longest time, in nanoseconds, that a kernel takes to release a closed socket.
 const LET_GO_NANOS: u64 = 50_000;
@@ -122,10 +123,10 @@ impl Network {
                 _ if socket.closing => {}
                 Kind::Listener { address, .. } => self.forget_listener(address, silently),
                 Kind::Connection(side) => {
-                    if side.end == 0 && !self.weather.calm && self.random.one_in(2) {
+                    if side.end == 0 && !self.weather.calm && self.random.bool() {
                         // Bytes of the dead process stay on the way in its kernel or a proxy. Its successor may be
                         // heard before they arrive.
-                        let until = self.now() + Duration::from_millis(self.random.below(4000));
+                        let until = self.now() + Duration::from_millis(self.random.u64(..4000));
                         self.end(side.other()).pipe.held_until = until;
                     }
                     self.leave(side, silently);
@@ -141,7 +142,7 @@ impl Network {
         for connection in 0..self.connections.len() {
             let Connection { listener: reached, ends, .. } = &self.connections[connection];
             if *reached == Some(listener) && ends[1].owner == Owner::Kernel {
-                if !silently && !self.weather.calm && self.random.one_in(2) {
+                if !silently && !self.weather.calm && self.random.bool() {
                     self.connections[connection].listener = None;
                     continue;
                 }
@@ -182,7 +183,7 @@ impl Network {
 
     /// Offers a connection to a listener, which accepts it, fails to, or is paused.
     pub(crate) fn offer(&mut self, process: usize, listener: SocketId, connection: usize) {
-        let fails = !self.weather.calm && self.random.one_in(15);
+        let fails = !self.weather.calm && one_in(&mut self.random, 15);
         let fails = fails || self.processes[process].open_sockets() >= self.descriptors;
         let Some(Socket { kind: Kind::Listener { armed, waiting, .. }, .. }) = self.processes[process].socket(listener)
         else {
@@ -221,7 +222,7 @@ impl Network {
     }
 
     pub(crate) fn connect(&mut self, process: usize, address: SocketAddr) -> io::Result<SocketId> {
-        let fails = !self.weather.calm && self.random.one_in(30);
+        let fails = !self.weather.calm && one_in(&mut self.random, 30);
         if fails || self.processes[process].open_sockets() >= self.descriptors {
             return Err(io::Error::from(io::ErrorKind::OutOfMemory));
         }
@@ -248,12 +249,12 @@ impl Network {
         let Owner::Socket { process, socket } = self.end(side).owner else { return };
         let Some(state) = self.processes[process].socket(socket) else { return };
         let Some(mut buffer) = state.receive.take() else { return };
-        let short = self.weather.short && self.random.one_in(3);
+        let short = self.weather.short && one_in(&mut self.random, 3);
         let end = &mut self.connections[side.connection].ends[side.end];
         let unread = end.pipe.unread();
         let result = if !unread.is_empty() {
             let most = unread.len().min(buffer.free());
-            let bytes = if short { self.random.below(most as u64) as usize + 1 } else { most };
+            let bytes = if short { self.random.usize(1..=most) } else { most };
             buffer.append(&unread[..bytes]);
             end.pipe.take(bytes);
             self.after_delay(Happening::HasRoom(side.other()));
@@ -315,11 +316,11 @@ impl Network {
         if end.reset {
             return Err(io::Error::from(io::ErrorKind::BrokenPipe));
         }
-        let short = self.weather.short && self.random.one_in(3);
+        let short = self.weather.short && one_in(&mut self.random, 3);
         let held = self.end(side.other()).pipe.bytes;
         let room = self.weather.buffer_bytes.saturating_sub(held);
         let most = room.min(batch.bytes() - from);
-        let bytes = if short && most > 0 { self.random.below(most as u64) as usize + 1 } else { most };
+        let bytes = if short && most > 0 { self.random.usize(1..=most) } else { most };
         if bytes > 0 {
             let taken = batch_bytes(batch, from, from + bytes);
             self.record_sent(side, &taken);
@@ -343,7 +344,7 @@ impl Network {
 
     /// Closes an end: with a reset if bytes are unread, and at random, else with the end of what is sent.
     pub(crate) fn abandon(&mut self, side: Side) {
-        let abrupt = self.random.one_in(8);
+        let abrupt = one_in(&mut self.random, 8);
         let end = self.end(side);
         end.owner = Owner::Closed;
         if abrupt || !end.pipe.unread().is_empty() {
@@ -361,7 +362,7 @@ impl Network {
             Kind::Listener { address, .. } => self.forget_listener(address, false),
             Kind::Connection(side) => self.abandon(side),
         }
-        let at = self.now() + Duration::from_nanos(self.random.below(LET_GO_NANOS) + 1);
+        let at = self.now() + Duration::from_nanos(self.random.u64(1..=LET_GO_NANOS));
         self.timetable.at(at, Happening::LetGo { process, socket: socket.0 });
     }
 

@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use fastrand::Rng;
+
 use super::pipe::{Connection, Owner, Side};
 use super::timetable::{Happening, Timetable};
 use super::trace::Trace;
 use crate::driver::SocketId;
-use crate::testing::Random;
+use crate::testing::one_in;
 use crate::time::Time;
 use kernel::{Done, Process};
 use replays::Replays;
@@ -36,7 +38,7 @@ pub(super) struct Weather {
 /// Machines, the processes on them, and the connections between processes.
 pub(super) struct Network {
     pub(super) timetable: Timetable,
-    pub(super) random: Random,
+    pub(super) random: Rng,
     pub(super) weather: Weather,
     pub(super) trace: Trace,
     pub(super) processes: Vec<Process>,
@@ -69,7 +71,7 @@ fn machine_at(address: SocketAddr) -> usize {
 }
 
 impl Network {
-    pub(super) fn new(machines: usize, random: Random, weather: Weather, trace: Trace) -> Network {
+    pub(super) fn new(machines: usize, random: Rng, weather: Weather, trace: Trace) -> Network {
         Network {
             timetable: Timetable::new(Time::default() + Duration::from_secs(1)),
             random,
@@ -103,8 +105,8 @@ impl Network {
     }
 
     fn some_delay(&mut self) -> Duration {
-        let longer = if !self.weather.calm && self.random.one_in(40) { 20 } else { 1 };
-        Duration::from_nanos(self.random.below(self.weather.delay_nanos * longer) + 1)
+        let longer = if !self.weather.calm && one_in(&mut self.random, 40) { 20 } else { 1 };
+        Duration::from_nanos(self.random.u64(1..=self.weather.delay_nanos * longer))
     }
 
     pub(super) fn end(&mut self, side: Side) -> &mut super::pipe::End {
@@ -183,8 +185,8 @@ impl Network {
         if reached {
             self.end(Side { connection, end: 1 }).owner = Owner::Kernel;
             // A busy process accepts late.
-            if !self.weather.calm && self.random.one_in(12) {
-                let at = self.now() + Duration::from_millis(self.random.below(3000));
+            if !self.weather.calm && one_in(&mut self.random, 12) {
+                let at = self.now() + Duration::from_millis(self.random.u64(..3000));
                 self.timetable.at(at, Happening::Acceptable { connection });
             } else {
                 self.after_delay(Happening::Acceptable { connection });
@@ -246,7 +248,7 @@ impl Network {
     }
 
     fn reset(&mut self, side: Side) {
-        let keeps_unread = self.random.one_in(2);
+        let keeps_unread = self.random.bool();
         let end = self.end(side);
         if end.owner == Owner::Closed || end.reset {
             return;
@@ -284,13 +286,13 @@ impl Network {
     pub(super) fn cut(&mut self, connection: usize) {
         for end in 0..2 {
             let side = Side { connection, end };
-            let under_way = self.end(side).pipe.bytes_under_way() as u64;
-            let keep = self.random.below(under_way + 1) as usize;
+            let under_way = self.end(side).pipe.bytes_under_way();
+            let keep = self.random.usize(..=under_way);
             self.end(side).pipe.cut(keep);
-            match self.random.below(4) {
+            match self.random.u64(..4) {
                 0 => {}
                 1 => {
-                    let at = self.now() + Duration::from_millis(self.random.below(2500));
+                    let at = self.now() + Duration::from_millis(self.random.u64(..2500));
                     self.timetable.at(at, Happening::Reset(side));
                 }
                 _ => self.after_delay(Happening::Reset(side)),

@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use fastrand::Rng;
+
 use super::super::pipe::{Connection, End, Owner, Side};
 use super::super::timetable::Happening;
 use super::super::trace::Action;
 use super::Network;
-use crate::testing::Random;
+use crate::testing::one_in;
 use crate::wire::{Kind, NO_STREAM, SegmentHeader};
 
 /// Most bytes that are recorded of a connection.
@@ -24,7 +26,7 @@ pub(crate) const CALM_PAUSE_MS: u64 = 20;
 
 /// Recordings, and replays under way.
 pub(crate) struct Replays {
-    random: Random,
+    random: Rng,
     /// Mean pause between replays, in milliseconds. 0 if there are no replays at present.
     pause_ms: u64,
     /// Recordings by the connection that was recorded.
@@ -49,7 +51,7 @@ struct Replay {
 }
 
 impl Replays {
-    pub(crate) fn new(random: Random) -> Replays {
+    pub(crate) fn new(random: Rng) -> Replays {
         Replays { random, pause_ms: 0, recordings: BTreeMap::new(), under_way: BTreeMap::new() }
     }
 
@@ -57,18 +59,17 @@ impl Replays {
     fn draw(&mut self) -> Option<(Recording, usize)> {
         let random = &mut self.random;
         let all = self.recordings.len();
-        let most = if random.one_in(2) { all.min(LATEST) } else { all };
-        let back = random.below(most.max(1) as u64) as usize;
-        let recording = self.recordings.values().rev().nth(back)?;
+        let most = if random.bool() { all.min(LATEST) } else { all };
+        let recording = random.choice(self.recordings.values().rev().take(most))?;
         let whole = recording.bytes.len();
-        let end = if random.one_in(3) { 1 + random.below(whole as u64) as usize } else { whole };
+        let end = if one_in(random, 3) { random.usize(1..=whole) } else { whole };
         Some((recording.clone(), end))
     }
 }
 
 impl Network {
     /// Starts recording the dialers.
-    pub(crate) fn record(&mut self, random: Random) {
+    pub(crate) fn record(&mut self, random: Rng) {
         self.replays = Some(Replays::new(random));
     }
 
@@ -102,7 +103,7 @@ impl Network {
     fn replay_later(&mut self) {
         let now = self.now();
         let Some(replays) = self.replays.as_mut().filter(|replays| replays.pause_ms > 0) else { return };
-        let pause = Duration::from_millis(1 + replays.random.below(replays.pause_ms * 2));
+        let pause = Duration::from_millis(replays.random.u64(1..=replays.pause_ms * 2));
         self.timetable.at(now + pause, Happening::Replays);
     }
 
@@ -110,14 +111,14 @@ impl Network {
     pub(crate) fn replay(&mut self) {
         let machines = self.machines();
         let Some(replays) = self.replays.as_mut().filter(|replays| replays.pause_ms > 0) else { return };
-        let times = if replays.random.one_in(4) { 5 } else { 1 };
+        let times = if one_in(&mut replays.random, 4) { 5 } else { 1 };
         let drawn = replays.draw();
         for _ in 0..times {
             let Some((Recording { address, machine, bytes }, end)) = &drawn else { break };
             let Some(replays) = self.replays.as_mut().filter(|replays| replays.under_way.len() < MOST) else { break };
             // From the machine where it was recorded, or from one without servers.
-            let machine = if replays.random.one_in(2) { *machine } else { machines };
-            let replay = Replay { bytes: bytes[..*end].to_vec(), half_closes: replays.random.one_in(2) };
+            let machine = if replays.random.bool() { *machine } else { machines };
+            let replay = Replay { bytes: bytes[..*end].to_vec(), half_closes: replays.random.bool() };
             let connection = self.connections.len();
             replays.under_way.insert(connection, replay);
             let (now, server) = (self.timetable.now(), address.port() - 7000);
@@ -150,10 +151,10 @@ impl Network {
             return self.abandon(side);
         }
         let random = &mut replays.random;
-        let bytes = if rest > 0 && random.one_in(2) { 1 + random.below(rest as u64) as usize } else { rest };
+        let bytes = if rest > 0 && random.bool() { random.usize(1..=rest) } else { rest };
         let part: Vec<u8> = replay.bytes.drain(..bytes).collect();
         // A long pause waits for an answer, or keeps a link busy that takes the replayer for its peer.
-        let pause = if random.one_in(2) { random.below(2000) } else { random.below(3_000_000) };
+        let pause = if random.bool() { random.u64(..2000) } else { random.u64(..3_000_000) };
         self.timetable.at(now + Duration::from_micros(pause), Happening::Plays { connection });
         if part.is_empty() {
             return self.finish_side(side);

@@ -6,10 +6,12 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
+use fastrand::Rng;
+
 use crate::payload::Body;
+use crate::testing::one_in;
 
 use super::super::{Arrival, Delivery, RecvShared};
-use super::Random;
 use crate::stream::{DropPolicy, Lane, SendQueue, SendWindow, stream, stream_id};
 use crate::time::Time;
 use crate::wire::{FIRST, FRAGMENT, Frames, SegmentHeader, frame_bytes, lane_of};
@@ -18,8 +20,9 @@ const LONGEST: usize = 200 * 1024;
 
 /// Random bytes that payloads are cut out of.
 static TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let mut random = Random::new(1);
-    (0..LONGEST / 8 + 4096).flat_map(|_| random.number().to_le_bytes()).collect()
+    let mut text = vec![0; LONGEST + 32 * 1024];
+    Rng::with_seed(1).fill(&mut text);
+    text
 });
 
 /// Returns the payload of an envelope: its number, and bytes that differ between envelopes and between places.
@@ -151,23 +154,22 @@ impl Application {
         }
     }
 
-    pub(super) fn open(&mut self, random: &mut Random, quota: usize) -> SendWindow {
-        let lane = if random.one_in(3) { Lane::Urgent } else { Lane::Normal };
+    pub(super) fn open(&mut self, random: &mut Rng, quota: usize) -> SendWindow {
+        let lane = if one_in(random, 3) { Lane::Urgent } else { Lane::Normal };
         #[cfg(lanes3)]
-        let lane = if random.one_in(3) { Lane::Bulk } else { lane };
+        let lane = if one_in(random, 3) { Lane::Bulk } else { lane };
         let id = stream_id(self.next_outbox, lane);
         self.next_outbox += 1;
-        let (writer, reader) = stream(id, 1 << (16 + random.below(3)), (64 * 1024) << random.below(3)).unwrap();
+        let (writer, reader) = stream(id, 1 << (16 + random.u64(..3)), (64 * 1024) << random.u64(..3)).unwrap();
         self.outboxes.push(Outbox { stream: id, writer, quota, refused: None, asleep: None });
         reader
     }
 
     /// Writes some envelopes. Returns whether the reader must be signalled.
-    pub(super) fn write(&mut self, random: &mut Random, now: Time, records: &mut Records) -> bool {
+    pub(super) fn write(&mut self, random: &mut Rng, now: Time, records: &mut Records) -> bool {
         let mut signal = false;
-        for _ in 0..=random.below(6) {
-            let Some(index) = random.below(self.outboxes.len().max(1) as u64).try_into().ok() else { continue };
-            let Some(outbox) = self.outboxes.get_mut::<usize>(index) else { continue };
+        for _ in 0..=random.u64(..6) {
+            let Some(outbox) = random.choice(&mut self.outboxes) else { continue };
             if outbox.quota == 0 || outbox.sleeps() {
                 continue;
             }
@@ -177,15 +179,15 @@ impl Application {
             let number = record.ends.len();
             let bytes = payload(number, length);
             // With the shorter limit, many envelopes expire before a lost connection is replaced.
-            let longest = if random.one_in(2) { 300_000 } else { 40_000 };
-            let life = Duration::from_micros(random.below(longest));
-            let policy = match random.below(3) {
-                _ if self.droppable == 0 || !random.one_in(self.droppable) => DropPolicy::default(),
+            let longest = if random.bool() { 300_000 } else { 40_000 };
+            let life = Duration::from_micros(random.u64(..longest));
+            let policy = match random.u64(..3) {
+                _ if self.droppable == 0 || !one_in(random, self.droppable) => DropPolicy::default(),
                 0 => DropPolicy { best_effort: true, ..DropPolicy::default() },
                 1 => DropPolicy { expires: Some(now + life), ..DropPolicy::default() },
                 _ => DropPolicy { expires: Some(now + life), best_effort: true, only: None },
             };
-            let pushed = match random.below(3) {
+            let pushed = match random.u64(..3) {
                 _ if policy.is_droppable() => outbox.writer.push_droppable(number as i64, &Body::from(bytes), policy),
                 0 => outbox.writer.push_with(number as i64, length, |room| room.copy_from_slice(&bytes)),
                 1 if length > 512 => outbox.writer.push_reference(number as i64, bytes.into()),
@@ -282,9 +284,9 @@ impl Application {
     }
 
     /// Reads some of the arrived envelopes. Returns whether the link is to be notified.
-    pub(super) fn read(&mut self, random: &mut Random) -> bool {
+    pub(super) fn read(&mut self, random: &mut Rng) -> bool {
         let mut look = false;
-        for _ in 0..=random.below(6) {
+        for _ in 0..=random.u64(..6) {
             let Some(unread) = self.inbox.pop_front() else { break };
             let incoming = self.incoming.get_mut(&unread.key).expect("it has arrived");
             incoming.consumed = unread.end;
@@ -302,12 +304,12 @@ impl Application {
     }
 }
 
-fn envelope_length(random: &mut Random, largest: usize) -> usize {
-    let limit = match random.below(16) {
+fn envelope_length(random: &mut Rng, largest: usize) -> usize {
+    let limit = match random.u64(..16) {
         0 => largest,
         1..4 => largest.min(20 * 1024),
         4..8 => 2048,
         _ => 96,
     };
-    8 + random.below(limit as u64 - 8) as usize
+    random.usize(8..limit)
 }

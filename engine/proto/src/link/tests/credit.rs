@@ -19,9 +19,8 @@ fn begin(window: &mut RecvCredit) -> u64 {
     offered
 }
 
-/// Found by simulator seed 2311, once idle links no longer granted credit with every heartbeat: envelopes taken before
-/// a frame longer than the window gave no reason to grant more credit, and the application never notified the link
-/// again.
+/// Found by the simulator, once idle links no longer granted credit with every heartbeat: envelopes taken before a
+/// frame longer than the window gave no reason to grant more credit, and the application never notified the link again.
 #[test]
 fn the_application_asks_again_when_credit_was_not_due() {
     let mut window = RecvCredit::new(WINDOW);
@@ -62,8 +61,8 @@ fn a_session_begins_with_what_is_free() {
     assert_eq!(begin(&mut window), WINDOW);
 }
 
-/// Found by simulator seed 1707: a ring of frames can be cut if there is room for two of 16 KiB. A window of 32 KiB
-/// could leave less, with nothing unread and no reason to grant more.
+/// Found by the simulator: a ring of frames can be cut if there is room for two of 16 KiB. A window of 32 KiB could
+/// leave less, with nothing unread and no reason to grant more.
 #[test]
 fn a_sender_always_knows_of_room_for_two_frames() {
     let mut window = RecvCredit::new(LEAST_WINDOW);

@@ -60,9 +60,9 @@ fn of_two_dials_that_of_the_lower_pid_is_kept() {
     assert_eq!((lower.state(), higher.state()), (State::Up, State::Up));
 }
 
-/// Found by seed 4379 of the simulation: the greeting of a dead process arrived late, while its successor was silent
-/// for a moment. It was taken for another restart, the successor's streams were forgotten, and from then on the
-/// greetings of the two sides contradicted each other.
+/// Found by the simulation: the greeting of a dead process arrived late, while its successor was silent for a moment.
+/// It was taken for another restart, the successor's streams were forgotten, and from then on the greetings of the two
+/// sides contradicted each other.
 #[test]
 fn a_late_greeting_of_an_incarnation_that_was_replaced_changes_nothing() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
@@ -83,9 +83,8 @@ fn a_late_greeting_of_an_incarnation_that_was_replaced_changes_nothing() {
     assert_eq!(received(&meet(&mut acceptor, &again, at(6))), [(4, 96)]);
 }
 
-/// Found by seed 617 of the simulation: a Hello that had waited on a dead connection was believed. It was older than
-/// what had been sent since, so the streams began anew, and from then on the greetings of the two sides contradicted
-/// each other.
+/// Found by the simulation: a Hello that had waited on a dead connection was believed. It was older than what had been
+/// sent since, so the streams began anew, and from then on the greetings of the two sides contradicted each other.
 #[test]
 fn a_late_greeting_of_the_same_incarnation_is_refused() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
@@ -441,9 +440,8 @@ fn a_peer_that_is_removed_again_and_again_does_not_fill_an_inbox_that_nobody_rea
     assert_eq!((received(&welcome), welcome.credit), (vec![(4, position)], windows()));
 }
 
-/// Found by the simulator, seeds 14803, 28648 and 83909: the Confirm of an older connection arrived after the next
-/// Hello, or after the session with a successor. The link went back to the predecessor, or the dialer counted envelopes
-/// as dropped that arrived.
+/// Found by the simulator: the Confirm of an older connection arrived after the next Hello, or after the session with a
+/// successor. The link went back to the predecessor, or the dialer counted envelopes as dropped that arrived.
 #[test]
 fn a_dialer_that_was_welcomed_again_or_replaced_cannot_confirm_the_older_welcome() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);
@@ -460,8 +458,8 @@ fn a_dialer_that_was_welcomed_again_or_replaced_cannot_confirm_the_older_welcome
     assert_eq!(acceptor.incarnation(), [7; 16]);
 }
 
-/// Found by the simulator, seed 37923: a stream had begun at the position that the Welcome has listed, and the
-/// predecessor of its receiver acknowledged more after that. The next greeting seemed to contradict it.
+/// Found by the simulator: a stream had begun at the position that the Welcome has listed, and the predecessor of its
+/// receiver acknowledged more after that. The next greeting seemed to contradict it.
 #[test]
 fn a_stream_of_which_nothing_has_arrived_may_be_listed_further_on() {
     let at = |seconds| Time::default() + Duration::from_secs(seconds);

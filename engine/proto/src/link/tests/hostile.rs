@@ -4,11 +4,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fastrand::Rng;
+
 use crate::payload::Body;
+use crate::testing::one_in;
 
 use super::super::credit::LEAST_WINDOW;
 use super::super::{Arrival, DownReason, Link, Local, State, Violation};
-use super::Random;
 use super::greeting::confirm;
 use crate::batch::Batch;
 use crate::stream::{SendQueue, stream};
@@ -72,29 +74,29 @@ fn hello() -> Hello {
     }
 }
 
-fn number(random: &mut Random) -> u64 {
-    match random.below(12) {
+fn number(random: &mut Rng) -> u64 {
+    match random.u64(..12) {
         0 => 0,
-        1 => 8 * random.below(64),
-        2 => 24 * random.below(8),
-        3 => random.below(200_000),
-        4 => 100_048 - random.below(3) * 8,
-        5 => WINDOW - 8 + random.below(17),
-        6 => random.number(),
-        7 => u64::MAX - random.below(3) * 8,
-        8 => 1 << random.below(64),
-        _ => 8 * random.below(16_000),
+        1 => 8 * random.u64(..64),
+        2 => 24 * random.u64(..8),
+        3 => random.u64(..200_000),
+        4 => 100_048 - random.u64(..3) * 8,
+        5 => WINDOW - 8 + random.u64(..17),
+        6 => random.u64(..),
+        7 => u64::MAX - random.u64(..3) * 8,
+        8 => 1 << random.u64(..64),
+        _ => 8 * random.u64(..16_000),
     }
 }
 
-fn payload(random: &mut Random, kind: Kind) -> Vec<u8> {
-    let mut payload = match (kind, random.below(4)) {
-        (_, 0) => (0..8 * random.below(40)).map(|_| random.number() as u8).collect(),
+fn payload(random: &mut Rng, kind: Kind) -> Vec<u8> {
+    let mut payload = match (kind, random.u64(..4)) {
+        (_, 0) => (0..8 * random.u64(..40)).map(|_| random.u8(..)).collect(),
         (Kind::Ack, _) => {
-            let grants = (0..random.below(4))
+            let grants = (0..random.u64(..4))
                 .map(|_| {
-                    let lane = Lane::ALL[random.below(Lane::COUNT as u64) as usize];
-                    Grant::new(random.below(3) as u32, lane, number(random), number(random))
+                    let lane = Lane::ALL[random.usize(..Lane::COUNT)];
+                    Grant::new(random.u32(..3), lane, number(random), number(random))
                 })
                 .collect::<Vec<_>>();
             encode_grants(&grants)
@@ -102,23 +104,23 @@ fn payload(random: &mut Random, kind: Kind) -> Vec<u8> {
         (Kind::Goodbye, 1) => encode_goodbye(GoodbyeReason::Violation).to_vec(),
         (Kind::Goodbye | Kind::Skip, _) => number(random).to_le_bytes().to_vec(),
         _ => {
-            let length = if random.one_in(3) { number(random) as u32 } else { random.below(600) as u32 };
+            let length = if one_in(random, 3) { number(random) as u32 } else { random.u32(..600) };
             let mut frame = FrameHeader::new(length, 5).as_bytes().to_vec();
-            let body = if random.one_in(8) { random.below(66_000) } else { u64::from(length).min(600) };
+            let body = if one_in(random, 8) { random.u64(..66_000) } else { u64::from(length).min(600) };
             frame.resize(FRAME_HEADER_BYTES + body.next_multiple_of(8) as usize, 9);
             frame
         }
     };
-    if random.one_in(6) && !payload.is_empty() {
-        let at = random.below(payload.len() as u64) as usize;
-        payload[at] ^= 1 << random.below(8);
+    if one_in(random, 6) && !payload.is_empty() {
+        let at = random.usize(..payload.len());
+        payload[at] ^= 1 << random.u64(..8);
     }
     payload
 }
 
 #[test]
 fn whatever_a_peer_says_is_taken_or_a_violation() {
-    let mut random = Random::new(20);
+    let mut random = Rng::with_seed(20);
     let (mut link, mut writer) = up();
     let (mut taken, mut violations) = (0, 0);
     for case in 0..CASES {
@@ -134,17 +136,17 @@ fn whatever_a_peer_says_is_taken_or_a_violation() {
             Kind::Skip,
             Kind::Confirm,
         ];
-        let kind = if random.one_in(2) { Kind::Data } else { KINDS[random.below(10) as usize] };
+        let kind = if random.bool() { Kind::Data } else { KINDS[random.usize(..10)] };
         let payload = payload(&mut random, kind);
         let mut header = SegmentHeader::new(kind);
-        let stream = if random.one_in(8) { NO_STREAM } else { random.below(4) as u32 };
+        let stream = if one_in(&mut random, 8) { NO_STREAM } else { random.u32(..4) };
         header.stream = stream.into();
         // Often the expected position, so that the checks behind that of the position are reached too.
         let next = link.incoming.iter().find(|incoming| incoming.id() == stream).map_or(0, |stream| stream.received());
-        header.position = if random.one_in(4) { number(&mut random) } else { next }.into();
-        header.flags = (random.below(32) as u16).into();
-        if random.one_in(4) {
-            header.ack_stream = (random.below(2) as u32).into();
+        header.position = if one_in(&mut random, 4) { number(&mut random) } else { next }.into();
+        header.flags = random.u16(..32).into();
+        if one_in(&mut random, 4) {
+            header.ack_stream = random.u32(..2).into();
             header.ack_position = number(&mut random).into();
             header.ack_credit = number(&mut random).into();
         }
@@ -155,7 +157,7 @@ fn whatever_a_peer_says_is_taken_or_a_violation() {
             assert_eq!(header.position.get(), next, "case {case}: taken out of place");
         }
         match result {
-            Ok(Some(delivery)) if random.one_in(2) => {
+            Ok(Some(delivery)) if random.bool() => {
                 if delivery.stream.consume(delivery.room, 1, 8) {
                     link.consumed();
                 }
@@ -179,7 +181,7 @@ fn whatever_a_peer_says_is_taken_or_a_violation() {
             let acked = stream.acked();
             assert!(stream.can_resume(acked), "case {case}: {acked} is no frame's after {header:?}");
         }
-        if link.state() != State::Up || random.one_in(20) {
+        if link.state() != State::Up || one_in(&mut random, 20) {
             (link, writer) = up();
         }
     }

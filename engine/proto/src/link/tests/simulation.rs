@@ -11,13 +11,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fastrand::Rng;
+
 use super::super::{Link, Local, State};
-use super::Random;
 use super::application::{Application, Record, Records};
 use super::network::{End, Socket};
 use crate::batch::Batch;
 use crate::session::Session;
 use crate::testing::batch_bytes;
+use crate::testing::{one_in, seeded};
 use crate::time::Time;
 use crate::wire::{GoodbyeReason, WireIncarnation};
 
@@ -82,7 +84,7 @@ struct Side {
 }
 
 struct Simulation {
-    random: Random,
+    random: Rng,
     now: Time,
     timetable: BinaryHeap<Reverse<(Time, u64, What)>>,
     entries: u64,
@@ -101,12 +103,12 @@ struct Simulation {
 
 impl Simulation {
     fn new(seed: u64) -> Simulation {
-        let mut random = Random::new(seed);
-        let delay = 10_000 << random.below(12);
-        let quota = 1 + random.below(60);
-        let largest = if random.one_in(3) { 1024 } else { ((8 * 1024) << random.below(6)).min(200 * 1024) };
-        let droppable = if random.one_in(2) { 0 } else { 1 + random.below(4) };
-        let restarts = if random.one_in(2) { 0 } else { 1 + random.below(3) as u32 };
+        let mut random = seeded(seed);
+        let delay = 10_000 << random.u64(..12);
+        let quota = random.u64(1..=60);
+        let largest = if one_in(&mut random, 3) { 1024 } else { ((8 * 1024) << random.u64(..6)).min(200 * 1024) };
+        let droppable = if random.bool() { 0 } else { random.u64(1..=4) };
+        let restarts = if random.bool() { 0 } else { random.u32(1..=3) };
         let mut simulation = Simulation {
             random,
             now: Time::default() + Duration::from_secs(1),
@@ -123,9 +125,9 @@ impl Simulation {
             restarts,
             restarted: false,
         };
-        let window_bytes = (128 * 1024) << simulation.random.below(3);
-        let eager = simulation.random.one_in(2);
-        let checksum_payload = simulation.random.one_in(8);
+        let window_bytes = (128 * 1024) << simulation.random.u64(..3);
+        let eager = simulation.random.bool();
+        let checksum_payload = one_in(&mut simulation.random, 8);
         for (side, pid) in PIDS.into_iter().enumerate() {
             let life = 1;
             let local = Arc::new(Local {
@@ -151,7 +153,7 @@ impl Simulation {
 
     fn incarnation(&mut self, life: u32) -> WireIncarnation {
         let mut incarnation = [0; 16];
-        incarnation[..8].copy_from_slice(&self.random.number().to_le_bytes());
+        self.random.fill(&mut incarnation[..8]);
         incarnation[8..12].copy_from_slice(&life.to_le_bytes());
         incarnation
     }
@@ -159,8 +161,8 @@ impl Simulation {
     fn start(&mut self, side: usize, life: u32, local: Arc<Local>) -> Side {
         let mut link = Link::new(local.clone(), PIDS[1 - side]);
         let mut application = Application::new(side, life, local.window_bytes, self.largest, self.droppable);
-        for _ in 0..=self.random.below(3) {
-            let quota = 1 + self.random.below(self.quota) as usize;
+        for _ in 0..=self.random.u64(..3) {
+            let quota = self.random.u64(1..=self.quota) as usize;
             link.open(application.open(&mut self.random, quota));
         }
         Side {
@@ -191,18 +193,18 @@ impl Simulation {
         let life = self.sides[side].life;
         let state = &mut self.sides[side];
         if !state.application.has_written_all() && !std::mem::replace(&mut state.writing, true) {
-            let at = self.now + Duration::from_nanos(self.random.below(pace));
+            let at = self.now + Duration::from_nanos(self.random.u64(..pace));
             self.at(at, What::Writes(side, life));
         }
         let state = &mut self.sides[side];
         if !state.application.has_read_all() && !std::mem::replace(&mut state.reading, true) {
-            let at = self.now + Duration::from_nanos(self.random.below(pace));
+            let at = self.now + Duration::from_nanos(self.random.u64(..pace));
             self.at(at, What::Reads(side, life));
         }
     }
 
     fn run(&mut self) {
-        let chaos = self.now + Duration::from_millis(100 + self.random.below(5000));
+        let chaos = self.now + Duration::from_millis(100 + self.random.u64(..5000));
         self.run_until(chaos);
         self.calm = true;
         self.delay = self.delay.min(1_000_000);
@@ -319,8 +321,8 @@ impl Simulation {
     }
 
     fn some_delay(&mut self) -> Duration {
-        let longer = if !self.calm && self.random.one_in(40) { 20 } else { 1 };
-        Duration::from_nanos(self.random.below(self.delay * longer) + 1)
+        let longer = if !self.calm && one_in(&mut self.random, 40) { 20 } else { 1 };
+        Duration::from_nanos(self.random.u64(1..=self.delay * longer))
     }
 
     fn after_delay(&mut self, what: What) {
@@ -369,25 +371,24 @@ impl Simulation {
         if self.calm {
             return;
         }
-        let pause = Duration::from_millis(1 + self.random.below(600));
+        let pause = Duration::from_millis(self.random.u64(1..=600));
         self.at(self.now + pause, What::Fault);
-        let side = self.random.below(2) as usize;
-        match self.random.below(8) {
+        let side = self.random.usize(..2);
+        match self.random.u64(..8) {
             0..3 => {
                 let live: Vec<usize> = (0..self.connections.len())
                     .filter(|index| self.connections[*index].iter().any(|end| end.open))
                     .collect();
-                if !live.is_empty() {
-                    let connection = live[self.random.below(live.len() as u64) as usize];
+                if let Some(connection) = self.random.choice(live) {
                     self.cut(connection);
                 }
             }
             3..5 => {
                 // Silence in one direction or both.
-                let until = self.now + Duration::from_millis(self.random.below(3500));
+                let until = self.now + Duration::from_millis(self.random.u64(..3500));
                 if let Some(socket) = self.sides[side].socket {
                     self.end(socket).pipe.stalled_until = until;
-                    if self.random.one_in(2) {
+                    if self.random.bool() {
                         self.end(socket.other()).pipe.stalled_until = until;
                     }
                 }
@@ -399,10 +400,10 @@ impl Simulation {
             6 => {
                 // An outbox is removed once it has written everything, and another one is added.
                 let state = &mut self.sides[side];
-                let quota = 1 + self.random.below(8) as usize;
+                let quota = self.random.usize(1..=8);
                 let stream = state.application.open(&mut self.random, quota);
                 state.link.open(stream);
-                state.application.outboxes.retain(|outbox| outbox.quota > 0 || self.random.one_in(2));
+                state.application.outboxes.retain(|outbox| outbox.quota > 0 || self.random.bool());
                 state.dirty = true;
                 self.write_and_read(side);
             }
@@ -415,15 +416,15 @@ impl Simulation {
     fn cut(&mut self, connection: usize) {
         for end in 0..2 {
             let socket = Socket { connection, end };
-            let under_way = self.end(socket).pipe.bytes.len() as u64;
-            let keep = self.random.below(under_way + 1) as usize;
+            let under_way = self.end(socket).pipe.bytes.len();
+            let keep = self.random.usize(..=under_way);
             let pipe = &mut self.end(socket).pipe;
             pipe.bytes.truncate(keep);
             pipe.dead = true;
-            match self.random.below(4) {
+            match self.random.u64(..4) {
                 0 => {}
                 1 => {
-                    let at = self.now + Duration::from_millis(self.random.below(2500));
+                    let at = self.now + Duration::from_millis(self.random.u64(..2500));
                     self.at(at, What::Broken(socket));
                 }
                 _ => self.after_delay(What::Broken(socket)),
@@ -432,7 +433,7 @@ impl Simulation {
     }
 
     fn restart(&mut self, side: usize) {
-        if self.random.one_in(3) {
+        if one_in(&mut self.random, 3) {
             // The server is stopped, and says goodbye.
             let (now, mut batch) = (self.now, Batch::default());
             if let Some(socket) = self.sides[side].socket {
@@ -448,7 +449,7 @@ impl Simulation {
             }
         }
         // The host may have died with the process: then the peer is not told that its connections are over.
-        let silent = self.random.one_in(3);
+        let silent = one_in(&mut self.random, 3);
         for connection in 0..self.connections.len() {
             for end in 0..2 {
                 let socket = Socket { connection, end };

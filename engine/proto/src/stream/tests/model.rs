@@ -6,11 +6,13 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Wake, Waker};
 
 use bytes::Bytes;
+use fastrand::Rng;
 use zerocopy::IntoBytes;
 
 use super::super::{Extent, MAX_RING_PAYLOAD, SendQueue, SendWindow, Taken, stream};
-use super::{Random, part_bytes};
+use super::part_bytes;
 use crate::payload::Body;
+use crate::testing::{one_in, seeded};
 use crate::time::Time;
 use crate::wire::{FIRST, FRAGMENT, FrameHeader, LAST, MAX_SEGMENT_PAYLOAD};
 
@@ -18,8 +20,9 @@ const SEEDS: u64 = 200;
 
 /// Text from which payloads are cut.
 static TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let mut random = Random::new(1);
-    (0..26 * 1024 + 512).flat_map(|_| random.number().to_le_bytes()).collect()
+    let mut text = vec![0; 212 * 1024];
+    Rng::with_seed(1).fill(&mut text);
+    text
 });
 
 struct Flag(AtomicBool);
@@ -38,7 +41,7 @@ struct Frame {
 }
 
 struct Model {
-    random: Random,
+    random: Rng,
     writer: SendQueue,
     reader: SendWindow,
     bytes: Vec<u8>,
@@ -66,8 +69,8 @@ fn a_stream_is_its_bytes() {
 
 impl Model {
     fn new(seed: u64) -> Model {
-        let mut random = Random::new(seed);
-        let (writer, reader) = stream(4, 1 << (16 + random.below(3)), 1 << (16 + random.below(5))).unwrap();
+        let mut random = seeded(seed);
+        let (writer, reader) = stream(4, 1 << (16 + random.u64(..3)), 1 << (16 + random.u64(..5))).unwrap();
         Model {
             random,
             writer,
@@ -83,13 +86,13 @@ impl Model {
 
     fn run(&mut self) {
         for _ in 0..300 {
-            match self.random.below(16) {
+            match self.random.u64(..16) {
                 0..5 => self.push(),
                 5..9 => self.take(),
                 9..12 => self.acknowledge(),
                 12 => self.acknowledge_wrongly(),
                 13 => self.resume(),
-                14 if self.random.one_in(4) => self.restart(),
+                14 if one_in(&mut self.random, 4) => self.restart(),
                 _ => self.count(),
             }
             let (acked, sent) = (self.reader.acked(), self.reader.sent());
@@ -111,13 +114,13 @@ impl Model {
     }
 
     fn push(&mut self) {
-        let largest = [64, 2000, MAX_RING_PAYLOAD as u64 + 2, 200 * 1024][self.random.below(4) as usize];
-        let length = self.random.below(largest + 1) as usize;
-        let begin = self.random.below(4096) as usize;
+        let largest = [64, 2000, MAX_RING_PAYLOAD + 2, 200 * 1024][self.random.usize(..4)];
+        let length = self.random.usize(..=largest);
+        let begin = self.random.usize(..4096);
         let payload = TEXT[begin..begin + length].to_vec();
         let id = self.frames.len() as i64;
         let had_room = self.writer.has_room(length);
-        let way = self.random.below(3);
+        let way = self.random.u64(..3);
         let pushed = match way {
             0 => self.writer.push_with(id, length, |room| room.copy_from_slice(&payload)),
             1 => self.writer.push_reference(id, Bytes::from(payload.clone())),
@@ -139,8 +142,8 @@ impl Model {
     }
 
     fn take(&mut self) {
-        self.room = self.random.below(300_000);
-        for _ in 0..=self.random.below(4) {
+        self.room = self.random.u64(..300_000);
+        for _ in 0..=self.random.u64(..4) {
             self.send_one();
         }
     }
@@ -190,7 +193,7 @@ impl Model {
         let ends: Vec<u64> =
             self.frames.iter().map(|frame| frame.end).filter(|end| *end > acked && *end <= sent).collect();
         if !ends.is_empty() {
-            let position = ends[self.random.below(ends.len() as u64) as usize];
+            let position = ends[self.random.usize(..ends.len())];
             self.acknowledged(position);
         }
     }
@@ -212,7 +215,7 @@ impl Model {
         let (acked, sent) = (self.reader.acked(), self.reader.sent());
         let mut wrong = vec![sent + 8, sent + 1, u64::MAX];
         if acked + 1 < sent {
-            wrong.push((acked + 1 + self.random.below(sent - acked - 1)) | 1);
+            wrong.push((acked + self.random.u64(1..=sent - acked - 1)) | 1);
         }
         wrong.extend(self.frames.iter().map(|frame| frame.end - 8).filter(|position| *position > acked));
         for position in wrong {
@@ -227,7 +230,7 @@ impl Model {
         let acked = self.reader.acked();
         self.cuts.retain(|cut| *cut >= acked);
         self.cuts.push(acked);
-        let position = self.cuts[self.random.below(self.cuts.len() as u64) as usize];
+        let position = self.cuts[self.random.usize(..self.cuts.len())];
         assert!(self.reader.can_resume(position));
         let ring = self.frames.iter().rev().find(|frame| !frame.by_reference && frame.end - 8 > acked);
         let inside = ring.map(|frame| frame.end - 8);
@@ -235,7 +238,7 @@ impl Model {
             assert!(!self.reader.can_resume(wrong), "{wrong}");
         }
         self.reader.resume(position);
-        self.room = self.random.below(100_000);
+        self.room = self.random.u64(..100_000);
         assert_eq!(self.reader.sent(), position);
     }
 

@@ -9,6 +9,7 @@ use super::{Simulation, What};
 use crate::batch::Batch;
 use crate::session::{Session, SessionEvent};
 use crate::testing::batch_bytes;
+use crate::testing::one_in;
 use crate::wire::{Kind, Refusal, RefusalReason, SEGMENT_HEADER_BYTES, SegmentHeader, decode_skip};
 
 const LINGER: Duration = Duration::from_millis(20);
@@ -82,7 +83,7 @@ impl Simulation {
             }
             Want::Dial => {
                 self.sides[side].link.dials(self.now);
-                if !self.calm && self.random.one_in(10) {
+                if !self.calm && one_in(&mut self.random, 10) {
                     return self.sides[side].link.dial_failed(self.now);
                 }
                 let connection = self.connections.len();
@@ -90,7 +91,7 @@ impl Simulation {
                 self.connections.push([End::new(side, dialing, true), End::new(1 - side, Session::ended(), false)]);
                 let socket = Socket { connection, end: 0 };
                 self.sides[side].socket = Some(socket);
-                match self.random.below(if self.calm { 1 } else { 6 }) {
+                match if self.calm { 0 } else { self.random.u64(..6) } {
                     4 => self.after_delay(What::Dialed(socket, false)),
                     5 => {}
                     _ => {
@@ -189,7 +190,7 @@ impl Simulation {
             }
             return;
         }
-        let count = if self.random.one_in(3) { 1 + self.random.below(length as u64) as usize } else { length };
+        let count = if one_in(&mut self.random, 3) { self.random.usize(1..=length) } else { length };
         let end = self.end(socket);
         let chunk: Vec<u8> = end.pipe.bytes.drain(..count).collect();
         if end.open {
@@ -348,7 +349,7 @@ impl Simulation {
             return;
         }
         let full = self.end(socket.other()).pipe.bytes.len() > SOCKET_BYTES;
-        if batch.bytes() > DIRECT_BYTES || full || self.random.one_in(4) {
+        if batch.bytes() > DIRECT_BYTES || full || one_in(&mut self.random, 4) {
             return self.send(socket, batch);
         }
         let bytes = batch_bytes(&batch, 0, batch.bytes());
@@ -369,7 +370,7 @@ impl Simulation {
         }
         let Some((batch, taken)) = self.end(socket).sending.take() else { return };
         let rest = (batch.bytes() - taken) as u64;
-        let more = if self.random.one_in(2) { rest } else { 1 + self.random.below(rest) } as usize;
+        let more = if self.random.bool() { rest } else { self.random.u64(1..=rest) } as usize;
         let bytes = batch_bytes(&batch, taken, taken + more);
         let done = taken + more == batch.bytes();
         if !done {
