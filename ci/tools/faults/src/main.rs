@@ -21,13 +21,13 @@ mod conductor;
 mod failure;
 mod journal;
 mod log;
+mod mix;
 mod network;
 mod node;
 mod options;
 mod output;
 mod payload;
 mod plan;
-mod random;
 mod scenario;
 mod session;
 

@@ -2,7 +2,7 @@
 
 use cluster::Pid;
 
-use crate::random::mix;
+use crate::mix::mix;
 
 /// Stream of messages to one recipient, with a numbering of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

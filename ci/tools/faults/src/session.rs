@@ -8,17 +8,15 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::checker::{self, Facts, Report};
-use crate::clock::now;
 use crate::conductor::{self, Session};
 use crate::failure::{Context, Failure};
 use crate::options::{Common, Session as Arguments};
 use crate::output::{print, say};
 use crate::plan::{Choice, Fault, Kind, draw};
-use crate::random::mix;
 
 /// Runs a session of random faults for some minutes.
 pub fn random(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let seed = arguments.seed.unwrap_or_else(|| mix(now() ^ u64::from(std::process::id())) >> 32);
+    let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..) >> 32);
     let length = Duration::try_from_secs_f64(arguments.minutes * 60.0)
         .context(|| format!("--minutes {} is no length of time", arguments.minutes))?;
     let common = &arguments.common;

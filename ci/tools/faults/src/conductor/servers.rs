@@ -15,10 +15,10 @@ use crate::clock::{MILLISECOND, SECOND, now};
 use crate::failure::{Context, Failure};
 use crate::journal::{End, Entry, Writer, errors_path, lies_path};
 use crate::log::RECORD_BYTES;
+use crate::mix::mix;
 use crate::network::Network;
 use crate::node::log_path;
 use crate::plan::{Injected, Kind};
-use crate::random::mix;
 
 /// All servers of a session. Dropping them kills every process.
 pub struct Servers<'s> {

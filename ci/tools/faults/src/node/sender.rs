@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use cluster::{BROADCAST, Envelope, FlushError, Outbox, Pid, Recipients, SendError};
+use fastrand::Rng;
 
 use super::Switches;
 use super::membership::{Membership, Moment};
@@ -12,7 +13,6 @@ use crate::clock::{MILLISECOND, SECOND, now};
 use crate::failure::Failure;
 use crate::log::{Kind, Log, Record};
 use crate::payload::{self, HEADER_BYTES, Header, Stream};
-use crate::random::Random;
 
 /// Identity of the sender, and its rate.
 pub struct Plan {
@@ -34,7 +34,8 @@ pub fn send(outbox: Outbox, peers: &[Pid], plan: &Plan, log: Log, switches: &Swi
                 Stream::ALL.map(|stream| Numbering { peer: *peer, stream, next: 1, reserved: 1, run: None })
             })
             .collect(),
-        random: Random::new(plan.pid << 32 | u64::from(plan.run)),
+        // The fork draws once: without it, the runs of a server send related lengths.
+        random: Rng::with_seed(plan.pid << 32 | u64::from(plan.run)).fork(),
         message: Vec::new(),
         began: 0,
     };
@@ -78,7 +79,7 @@ struct Sender<'p> {
     switches: &'p Switches,
     /// Numberings of all peers and streams, in the order of both.
     numberings: Vec<Numbering>,
-    random: Random,
+    random: Rng,
     message: Vec<u8>,
     /// Beginning of this tick.
     began: u64,
@@ -98,12 +99,12 @@ struct Numbering {
 impl Sender<'_> {
     /// Sends one envelope, to the peer with this index or to all. Returns the number of recipients.
     fn one(&mut self, index: usize, peers: &[Pid]) -> Result<u64, Failure> {
-        if self.random.one_in(BROADCASTS) {
+        if self.random.u64(..BROADCASTS) == 0 {
             let all: Vec<usize> = (0..peers.len()).map(|peer| place(peer, Stream::Broadcast)).collect();
             self.send(&all, BROADCAST)?;
             return Ok(peers.len() as u64);
         }
-        let stream = match self.random.between(0, 16) {
+        let stream = match self.random.u64(..16) {
             0 | 1 => Stream::Urgent,
             2 => Stream::Timed,
             3 => Stream::Once,
@@ -164,7 +165,7 @@ impl Sender<'_> {
 
     /// Returns a time to live that is mostly enough for a link that is up, and never for one that is down for long.
     fn time_to_live(&mut self) -> Duration {
-        Duration::from_nanos(self.random.between(MILLISECOND, SECOND / 2))
+        Duration::from_nanos(self.random.u64(MILLISECOND..SECOND / 2))
     }
 
     /// Waits up to `patience` until all messages are acknowledged, and logs the peers that have acknowledged all.
@@ -192,12 +193,12 @@ impl Sender<'_> {
     fn length(&mut self, stream: Stream) -> usize {
         // The number of long messages per second is independent of the rate, so that they do not fill the network.
         let long = self.plan.rate / LONG_EACH_SECOND + 1;
-        let (least, end) = if stream != Stream::Broadcast && stream != Stream::Urgent && self.random.one_in(long) {
-            if self.random.one_in(4) { (100_000, 400_000) } else { (17_000, 100_000) }
+        let lengths = if stream != Stream::Broadcast && stream != Stream::Urgent && self.random.u64(..long) == 0 {
+            if self.random.u64(..4) == 0 { 100_000..400_000 } else { 17_000..100_000 }
         } else {
-            (HEADER_BYTES as u64, 160)
+            HEADER_BYTES..160
         };
-        self.random.between(least, end) as usize
+        self.random.usize(lengths)
     }
 
     fn finish_tick(&mut self) -> Result<(), Failure> {

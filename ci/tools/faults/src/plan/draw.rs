@@ -1,8 +1,9 @@
 //! Drawing of a plan.
 
+use fastrand::Rng;
+
 use super::{Fault, Kind};
 use crate::clock::MILLISECOND;
-use crate::random::Random;
 
 /// Parameters of a drawing.
 #[derive(Clone, Debug)]
@@ -16,16 +17,17 @@ pub struct Choice {
 
 /// Returns the faults of a seed, by the time at which they begin. All end before the time is over.
 pub fn draw(choice: &Choice) -> Vec<Fault> {
-    let mut random = Random::new(choice.seed);
+    // The fork draws once: without it, neighbouring seeds have related plans.
+    let mut random = Rng::with_seed(choice.seed).fork();
     let mut faults: Vec<Fault> = Vec::new();
     let mut time = WARM_UP_MS;
     loop {
-        time += random.between(200, 1200);
+        time += random.u64(200..1200);
         // Drawn before it is known whether the fault fits: a fault that does not fit then changes nothing for the later
         // ones.
-        let kind = choice.kinds[random.index(choice.kinds.len())];
-        let node = random.index(choice.nodes);
-        let other = (node + 1 + random.index(choice.nodes - 1)) % choice.nodes;
+        let kind = choice.kinds[random.usize(..choice.kinds.len())];
+        let node = random.usize(..choice.nodes);
+        let other = (node + random.usize(1..choice.nodes)) % choice.nodes;
         let (length, amount) = shape(kind, &mut random);
         if time + COOL_DOWN_MS >= choice.milliseconds {
             return faults;
@@ -40,20 +42,20 @@ pub fn draw(choice: &Choice) -> Vec<Fault> {
 }
 
 /// Returns the duration of a fault of this kind, in milliseconds, and its amount.
-fn shape(kind: Kind, random: &mut Random) -> (u64, u64) {
-    let amount = random.next();
+fn shape(kind: Kind, random: &mut Rng) -> (u64, u64) {
+    let amount = random.u64(..);
     match kind {
-        Kind::Kill => (random.between(20, 3000), amount),
-        Kind::Leave => (random.between(50, 3000), amount),
-        Kind::Stop if random.one_in(6) => (random.between(5_000, 30_000), amount),
-        Kind::Stop => (random.between(100, 4_000), amount),
-        Kind::LinkDown | Kind::OneWay => (random.between(100, 5_000), amount),
+        Kind::Kill => (random.u64(20..3000), amount),
+        Kind::Leave => (random.u64(50..3000), amount),
+        Kind::Stop if random.u64(..6) == 0 => (random.u64(5_000..30_000), amount),
+        Kind::Stop => (random.u64(100..4_000), amount),
+        Kind::LinkDown | Kind::OneWay => (random.u64(100..5_000), amount),
         Kind::Reset | Kind::Replay | Kind::Lie => (0, amount),
-        Kind::Throttle => (random.between(1_000, 6_000), random.between(2, 50)),
-        Kind::Slow => (random.between(500, 8_000), amount),
-        Kind::Descriptors => (random.between(300, 4_000), amount),
-        Kind::Remove => (random.between(1, 3_000), amount),
-        Kind::Memory => (random.between(500, 6_000), random.between(96, 192)),
+        Kind::Throttle => (random.u64(1_000..6_000), random.u64(2..50)),
+        Kind::Slow => (random.u64(500..8_000), amount),
+        Kind::Descriptors => (random.u64(300..4_000), amount),
+        Kind::Remove => (random.u64(1..3_000), amount),
+        Kind::Memory => (random.u64(500..6_000), random.u64(96..192)),
     }
 }
 

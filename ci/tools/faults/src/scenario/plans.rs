@@ -1,18 +1,19 @@
 //! Faults of the scenarios, and the seconds that they take.
 
+use fastrand::Rng;
+
 use crate::clock::{MILLISECOND, SECOND};
 use crate::plan::{Fault, Kind};
-use crate::random::Random;
 
 /// Returns a reset of all connections in every second.
 pub fn resets(nodes: usize, seconds: u64) -> (Vec<Fault>, u64) {
-    let mut random = Random::new(seconds);
+    let mut random = Rng::with_seed(seconds);
     let mut faults = Vec::new();
     for second in 0..seconds {
         for node in 0..nodes {
             for other in node + 1..nodes {
                 let begin = (BEFORE + second) * SECOND;
-                faults.push(Fault { kind: Kind::Reset, node, other, begin, end: begin, amount: random.next() });
+                faults.push(Fault { kind: Kind::Reset, node, other, begin, end: begin, amount: random.u64(..) });
             }
         }
     }
@@ -21,10 +22,10 @@ pub fn resets(nodes: usize, seconds: u64) -> (Vec<Fault>, u64) {
 
 /// Returns kills of one server after the other. Each server has a second to come back before the next one is killed.
 pub fn kills(nodes: usize, times: u64) -> (Vec<Fault>, u64) {
-    let mut random = Random::new(times);
+    let mut random = Rng::with_seed(times);
     let fault = |index: u64| {
         let begin = BEFORE * SECOND + index * KILL_PERIOD;
-        let end = begin + random.between(50, 500) * MILLISECOND;
+        let end = begin + random.u64(50..500) * MILLISECOND;
         Fault { kind: Kind::Kill, node: index as usize % nodes, other: 0, begin, end, amount: 0 }
     };
     ((0..times).map(fault).collect(), BEFORE + times * KILL_PERIOD / SECOND + AFTER)
@@ -60,10 +61,10 @@ pub fn stop(nodes: usize, seconds: u64, times: u64) -> (Vec<Fault>, u64) {
 /// servers are killed and restarted as well.
 pub fn replays(nodes: usize, seconds: u64) -> (Vec<Fault>, u64) {
     let mut faults = between_pairs(Kind::Replay, nodes, seconds, 250 * MILLISECOND);
-    let mut random = Random::new(seconds);
+    let mut random = Rng::with_seed(seconds);
     for index in 0..seconds * SECOND / 2 / KILL_PERIOD {
         let begin = (BEFORE + seconds / 2) * SECOND + index * KILL_PERIOD;
-        let end = begin + random.between(50, 500) * MILLISECOND;
+        let end = begin + random.u64(50..500) * MILLISECOND;
         faults.push(Fault { kind: Kind::Kill, node: index as usize % nodes, other: 0, begin, end, amount: 0 });
     }
     faults.sort_by_key(|fault| fault.begin);
@@ -77,13 +78,13 @@ pub fn lies(nodes: usize, seconds: u64) -> (Vec<Fault>, u64) {
 
 /// Returns a fault for one pair of servers after the other.
 fn between_pairs(kind: Kind, nodes: usize, seconds: u64, period: u64) -> Vec<Fault> {
-    let mut random = Random::new(seconds);
+    let mut random = Rng::with_seed(seconds);
     let pairs: Vec<(usize, usize)> =
         (0..nodes).flat_map(|node| (node + 1..nodes).map(move |other| (node, other))).collect();
     let fault = |index: u64| {
         let (node, other) = pairs[index as usize % pairs.len()];
         let begin = BEFORE * SECOND + index * period;
-        Fault { kind, node, other, begin, end: begin, amount: random.next() }
+        Fault { kind, node, other, begin, end: begin, amount: random.u64(..) }
     };
     (0..seconds * SECOND / period).map(fault).collect()
 }

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use cluster::Pid;
+use fastrand::Rng;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
@@ -33,7 +34,6 @@ use crate::clock::now;
 use crate::failure::{Context, Failure};
 use crate::journal::{LieWriter, ToldLie};
 use crate::plan::{LIE_TIME, Lie};
-use crate::random::Random;
 
 /// Server of the proxy, and its routes.
 #[derive(Args, Debug)]
@@ -202,7 +202,7 @@ impl Proxy {
             let (Ok(to), Ok(seed)) = (to.parse(), seed.parse()) else {
                 return Err(Failure(format!("not numbers: {line}")));
             };
-            let mut random = Random::new(seed);
+            let mut random = Rng::with_seed(seed);
             match what {
                 "cut" => self.cut(to, &mut random),
                 "replay" => self.replay(to, &mut random),
@@ -213,20 +213,20 @@ impl Proxy {
         Ok(read > 0)
     }
 
-    fn cut(&mut self, to: Pid, random: &mut Random) {
+    fn cut(&mut self, to: Pid, random: &mut Rng) {
         for connection in self.connections_to(to) {
-            let bytes = random.between(0, LONGEST_CUT_BYTES);
+            let bytes = random.u64(..LONGEST_CUT_BYTES);
             connection.cut = Some(Cut { bytes, at: Instant::now() + LATEST_CUT });
         }
     }
 
     /// Replays some recordings of the current or the earlier connections to a server.
-    fn replay(&mut self, to: Pid, random: &mut Random) {
+    fn replay(&mut self, to: Pid, random: &mut Rng) {
         let present: Vec<Recording> = self.connections_to(to).map(|connection| connection.recording.clone()).collect();
         let Some(route) = self.routes.iter().find(|route| route.to == to) else { return };
         let recordings: Vec<&Recording> = present.iter().chain(&route.recordings).collect();
-        for _ in 0..random.between(1, MOST_REPLAYS) {
-            let recording = recordings.get(random.index(recordings.len()));
+        for _ in 0..random.u64(1..MOST_REPLAYS) {
+            let recording = random.choice(&recordings);
             if let Some(recording) = recording.filter(|recording| !recording.is_empty()) {
                 self.replays.push(Replay::new(recording, route.target, random));
             }
@@ -234,12 +234,12 @@ impl Proxy {
     }
 
     /// Arms a lie on the current connections, or on the next one if the lie is about a handshake.
-    fn lie(&mut self, to: Pid, mut random: Random) {
-        let lie = Lie::ALL[random.index(Lie::ALL.len())];
+    fn lie(&mut self, to: Pid, mut random: Rng) {
+        let lie = Lie::ALL[random.usize(..Lie::ALL.len())];
         let to_server = match lie {
             Lie::Challenge => false,
             Lie::Confirm => true,
-            _ => random.one_in(2),
+            _ => random.bool(),
         };
         let armed = Armed { lie, random, until: Instant::now() + Duration::from_nanos(LIE_TIME) };
         if lie.is_of_handshake() {

@@ -6,12 +6,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use cluster_engine::wire::SegmentHeader;
+use fastrand::Rng;
 use socket2::{Domain, Socket, Type};
 
 use super::is_for_later;
 use crate::clock::MILLISECOND;
 use crate::plan::REPLAY_TIME;
-use crate::random::Random;
 
 /// Beginning of what a dialer has sent on one connection.
 #[derive(Clone, Default)]
@@ -32,11 +32,11 @@ impl Recording {
     }
 
     /// Returns the bytes of the recording to replay: all, the greeting alone, or up to a random byte.
-    fn length(&self, random: &mut Random) -> usize {
+    fn length(&self, random: &mut Rng) -> usize {
         let greeting = SegmentHeader::parse(&self.0).ok().flatten().map_or(0, SegmentHeader::segment_bytes);
-        match random.between(0, 4) {
+        match random.u64(..4) {
             0 => greeting.min(self.0.len()),
-            1 => random.index(self.0.len() + 1),
+            1 => random.usize(..=self.0.len()),
             _ => self.0.len(),
         }
     }
@@ -56,11 +56,11 @@ pub struct Replay {
 }
 
 impl Replay {
-    pub fn new(recording: &Recording, target: SocketAddr, random: &mut Random) -> Replay {
-        let begin = Instant::now() + Duration::from_millis(random.between(0, LATEST_BEGIN_MS));
-        let end = begin + Duration::from_millis(random.between(0, LONGEST_MS));
+    pub fn new(recording: &Recording, target: SocketAddr, random: &mut Rng) -> Replay {
+        let begin = Instant::now() + Duration::from_millis(random.u64(..LATEST_BEGIN_MS));
+        let end = begin + Duration::from_millis(random.u64(..LONGEST_MS));
         let length = recording.length(random);
-        let resets = random.one_in(2);
+        let resets = random.bool();
         Replay { recording: recording.clone(), target, length, begin, end, resets, socket: None, written: 0 }
     }
 

@@ -3,16 +3,16 @@
 use std::time::Instant;
 
 use cluster_engine::wire::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use fastrand::Rng;
 
 use super::lies::{self, Told};
 use crate::plan::Lie;
-use crate::random::Random;
 
 /// Lie that is to be told in the first suitable segment.
 #[derive(Clone, Debug)]
 pub struct Armed {
     pub lie: Lie,
-    pub random: Random,
+    pub random: Rng,
     /// Time after which the lie is not told any more.
     pub until: Instant,
 }

@@ -2,12 +2,12 @@ use cluster_engine::wire::{
     ACK_NOW, CHECKSUMMED, FIRST, FRAGMENT, FrameHeader, Grant, Hello, Kind, LAST, Lane, Receiving, SegmentHeader,
     Sending, encode_challenge, encode_grants, padded,
 };
+use fastrand::Rng;
 use zerocopy::IntoBytes;
 
 use super::{crc32c, tell};
 use crate::payload::{self, Header, Stream};
 use crate::plan::Lie;
-use crate::random::Random;
 
 fn segment(kind: Kind, set: impl FnOnce(&mut SegmentHeader), payload: &[u8]) -> Vec<u8> {
     let mut header = SegmentHeader::new(kind);
@@ -76,7 +76,7 @@ fn each_lie_is_told_somewhere_and_seems_to_be_true() {
     for lie in Lie::ALL {
         let mut told = 0;
         for seed in 0..200 {
-            let mut random = Random::new(seed);
+            let mut random = Rng::with_seed(seed);
             for segment in segments() {
                 let Some(lied) = tell(lie, &segment, &mut random) else { continue };
                 told += 1;
@@ -105,7 +105,7 @@ fn what_stands_behind_a_broken_frame_is_known() {
     let data = segment(Kind::Data, on_stream, &frames());
     let mut counts = [0; 4];
     for seed in 0..100 {
-        let lied = tell(Lie::Frame, &data, &mut Random::new(seed)).unwrap();
+        let lied = tell(Lie::Frame, &data, &mut Rng::with_seed(seed)).unwrap();
         let lost: Vec<u64> = lied.lost.iter().map(|lost| lost.sequence).collect();
         assert_eq!(lost, (4 - lost.len() as u64..=3).collect::<Vec<u64>>());
         assert_eq!(lied.lost_bytes, 64 * lost.len() as u64);

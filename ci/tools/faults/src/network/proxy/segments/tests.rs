@@ -1,11 +1,11 @@
 use std::time::{Duration, Instant};
 
 use cluster_engine::wire::{GoodbyeReason, Kind, SegmentHeader, encode_goodbye};
+use fastrand::Rng;
 use zerocopy::IntoBytes;
 
 use super::{Armed, Segments};
 use crate::plan::Lie;
-use crate::random::Random;
 
 fn segment(kind: Kind, payload: &[u8]) -> Vec<u8> {
     let mut header = SegmentHeader::new(kind);
@@ -14,7 +14,7 @@ fn segment(kind: Kind, payload: &[u8]) -> Vec<u8> {
 }
 
 fn armed(lie: Lie) -> Armed {
-    Armed { lie, random: Random::new(3), until: Instant::now() + Duration::from_secs(60) }
+    Armed { lie, random: Rng::with_seed(3), until: Instant::now() + Duration::from_secs(60) }
 }
 
 fn pass(segments: &mut Segments, bytes: &[u8], chunk: usize) -> (Vec<u8>, Vec<Lie>) {
