@@ -3,8 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use fastrand::Rng;
+
 use super::fault_error::FaultError;
-use super::rng::Rng;
+use super::rng::{normal, up_to};
 
 /// Network conditions for the messages that pass a [`Place`](super::Place).
 ///
@@ -141,9 +143,9 @@ impl Delay {
         match *self {
             Delay::None => Duration::ZERO,
             Delay::Fixed(delay) => delay,
-            Delay::Between(least, most) => least + rng.up_to(most.saturating_sub(least)),
-            Delay::Normal { mean, deviation } => seconds(mean.as_secs_f64() + deviation.as_secs_f64() * rng.normal()),
-            Delay::Exponential { mean } => seconds(-mean.as_secs_f64() * (1.0 - rng.share()).ln()),
+            Delay::Between(least, most) => least + up_to(rng, most.saturating_sub(least)),
+            Delay::Normal { mean, deviation } => seconds(mean.as_secs_f64() + deviation.as_secs_f64() * normal(rng)),
+            Delay::Exponential { mean } => seconds(-mean.as_secs_f64() * (1.0 - rng.f64()).ln()),
         }
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use cluster_engine::mock::Switchboard;
 use cluster_engine::{Event, Pid, Time};
+use fastrand::Rng;
 
 use super::cuts::Cuts;
-use super::rng::Rng;
 use crate::{DownReason, Incarnation};
 
 /// Members of a mock cluster, running or not.
@@ -80,8 +80,7 @@ impl Members {
         let member = self.members.entry(pid).or_default();
         self.starts += 1;
         member.start = self.starts;
-        member.incarnation[..8].copy_from_slice(&rng.next().to_le_bytes());
-        member.incarnation[8..].copy_from_slice(&rng.next().to_le_bytes());
+        rng.fill(&mut member.incarnation);
         member.met.clear();
         member.incarnation
     }

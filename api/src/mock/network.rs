@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use cluster_engine::mock::{Packet, Switchboard};
 use cluster_engine::{Event, Lane, LoopHandle, Pid, Undelivered};
+use fastrand::Rng;
 use slab::Slab;
 
 use super::cuts::Cuts;
 use super::history::{DropReason, Entry, Fate, Recorder, Sent};
 use super::members::{Members, at};
-use super::rng::Rng;
+use super::rng::{happens, up_to};
 use super::{Conditions, Fault, Place, Totals};
 use crate::DownReason;
 
@@ -83,7 +84,8 @@ impl Network {
             members: Members::new(peer_timeout),
             recorder: Recorder::new(history),
             totals: Totals::default(),
-            rng: Rng(seed),
+            // The fork draws once: without it, neighbouring seeds have related histories.
+            rng: Rng::with_seed(seed).fork(),
             cuts: Cuts::default(),
             conditions: BTreeMap::new(),
             is_holding: false,
@@ -256,7 +258,7 @@ impl Network {
     fn send(&mut self, packet: Packet) {
         self.totals.sent += 1;
         let twice = self.each_place(&packet, |conditions| conditions.duplicate);
-        if twice.into_iter().any(|probability| self.rng.happens(probability)) {
+        if twice.into_iter().any(|probability| happens(&mut self.rng, probability)) {
             self.totals.duplicated += 1;
             let second = self.switchboard.duplicate(&packet);
             self.depart(packet, false);
@@ -281,7 +283,7 @@ impl Network {
             return self.deliver(flight);
         }
         let lost = self.each_place(&flight.packet, |conditions| conditions.drop);
-        if lost.into_iter().any(|probability| self.rng.happens(probability)) {
+        if lost.into_iter().any(|probability| happens(&mut self.rng, probability)) {
             return self.drop_packet(flight, DropReason::Chance);
         }
         let at = self.arrival(&flight.packet);
@@ -313,8 +315,8 @@ impl Network {
                 at = *free;
             }
             at += conditions.delay.draw(&mut self.rng);
-            if self.rng.happens(conditions.reorder) {
-                held_back += self.rng.up_to(conditions.reorder_by);
+            if happens(&mut self.rng, conditions.reorder) {
+                held_back += up_to(&mut self.rng, conditions.reorder_by);
             }
         }
         if held_back > Duration::ZERO {

@@ -5,7 +5,7 @@ use std::thread;
 
 use cluster::{BROADCAST, Engine, Envelope, Idle, Pid, SendError, Server};
 
-use crate::support::{Cluster, PATIENCE, Rng, assert_same, message, pair, receive, send};
+use crate::support::{Cluster, PATIENCE, assert_same, message, pair, random_of_test, receive, send};
 
 #[test]
 fn unicast_carries_pid_id_and_message() {
@@ -201,14 +201,14 @@ fn a_small_envelope_before_a_large_one_in_the_same_ring() {
 
 #[test]
 fn small_and_large_keep_their_order() {
-    let mut rng = Rng::of_test("small_and_large_keep_their_order");
+    let mut rng = random_of_test("small_and_large_keep_their_order");
     let [mut one, mut two] = pair();
     let sizes: Vec<usize> = (0..400)
-        .map(|_| match rng.below(4) {
-            0 => rng.below(64) as usize,
-            1 => rng.below(20_000) as usize,
-            2 => SIZES[rng.below(SIZES.len() as u64) as usize],
-            _ => rng.below(400_000) as usize,
+        .map(|_| match rng.u64(..4) {
+            0 => rng.usize(..64),
+            1 => rng.usize(..20_000),
+            2 => SIZES[rng.usize(..SIZES.len())],
+            _ => rng.usize(..400_000),
         })
         .collect();
     let mut outbox = one.outbox().clone();

@@ -4,8 +4,9 @@ use std::thread;
 use std::time::Duration;
 
 use cluster::{Config, Envelope, Event, Inbox, SendError, Server};
+use fastrand::Rng;
 
-use crate::support::{Cluster, PATIENCE, Rng, assert_same, eventually, message, receive, send};
+use crate::support::{Cluster, PATIENCE, assert_same, eventually, message, random_of_test, receive, send};
 
 fn tiny() -> Cluster {
     Cluster::new([1, 2])
@@ -14,7 +15,7 @@ fn tiny() -> Cluster {
 
 /// Takes what is there in one of the ways there are.
 fn take(inbox: &mut Inbox, rng: &mut Rng, each: &mut impl FnMut(i64, &[u8])) {
-    match rng.below(5) {
+    match rng.u64(..5) {
         0 => {
             let envelope = receive(inbox);
             each(envelope.msg_id, &envelope.msg);
@@ -26,7 +27,7 @@ fn take(inbox: &mut Inbox, rng: &mut Rng, each: &mut impl FnMut(i64, &[u8])) {
         }
         2 => drop(inbox.drain(|envelope| each(envelope.msg_id, envelope.msg))),
         3 => {
-            for _ in 0..rng.below(20) {
+            for _ in 0..rng.u64(..20) {
                 if let Ok(envelope) = inbox.try_recv() {
                     each(envelope.msg_id, &envelope.msg);
                 }
@@ -34,17 +35,17 @@ fn take(inbox: &mut Inbox, rng: &mut Rng, each: &mut impl FnMut(i64, &[u8])) {
         }
         _ => assert_ne!(inbox.drain_wait(Some(PATIENCE), |envelope| each(envelope.msg_id, envelope.msg)), 0),
     }
-    if rng.below(50) == 0 {
+    if rng.u64(..50) == 0 {
         // A reader that has other work to do.
-        thread::sleep(Duration::from_millis(rng.below(5)));
+        thread::sleep(Duration::from_millis(rng.u64(..5)));
     }
 }
 
 fn exchange(test: &str, count: i64, size: impl Fn(&mut Rng) -> usize + Send + Clone + 'static) {
-    let rng = Rng::of_test(test);
+    let mut rng = random_of_test(test);
     let [mut one, mut two] = tiny().start_each([1, 2]);
     let mut outbox = one.outbox().clone();
-    let (mut sending, mut expected, mut how) = (rng.clone(), rng.clone(), Rng(!rng.0));
+    let (mut how, mut sending, mut expected) = (rng.fork(), rng.clone(), rng);
     let sized = size.clone();
     let sender = thread::spawn(move || {
         for id in 0..count {
@@ -130,24 +131,24 @@ fn many_clones_that_come_and_go_to_a_reader_that_does_not_read() {
 
 #[test]
 fn tiny_rings_and_small_messages() {
-    exchange("tiny_rings_and_small_messages", 30_000, |rng| rng.below(100) as usize);
+    exchange("tiny_rings_and_small_messages", 30_000, |rng| rng.usize(..100));
 }
 
 #[test]
 fn tiny_rings_and_messages_that_nearly_fill_them() {
-    exchange("tiny_rings_and_messages_that_nearly_fill_them", 3_000, |rng| 10_000 + rng.below(7_000) as usize);
+    exchange("tiny_rings_and_messages_that_nearly_fill_them", 3_000, |rng| rng.usize(10_000..17_000));
 }
 
 #[test]
 fn tiny_rings_and_messages_larger_than_they_are() {
-    exchange("tiny_rings_and_messages_larger_than_they_are", 200, |rng| rng.below(500_000) as usize);
+    exchange("tiny_rings_and_messages_larger_than_they_are", 200, |rng| rng.usize(..500_000));
 }
 
 #[test]
 fn tiny_rings_and_messages_of_all_sizes() {
     exchange("tiny_rings_and_messages_of_all_sizes", 3_000, |rng| {
-        let bits = rng.below(18);
-        rng.below(1 << bits) as usize
+        let bits = rng.u64(..18);
+        rng.usize(..1 << bits)
     });
 }
 

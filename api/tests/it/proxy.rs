@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::Rng;
+use fastrand::Rng;
 
 /// Accepts connections and passes them on. Ends when dropped.
 pub struct Proxy {
@@ -36,7 +36,7 @@ impl Proxy {
         });
         let accepting = shared.clone();
         thread::spawn(move || {
-            let mut rng = Rng(seed);
+            let mut rng = Rng::with_seed(seed);
             while let Ok((client, _)) = listener.accept() {
                 if accepting.ended.load(Ordering::Relaxed) {
                     return;
@@ -79,15 +79,15 @@ impl Shared {
     fn pass(self: &Arc<Shared>, client: TcpStream, rng: &mut Rng) {
         let Ok(server) = TcpStream::connect(&self.target) else { return };
         // In the handshake, soon after it, or later.
-        let budget = match rng.below(8) {
-            0 => rng.below(400),
-            1 => rng.below(5_000),
-            _ => 20_000 + rng.below(400_000),
+        let budget = match rng.u64(..8) {
+            0 => rng.u64(..400),
+            1 => rng.u64(..5_000),
+            _ => rng.u64(20_000..420_000),
         };
         let budget = Arc::new(AtomicI64::new(budget as i64));
         for (from, to) in [(&client, &server), (&server, &client)] {
             let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-            let (shared, budget, part) = (self.clone(), budget.clone(), 1 + rng.below(60_000) as usize);
+            let (shared, budget, part) = (self.clone(), budget.clone(), rng.usize(1..=60_000));
             thread::spawn(move || shared.pump(from, to, &budget, part));
         }
     }

@@ -5,11 +5,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cluster::{Builder, Config, DownReason, Envelope, Event, Neighbours, Node, Server};
+use fastrand::Rng;
 
 use crate::proxy::Proxy;
 use crate::support::{
-    Cluster, Rng, assert_alive, assert_same, await_event, connections, eventually, fixed_address, message, receive,
-    send, unique_name,
+    Cluster, assert_alive, assert_same, await_event, connections, eventually, fixed_address, message, random_of_test,
+    receive, send, unique_name,
 };
 
 #[test]
@@ -143,7 +144,7 @@ fn what_was_under_way_when_a_peer_stopped_reaches_its_next_incarnation() {
 fn through_proxies(rng: &mut Rng, change: impl Fn(Config) -> Config) -> ([Node; 2], [Proxy; 2]) {
     let name = unique_name();
     let addresses = [fixed_address(), fixed_address()];
-    let proxies = [Proxy::to(&addresses[0], rng.next()), Proxy::to(&addresses[1], rng.next())];
+    let proxies = [Proxy::to(&addresses[0], rng.u64(..)), Proxy::to(&addresses[1], rng.u64(..))];
     let config = |one: &str, two: &str| change(Config::new([(1, one), (2, two)]).unwrap().with_cluster(&name));
     let one = Builder::new(1, &config(&addresses[0], proxies[1].address())).start().unwrap();
     let two = Builder::new(2, &config(proxies[0].address(), &addresses[1])).start().unwrap();
@@ -152,7 +153,7 @@ fn through_proxies(rng: &mut Rng, change: impl Fn(Config) -> Config) -> ([Node; 
 
 /// Sends `count` messages each way while connections are cut, and checks each of them.
 fn survives_cuts(test: &str, count: u64, change: impl Fn(Config) -> Config, size: fn(&mut Rng) -> usize) {
-    let mut rng = Rng::of_test(test);
+    let mut rng = random_of_test(test);
     let (nodes, proxies) = through_proxies(&mut rng, change);
     let sizes = rng.clone();
     let nodes = nodes.map(|node| {
@@ -204,7 +205,7 @@ fn survives_cuts(test: &str, count: u64, change: impl Fn(Config) -> Config, size
 
 #[test]
 fn cuts_lose_duplicate_and_reorder_nothing() {
-    survives_cuts("cuts_lose_duplicate_and_reorder_nothing", 60_000, |config| config, |rng| rng.below(120) as usize);
+    survives_cuts("cuts_lose_duplicate_and_reorder_nothing", 60_000, |config| config, |rng| rng.usize(..120));
 }
 
 #[test]
@@ -212,8 +213,8 @@ fn cuts_and_messages_of_all_sizes() {
     let change =
         |config: Config| config.with_inbox_bytes(Config::MIN_INBOX_BYTES).with_outbox_bytes(Config::MIN_OUTBOX_BYTES);
     survives_cuts("cuts_and_messages_of_all_sizes", 1_500, change, |rng| {
-        let bits = rng.below(18);
-        rng.below(1 << bits) as usize
+        let bits = rng.u64(..18);
+        rng.usize(..1 << bits)
     });
 }
 
@@ -254,7 +255,7 @@ fn two_first_sends_at_once_make_one_link() {
 
 #[test]
 fn a_peer_that_falls_silent_is_down_and_comes_back() {
-    let mut rng = Rng(1);
+    let mut rng = Rng::with_seed(1);
     let short = |config: Config| config.with_heartbeat_interval_ms(100).with_peer_timeout_ms(1000);
     let ([mut one, mut two], proxies) = through_proxies(&mut rng, short);
     proxies.iter().for_each(|proxy| proxy.cut_nothing());
@@ -273,7 +274,7 @@ fn a_peer_that_falls_silent_is_down_and_comes_back() {
 
 #[test]
 fn a_peer_that_falls_silent_in_the_middle_of_a_send_is_down() {
-    let mut rng = Rng(1);
+    let mut rng = Rng::with_seed(1);
     // Longer than the timers of the handshake, which would look at the link by chance.
     let much =
         |config: Config| config.with_inbox_bytes(64 << 20).with_outbox_bytes(64 << 20).with_peer_timeout_ms(3000);

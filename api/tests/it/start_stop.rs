@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cluster::{BROADCAST, Builder, Config, Envelope, Server, StartError};
 
-use crate::support::{Cluster, Rng, assert_alive, fixed_address, pair, receive, send};
+use crate::support::{Cluster, assert_alive, fixed_address, pair, random_of_test, receive, send};
 
 #[test]
 fn a_pid_that_runs_already_is_refused() {
@@ -119,17 +119,17 @@ fn a_server_that_is_dropped_frees_pid_and_address() {
 
 #[test]
 fn parts_may_be_dropped_in_any_order() {
-    let mut rng = Rng::of_test("parts_may_be_dropped_in_any_order");
+    let mut rng = random_of_test("parts_may_be_dropped_in_any_order");
     for _ in 0..30 {
         let [mut one, two] = pair();
-        for _ in 0..rng.below(100) {
+        for _ in 0..rng.u64(..100) {
             send(one.outbox(), Envelope::to(2).body(vec![0; 3000]));
         }
         let parts = two.split();
         let mut parts: Vec<Box<dyn std::any::Any + Send>> =
             vec![Box::new(parts.inbox), Box::new(parts.outbox), Box::new(parts.events), Box::new(parts.handle)];
         while !parts.is_empty() {
-            drop(parts.swap_remove(rng.below(parts.len() as u64) as usize));
+            drop(parts.swap_remove(rng.usize(..parts.len())));
         }
     }
 }

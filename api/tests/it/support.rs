@@ -1,8 +1,6 @@
 //! What the tests share: clusters on free ports, waiting, payloads that can be checked, and random numbers with a seed.
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -10,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cluster::{Builder, Config, Engine, Envelope, Event, Events, Inbox, Neighbours, Node, Outbox, Pid, Server};
+use fastrand::Rng;
 
 /// How long a test waits for anything. Reached only by a test that fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -185,12 +184,8 @@ pub fn assert_alive(a: &mut Node, b: &mut Node) {
 
 /// A message whose every byte follows from `seed` and its length.
 pub fn message(seed: u64, length: usize) -> Bytes {
-    let mut bytes = Vec::with_capacity(length + 8);
-    let mut rng = Rng(seed ^ (length as u64) << 32);
-    while bytes.len() < length {
-        bytes.extend_from_slice(&rng.next().to_le_bytes());
-    }
-    bytes.truncate(length);
+    let mut bytes = vec![0; length];
+    Rng::with_seed(seed ^ (length as u64) << 32).fork().fill(&mut bytes);
     bytes.into()
 }
 
@@ -205,31 +200,12 @@ pub fn assert_same(found: &[u8], expected: &[u8], what: &str) {
     }
 }
 
-/// SplitMix64.
-#[derive(Clone)]
-pub struct Rng(pub u64);
-
-impl Rng {
-    /// Seeded from the environment variable `SEED`, or anew; prints the seed.
-    pub fn of_test(test: &str) -> Rng {
-        let seed = match std::env::var("SEED") {
-            Ok(seed) => seed.parse().unwrap(),
-            Err(_) => RandomState::new().hash_one(0),
-        };
-        eprintln!("{test}: SEED={seed}");
-        Rng(seed)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
+/// A random number generator, seeded from the environment variable `SEED`, or anew; prints the seed.
+pub fn random_of_test(test: &str) -> Rng {
+    let seed = match std::env::var("SEED") {
+        Ok(seed) => seed.parse().unwrap(),
+        Err(_) => fastrand::u64(..),
+    };
+    eprintln!("{test}: SEED={seed}");
+    Rng::with_seed(seed).fork()
 }

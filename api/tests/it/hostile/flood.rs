@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cluster::{Engine, Idle, Member};
 use cluster_engine::wire::{Hello, Kind};
+use fastrand::Rng;
 use socket2::{Domain, Socket, Type};
 
 use super::mutation::Material;
@@ -15,7 +16,7 @@ use super::process::{await_descriptors, descriptors, peak_resident_kib, resident
 use super::recording::{bulk, chat};
 use super::speech::hello;
 use super::talk::{Talk, compare};
-use crate::support::{Cluster, PATIENCE, Rng, fixed_address};
+use crate::support::{Cluster, PATIENCE, fixed_address, random_of_test};
 
 /// So many connections at a time, each from a pid of its own.
 const ATTACKERS: u64 = 8;
@@ -29,7 +30,7 @@ const PAUSE: Option<Duration> = Some(Duration::from_millis(ATTACKERS));
 /// Few, in every run of the tests.
 #[test]
 fn a_thousand_mutated_streams() {
-    let rng = Rng::of_test("a_thousand_mutated_streams");
+    let rng = random_of_test("a_thousand_mutated_streams");
     flood(|attack, talk| {
         let welcomed = attack.run(1_000, &rng);
         talk.goes_on();
@@ -43,7 +44,7 @@ fn a_thousand_mutated_streams() {
 #[ignore = "takes half a minute, and measures its whole process"]
 fn a_hundred_thousand_mutated_streams() {
     const STREAMS: u64 = 100_000;
-    let rng = Rng::of_test("a_hundred_thousand_mutated_streams");
+    let rng = random_of_test("a_hundred_thousand_mutated_streams");
     flood(|attack, talk| {
         let quiet = talk.measure(|| thread::sleep(Duration::from_secs(2)));
         eprintln!("quiet: {quiet}");
@@ -101,12 +102,11 @@ struct Attack<'a> {
 impl Attack<'_> {
     /// Throws `streams` streams, and returns how many greetings were believed.
     fn run(&self, streams: u64, rng: &Rng) -> u64 {
-        let welcomed = AtomicU64::new(0);
+        let (welcomed, mut rng) = (AtomicU64::new(0), rng.clone());
         thread::scope(|scope| {
             for attacker in 0..ATTACKERS {
-                let welcomed = &welcomed;
+                let (welcomed, mut rng) = (&welcomed, rng.fork());
                 scope.spawn(move || {
-                    let mut rng = Rng(rng.0 ^ (attacker + 1).wrapping_mul(0xD134_2543_DE82_EF95));
                     for _ in (attacker..streams).step_by(ATTACKERS as usize) {
                         self.pause.inspect(|pause| thread::sleep(*pause));
                         welcomed.fetch_add(u64::from(self.throw(3 + attacker, &mut rng)), Ordering::Relaxed);
@@ -120,7 +120,7 @@ impl Attack<'_> {
     /// Throws one stream from the pid `from`. Whether its greeting was believed.
     fn throw(&self, from: u64, rng: &mut Rng) -> bool {
         // Another life each time: what the server takes to be the last one's is over.
-        let incarnation = std::array::from_fn(|_| rng.next() as u8);
+        let incarnation = std::array::from_fn(|_| rng.u8(..));
         let bytes = self.material.mutated(rng, &Hello { from, incarnation, ..self.hello.clone() });
         let mut stream = connect(self.address, rng);
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -128,14 +128,14 @@ impl Attack<'_> {
         let mut part = &bytes[..];
         // It may hang up before all is said.
         while !part.is_empty() {
-            let length = if rng.below(4) == 0 { 1 + rng.below(part.len() as u64) as usize } else { part.len() };
+            let length = if rng.u64(..4) == 0 { rng.usize(1..=part.len()) } else { part.len() };
             match stream.write(&part[..length]) {
                 Ok(written) => part = &part[written..],
                 Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("it is not read from"),
                 Err(_) => break,
             }
         }
-        if rng.below(8) == 0 {
+        if rng.u64(..8) == 0 {
             // Left without a word, with a reset.
             socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
             return false;
@@ -152,7 +152,7 @@ impl Attack<'_> {
 /// Connects from one of many addresses, because each has only so many ports.
 fn connect(address: SocketAddr, rng: &mut Rng) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    let source = Ipv4Addr::new(127, 0, rng.below(200) as u8, 2 + rng.below(200) as u8);
+    let source = Ipv4Addr::new(127, 0, rng.u8(..200), rng.u8(2..202));
     socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
     socket.connect(&address.into()).unwrap();
     socket.set_tcp_nodelay(true).unwrap();

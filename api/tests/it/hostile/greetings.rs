@@ -9,25 +9,25 @@ use cluster_engine::wire::{Hello, Kind, MAX_STREAMS, NO_STREAM, Receiving, Refus
 
 use super::speech::{await_end, dial, frame, hear, hello, say_hello, segment};
 use super::under_attack;
-use crate::support::{Cluster, PATIENCE, Rng, receive, send};
+use crate::support::{Cluster, PATIENCE, random_of_test, receive, send};
 
 /// Who connects and says nothing is hung up on after five seconds; the rest is for a machine that is busy.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5 + 10);
 
 #[test]
 fn garbage_before_the_handshake() {
-    let mut rng = Rng::of_test("garbage_before_the_handshake");
+    let mut rng = random_of_test("garbage_before_the_handshake");
     under_attack(
         |config| config,
         |config, alive| {
             for round in 0..50 {
                 let mut stream = dial(config.address_of(1).unwrap());
-                let length = 4 + rng.below(20_000) as usize;
-                let mut garbage: Vec<u8> = (0..length).map(|_| rng.next() as u8).collect();
+                let length = rng.usize(4..20_004);
+                let mut garbage: Vec<u8> = (0..length).map(|_| rng.u8(..)).collect();
                 if round % 3 == 0 {
                     // The first bytes are right.
                     let valid = say_hello(&hello(config));
-                    let right = rng.below(valid.len() as u64) as usize;
+                    let right = rng.usize(..valid.len());
                     garbage.splice(..right.min(length), valid[..right].iter().copied());
                 }
                 // It may hang up before all is said.
@@ -171,7 +171,7 @@ fn a_greeting_that_does_not_fit_is_refused_with_the_reason() {
 
 #[test]
 fn greetings_with_random_bytes_in_them() {
-    let mut rng = Rng::of_test("greetings_with_random_bytes_in_them");
+    let mut rng = random_of_test("greetings_with_random_bytes_in_them");
     under_attack(
         |config| config,
         |config, alive| {
@@ -179,9 +179,9 @@ fn greetings_with_random_bytes_in_them() {
                 let mut payload =
                     Hello { sending: vec![Sending::new(0, 8)], receiving: vec![Receiving::new(0, 0)], ..hello(config) }
                         .encode();
-                for _ in 0..=rng.below(4) {
-                    let at = rng.below(payload.len() as u64) as usize;
-                    payload[at] = rng.next() as u8;
+                for _ in 0..=rng.u64(..4) {
+                    let at = rng.usize(..payload.len());
+                    payload[at] = rng.u8(..);
                 }
                 let mut stream = dial(config.address_of(1).unwrap());
                 stream.write_all(&segment(Kind::Hello, |_| (), &payload)).unwrap();

@@ -1,11 +1,11 @@
 //! Recorded speech, damaged in every way that a connection, or somebody with a pid, could damage it.
 
 use cluster_engine::wire::{Hello, SEGMENT_HEADER_BYTES, SegmentHeader};
+use fastrand::Rng;
 use zerocopy::IntoBytes;
 
 use super::recording::Recording;
 use super::speech::say_hello;
-use crate::support::Rng;
 
 /// What a stream is made of: recordings, and the greeting that makes the server listen.
 pub(super) struct Material {
@@ -16,17 +16,17 @@ impl Material {
     /// The bytes to be said on one connection by who greets with `hello`.
     pub(super) fn mutated(&self, rng: &mut Rng, hello: &Hello) -> Vec<u8> {
         // The long ones are long, and so not used often.
-        let index = if rng.below(32) == 0 { rng.below(self.recordings.len() as u64) as usize } else { 0 };
+        let index = if rng.u64(..32) == 0 { rng.usize(..self.recordings.len()) } else { 0 };
         let mut segments = self.recordings[index].clone();
         segments[0] = say_hello(hello);
         // In most streams the greeting is right, so that what comes behind it is heard.
-        let first = usize::from(rng.below(4) != 0);
-        for _ in 0..rng.below(4) {
+        let first = usize::from(rng.u64(..4) != 0);
+        for _ in 0..rng.u64(..4) {
             change_segments(rng, &mut segments, first);
         }
         let intact: usize = segments.iter().take(first).map(Vec::len).sum();
         let mut bytes = segments.concat();
-        if rng.below(2) == 0 {
+        if rng.bool() {
             self.change_bytes(rng, &mut bytes, intact);
         }
         bytes
@@ -35,10 +35,10 @@ impl Material {
     /// Damages what stands behind the first `intact` bytes. No checksum is made right.
     fn change_bytes(&self, rng: &mut Rng, bytes: &mut Vec<u8>, intact: usize) {
         let at = intact + below(rng, bytes.len() - intact + 1);
-        match rng.below(5) {
+        match rng.u64(..5) {
             0 => bytes.truncate(at),
             1 => {
-                for _ in 0..=rng.below(8) {
+                for _ in 0..=rng.u64(..8) {
                     let bit = below(rng, (bytes.len() - intact) * 8);
                     if let Some(byte) = bytes.get_mut(intact + bit / 8) {
                         *byte ^= 1 << (bit % 8);
@@ -50,10 +50,10 @@ impl Material {
                 bytes.splice(at.., other[below(rng, other.len())..].iter().copied());
             }
             3 => {
-                let noise: Vec<u8> = (0..rng.below(3_000)).map(|_| rng.next() as u8).collect();
-                bytes.splice(at..(at + below(rng, 100)).min(bytes.len()), noise);
+                let noise: Vec<u8> = (0..rng.u64(..3_000)).map(|_| rng.u8(..)).collect();
+                bytes.splice(at..(at + rng.usize(..100)).min(bytes.len()), noise);
             }
-            _ => drop(bytes.splice(at..(at + below(rng, 100)).min(bytes.len()), [])),
+            _ => drop(bytes.splice(at..(at + rng.usize(..100)).min(bytes.len()), [])),
         }
     }
 }
@@ -64,13 +64,13 @@ fn change_segments(rng: &mut Rng, segments: &mut Vec<Vec<u8>>, first: usize) {
         return;
     }
     let (one, other) = (first + below(rng, segments.len() - first), first + below(rng, segments.len() - first));
-    match rng.below(8) {
+    match rng.u64(..8) {
         0 => segments.swap(one, other),
         1 => segments.insert(other, segments[one].clone()),
         2 => drop(segments.remove(one)),
         3 => segments[one..].rotate_left(1),
         4 => {
-            let length = [rng.next() as u32, 8 * rng.below(10_000) as u32][below(rng, 2)];
+            let length = [rng.u32(..), 8 * rng.u32(..10_000)][rng.usize(..2)];
             segments[one][8..12].copy_from_slice(&length.to_le_bytes());
         }
         5 => change_payload(rng, &mut segments[one]),
@@ -80,28 +80,28 @@ fn change_segments(rng: &mut Rng, segments: &mut Vec<Vec<u8>>, first: usize) {
 
 fn change_payload(rng: &mut Rng, segment: &mut Vec<u8>) {
     let mut payload = segment.split_off(SEGMENT_HEADER_BYTES);
-    for _ in 0..=rng.below(3) {
+    for _ in 0..=rng.u64(..3) {
         if !payload.is_empty() {
             let at = below(rng, payload.len());
-            payload[at] = [rng.next() as u8, 0, 0xFF, 8][below(rng, 4)];
+            payload[at] = [rng.u8(..), 0, 0xFF, 8][rng.usize(..4)];
         }
     }
-    if rng.below(3) == 0 {
-        payload.resize((payload.len() + 32).saturating_sub(8 * below(rng, 9)).min(1 << 16), 0);
+    if rng.u64(..3) == 0 {
+        payload.resize((payload.len() + 32).saturating_sub(8 * rng.usize(..9)).min(1 << 16), 0);
     }
     seal(segment, &payload);
 }
 
 fn change_header(rng: &mut Rng, segment: &mut Vec<u8>) {
     let payload = segment.split_off(SEGMENT_HEADER_BYTES);
-    let number = match rng.below(4) {
-        0 => rng.next(),
-        1 => 8 * rng.below(1_000),
+    let number = match rng.u64(..4) {
+        0 => rng.u64(..),
+        1 => 8 * rng.u64(..1_000),
         2 => u64::MAX - 7,
-        _ => 1 << rng.below(64),
+        _ => 1 << rng.u64(..64),
     };
     // Kind, stream, position, acknowledgement and its stream, flags.
-    let (at, bytes) = [(3, 1), (4, 4), (16, 8), (24, 8), (32, 8), (40, 4), (44, 1)][below(rng, 7)];
+    let (at, bytes) = [(3, 1), (4, 4), (16, 8), (24, 8), (32, 8), (40, 4), (44, 1)][rng.usize(..7)];
     segment[at..at + bytes].copy_from_slice(&number.to_le_bytes()[..bytes]);
     if at == 3 {
         segment[3] = 1 + (number % 9) as u8;
@@ -120,5 +120,5 @@ fn seal(segment: &mut Vec<u8>, payload: &[u8]) {
 }
 
 fn below(rng: &mut Rng, end: usize) -> usize {
-    rng.below(end.max(1) as u64) as usize
+    rng.usize(..end.max(1))
 }

@@ -10,7 +10,7 @@ use cluster_engine::wire::{
 
 use super::speech::{await_end, await_segment, data, frame, hello, impersonate, say_hello, segment};
 use super::{after_a_valid_handshake, under_attack};
-use crate::support::{Cluster, Rng, await_event, eventually, receive, send};
+use crate::support::{Cluster, await_event, eventually, random_of_test, receive, send};
 
 #[test]
 fn garbage_after_the_handshake() {
@@ -194,7 +194,7 @@ fn data_beyond_the_credit() {
 
 #[test]
 fn random_changes_to_valid_segments() {
-    let mut rng = Rng::of_test("random_changes_to_valid_segments");
+    let mut rng = random_of_test("random_changes_to_valid_segments");
     under_attack(
         |config| config.with_max_envelope_bytes(1 << 20),
         |config, alive| {
@@ -203,22 +203,22 @@ fn random_changes_to_valid_segments() {
                 let (mut stream, _) = impersonate(config, &greeting);
                 let payload = [frame(24, 24), frame(40, 40)].concat();
                 let mut position = 0;
-                for _ in 0..rng.below(5) {
+                for _ in 0..rng.u64(..5) {
                     // What the one before has said may be found out only now.
                     let _ = stream.write_all(&data(position, 0, &payload));
                     position += payload.len() as u64;
                 }
                 // A header that is altered and sealed again passes the checksum.
                 let kinds = [Kind::Data, Kind::Ack, Kind::Heartbeat, Kind::Goodbye, Kind::End];
-                let kind = kinds[rng.below(kinds.len() as u64) as usize];
-                let mut payload: Vec<u8> = payload[..8 * rng.below(13) as usize].to_vec();
-                for _ in 0..rng.below(3) {
+                let kind = kinds[rng.usize(..kinds.len())];
+                let mut payload: Vec<u8> = payload[..8 * rng.usize(..13)].to_vec();
+                for _ in 0..rng.u64(..3) {
                     if !payload.is_empty() {
-                        let at = rng.below(payload.len() as u64) as usize;
-                        payload[at] = rng.next() as u8;
+                        let at = rng.usize(..payload.len());
+                        payload[at] = rng.u8(..);
                     }
                 }
-                let mut any = |usual: u64| if rng.below(3) == 0 { rng.next() >> rng.below(64) } else { usual };
+                let mut any = |usual: u64| if rng.u64(..3) == 0 { rng.u64(..) >> rng.u64(..64) } else { usual };
                 let set = |header: &mut SegmentHeader| {
                     header.stream = (any(0) as u32).into();
                     header.position = any(position).into();
