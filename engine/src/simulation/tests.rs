@@ -7,9 +7,9 @@ use super::simulate;
 
 #[test]
 fn two_hundred_seeds_keep_every_promise_and_give_the_same_history_twice() {
-    // Seed 5139 has found a link that was marked twice, 5102450 a replay in the place of a dialer that had not
-    // confirmed, and the others dialers that confirmed though they had left or had a successor.
-    for seed in (0..200).chain([5139, 14_803, 28_648, 37_923, 83_909, 5_025_511, 5_102_450]) {
+    // Where a Welcome that is not true any more can be confirmed (a mutation plants that), seed 170 finds greetings that
+    // contradict each other, 555 a link that goes back to a predecessor of the peer, and 910 a link that comes up twice.
+    for seed in (0..200).chain([555, 910]) {
         let once = simulate(seed, None);
         assert_eq!(once.failure, None, "seed {seed}");
         assert_eq!(simulate(seed, None), once, "seed {seed}: the same twice");
