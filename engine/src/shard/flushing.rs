@@ -49,18 +49,18 @@ impl<D: Driver> Shard<D> {
                 return worked;
             }
             if let Some(key) = self.dirty.pop_front() {
-                worked |= self.flush_link(key, true, now, &mut budget);
+                worked |= self.flush_link(key, now, &mut budget);
             }
         }
         self.flushed = now;
         worked
     }
 
-    /// Sends what a link has. `marked`: the link was just taken from the queue of marked links.
-    pub(super) fn flush_link(&mut self, key: LinkKey, marked: bool, now: Time, budget: &mut Budget) -> bool {
+    /// Sends what a link has, which was just taken from the queue of marked links.
+    fn flush_link(&mut self, key: LinkKey, now: Time, budget: &mut Budget) -> bool {
         budget.spend(0);
         let Some(slot) = self.slot(key) else { return false };
-        slot.dirty &= !marked;
+        slot.dirty = false;
         slot.asleep = false;
         let mut worked = false;
         // A hangup may be followed by a dial.
