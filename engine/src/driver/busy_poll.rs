@@ -5,10 +5,7 @@
 //! come soon, as an answer does. So after some polls that found nothing, the receive goes to the ring, and so do some
 //! receives after it. Before a loop sleeps, it gives all receives to the ring.
 
-use std::io;
-use std::os::fd::RawFd;
-
-use super::{ReceiveBuffer, SocketId};
+use super::SocketId;
 
 /// Most sockets of a loop that polls them. With more sockets, all receives go to the ring, which reports all of them at
 /// once.
@@ -78,25 +75,5 @@ impl PollBudget {
             self.left_to_ring = LEFT_TO_RING;
         }
         again
-    }
-}
-
-/// Receives into the free part of `buffer` without waiting. Returns `None` if no bytes are there.
-#[inline]
-pub(super) fn receive(socket: RawFd, buffer: &mut ReceiveBuffer) -> Option<io::Result<usize>> {
-    let (address, bytes) = buffer.target();
-    // SAFETY: `bytes` bytes from `address` on belong to the buffer, which may fill them, and the kernel writes to them
-    // only during the call.
-    let received = unsafe { libc::recv(socket, address.cast(), bytes, libc::MSG_DONTWAIT) };
-    match usize::try_from(received) {
-        Ok(bytes) => {
-            // SAFETY: the call has written that many bytes, and is over.
-            unsafe { buffer.advance(bytes) };
-            Some(Ok(bytes))
-        }
-        Err(_) => match io::Error::last_os_error() {
-            error if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => None,
-            error => Some(Err(error)),
-        },
     }
 }

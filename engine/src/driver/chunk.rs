@@ -158,6 +158,13 @@ impl ReceiveBuffer {
         (unsafe { self.chunk.start().add(self.filled) }, self.free())
     }
 
+    /// The free part. The memory is zeroed or holds earlier bytes that nobody shares.
+    pub(super) fn spare(&mut self) -> &mut [u8] {
+        let (start, length) = self.target();
+        // SAFETY: the memory is initialized, and only this owner accesses what lies behind `filled`.
+        unsafe { slice::from_raw_parts_mut(start, length) }
+    }
+
     /// Counts `bytes` more bytes as received.
     ///
     /// # Safety

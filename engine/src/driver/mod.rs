@@ -4,16 +4,17 @@
 //! completion. So the driver owns all memory that the kernel may write to or read from until the operation is over,
 //! whatever the layers above do meanwhile.
 
+mod any;
 mod budget;
 mod busy_poll;
 mod chunk;
 mod enter;
+mod epoll;
 mod features;
 mod limits;
 mod listeners;
 mod local;
 mod notifier;
-
 mod options;
 mod sending;
 mod sockets;
@@ -27,10 +28,12 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
+pub use any::AnyDriver;
 pub use budget::Budget;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use budget::take_spent;
 pub use chunk::{ChunkPool, PinnedChunk, ReceiveBuffer, Slice};
+pub use epoll::Epoll;
 pub use features::{Feature, FeatureReport, Unavailable, probe};
 pub use limits::raise_descriptor_limit;
 pub(crate) use limits::{is_shortage, with_cure};

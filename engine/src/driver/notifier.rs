@@ -1,7 +1,7 @@
 //! Notifications that end the wait of a shard, from applications and from other shards.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread::{self, Thread};
@@ -90,9 +90,14 @@ impl Notifier {
 
     /// Returns the eventfd that a driver waits for; -1 if this notifier unparks a thread.
     pub(super) fn descriptor(&self) -> RawFd {
+        self.as_fd().map_or(-1, |descriptor| descriptor.as_raw_fd())
+    }
+
+    /// Returns the eventfd that a driver waits for, if there is one.
+    pub(super) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.wakes {
-            Wakes::Descriptor(descriptor) => descriptor.as_raw_fd(),
-            Wakes::Thread(_) => -1,
+            Wakes::Descriptor(descriptor) => Some(descriptor.as_fd()),
+            Wakes::Thread(_) => None,
         }
     }
 }

@@ -59,11 +59,12 @@ pub(super) struct DirectSend {
 unsafe impl Send for DirectSend {}
 
 impl DirectSend {
-    /// Sends as much of the batch as the kernel takes without waiting. Returns the number of bytes sent.
-    pub(super) fn send(&mut self, socket: RawFd, batch: &Batch) -> io::Result<usize> {
+    /// Sends as much of the batch, without its first `skip` bytes, as the kernel takes without waiting. Returns the
+    /// number of bytes sent.
+    pub(super) fn send(&mut self, socket: RawFd, batch: &Batch, skip: usize) -> io::Result<usize> {
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-        gather(batch, 0, &mut self.vectors);
-        let sent = if batch.bytes() <= COPIED_BYTES {
+        gather(batch, skip, &mut self.vectors);
+        let sent = if batch.bytes() - skip <= COPIED_BYTES {
             // One copy is cheaper than several vectors that the kernel must read.
             self.small.clear();
             for vector in &self.vectors {

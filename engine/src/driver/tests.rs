@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{ChunkPool, Completion, Driver, Entry, Listener, Reaped, SocketId, Uring, Wait, Way, hold_at_most};
+use super::{ChunkPool, Completion, Driver, Entry, Epoll, Listener, Reaped, SocketId, Uring, Wait, Way, hold_at_most};
 use crate::batch::Batch;
 use crate::wire::{Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::{clock::Clock, time::Time};
@@ -18,6 +18,56 @@ const TCP: Way = Way { memory: false, socket_bytes: 0 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A driver over sockets of the kernel.
+trait OverSockets: Driver {
+    fn start() -> Self;
+}
+
+impl OverSockets for Uring {
+    fn start() -> Uring {
+        Uring::new(*CLOCK).unwrap()
+    }
+}
+
+impl OverSockets for Epoll {
+    fn start() -> Epoll {
+        Epoll::new(*CLOCK).unwrap()
+    }
+}
+
+/// Runs each of the tests on each driver.
+macro_rules! on_each_driver {
+    ($($test:ident),* $(,)?) => {
+        mod uring {
+            $(#[test]
+            fn $test() {
+                super::$test::<super::Uring>();
+            })*
+        }
+
+        mod epoll {
+            $(#[test]
+            fn $test() {
+                super::$test::<super::Epoll>();
+            })*
+        }
+    };
+}
+
+on_each_driver! {
+    the_kernel_holds_no_more_of_a_connection_than_it_may,
+    a_number_is_not_used_again_before_everybody_knows_that_its_socket_is_gone,
+    bytes_arrive_and_sockets_close,
+    what_comes_is_received_after_any_number_of_turns_awake,
+    the_end_of_a_connection_is_seen_by_a_loop_that_stays_awake,
+    a_full_socket_takes_a_part_and_the_kernel_the_rest,
+    a_notification_ends_a_wait_also_when_it_came_before,
+    waits_end_in_time_and_not_long_before,
+    an_address_is_free_when_the_listeners_descriptor_is_closed,
+    every_connection_in_a_backlog_is_accepted,
+    everything_was_read_also_while_the_kernel_claims_that_something_is_left,
+}
+
 static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::start);
 
 fn now() -> Time {
@@ -25,7 +75,7 @@ fn now() -> Time {
 }
 
 /// Turns the driver once: waits up to 100 milliseconds for a completion, or does not sleep.
-fn turn(driver: &mut Uring, sleeps: bool) -> VecDeque<Completion> {
+fn turn(driver: &mut impl Driver, sleeps: bool) -> VecDeque<Completion> {
     let wait = if sleeps { Wait::Until(now() + Duration::from_millis(100)) } else { Wait::No };
     if let Some(entry) = driver.begin(wait) {
         entry.enter().unwrap();
@@ -36,7 +86,7 @@ fn turn(driver: &mut Uring, sleeps: bool) -> VecDeque<Completion> {
 }
 
 /// Turns the driver until `wanted` returns a value for a completion. Returns the first such value.
-fn turn_until<T>(driver: &mut Uring, mut wanted: impl FnMut(Completion) -> Option<T>) -> T {
+fn turn_until<T>(driver: &mut impl Driver, mut wanted: impl FnMut(Completion) -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         assert!(Instant::now() < deadline, "nothing came");
@@ -53,7 +103,7 @@ fn turn_until<T>(driver: &mut Uring, mut wanted: impl FnMut(Completion) -> Optio
 }
 
 /// Connects the driver to itself. Returns the listener, the dialing end and the accepting end.
-fn connect(driver: &mut Uring) -> [SocketId; 3] {
+fn connect(driver: &mut impl Driver) -> [SocketId; 3] {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let listener = driver.listen(Listener::Socket(listener), None).unwrap();
@@ -83,7 +133,7 @@ fn batch(payload: Vec<u8>) -> Box<Batch> {
     batch
 }
 
-fn close(driver: &mut Uring, sockets: &[SocketId]) {
+fn close(driver: &mut impl Driver, sockets: &[SocketId]) {
     let mut open = sockets.to_vec();
     for socket in sockets {
         driver.close(*socket);
@@ -99,9 +149,8 @@ fn close(driver: &mut Uring, sockets: &[SocketId]) {
 }
 
 /// Bytes that the kernel holds cannot be overtaken, so the kernel must not hold many.
-#[test]
-fn the_kernel_holds_no_more_of_a_connection_than_it_may() {
-    let mut driver = Uring::new(*CLOCK).unwrap();
+fn the_kernel_holds_no_more_of_a_connection_than_it_may<D: OverSockets>() {
+    let mut driver = D::start();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     hold_at_most(64 * 1024, &listener);
     let way = Way { memory: false, socket_bytes: 64 * 1024 };
@@ -120,9 +169,8 @@ fn the_kernel_holds_no_more_of_a_connection_than_it_may() {
 /// Found by the simulator. One call of `reap` reported the end of two connections. The shard processed the first one
 /// and dialed, and the dial got the id of the other connection. The end of that connection, which was not processed
 /// yet, was then taken for the end of the dial.
-#[test]
-fn a_number_is_not_used_again_before_everybody_knows_that_its_socket_is_gone() {
-    let mut driver = Uring::new(*CLOCK).unwrap();
+fn a_number_is_not_used_again_before_everybody_knows_that_its_socket_is_gone<D: OverSockets>() {
+    let mut driver = D::start();
     let [_listener, near, far] = connect(&mut driver);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -152,9 +200,8 @@ fn a_number_is_not_used_again_before_everybody_knows_that_its_socket_is_gone() {
     assert!(again.contains(&near) && again.contains(&far), "{again:?}");
 }
 
-#[test]
-fn bytes_arrive_and_sockets_close() {
-    let mut driver = Uring::new(*CLOCK).unwrap();
+fn bytes_arrive_and_sockets_close<D: OverSockets>() {
+    let mut driver = D::start();
     let pool = ChunkPool::new(64 * 1024, 4);
     let [listener, near, far] = connect(&mut driver);
     driver.receive(far, pool.take().unwrap());
@@ -193,9 +240,8 @@ fn bytes_arrive_and_sockets_close() {
 }
 
 /// Bytes arrive after any number of turns without a sleep, and in turns that sleep and turns that do not.
-#[test]
-fn what_comes_is_received_after_any_number_of_turns_awake() {
-    let mut driver = Uring::new(*CLOCK).unwrap();
+fn what_comes_is_received_after_any_number_of_turns_awake<D: OverSockets>() {
+    let mut driver = D::start();
     let pool = ChunkPool::new(4096, 4);
     let [listener, near, far] = connect(&mut driver);
     let sent = batch(vec![7; 64]);
@@ -225,9 +271,8 @@ fn what_comes_is_received_after_any_number_of_turns_awake() {
 }
 
 /// The end of a connection is reported also while the loop does not sleep.
-#[test]
-fn the_end_of_a_connection_is_seen_by_a_loop_that_stays_awake() {
-    let mut driver = Uring::new(*CLOCK).unwrap();
+fn the_end_of_a_connection_is_seen_by_a_loop_that_stays_awake<D: OverSockets>() {
+    let mut driver = D::start();
     let pool = ChunkPool::new(4096, 4);
     let [listener, near, far] = connect(&mut driver);
     let silent = connect(&mut driver);
@@ -245,9 +290,8 @@ fn the_end_of_a_connection_is_seen_by_a_loop_that_stays_awake() {
     close(&mut driver, &[&[listener, near, far][..], &silent].concat());
 }
 
-#[test]
-fn a_full_socket_takes_a_part_and_the_kernel_the_rest() {
-    let mut driver = Uring::new(*CLOCK).unwrap();
+fn a_full_socket_takes_a_part_and_the_kernel_the_rest<D: OverSockets>() {
+    let mut driver = D::start();
     let pool = ChunkPool::new(256 * 1024, 4);
     let [listener, near, far] = connect(&mut driver);
     let mut total = 0;
@@ -290,9 +334,8 @@ fn a_full_socket_takes_a_part_and_the_kernel_the_rest() {
     close(&mut driver, &[listener, near, far]);
 }
 
-#[test]
-fn a_notification_ends_a_wait_also_when_it_came_before() {
-    let mut driver = Uring::new(*CLOCK).unwrap();
+fn a_notification_ends_a_wait_also_when_it_came_before<D: OverSockets>() {
+    let mut driver = D::start();
     let notifier = driver.notifier();
     for early in [true, false] {
         notifier.fall_asleep();
@@ -318,9 +361,8 @@ fn a_notification_ends_a_wait_also_when_it_came_before() {
 }
 
 /// A wait that ends before the earliest alarm sets an alarm of its own. A wait that ends later needs none.
-#[test]
-fn waits_end_in_time_and_not_long_before() {
-    let mut driver = Uring::new(*CLOCK).unwrap();
+fn waits_end_in_time_and_not_long_before<D: OverSockets>() {
+    let mut driver = D::start();
     let mut waits = 0;
     for milliseconds in [200, 20, 60, 5, 5, 250] {
         let until = now() + Duration::from_millis(milliseconds);
@@ -363,9 +405,8 @@ fn a_chunk_is_used_again_once_nobody_shares_it() {
 
 /// When a process is killed, the kernel closes its descriptors long before it ends the operations under way on its
 /// rings.
-#[test]
-fn an_address_is_free_when_the_listeners_descriptor_is_closed() {
-    let mut driver = Uring::new(*CLOCK).unwrap();
+fn an_address_is_free_when_the_listeners_descriptor_is_closed<D: OverSockets>() {
+    let mut driver = D::start();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, descriptor) = (listener.local_addr().unwrap(), listener.as_raw_fd());
     driver.listen(Listener::Socket(listener), None).unwrap();
@@ -381,9 +422,8 @@ fn an_address_is_free_when_the_listeners_descriptor_is_closed() {
     TcpListener::bind(address).unwrap();
 }
 
-#[test]
-fn every_connection_in_a_backlog_is_accepted() {
-    let mut driver = Uring::new(*CLOCK).unwrap();
+fn every_connection_in_a_backlog_is_accepted<D: OverSockets>() {
+    let mut driver = D::start();
     let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
     // These connections wait before the driver's first turn, and are more than one turn accepts.
@@ -391,7 +431,7 @@ fn every_connection_in_a_backlog_is_accepted() {
     let listeners = listeners.map(|listener| driver.listen(Listener::Socket(listener), None).unwrap());
     let mut accepted = [0; 3];
     let mut sockets = Vec::new();
-    let mut turn_until_accepted = |driver: &mut Uring, wanted: [u32; 3]| {
+    let mut turn_until_accepted = |driver: &mut D, wanted: [u32; 3]| {
         turn_until(driver, |completion| {
             let Completion::Accepted { listener, socket, source } = completion else { panic!("{completion:?}") };
             assert_eq!(source, Some(IpAddr::from([127, 0, 0, 1])));
@@ -415,9 +455,8 @@ fn every_connection_in_a_backlog_is_accepted() {
 /// The kernel sets the flag for deferred work after it has queued the work, and so sometimes when the work was run
 /// already. The flag then stays set until the next work comes. A loop that trusted the flag would not sleep. A spinning
 /// loop, which sets no alarm that would be such work, could not notice that a peer is silent.
-#[test]
-fn everything_was_read_also_while_the_kernel_claims_that_something_is_left() {
-    let mut driver = Uring::new(*CLOCK).unwrap();
+fn everything_was_read_also_while_the_kernel_claims_that_something_is_left<D: OverSockets>() {
+    let mut driver = D::start();
     let notifier = driver.notifier();
     let seen = AtomicU32::new(0);
     let rounds = 300_000;
@@ -449,7 +488,7 @@ fn everything_was_read_also_while_the_kernel_claims_that_something_is_left() {
 }
 
 /// Turns the driver once. Returns its progress.
-fn look(driver: &mut Uring, wait: Wait) -> Reaped {
+fn look(driver: &mut impl Driver, wait: Wait) -> Reaped {
     if let Some(entry) = driver.begin(wait) {
         entry.enter().unwrap();
     }

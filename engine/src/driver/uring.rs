@@ -2,7 +2,7 @@
 //!
 //! Each shard has one ring, which one thread uses (`SINGLE_ISSUER`). Its completions run when that thread enters the
 //! kernel (`DEFER_TASKRUN`). Receives are one-shot into one contiguous buffer, so that each segment is contiguous.
-//! While the thread does not sleep, it polls for them with [busy_poll]. The kernel gathers sends from the places of
+//! While the thread does not sleep, it polls for them with [busy_poll](super::busy_poll). The kernel gathers sends from the places of
 //! their bytes. `bench/EXPERIMENTS.md` has the measurements behind these choices.
 //!
 //! A loop that spins reads the flag of `TASKRUN_FLAG` in memory, and enters the kernel only if there is work to run.
@@ -24,12 +24,14 @@ use std::thread::{self, ThreadId};
 
 use io_uring::types::{Fd, Timespec};
 use io_uring::{IoUring, opcode, squeue};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use self::closing::Closing;
 use self::completing::claims_work;
 use self::socket_state::SocketState;
-use super::busy_poll::{self, BusyPoll};
+use super::busy_poll::BusyPoll;
 use super::enter::{self, RingHandle, UringEntry};
 use super::listeners::{self, Listeners};
 use super::sending::{DirectSend, SendOperation};
@@ -181,18 +183,26 @@ impl Uring {
         while let Some(socket) = self.busy_poll.get(index) {
             let Some(entry) = self.sockets.get_mut(socket) else { return };
             let Some(mut buffer) = entry.receive.take() else { return };
-            if let Some(result) = busy_poll::receive(entry.descriptor.as_raw_fd(), &mut buffer) {
-                self.busy_poll.remove(socket);
-                completions.push_back(Completion::Received { socket, result, buffer });
-                continue;
-            }
-            entry.receive = Some(buffer);
-            if entry.poll_budget.spend() {
-                index += 1;
-            } else {
-                self.busy_poll.remove(socket);
-                self.leave_to_ring(socket);
-            }
+            let result = match rustix::net::recv(&entry.descriptor, buffer.spare(), RecvFlags::DONTWAIT) {
+                Ok((bytes, _)) => {
+                    // SAFETY: the call has written that many bytes, and is over.
+                    unsafe { buffer.advance(bytes) };
+                    Ok(bytes)
+                }
+                Err(Errno::AGAIN | Errno::INTR) => {
+                    entry.receive = Some(buffer);
+                    if entry.poll_budget.spend() {
+                        index += 1;
+                    } else {
+                        self.busy_poll.remove(socket);
+                        self.leave_to_ring(socket);
+                    }
+                    continue;
+                }
+                Err(error) => Err(error.into()),
+            };
+            self.busy_poll.remove(socket);
+            completions.push_back(Completion::Received { socket, result, buffer });
         }
     }
 
@@ -294,7 +304,7 @@ impl Driver for Uring {
 
     fn send_now(&mut self, socket: SocketId, batch: &Batch) -> io::Result<usize> {
         let entry = self.sockets.get(socket).ok_or(io::ErrorKind::NotConnected)?;
-        self.direct_send.send(entry.descriptor.as_raw_fd(), batch)
+        self.direct_send.send(entry.descriptor.as_raw_fd(), batch, 0)
     }
 
     fn finish(&mut self, socket: SocketId) {

@@ -1,0 +1,115 @@
+//! The driver that a loop runs on: io_uring, or epoll where io_uring cannot be used.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::enter::UringEntry;
+use super::epoll::{Epoll, EpollEntry};
+use super::{
+    Completion, Driver, Entry, Listener, LocalAddr, Notifier, Reaped, ReceiveBuffer, SocketId, Uring, Wait, Way,
+};
+use crate::batch::Batch;
+use crate::time::Time;
+
+/// A driver over sockets of the kernel.
+pub enum AnyDriver {
+    /// io_uring.
+    Uring(Box<Uring>),
+    /// Epoll and non-blocking sockets.
+    Epoll(Box<Epoll>),
+}
+
+/// A prepared system call of either driver.
+pub enum AnyEntry {
+    /// `io_uring_enter`.
+    Uring(UringEntry),
+    /// `epoll_pwait2`.
+    Epoll(EpollEntry),
+}
+
+impl Entry for AnyEntry {
+    #[inline]
+    fn enter(self) -> io::Result<()> {
+        match self {
+            AnyEntry::Uring(entry) => entry.enter(),
+            AnyEntry::Epoll(entry) => entry.enter(),
+        }
+    }
+}
+
+/// Calls a method of the driver that there is.
+macro_rules! each {
+    ($any:expr, $driver:ident => $call:expr) => {
+        match $any {
+            AnyDriver::Uring($driver) => $call,
+            AnyDriver::Epoll($driver) => $call,
+        }
+    };
+}
+
+impl Driver for AnyDriver {
+    #[inline]
+    fn now(&self) -> Time {
+        each!(self, driver => driver.now())
+    }
+
+    fn notifier(&self) -> Arc<Notifier> {
+        each!(self, driver => driver.notifier())
+    }
+
+    fn listen(&mut self, listener: Listener, local: Option<LocalAddr>) -> io::Result<SocketId> {
+        each!(self, driver => driver.listen(listener, local))
+    }
+
+    fn pause_accept(&mut self, listener: SocketId) {
+        each!(self, driver => driver.pause_accept(listener));
+    }
+
+    fn resume_accept(&mut self, listener: SocketId) {
+        each!(self, driver => driver.resume_accept(listener));
+    }
+
+    fn connect(&mut self, address: SocketAddr, way: Way) -> io::Result<SocketId> {
+        each!(self, driver => driver.connect(address, way))
+    }
+
+    #[inline]
+    fn receive(&mut self, socket: SocketId, buffer: ReceiveBuffer) {
+        each!(self, driver => driver.receive(socket, buffer));
+    }
+
+    #[inline]
+    fn send(&mut self, socket: SocketId, batch: Box<Batch>, skip: usize) {
+        each!(self, driver => driver.send(socket, batch, skip));
+    }
+
+    #[inline]
+    fn send_now(&mut self, socket: SocketId, batch: &Batch) -> io::Result<usize> {
+        each!(self, driver => driver.send_now(socket, batch))
+    }
+
+    fn finish(&mut self, socket: SocketId) {
+        each!(self, driver => driver.finish(socket));
+    }
+
+    fn close(&mut self, socket: SocketId) {
+        each!(self, driver => driver.close(socket));
+    }
+
+    type Entry = AnyEntry;
+
+    #[inline]
+    fn begin(&mut self, wait: Wait) -> Option<AnyEntry> {
+        match self {
+            AnyDriver::Uring(driver) => driver.begin(wait).map(AnyEntry::Uring),
+            AnyDriver::Epoll(driver) => driver.begin(wait).map(AnyEntry::Epoll),
+        }
+    }
+
+    #[inline]
+    fn reap(&mut self, completions: &mut VecDeque<Completion>, now: Time) -> io::Result<Reaped> {
+        each!(self, driver => driver.reap(completions, now))
+    }
+}
