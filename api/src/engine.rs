@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-use cluster_engine::{IdleStrategy, Threading, Unavailable};
+use cluster_engine::{DriverChoice, IdleStrategy, Unavailable};
 
-use crate::Idle;
+use crate::{Driver, Idle, Threading};
 
 /// Event loops for servers.
 ///
@@ -29,8 +29,9 @@ pub struct Engine {
     pub(crate) inner: Arc<cluster_engine::Engine>,
 }
 
-/// The shared engine of this process, as long as a server or a handle keeps it alive.
-static SHARED: Mutex<Weak<cluster_engine::Engine>> = Mutex::new(Weak::new());
+/// The shared engines of this process, as long as a server or a handle keeps them alive: one of each driver, and
+/// those with a loop that has failed.
+static SHARED: Mutex<Vec<Weak<cluster_engine::Engine>>> = Mutex::new(Vec::new());
 
 impl Engine {
     /// Starts an engine with `shards` threads, each with one event loop. 0 counts as 1.
@@ -41,7 +42,7 @@ impl Engine {
     /// # Errors
     /// [`Unavailable`] names what the kernel lacks or forbids, and the remedy.
     pub fn dedicated(shards: usize, idle: Idle) -> Result<Engine, Unavailable> {
-        cluster_engine::Engine::start(Threading::Dedicated { shards }, strategy(idle)).map(|inner| Engine { inner })
+        Engine::start(Threading::Dedicated { shards }, idle, Driver::Auto)
     }
 
     /// Makes an engine without threads: the thread that uses the server runs the event loop.
@@ -52,7 +53,7 @@ impl Engine {
     /// # Errors
     /// [`Unavailable`] names what the kernel lacks or forbids, and the remedy.
     pub fn inline(idle: Idle) -> Result<Engine, Unavailable> {
-        cluster_engine::Engine::start(Threading::Inline, strategy(idle)).map(|inner| Engine { inner })
+        Engine::start(Threading::Inline, idle, Driver::Auto)
     }
 
     /// Bytes of the receive buffers in use by all servers on this engine.
@@ -71,6 +72,20 @@ impl Engine {
         self.inner.wake_ups()
     }
 
+    /// Driver of the engine's event loops: [`Driver::IoUring`] or [`Driver::Epoll`].
+    pub fn driver(&self) -> Driver {
+        match self.inner.driver() {
+            DriverChoice::Epoll => Driver::Epoll,
+            _ => Driver::IoUring,
+        }
+    }
+
+    /// Reason for which the engine runs on epoll although it was not told to. `None` if it was, or if it runs on
+    /// io_uring.
+    pub fn fallback(&self) -> Option<&Unavailable> {
+        self.inner.fallback()
+    }
+
     /// Returns the engine that the servers of this process share. It has as many event loops as there are cores.
     ///
     /// `idle` takes effect if this call starts the engine; otherwise the engine keeps its present idle strategy.
@@ -78,16 +93,51 @@ impl Engine {
     /// # Errors
     /// [`Unavailable`] names what the kernel lacks or forbids, and the remedy.
     pub fn shared(idle: Idle) -> Result<Engine, Unavailable> {
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        // After a loop has failed, new servers get a new engine. Servers on the remaining loops stay there.
-        if let Some(inner) = shared.upgrade().filter(|inner| !inner.has_failed()) {
-            return Ok(Engine { inner });
-        }
-        let shards = thread::available_parallelism().map_or(1, |cores| cores.get());
-        let engine = Engine::dedicated(shards, idle)?;
-        *shared = Arc::downgrade(&engine.inner);
-        Ok(engine)
+        Engine::start(Threading::Shared, idle, Driver::Auto)
     }
+
+    /// Starts an engine. For [`Threading::Shared`], returns the shared engine that runs on this driver, and starts it
+    /// if there is none.
+    ///
+    /// ```
+    /// use cluster::{Driver, Engine, Idle, Threading};
+    ///
+    /// let engine = Engine::start(Threading::Inline, Idle::default(), Driver::Epoll)?;
+    /// assert_eq!(engine.driver(), Driver::Epoll);
+    /// # Ok::<(), cluster::Unavailable>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Unavailable`] names what the kernel lacks or forbids, and the remedy.
+    pub fn start(threading: Threading, idle: Idle, driver: Driver) -> Result<Engine, Unavailable> {
+        let threading = match threading {
+            Threading::Shared => return share(idle, driver),
+            Threading::Dedicated { shards } => cluster_engine::Threading::Dedicated { shards },
+            Threading::Inline => cluster_engine::Threading::Inline,
+        };
+        let choice = match driver {
+            Driver::Auto => DriverChoice::Auto,
+            Driver::IoUring => DriverChoice::IoUring,
+            Driver::Epoll => DriverChoice::Epoll,
+        };
+        cluster_engine::Engine::start(threading, strategy(idle), choice).map(|inner| Engine { inner })
+    }
+}
+
+/// Returns a shared engine that runs on `driver`. Starts it if there is none.
+fn share(idle: Idle, driver: Driver) -> Result<Engine, Unavailable> {
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.retain(|inner| inner.strong_count() > 0);
+    let mut engines = shared.iter().filter_map(Weak::upgrade).map(|inner| Engine { inner });
+    // After a loop has failed, new servers get a new engine. Servers on the remaining loops stay there.
+    let fits = |engine: &Engine| !engine.inner.has_failed() && (driver == Driver::Auto || driver == engine.driver());
+    if let Some(engine) = engines.find(fits) {
+        return Ok(engine);
+    }
+    let shards = thread::available_parallelism().map_or(1, |cores| cores.get());
+    let engine = Engine::start(Threading::Dedicated { shards }, idle, driver)?;
+    shared.push(Arc::downgrade(&engine.inner));
+    Ok(engine)
 }
 
 fn strategy(idle: Idle) -> IdleStrategy {

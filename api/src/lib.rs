@@ -65,7 +65,7 @@ pub use cluster_engine::{
     BROADCAST, Body, Callback, DownReason, DropReason, Event, Feature, FeatureReport, Lane, LinkState, Payload,
     PeerState, PeerStats, Pid, RefusalReason, Unavailable, Undelivered, WireIncarnation as Incarnation, probe,
 };
-pub use config::{Catalog, Checksum, Config, ConfigError, Connect, Idle, Member, Neighbours, Threading};
+pub use config::{Catalog, Checksum, Config, ConfigError, Connect, Driver, Idle, Member, Neighbours, Threading};
 pub use engine::Engine;
 pub use envelope::{Draft, Envelope, EnvelopeRef, Recipients};
 pub use events::Events;

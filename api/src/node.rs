@@ -7,7 +7,7 @@ use cluster_engine::{BROADCAST, NodeHandle, PeerState, PeerStats, Pid, Stopped, 
 
 use crate::registration::{Registration, resolve};
 use crate::server::{PeerError, StopError};
-use crate::{Events, Inbox, Outbox, Server};
+use crate::{Engine, Events, Inbox, Outbox, Server};
 
 /// Time that [`Server::stop`] waits for peers to acknowledge what was sent.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
@@ -68,6 +68,11 @@ impl Node {
 }
 
 impl Node {
+    /// Engine that the server runs on. It tells the [driver](Engine::driver) of the event loop.
+    pub fn engine(&self) -> Engine {
+        self.handle.engine()
+    }
+
     /// Blocks traffic with these peers: see [`Handle::block`].
     ///
     /// # Errors
@@ -218,6 +223,11 @@ impl Handle {
             }
         }
         Ok(())
+    }
+
+    /// Engine that the server runs on.
+    pub fn engine(&self) -> Engine {
+        Engine { inner: self.handle.engine().clone() }
     }
 
     /// Counters of sent and received envelopes, by peer: see [`Server::stats`].

@@ -8,7 +8,7 @@ use cluster_engine::{Local, NodeConfig, Pid};
 use crate::outbox::first_id;
 use crate::registration::{Registration, listen, resolve};
 use crate::start_error::StartError;
-use crate::{Checksum, Config, Connect, Engine, Events, Handle, Inbox, Neighbours, Node, Outbox, Threading};
+use crate::{Checksum, Config, Connect, Engine, Events, Handle, Inbox, Neighbours, Node, Outbox};
 
 /// Starts the server `pid` of `config`.
 ///
@@ -61,7 +61,7 @@ impl<'a> Builder<'a> {
         Builder { pid, config, engine: None, listener: None }
     }
 
-    /// Runs the server on `engine`. This overrides the configured threading.
+    /// Runs the server on `engine`. This overrides the configured threading, driver and idle strategy.
     pub fn engine(mut self, engine: &Engine) -> Builder<'a> {
         self.engine = Some(engine.clone());
         self
@@ -95,11 +95,9 @@ impl<'a> Builder<'a> {
             peers.push((member.pid, resolve(&member.address)?));
         }
         peers.sort_by_key(|(pid, _)| *pid);
-        let engine = match (engine, config.threading) {
-            (Some(engine), _) => engine,
-            (None, Threading::Dedicated { shards }) => Engine::dedicated(shards, config.idle)?,
-            (None, Threading::Inline) => Engine::inline(config.idle)?,
-            (None, _) => Engine::shared(config.idle)?,
+        let engine = match engine {
+            Some(engine) => engine,
+            None => Engine::start(config.threading, config.idle, config.driver)?,
         };
         let mut incarnation = [0; 16];
         getrandom::fill(&mut incarnation).map_err(|error| StartError::Random(error.to_string()))?;

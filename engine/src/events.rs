@@ -111,6 +111,12 @@ pub enum Event {
         /// Description of the failure.
         message: String,
     },
+    /// The server runs on epoll, because this kernel has no io_uring or forbids it to this process. Everything works;
+    /// it costs more system calls. This is the first event of such a server, unless epoll was configured.
+    EpollFallback {
+        /// Rule that forbids io_uring, or part that it lacks, and the cure.
+        reason: String,
+    },
     /// Code of the application panicked when the engine called it. The engine caught the panic, and the server goes on.
     /// If the code was a waker, its future may not have been woken.
     CallbackPanicked {

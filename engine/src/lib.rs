@@ -42,7 +42,7 @@ pub use callback::Callback;
 pub use clock::Clock;
 pub use cluster_proto::{batch, link, session, stream, wire};
 pub use cluster_ring as ring;
-pub use driver::{Feature, FeatureReport, Unavailable, probe, raise_descriptor_limit};
+pub use driver::{DriverChoice, Feature, FeatureReport, Unavailable, probe, raise_descriptor_limit};
 pub use engine::{Engine, Events, NodeConfig, NodeHandle, NodeParts, Stopped, Threading};
 pub use events::{Event, LinkState, PeerState};
 pub use inbox::{Message, Received, Receiver};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use cluster::Pid;
 
 /// Servers that know each other by number exchange messages.
@@ -45,9 +45,21 @@ pub struct Demo {
     /// Print one JSON object instead of tables.
     #[arg(long)]
     pub json: bool,
+    /// Use this interface of the kernel: io_uring, epoll, or whichever is there, io_uring first.
+    #[arg(long, value_enum, default_value_t = Driver::Auto)]
+    pub driver: Driver,
     /// Give up when nothing has happened for this long, and say what is missing from whom.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
     pub patience: u16,
+}
+
+/// Interface of the kernel, as on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Driver {
+    Auto,
+    IoUring,
+    Epoll,
 }
 
 /// Run one server in the foreground: what you type is sent, what arrives is printed.
@@ -99,6 +111,7 @@ const DEMO_EXAMPLES: &str = "\
 Examples:
   cluster demo
   cluster demo --servers 3 --messages 1000000 --size 256
+  cluster demo --driver epoll
   cluster demo --json | jq .messages_per_second";
 
 const RUN_EXAMPLES: &str = r#"Example:

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::ExitCode;
 
-use cluster::{Feature, FeatureReport};
+use cluster::{Driver, Engine, Feature, FeatureReport, Idle, Threading};
 use rustix::process::{Resource, getrlimit};
 
 use crate::failure::Failure;
@@ -11,7 +11,7 @@ use crate::output::print;
 
 pub fn doctor() -> Result<ExitCode, Failure> {
     let report = cluster::probe();
-    let mut rows = vec![kernel(&first_line("/proc/sys/kernel/osrelease")), io_uring(&report)];
+    let mut rows = vec![kernel(&first_line("/proc/sys/kernel/osrelease")), io_uring(&report), epoll()];
     rows.extend(report.features.iter().map(feature));
     let files = getrlimit(Resource::Nofile);
     rows.push(open_files(files.current, files.maximum));
@@ -20,7 +20,9 @@ pub fn doctor() -> Result<ExitCode, Failure> {
 
     let missing: Vec<&str> = rows.iter().filter(|row| row.state == State::Missing).map(|row| row.name).collect();
     if missing.is_empty() {
-        print("\nServers can run here.")?;
+        let runs_on_io_uring =
+            report.unavailable.is_none() && report.features.iter().all(|each| each.found || !each.required);
+        print(if runs_on_io_uring { "\nServers can run here." } else { "\nServers can run here, on epoll." })?;
         Ok(ExitCode::SUCCESS)
     } else {
         print(format_args!("\nServers cannot run here: {} is missing.", missing.join(", ")))?;
@@ -67,16 +69,24 @@ fn version(release: &str) -> Option<(u32, u32)> {
 fn io_uring(report: &FeatureReport) -> Row {
     let (found, state, meaning) = match &report.unavailable {
         None => ("found", State::Ok, "all that is sent and received goes through it".to_owned()),
-        Some(unavailable) => ("not usable", State::Missing, unavailable.to_string()),
+        Some(unavailable) => ("not usable", State::Low, format!("epoll takes its place: {unavailable}")),
     };
     Row { name: "io_uring", found: found.to_owned(), state, meaning }
+}
+
+fn epoll() -> Row {
+    let (found, state, meaning) = match Engine::start(Threading::Inline, Idle::default(), Driver::Epoll) {
+        Ok(_) => ("found", State::Ok, "it takes the place of io_uring where that cannot be used".to_owned()),
+        Err(unavailable) => ("not usable", State::Missing, unavailable.to_string()),
+    };
+    Row { name: "epoll", found: found.to_owned(), state, meaning }
 }
 
 fn feature(feature: &Feature) -> Row {
     let (found, state, cure) = match (feature.found, feature.required) {
         (true, _) => ("found", State::Ok, ""),
         (false, false) => ("not found", State::Absent, ""),
-        (false, true) => ("not found", State::Missing, "; use Linux 6.1 or later"),
+        (false, true) => ("not found", State::Low, "; epoll takes the place of io_uring; use Linux 6.1 or later"),
     };
     Row { name: feature.name, found: found.to_owned(), state, meaning: format!("for {}{cure}", feature.purpose) }
 }

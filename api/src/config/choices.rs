@@ -110,6 +110,31 @@ pub enum Threading {
     Inline,
 }
 
+/// Interface of the kernel that an engine's event loops use.
+///
+/// Both deliver the same, with the same guarantees. io_uring needs fewer system calls. Container runtimes and some
+/// administrators forbid it; `cluster doctor` names the rule.
+///
+/// ```
+/// use cluster::{Config, Driver};
+///
+/// let config = Config::new([(100, "127.0.0.1:8001")])?.with_driver(Driver::Epoll);
+/// assert!(config.to_json().contains(r#""driver": "epoll""#));
+/// # Ok::<(), cluster::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Driver {
+    /// io_uring; epoll if this kernel has no io_uring, or forbids it to this process. The default. The first event of a
+    /// server that falls back is [`EpollFallback`](crate::Event::EpollFallback).
+    #[default]
+    Auto,
+    /// io_uring. Without it, a start fails.
+    IoUring,
+    /// Epoll and non-blocking sockets.
+    Epoll,
+}
+
 /// Idle strategy of an event loop: first spin, then yield, then park.
 ///
 /// Calls that wait, such as `recv`, use it too. Spinning (busy polling) has the lowest latency and occupies a core.

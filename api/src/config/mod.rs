@@ -31,6 +31,6 @@ mod suggest;
 mod tests;
 
 pub use catalog::Catalog;
-pub use choices::{Checksum, Connect, Idle, Neighbours, Threading};
+pub use choices::{Checksum, Connect, Driver, Idle, Neighbours, Threading};
 pub use error::ConfigError;
 pub use settings::{Config, Member};

@@ -1,7 +1,7 @@
 //! The configuration as a value: its settings, their defaults, and their setters.
 
 use super::address;
-use super::choices::{Checksum, Connect, Idle, Neighbours, Threading};
+use super::choices::{Checksum, Connect, Driver, Idle, Neighbours, Threading};
 use crate::Pid;
 
 /// Configuration of a cluster: its servers, their addresses, and the settings of the engine.
@@ -70,6 +70,8 @@ pub struct Config {
     pub raise_descriptor_limit: bool,
     /// Threads that move the envelopes. Default: those of the engine that all servers of this process share.
     pub threading: Threading,
+    /// Interface of the kernel that the event loops use. Default: io_uring, or epoll where that cannot be used.
+    pub driver: Driver,
     /// Idle strategy of an event loop, and of calls that wait. Default: yield for 50 µs, then park. The engine that
     /// all servers of this process share keeps the strategy of the first of them.
     pub idle: Idle,
@@ -178,6 +180,7 @@ impl Config {
             neighbours: Neighbours::default(),
             raise_descriptor_limit: true,
             threading: Threading::default(),
+            driver: Driver::default(),
             idle: Idle::default(),
         }
     }
@@ -190,7 +193,7 @@ macro_rules! setters {
             $(#[doc = $doc])*
             ///
             /// ```
-            /// # use cluster::{Checksum, Connect, Idle, Neighbours, Threading};
+            /// # use cluster::{Checksum, Connect, Driver, Idle, Neighbours, Threading};
             /// let config = cluster::Config::new([(100, "127.0.0.1:8001")])?
             #[doc = concat!("    .", stringify!($name), "(", $example, ");")]
             #[doc = concat!("assert_eq!(config.", stringify!($field), ", ", $example, ");")]
@@ -229,6 +232,8 @@ setters! {
     with_raise_descriptor_limit, raise_descriptor_limit: bool, "false";
     /// Sets the [threads that move the envelopes](Config::threading).
     with_threading, threading: Threading, "Threading::Inline";
+    /// Sets the [interface of the kernel](Config::driver) that the event loops use.
+    with_driver, driver: Driver, "Driver::Epoll";
     /// Sets the [idle strategy of the event loops](Config::idle).
     with_idle, idle: Idle, "Idle { spin_us: 50, yield_us: 0, park: true }";
 }

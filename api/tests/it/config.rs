@@ -107,6 +107,7 @@ fn the_native_format_looks_like_this() {
   "neighbours": "memory",
   "raise_descriptor_limit": true,
   "threading": "shared",
+  "driver": "auto",
   "idle": {"spin_us": 0, "yield_us": 50, "park": true}
 }
 "#;

@@ -8,10 +8,30 @@ use std::sync::Arc;
 use super::enter::UringEntry;
 use super::epoll::{Epoll, EpollEntry};
 use super::{
-    Completion, Driver, Entry, Listener, LocalAddr, Notifier, Reaped, ReceiveBuffer, SocketId, Uring, Wait, Way,
+    Completion, Driver, Entry, Listener, LocalAddr, Notifier, Reaped, ReceiveBuffer, SocketId, Unavailable, Uring,
+    Wait, Way,
 };
 use crate::batch::Batch;
-use crate::time::Time;
+use crate::{clock::Clock, time::Time};
+
+/// Choice of the driver of an engine's event loops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DriverChoice {
+    /// io_uring; epoll if this kernel has no io_uring, or forbids it to this process.
+    #[default]
+    Auto,
+    /// io_uring, or an error.
+    IoUring,
+    /// Epoll and non-blocking sockets.
+    Epoll,
+}
+
+/// Drivers of an engine, all of one kind.
+pub(crate) struct Started {
+    pub(crate) drivers: Vec<AnyDriver>,
+    /// The reason if epoll takes the place of io_uring.
+    pub(crate) fallback: Option<Unavailable>,
+}
 
 /// A driver over sockets of the kernel.
 pub enum AnyDriver {
@@ -19,6 +39,26 @@ pub enum AnyDriver {
     Uring(Box<Uring>),
     /// Epoll and non-blocking sockets.
     Epoll(Box<Epoll>),
+}
+
+impl AnyDriver {
+    /// Makes `count` drivers.
+    ///
+    /// # Errors
+    /// When the chosen driver cannot be used, or the process has too few descriptors.
+    pub(crate) fn start(choice: DriverChoice, count: usize, clock: Clock) -> Result<Started, Unavailable> {
+        let uring = || (0..count).map(|_| Ok(AnyDriver::Uring(Box::new(Uring::new(clock)?)))).collect();
+        let epoll = || (0..count).map(|_| Ok(AnyDriver::Epoll(Box::new(Epoll::new(clock)?)))).collect();
+        let (drivers, fallback): (Result<Vec<AnyDriver>, Unavailable>, _) = match choice {
+            DriverChoice::IoUring => (uring(), None),
+            DriverChoice::Epoll => (epoll(), None),
+            DriverChoice::Auto => match uring() {
+                Err(unavailable) if unavailable.is_about_io_uring() => (epoll(), Some(unavailable)),
+                drivers => (drivers, None),
+            },
+        };
+        Ok(Started { drivers: drivers?, fallback })
+    }
 }
 
 /// A prepared system call of either driver.

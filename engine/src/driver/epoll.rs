@@ -8,11 +8,11 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
@@ -60,8 +60,11 @@ pub struct Epoll {
 /// The epoll instance, and the events of the last wait.
 struct Poller {
     epoll: OwnedFd,
-    events: Mutex<Vec<Event>>,
+    events: Mutex<Vec<Readiness>>,
 }
+
+/// An event: its data, and the kinds of operations that would not block.
+type Readiness = (u64, EventFlags);
 
 /// A socket and its operations.
 struct SocketState {
@@ -215,8 +218,7 @@ impl Epoll {
     }
 
     /// Processes an event of the kernel.
-    fn on_event(&mut self, event: Event, completions: &mut VecDeque<Completion>) {
-        let (number, flags) = (event.data.u64(), event.flags);
+    fn on_event(&mut self, (number, flags): Readiness, completions: &mut VecDeque<Completion>) {
         if number == NOTIFIER {
             return;
         }
@@ -387,7 +389,7 @@ impl Driver for Epoll {
         }
         let poller = self.poller.clone();
         let mut events = poller.events.lock().unwrap_or_else(PoisonError::into_inner);
-        let (taken, is_full) = (events.len(), events.len() == EVENTS);
+        let (taken, is_full) = (events.len(), events.len() >= EVENTS);
         for event in events.drain(..) {
             self.on_event(event, completions);
         }
@@ -434,12 +436,16 @@ pub struct EpollEntry {
 
 impl Entry for EpollEntry {
     fn enter(self) -> io::Result<()> {
-        let mut events = self.poller.events.lock().unwrap_or_else(PoisonError::into_inner);
-        match epoll::wait(&self.poller.epoll, spare_capacity(&mut *events), self.timeout.as_ref()) {
+        let mut buffer = [const { MaybeUninit::uninit() }; EVENTS];
+        let events: &[Event] = match epoll::wait(&self.poller.epoll, &mut buffer, self.timeout.as_ref()) {
+            Ok((events, _)) => events,
             // A signal ended the wait: the turn goes on.
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+            Err(Errno::INTR) => &[],
+            Err(error) => return Err(error.into()),
+        };
+        let mut ready = self.poller.events.lock().unwrap_or_else(PoisonError::into_inner);
+        ready.extend(events.iter().map(|event| (event.data.u64(), event.flags)));
+        Ok(())
     }
 }
 

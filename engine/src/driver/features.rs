@@ -36,22 +36,35 @@ pub struct FeatureReport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailable {
     message: String,
+    /// Set if io_uring is missing or forbidden, not another resource.
+    about_io_uring: bool,
 }
 
 impl Unavailable {
     pub(super) fn eventfd(error: io::Error) -> Unavailable {
-        Unavailable { message: format!("eventfd failed: {error}; raise the limit of open files (ulimit -n)") }
+        Unavailable::other(format!("eventfd failed: {error}; raise the limit of open files (ulimit -n)"))
     }
 
     pub(super) fn epoll(error: io::Error) -> Unavailable {
-        Unavailable { message: format!("epoll_create1 failed: {error}; raise the limit of open files (ulimit -n)") }
+        Unavailable::other(format!("epoll failed: {error}; raise the limit of open files (ulimit -n)"))
+    }
+
+    fn other(message: String) -> Unavailable {
+        Unavailable { message, about_io_uring: false }
+    }
+
+    fn io_uring(message: String) -> Unavailable {
+        Unavailable { message, about_io_uring: true }
+    }
+
+    /// Returns whether io_uring is missing or forbidden, so that epoll may serve in its place.
+    pub(super) fn is_about_io_uring(&self) -> bool {
+        self.about_io_uring
     }
 
     /// Makes the error for an event loop whose thread could not be started.
     pub(crate) fn thread(error: &io::Error) -> Unavailable {
-        Unavailable {
-            message: format!("no thread for an event loop: {error}; raise the limit of processes (ulimit -u)"),
-        }
+        Unavailable::other(format!("no thread for an event loop: {error}; raise the limit of processes (ulimit -u)"))
     }
 
     fn from_set_up(error: &io::Error) -> Unavailable {
@@ -73,7 +86,11 @@ impl Unavailable {
             }
             _ => format!("io_uring_setup failed: {error}"),
         };
-        Unavailable { message }
+        // Where descriptors are short, epoll would find none either.
+        match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => Unavailable::other(message),
+            _ => Unavailable::io_uring(message),
+        }
     }
 }
 
@@ -85,7 +102,7 @@ impl Unavailable {
             Some(libc::ENOSYS) => format!("{call} is not there ({error}), although io_uring_setup is: {SECCOMP}"),
             _ => format!("{call} failed: {error}"),
         };
-        Unavailable { message }
+        Unavailable::io_uring(message)
     }
 }
 
@@ -128,12 +145,10 @@ pub(super) fn set_up(entries: u32, completions: u32) -> Result<IoUring, Unavaila
         .map_err(|error| Unavailable::from_set_up(&error))?;
     match list(&ring)?.iter().find(|feature| feature.required && !feature.found) {
         None => Ok(ring),
-        Some(missing) => Err(Unavailable {
-            message: format!(
-                "this kernel's io_uring lacks {}, needed for {}; use Linux 6.1 or later",
-                missing.name, missing.purpose
-            ),
-        }),
+        Some(missing) => Err(Unavailable::io_uring(format!(
+            "this kernel's io_uring lacks {}, needed for {}; use Linux 6.1 or later",
+            missing.name, missing.purpose
+        ))),
     }
 }
 

@@ -28,7 +28,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
-pub use any::AnyDriver;
+pub(crate) use any::Started;
+pub use any::{AnyDriver, DriverChoice};
 pub use budget::Budget;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use budget::take_spent;

@@ -13,10 +13,10 @@ use crate::barrier;
 use crate::clock::Clock;
 use crate::delivery;
 use crate::driver::{
-    ChunkPool, Driver, Listener, LocalAddr, LocalRegistry, LocalTransport, Unavailable, Uring, WINDOW_BYTES,
-    hold_at_most,
+    AnyDriver, ChunkPool, Driver, DriverChoice, Listener, LocalAddr, LocalRegistry, LocalTransport, Started,
+    Unavailable, WINDOW_BYTES, hold_at_most,
 };
-use crate::events::EventQueue;
+use crate::events::{Event, EventQueue};
 use crate::inbox::Receiver;
 use crate::link::{Local, Pid};
 use crate::mailbox::{Command, NodeInit};
@@ -76,6 +76,8 @@ pub struct Engine {
     next: AtomicUsize,
     numbers: AtomicU32,
     idle: IdleStrategy,
+    driver: DriverChoice,
+    fallback: Option<Unavailable>,
 }
 
 struct Loop {
@@ -89,7 +91,7 @@ impl Engine {
     ///
     /// # Errors
     /// Returns an error when io_uring or a thread is not available. The error names the cure.
-    pub fn start(threading: Threading, idle: IdleStrategy) -> Result<Arc<Engine>, Unavailable> {
+    pub fn start(threading: Threading, idle: IdleStrategy, driver: DriverChoice) -> Result<Arc<Engine>, Unavailable> {
         // Registers the process with the kernel before the loops start. Once there is a second thread, the registration
         // waits for a grace period of RCU, which takes up to a second on a busy machine.
         let _ = barrier::available();
@@ -99,11 +101,15 @@ impl Engine {
             Threading::Dedicated { shards } => shards.max(1),
             Threading::Inline => 1,
         };
-        let drivers = (0..count).map(|_| Uring::new(clock)).collect::<Result<Vec<Uring>, Unavailable>>()?;
+        let Started { drivers, fallback } = AnyDriver::start(driver, count, clock)?;
+        let driver = match (driver, &fallback) {
+            (DriverChoice::Epoll, _) | (_, Some(_)) => DriverChoice::Epoll,
+            _ => DriverChoice::IoUring,
+        };
         let registry = LocalRegistry::new(drivers.iter().map(Driver::notifier));
-        for (number, driver) in drivers.into_iter().enumerate() {
+        for (number, sockets) in drivers.into_iter().enumerate() {
             let pool = chunk_pool();
-            let transport = LocalTransport::new(driver, registry.clone(), number, pool.clone(), WINDOW_BYTES);
+            let transport = LocalTransport::new(sockets, registry.clone(), number, pool.clone(), WINDOW_BYTES);
             let shard = Shard::new(transport, pool.clone());
             let (loop_handle, thread) = match threading {
                 Threading::Inline => (LoopHandle::inline(shard, idle, clock), None),
@@ -116,7 +122,8 @@ impl Engine {
             };
             loops.push(Loop { loop_handle, pool, thread });
         }
-        Ok(Arc::new(Engine { loops, registry, next: AtomicUsize::new(0), numbers: AtomicU32::new(0), idle }))
+        let (next, numbers) = (AtomicUsize::new(0), AtomicU32::new(0));
+        Ok(Arc::new(Engine { loops, registry, next, numbers, idle, driver, fallback }))
     }
 
     /// Attaches a server to one of the event loops, in turn.
@@ -149,6 +156,10 @@ impl Engine {
             QueueSizes { ring_bytes, arrivals: delivery::ARRIVALS },
             local_addr,
         );
+        if let Some(fallback) = &self.fallback {
+            let reason = fallback.to_string();
+            events.queue().push(Event::EpollFallback { reason }, loop_handle.time_in(Duration::ZERO));
+        }
         let handle = NodeHandle::new(loop_handle, outboxes, events.queue().clone(), self.clone());
         Ok(NodeParts { receiver, sender, events, handle })
     }
@@ -168,6 +179,16 @@ impl Engine {
     /// Returns the number of times that event loops have waited in the kernel and were woken.
     pub fn wake_ups(&self) -> u64 {
         self.loops.iter().map(|each| each.loop_handle.mailbox().wake_ups()).sum()
+    }
+
+    /// Returns the driver of the event loops: [`DriverChoice::IoUring`] or [`DriverChoice::Epoll`].
+    pub fn driver(&self) -> DriverChoice {
+        self.driver
+    }
+
+    /// Returns the reason if the event loops run on epoll because io_uring cannot be used.
+    pub fn fallback(&self) -> Option<&Unavailable> {
+        self.fallback.as_ref()
     }
 
     /// Returns the idle strategy of the event loops.

@@ -67,8 +67,8 @@ pub struct NodeHandle {
     outboxes: Arc<OutboxShared>,
     events: Arc<EventQueue>,
     stopped: Option<Stopped>,
-    /// Keeps the loops running.
-    _engine: Arc<Engine>,
+    /// Engine whose loops this handle keeps running.
+    engine: Arc<Engine>,
 }
 
 impl NodeHandle {
@@ -78,12 +78,17 @@ impl NodeHandle {
         events: Arc<EventQueue>,
         engine: Arc<Engine>,
     ) -> NodeHandle {
-        NodeHandle { node: outboxes.node, loop_handle, outboxes, events, stopped: None, _engine: engine }
+        NodeHandle { node: outboxes.node, loop_handle, outboxes, events, stopped: None, engine }
     }
 
     /// Returns the handle of the server's event loop.
     pub fn loop_handle(&self) -> &LoopHandle {
         &self.loop_handle
+    }
+
+    /// Returns the engine that the server runs on.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
     }
 
     /// Returns the statistics of each peer.

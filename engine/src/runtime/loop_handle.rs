@@ -18,15 +18,15 @@ use super::inline::{Inline, Owned};
 use super::virtual_clock::VirtualClock;
 use super::{IdleStrategy, Step};
 use crate::callback::{caught, panic_message};
-use crate::driver::{Entry, LocalTransport, Uring};
+use crate::driver::{AnyDriver, Entry, LocalTransport};
 use crate::link::Undelivered;
 use crate::mailbox::{Mailbox, Ready};
 use crate::roster::LinkKey;
 use crate::shard::{Shard, WhenIdle};
 use crate::{clock::Clock, time::Time};
 
-/// An event loop over io_uring, whose servers also reach each other through memory.
-pub(crate) type Loop = Shard<LocalTransport<Uring>>;
+/// An event loop over sockets, whose servers also reach each other through memory.
+pub(crate) type Loop = Shard<LocalTransport<AnyDriver>>;
 
 /// State of a loop. The loop's thread holds the lock, except while it waits in the kernel. `None` once the loop has
 /// ended or failed.

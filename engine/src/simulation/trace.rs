@@ -112,6 +112,7 @@ impl Hash for EventValues<'_> {
             Event::DialResumed => 11.hash(hash),
             Event::Missed { count } => (12, count).hash(hash),
             Event::EngineFailed { message: _ } => 13.hash(hash),
+            Event::EpollFallback { reason: _ } => 15.hash(hash),
             Event::CallbackPanicked { callback, count, message: _ } => (14, callback, count).hash(hash),
         }
     }

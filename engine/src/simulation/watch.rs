@@ -102,7 +102,7 @@ impl Watch {
             }
             // Expected: a few wakers and bodies panic, see `server.rs`.
             Event::CallbackPanicked { count, .. } => assert!(*count > 0, "{me:?}: no panic"),
-            Event::EngineFailed { .. } => panic!("{me:?} is told {event:?}"),
+            Event::EngineFailed { .. } | Event::EpollFallback { .. } => panic!("{me:?} is told {event:?}"),
         }
     }
 

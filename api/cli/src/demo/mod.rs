@@ -28,7 +28,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cluster::Pid;
+use cluster::{Driver, Pid};
 
 use self::latencies::Latencies;
 use self::news::{Desk, News};
@@ -38,7 +38,7 @@ use self::receiver::Tallies;
 use self::report::Report;
 use self::sender::Sender;
 use self::servers::Started;
-use crate::arguments::Demo;
+use crate::arguments::{self, Demo};
 use crate::failure::Failure;
 use crate::output::{print, say};
 
@@ -50,6 +50,7 @@ pub struct Plan {
     pub messages: u64,
     /// Length of a message, in bytes.
     pub size: usize,
+    pub driver: Driver,
     pub patience: Duration,
 }
 
@@ -86,12 +87,20 @@ pub fn demo(arguments: &Demo) -> Result<ExitCode, Failure> {
         servers: arguments.servers.into(),
         messages: arguments.messages.into(),
         size: arguments.size as usize,
+        driver: match arguments.driver {
+            arguments::Driver::Auto => Driver::Auto,
+            arguments::Driver::IoUring => Driver::IoUring,
+            arguments::Driver::Epoll => Driver::Epoll,
+        },
         patience: Duration::from_secs(arguments.patience.into()),
     };
     let begun = Instant::now();
     let mut progress = Progress::new();
     let buffers = resources::reserve(&plan)?;
     let mut started = servers::start(&plan, &buffers)?;
+    if let Some(reason) = started.first().and_then(|first| first.handle.engine().fallback().map(ToString::to_string)) {
+        say(format_args!("the servers run on epoll, not on io_uring: {reason}"));
+    }
     servers::connect(&plan, &mut started, &mut progress)?;
 
     let mut desk = Desk::new(plan.patience);

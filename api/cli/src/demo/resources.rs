@@ -111,7 +111,7 @@ mod tests {
     use crate::demo::Plan;
 
     fn plan(servers: usize, messages: u64, size: usize) -> Plan {
-        Plan { servers, messages, size, patience: Duration::ZERO }
+        Plan { servers, messages, size, driver: cluster::Driver::Auto, patience: Duration::ZERO }
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub fn start(plan: &Plan, buffers: &Buffers) -> Result<Vec<Started>, Failure> {
     // The demonstration is of the network, so the servers must not use memory links.
     let config = Config::new(members)?
         .with_neighbours(Neighbours::Tcp)
+        .with_driver(plan.driver)
         .with_cluster(name())
         .with_connect(Connect::Eager)
         .with_heartbeat_interval_ms(heartbeat)
@@ -67,7 +68,7 @@ pub fn connect(plan: &Plan, started: &mut [Started], progress: &mut Progress) ->
                     since = Instant::now();
                     connected += u64::from(up.insert(pid));
                 }
-                Some(Event::Restarted { .. }) | None => {}
+                Some(Event::Restarted { .. } | Event::EpollFallback { .. }) | None => {}
                 Some(other) => trouble = Some(other),
             }
             progress.show("connections", connected, links);

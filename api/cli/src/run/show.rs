@@ -27,6 +27,7 @@ pub fn event(event: &Event) -> Option<String> {
         Event::DialResumed => "can connect to peers again".to_owned(),
         Event::Missed { count } => format!("{count} events were missed; what follows is how it is now"),
         Event::EngineFailed { message } => format!("this server has stopped: {message}"),
+        Event::EpollFallback { reason } => format!("runs on epoll, not on io_uring: {reason}"),
         Event::CallbackPanicked { callback, count, message } => {
             format!("{callback} panicked ({count} times): {message}")
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Draft, listed};
-use crate::config::choices::{Checksum, Connect, Neighbours, Threading};
+use crate::config::choices::{Checksum, Connect, Driver, Neighbours, Threading};
 use crate::config::fields::{Field, Fields};
 use crate::config::json::{Node, Value};
 use crate::config::settings::Config;
@@ -45,6 +45,11 @@ impl Config {
             Neighbours::Memory => "\"memory\"",
             Neighbours::Tcp => "\"tcp\"",
         };
+        let driver = match self.driver {
+            Driver::Auto => "\"auto\"",
+            Driver::IoUring => "\"io_uring\"",
+            Driver::Epoll => "\"epoll\"",
+        };
         let idle = &self.idle;
         let idle =
             format!("{{\"spin_us\": {}, \"yield_us\": {}, \"park\": {}}}", idle.spin_us, idle.yield_us, idle.park);
@@ -72,6 +77,7 @@ impl Config {
         line("neighbours", &neighbours);
         line("raise_descriptor_limit", &self.raise_descriptor_limit);
         line("threading", &threading);
+        line("driver", &driver);
         line("idle", &idle);
         json.push_str("\n}\n");
         json
@@ -114,6 +120,10 @@ fn setting(field: Field<'_, '_>, draft: &mut Draft<'_>) -> Result<(), Fault> {
         }
         "raise_descriptor_limit" => config.raise_descriptor_limit = field.flag()?,
         "threading" => return threading(field, draft),
+        "driver" => {
+            let choices = [("auto", Driver::Auto), ("io_uring", Driver::IoUring), ("epoll", Driver::Epoll)];
+            config.driver = choice(field, &choices)?;
+        }
         "idle" => return idle(field, draft),
         _ => {}
     }
@@ -174,7 +184,7 @@ fn string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 16] = [
     "cluster",
     "servers",
     "inbox_bytes",
@@ -189,5 +199,6 @@ pub(super) const KEYS: [&str; 15] = [
     "neighbours",
     "raise_descriptor_limit",
     "threading",
+    "driver",
     "idle",
 ];

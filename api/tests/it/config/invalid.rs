@@ -145,7 +145,7 @@ const INVALID: &[(&str, &str)] = &[
     ("unknown-key.json", r#"3:15: "address" is not a key of a server; did you mean "Address"?"#),
     (
         "unknown-setting.json",
-        r#"3:3: "colour" is not a key of the configuration; the keys are "cluster", "servers", "inbox_bytes", "outbox_bytes", "socket_bytes", "max_envelope_bytes", "first_message_id", "heartbeat_interval_ms", "peer_timeout_ms", "connect", "checksum", "neighbours", "raise_descriptor_limit", "threading", "idle""#,
+        r#"3:3: "colour" is not a key of the configuration; the keys are "cluster", "servers", "inbox_bytes", "outbox_bytes", "socket_bytes", "max_envelope_bytes", "first_message_id", "heartbeat_interval_ms", "peer_timeout_ms", "connect", "checksum", "neighbours", "raise_descriptor_limit", "threading", "driver", "idle""#,
     ),
     ("unquoted-key.json", r#"2:3: the key InboxSize stands without quotes; put keys in double quotes: "InboxSize""#),
     ("utf16.json", "1:1: the byte 0xff is not UTF-8; save the file as UTF-8"),

@@ -21,7 +21,7 @@ fn start(peers: impl Iterator<Item = Pid>) -> NodeParts {
 }
 
 fn start_with(threading: Threading, peers: impl Iterator<Item = Pid>) -> NodeParts {
-    let engine = Engine::start(threading, IdleStrategy::PARK).unwrap();
+    let engine = Engine::start(threading, IdleStrategy::PARK, DriverChoice::Auto).unwrap();
     engine
         .attach(NodeConfig {
             local: local(1),
