@@ -1,7 +1,7 @@
 //! What every server does, whatever it runs on: the contract of [`Server`], stated once.
 //!
-//! Each test is generic over a [`Factory`] and runs on the real node with dedicated threads and inline, over TCP and through
-//! memory, and on the mock under real and under virtual time.
+//! Each test is generic over a [`Factory`] and runs on the real node with dedicated threads and inline, over TCP through
+//! io_uring and epoll, and through memory, and on the mock under real and under virtual time.
 
 mod peers;
 mod runs;
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use cluster::mock::{self, Time};
 use cluster::{
-    BROADCAST, Builder, Config, DownReason, Engine, Envelope, Event, Idle, Neighbours, Node, RecvError,
-    RecvTimeoutError, SendError, Server, StartError, TryRecvError,
+    BROADCAST, Builder, Config, DownReason, Driver, Engine, Envelope, Event, Idle, Neighbours, Node, RecvError,
+    RecvTimeoutError, SendError, Server, StartError, Threading, TryRecvError,
 };
 use futures_util::{FutureExt, StreamExt};
 
@@ -61,6 +61,26 @@ impl Factory for Inline {
 
     fn new(pids: &[u64], change: fn(Config) -> Config) -> Inline {
         Inline(Cluster::fixed(pids.iter().copied()).with(change), Engine::inline(Idle::default()).unwrap())
+    }
+
+    fn start(&mut self, pid: u64) -> Result<Node, StartError> {
+        Builder::new(pid, &self.0.config).engine(&self.1).start()
+    }
+}
+
+/// The real node on an engine over epoll with so many loops; with none, the test drives it.
+struct Epoll<const LOOPS: usize>(Cluster, Engine);
+
+impl<const LOOPS: usize> Factory for Epoll<LOOPS> {
+    type Server = Node;
+
+    fn new(pids: &[u64], change: fn(Config) -> Config) -> Epoll<LOOPS> {
+        let threading = match LOOPS {
+            0 => Threading::Inline,
+            shards => Threading::Dedicated { shards },
+        };
+        let engine = Engine::start(threading, Idle::default(), Driver::Epoll).unwrap();
+        Epoll(Cluster::fixed(pids.iter().copied()).with(change), engine)
     }
 
     fn start(&mut self, pid: u64) -> Result<Node, StartError> {
@@ -449,6 +469,8 @@ macro_rules! on {
 
 on!(dedicated, Dedicated);
 on!(inline, Inline);
+on!(epoll_inline, Epoll<0>);
+on!(epoll_on_two_loops, Epoll<2>);
 on!(memory_inline, Memory<0>);
 on!(memory_on_one_loop, Memory<1>);
 on!(memory_on_two_loops, Memory<2>);

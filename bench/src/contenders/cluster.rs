@@ -7,6 +7,7 @@
 //! - `default`, and all traffic, yields for 50 µs before it sleeps.
 //! - `owned` sends and receives owned envelopes.
 //! - `fast` encodes in place (`claim`) and reads where the bytes were received (`drain`).
+//! - `epoll` runs on epoll; all others run on io_uring.
 //! - `header` leaves the payload to TCP's checksum.
 
 use std::collections::BTreeMap;
@@ -16,8 +17,8 @@ use std::thread;
 use std::time::Duration;
 
 use cluster::{
-    BROADCAST, Builder, Checksum, Config, Engine, Envelope, Handle, Idle, Inbox, Neighbours, Node, Outbox,
-    RecvTimeoutError, SendError, Server, Split, Unavailable,
+    BROADCAST, Builder, Checksum, Config, Driver, Engine, Envelope, Handle, Idle, Inbox, Neighbours, Node, Outbox,
+    RecvTimeoutError, SendError, Server, Split, Threading, Unavailable,
 };
 
 use super::Outcome;
@@ -85,6 +86,38 @@ pub fn ask_dedicated_spinning(rendezvous: &mut Rendezvous, pinger: &mut Pinger) 
 /// Answers in a round trip with a loop thread for each server, in which no thread sleeps.
 pub fn answer_dedicated_spinning(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
     answer(rendezvous, Engine::dedicated(1, YIELD)?)
+}
+
+/// Asks in a round trip over epoll whose calling threads drive the loops and park.
+pub fn ask_epoll_inline_parked(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
+    ask(rendezvous, pinger, Engine::start(Threading::Inline, PARK, Driver::Epoll)?)
+}
+
+/// Answers in a round trip over epoll whose calling threads drive the loops and park.
+pub fn answer_epoll_inline_parked(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
+    answer(rendezvous, Engine::start(Threading::Inline, PARK, Driver::Epoll)?)
+}
+
+/// Asks in a round trip over epoll with a loop thread for each server and the default idle strategy.
+pub fn ask_epoll_dedicated_default(rendezvous: &mut Rendezvous, pinger: &mut Pinger) -> Outcome {
+    ask(rendezvous, pinger, Engine::start(ONE_LOOP, Idle::default(), Driver::Epoll)?)
+}
+
+/// Answers in a round trip over epoll with a loop thread for each server and the default idle strategy.
+pub fn answer_epoll_dedicated_default(rendezvous: &mut Rendezvous, _: usize) -> Outcome {
+    answer(rendezvous, Engine::start(ONE_LOOP, Idle::default(), Driver::Epoll)?)
+}
+
+/// Exchanges one-way traffic in place over epoll; the loops have threads of their own.
+pub fn epoll_dedicated_fast(participant: &mut Participant) -> Outcome {
+    let engine = Engine::start(ONE_LOOP, Idle::default(), Driver::Epoll)?;
+    exchange(participant, &engine, Checksum::Payload, send_in_place, receive_in_place)
+}
+
+/// Exchanges one-way traffic in place over epoll, with header checksums only; the loops have threads of their own.
+pub fn epoll_dedicated_fast_header(participant: &mut Participant) -> Outcome {
+    let engine = Engine::start(ONE_LOOP, Idle::default(), Driver::Epoll)?;
+    exchange(participant, &engine, Checksum::Header, send_in_place, receive_in_place)
 }
 
 /// Exchanges traffic as owned envelopes; the loops have threads of their own.
@@ -370,6 +403,7 @@ fn index(pid: u64) -> usize {
 static WITH_LOOPS: Mutex<BTreeMap<usize, Engine>> = Mutex::new(BTreeMap::new());
 
 const PATIENCE: Duration = Duration::from_secs(20);
+const ONE_LOOP: Threading = Threading::Dedicated { shards: 1 };
 const PARK: Idle = Idle { spin_us: 0, yield_us: 0, park: true };
 const SPIN: Idle = Idle { spin_us: 0, yield_us: 0, park: false };
 /// Yielding instead of spinning: four threads that never gave up two cores would wait for each other.

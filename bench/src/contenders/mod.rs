@@ -47,6 +47,18 @@ pub const ALL: &[Contender] = &[
         cluster::ask_dedicated_spinning,
         cluster::answer_dedicated_spinning,
     ),
+    Contender::round_trip(
+        "cluster-epoll-inline-parked",
+        cluster::ask_epoll_inline_parked,
+        cluster::answer_epoll_inline_parked,
+    ),
+    Contender::round_trip(
+        "cluster-epoll-dedicated-default",
+        cluster::ask_epoll_dedicated_default,
+        cluster::answer_epoll_dedicated_default,
+    ),
+    Contender::traffic("cluster-epoll-dedicated-fast", ONE_WAY, cluster::epoll_dedicated_fast),
+    Contender::traffic("cluster-epoll-dedicated-fast-header", ONE_WAY, cluster::epoll_dedicated_fast_header),
     Contender::traffic("cluster-dedicated-owned", TRAFFIC, cluster::dedicated_owned),
     Contender::traffic("cluster-dedicated-fast", TRAFFIC, cluster::dedicated_fast),
     Contender::traffic("cluster-dedicated-fast-header", ONE_WAY, cluster::dedicated_fast_header),

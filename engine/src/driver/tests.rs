@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{ChunkPool, Completion, Driver, Entry, Epoll, Listener, Reaped, SocketId, Uring, Wait, Way, hold_at_most};
+use super::{
+    ChunkPool, Completion, Driver, Entry, Epoll, Listener, Reaped, SocketId, Uring, Wait, Way, features, hold_at_most,
+};
 use crate::batch::Batch;
 use crate::wire::{Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::{clock::Clock, time::Time};
@@ -41,7 +43,9 @@ macro_rules! on_each_driver {
         mod uring {
             $(#[test]
             fn $test() {
-                super::$test::<super::Uring>();
+                if !super::features::is_forbidden() {
+                    super::$test::<super::Uring>();
+                }
             })*
         }
 

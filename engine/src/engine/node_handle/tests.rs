@@ -5,6 +5,7 @@ use std::sync::mpsc::TryRecvError;
 
 use super::*;
 use crate::callback::caught;
+use crate::driver::DriverChoice;
 use crate::engine::{NodeConfig, NodeParts, Threading};
 use crate::link::BROADCAST;
 use crate::mailbox::Ready;
