@@ -1,4 +1,4 @@
-//! Messaging between servers that know each other by number, over io_uring.
+//! Messaging between servers that know each other by number, over io_uring or epoll.
 //!
 //! Each server has a number, its **pid**. Servers exchange **envelopes** through an **inbox** and an **outbox**, over
 //! TCP, and over memory between servers of one process. The crate needs Linux 6.1 or later.

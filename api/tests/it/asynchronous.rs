@@ -6,7 +6,7 @@ use std::time::Duration;
 use cluster::{Engine, Envelope, Idle, Inbox, Node, Server};
 use futures_util::{FutureExt, StreamExt};
 
-use crate::support::{Cluster, PATIENCE, pair, send};
+use crate::support::{Cluster, PATIENCE, is_io_uring_forbidden, pair, send};
 
 /// A pair whose first server sends `count` envelopes from a thread.
 fn busy_pair(count: i64) -> (Node, Node, thread::JoinHandle<()>) {
@@ -109,6 +109,9 @@ fn cancelled_futures_lose_nothing_on_several_threads() {
 
 #[test]
 fn tokio_uring() {
+    if is_io_uring_forbidden() {
+        return;
+    }
     let (_one, mut two, sender) = busy_pair(10_000);
     tokio_uring::start(async {
         tokio::time::timeout(PATIENCE, receive_in_order(two.inbox(), 10_000)).await.expect("in time");

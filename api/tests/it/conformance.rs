@@ -16,7 +16,7 @@ use cluster::{
 };
 use futures_util::{FutureExt, StreamExt};
 
-use crate::support::{Cluster, PATIENCE, await_event, message, receive, send};
+use crate::support::{Cluster, PATIENCE, await_event, message, receive, send, without_fallback};
 
 use runs::{
     an_answer_is_for_the_run_that_asked, an_envelope_names_the_run_of_its_sender, message_ids_of_two_runs_differ,
@@ -49,7 +49,7 @@ impl Factory for Dedicated {
     }
 
     fn start(&mut self, pid: u64) -> Result<Node, StartError> {
-        cluster::start(pid, &self.0.config)
+        cluster::start(pid, &self.0.config).map(without_fallback)
     }
 }
 
@@ -64,7 +64,7 @@ impl Factory for Inline {
     }
 
     fn start(&mut self, pid: u64) -> Result<Node, StartError> {
-        Builder::new(pid, &self.0.config).engine(&self.1).start()
+        Builder::new(pid, &self.0.config).engine(&self.1).start().map(without_fallback)
     }
 }
 
@@ -84,7 +84,7 @@ impl<const LOOPS: usize> Factory for Epoll<LOOPS> {
     }
 
     fn start(&mut self, pid: u64) -> Result<Node, StartError> {
-        Builder::new(pid, &self.0.config).engine(&self.1).start()
+        Builder::new(pid, &self.0.config).engine(&self.1).start().map(without_fallback)
     }
 }
 
@@ -105,7 +105,7 @@ impl<const LOOPS: usize> Factory for Memory<LOOPS> {
     }
 
     fn start(&mut self, pid: u64) -> Result<Node, StartError> {
-        Builder::new(pid, &self.0.config).engine(&self.1).start()
+        Builder::new(pid, &self.0.config).engine(&self.1).start().map(without_fallback)
     }
 }
 

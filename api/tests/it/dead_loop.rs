@@ -10,25 +10,16 @@ use cluster::{
 };
 
 use crate::no_memory::in_child;
-use crate::support::{Cluster, PATIENCE, assert_alive, await_event, receive, send};
+use crate::support::{Cluster, PATIENCE, assert_alive, await_event, receive, refusing, send};
 
-/// Makes the kernel refuse a system call of every thread with this error, from now on.
-fn forbid(call: libc::c_long, error: libc::c_int) {
-    let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
-    let mut filter = [
-        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, call as u32),
-        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | error as u32),
-        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: the kernel reads the program, which outlives the calls.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        let flags = libc::SECCOMP_FILTER_FLAG_TSYNC;
-        let set = libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program);
-        assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
-    }
+/// Makes the kernel refuse these system calls of every thread with this error, from now on.
+fn forbid<const N: usize>(calls: [libc::c_long; N], error: libc::c_int) {
+    seccompiler::apply_filter_all_threads(&refusing(calls, error)).unwrap();
+}
+
+/// Makes the waits of event loops fail, on either driver.
+fn forbid_waits() {
+    forbid([libc::SYS_io_uring_enter, libc::SYS_epoll_pwait2], libc::EIO);
 }
 
 const DEDICATED: Threading = Threading::Dedicated { shards: 1 };
@@ -76,8 +67,8 @@ fn assert_over(server: &mut impl Server, text: &str, undelivered: &[(u64, u64)])
 }
 
 #[test]
-fn a_loop_that_has_lost_its_ring_ends_its_server() {
-    if in_child("dead_loop::a_loop_that_has_lost_its_ring_ends_its_server") {
+fn a_loop_that_cannot_wait_ends_its_server() {
+    if in_child("dead_loop::a_loop_that_cannot_wait_ends_its_server") {
         return;
     }
     let mut cluster = cluster(DEDICATED);
@@ -110,7 +101,7 @@ fn a_loop_that_has_lost_its_ring_ends_its_server() {
         });
         let waiting = scope.spawn(|| two.inbox().recv());
         thread::sleep(Duration::from_millis(50));
-        forbid(libc::SYS_io_uring_enter, libc::EIO);
+        forbid_waits();
         await_failure(&mut one, "Input/output error");
         let (sent, error) = full.join().unwrap();
         assert!(matches!(error, SendError::Stopped { .. }), "{error:?}");
@@ -127,8 +118,8 @@ fn a_loop_that_has_lost_its_ring_ends_its_server() {
 }
 
 #[test]
-fn an_inline_loop_that_has_lost_its_ring_ends_its_server() {
-    if in_child("dead_loop::an_inline_loop_that_has_lost_its_ring_ends_its_server") {
+fn an_inline_loop_that_cannot_wait_ends_its_server() {
+    if in_child("dead_loop::an_inline_loop_that_cannot_wait_ends_its_server") {
         return;
     }
     let mut cluster = cluster(DEDICATED);
@@ -140,7 +131,7 @@ fn an_inline_loop_that_has_lost_its_ring_ends_its_server() {
     for _ in 0..3 {
         send(one.outbox(), Envelope::to(3).body("to nobody"));
     }
-    forbid(libc::SYS_io_uring_enter, libc::EIO);
+    forbid_waits();
     assert!(one.inbox().recv().is_err());
     await_failure(&mut one, "Input/output error");
     assert_over(&mut one, "Input/output error", &[(3, 3)]);
@@ -163,7 +154,7 @@ fn a_loop_that_panics_ends_its_server_and_no_other() {
     one.block(&[2]).unwrap();
     send(one.outbox(), Envelope::to(2).body("to nobody"));
     // A loop that goes to sleep after it has sent much needs this.
-    forbid(libc::SYS_membarrier, libc::EPERM);
+    forbid([libc::SYS_membarrier], libc::EPERM);
     send(one.outbox(), Envelope::to(3).body(vec![0; 10_000]));
     await_failure(&mut one, "membarrier");
     let undelivered: Vec<(u64, u64)> = match one.stop() {

@@ -9,6 +9,7 @@ mod conformance;
 mod dead_loop;
 mod delivery;
 mod differing;
+mod fallback;
 mod hostile;
 mod inline;
 mod membership;

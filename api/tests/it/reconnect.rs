@@ -10,7 +10,7 @@ use fastrand::Rng;
 use crate::proxy::Proxy;
 use crate::support::{
     Cluster, assert_alive, assert_same, await_event, connections, eventually, fixed_address, message, random_of_test,
-    receive, send, unique_name,
+    receive, send, unique_name, without_fallback,
 };
 
 #[test]
@@ -146,8 +146,8 @@ fn through_proxies(rng: &mut Rng, change: impl Fn(Config) -> Config) -> ([Node; 
     let addresses = [fixed_address(), fixed_address()];
     let proxies = [Proxy::to(&addresses[0], rng.u64(..)), Proxy::to(&addresses[1], rng.u64(..))];
     let config = |one: &str, two: &str| change(Config::new([(1, one), (2, two)]).unwrap().with_cluster(&name));
-    let one = Builder::new(1, &config(&addresses[0], proxies[1].address())).start().unwrap();
-    let two = Builder::new(2, &config(proxies[0].address(), &addresses[1])).start().unwrap();
+    let one = without_fallback(Builder::new(1, &config(&addresses[0], proxies[1].address())).start().unwrap());
+    let two = without_fallback(Builder::new(2, &config(proxies[0].address(), &addresses[1])).start().unwrap());
     ([one, two], proxies)
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use cluster::{Builder, Config, Engine, Envelope, Event, Events, Inbox, Neighbours, Node, Outbox, Pid, Server};
 use fastrand::Rng;
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 /// How long a test waits for anything. Reached only by a test that fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -60,6 +61,11 @@ impl Cluster {
     }
 
     pub fn start(&mut self, pid: Pid) -> Node {
+        without_fallback(self.start_with_all_events(pid))
+    }
+
+    /// As [`start`](Cluster::start), and leaves the event about a fallback to the test.
+    pub fn start_with_all_events(&mut self, pid: Pid) -> Node {
         let listener = self.listeners.remove(&pid);
         let builder = Builder::new(pid, &self.config);
         let builder = if let Some(listener) = listener { builder.listener(listener) } else { builder };
@@ -70,7 +76,7 @@ impl Cluster {
         let listener = self.listeners.remove(&pid);
         let builder = Builder::new(pid, &self.config).engine(engine);
         let builder = if let Some(listener) = listener { builder.listener(listener) } else { builder };
-        builder.start().unwrap()
+        without_fallback(builder.start().unwrap())
     }
 
     /// Starts these servers.
@@ -87,6 +93,29 @@ impl Cluster {
         let port = |address: &str| address.rsplit(':').next().unwrap().parse().unwrap();
         self.config.servers.iter().map(|member| port(&member.address)).collect()
     }
+}
+
+/// Reads the event of a server that runs on epoll because io_uring is forbidden to the tests. So they see the same
+/// events everywhere.
+pub fn without_fallback(mut node: Node) -> Node {
+    if node.engine().fallback().is_some() {
+        assert!(matches!(node.events().try_next(), Some(Event::EpollFallback { .. })));
+    }
+    node
+}
+
+/// Returns whether a test of io_uring itself must be left out (`forbid-io-uring`).
+pub fn is_io_uring_forbidden() -> bool {
+    std::env::var_os("IO_URING_FORBIDDEN").is_some()
+}
+
+/// A filter that refuses these system calls with this error.
+pub fn refusing<const N: usize>(calls: [libc::c_long; N], error: libc::c_int) -> BpfProgram {
+    let rules = calls.into_iter().map(|call| (call, Vec::new())).collect();
+    let refused = SeccompAction::Errno(error as u32);
+    let architecture = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, architecture).unwrap();
+    filter.try_into().unwrap()
 }
 
 /// These servers in a cluster of their own, over TCP: that is the longer way, and what most tests are about. With

@@ -65,7 +65,7 @@ pub(super) fn enter(ring: RingHandle, submit: u32, wait: bool) -> io::Result<()>
     };
     let (minimum, signals) = (u32::from(wait), std::ptr::null::<libc::sigset_t>());
     // SAFETY: no pointers are passed. The submitted entries were pushed to the ring with buffers that live until their
-    // completion (see uring.rs).
+    // completion (see uring/submitting.rs).
     let result = unsafe { libc::syscall(libc::SYS_io_uring_enter, descriptor, submit, minimum, flags, signals, 0) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -11,8 +11,9 @@
 //! something is unread.
 
 mod closing;
-mod completing;
 mod socket_state;
+mod submitting;
+mod watching;
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,26 +21,27 @@ use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::thread::{self, ThreadId};
+use std::thread::ThreadId;
 
 use io_uring::types::{Fd, Timespec};
-use io_uring::{IoUring, opcode, squeue};
+use io_uring::{IoUring, cqueue, opcode};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use self::closing::Closing;
-use self::completing::claims_work;
+
 use self::socket_state::SocketState;
+use self::watching::claims_work;
 use super::busy_poll::BusyPoll;
-use super::enter::{self, RingHandle, UringEntry};
+use super::enter::{RingHandle, UringEntry};
 use super::listeners::{self, Listeners};
 use super::sending::{DirectSend, SendOperation};
 use super::sockets::Sockets;
 use super::watermark::Watermark;
 use super::{
-    Budget, Completion, Driver, Entry, Listener, LocalAddr, Notifier, Reaped, ReceiveBuffer, SocketId, Wait, Way,
-    features, options,
+    Budget, Completion, Driver, Listener, LocalAddr, Notifier, Reaped, ReceiveBuffer, SocketId, Wait, Way, features,
+    options,
 };
 use crate::batch::Batch;
 use crate::{clock::Clock, time::Time};
@@ -126,55 +128,55 @@ impl Uring {
         Ok(driver)
     }
 
-    fn watch_notifier(&mut self) {
-        let poll = opcode::PollAdd::new(Fd(self.notifier.descriptor()), libc::POLLIN as u32).multi(true).build();
-        self.push(poll.user_data(NOTIFIER));
-    }
-
-    /// Queues a submission. Its memory lives in `sockets` or `alarm_in` until the kernel has read it or completes the
-    /// operation.
-    fn push(&mut self, entry: squeue::Entry) {
-        loop {
-            // SAFETY: the memory that the entry points to stays valid as long as the kernel may use it.
-            // - The address, message or buffer of an operation on a socket is on the heap and owned by the socket's
-            //   state. `complete` takes it out, when the operation's completion is reaped; `Drop` waits for that, or
-            //   leaks it.
-            // - The delay of an alarm is copied by the kernel when it takes the entry from the queue, which is within
-            //   an `io_uring_enter` of the thread that drives the ring. Only `set_alarm` writes `alarm_in`, on that
-            //   thread, so never meanwhile. An entry that is still queued when `alarm_in` is written again has the
-            //   newer delay, and one that is queued when the driver is dropped is never read: no other thread may
-            //   enter the ring, and that thread has left it, because it keeps the driver alive while it waits.
-            // - All other entries point to nothing.
-            if unsafe { self.ring.submission().push(&entry) }.is_ok() {
-                return;
+    /// Takes a completion of the ring.
+    fn complete(&mut self, entry: &cqueue::Entry, completions: &mut VecDeque<Completion>) {
+        let (operation, socket) = (entry.user_data() & 0xFF, SocketId((entry.user_data() >> 8) as u32));
+        if operation == NOTIFIER {
+            if !cqueue::more(entry.flags()) {
+                self.watch_notifier();
             }
-            if let Err(error) = self.entry(false).and_then(Entry::enter) {
-                self.broken = Some(error);
-                return;
-            }
-        }
-    }
-
-    /// Makes the kernel end a wait at `time` or before. Called by the thread that drives the ring, outside the kernel.
-    fn set_alarm(&mut self, time: Time) {
-        if self.alarms.last().is_some_and(|alarm| *alarm <= time) {
             return;
         }
-        debug_assert!(self.thread.is_none_or(|thread| thread == thread::current().id()), "`push` relies on the thread");
-        self.alarms.push(time);
-        *self.alarm_in = Timespec::from(time - self.clock.now());
-        let timeout = opcode::Timeout::new(&raw const *self.alarm_in).build();
-        self.push(timeout.user_data(ALARM));
-    }
-
-    /// Gives the socket's receive to the ring.
-    fn leave_to_ring(&mut self, socket: SocketId) {
-        let Some(entry) = self.sockets.get_mut(socket) else { return };
-        let Some(buffer) = &mut entry.receive else { return };
-        let (address, bytes) = buffer.target();
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let receive = opcode::Recv::new(Fd(entry.descriptor.as_raw_fd()), address, bytes).build();
-        self.push(receive.user_data(tag(socket, RECEIVE)));
+        if operation == ALARM {
+            self.alarms.pop();
+            return;
+        }
+        if operation == LISTENERS {
+            self.watching = false;
+            return self.accept_ready(completions);
+        }
+        let Some(state) = self.sockets.get_mut(socket) else { return };
+        let result = outcome(entry.result());
+        match operation {
+            CONNECT => {
+                state.waiting = false;
+                state.address = None;
+                if !state.closing {
+                    completions.push_back(Completion::Connected { socket, result: result.map(drop) });
+                }
+            }
+            RECEIVE => {
+                if let Some(mut buffer) = state.receive.take() {
+                    if let Ok(bytes) = result {
+                        // SAFETY: the kernel reports that it has written that many bytes, and the receive is over.
+                        unsafe { buffer.advance(bytes) };
+                    }
+                    if !state.closing {
+                        completions.push_back(Completion::Received { socket, result, buffer });
+                    }
+                }
+            }
+            SEND => {
+                if let Some(send) = state.send.take()
+                    && !state.closing
+                {
+                    let (batch, result) = send.end(result);
+                    completions.push_back(Completion::Sent { socket, result, batch });
+                }
+            }
+            _ => state.cancelling = state.cancelling.saturating_sub(1),
+        }
+        self.forget_if_idle(socket, completions);
     }
 
     /// Polls the sockets whose receives are not in the ring.
@@ -204,18 +206,6 @@ impl Uring {
             self.busy_poll.remove(socket);
             completions.push_back(Completion::Received { socket, result, buffer });
         }
-    }
-
-    fn entry(&mut self, wait: bool) -> io::Result<UringEntry> {
-        let ring = match self.handle {
-            Some(handle) => handle,
-            None => {
-                self.ring.submitter().register_enable_rings()?;
-                self.thread = Some(thread::current().id());
-                *self.handle.insert(enter::register(self.ring.as_raw_fd()))
-            }
-        };
-        Ok(UringEntry { ring, submit: self.ring.submission().len() as u32, wait })
     }
 
     /// Returns the socket, unless it is closing or gone.

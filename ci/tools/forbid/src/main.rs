@@ -1,5 +1,6 @@
 //! Runs a command to which the three system calls of io_uring are forbidden by a seccomp filter, as Docker and
 //! containerd do by default. It takes no privilege.
+#![allow(clippy::print_stderr, reason = "a command line reports its errors there")]
 
 use std::collections::BTreeMap;
 use std::env;
