@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::io::Write as _;
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::LazyLock;
@@ -64,6 +65,10 @@ on_each_driver! {
     bytes_arrive_and_sockets_close,
     what_comes_is_received_after_any_number_of_turns_awake,
     the_end_of_a_connection_is_seen_by_a_loop_that_stays_awake,
+    an_end_that_comes_with_the_last_bytes_is_seen,
+    what_is_done_already_ends_a_wait,
+    nothing_is_told_of_a_send_whose_socket_is_closed,
+    a_turn_that_leaves_nothing_has_read_all_sockets,
     a_full_socket_takes_a_part_and_the_kernel_the_rest,
     a_notification_ends_a_wait_also_when_it_came_before,
     waits_end_in_time_and_not_long_before,
@@ -292,6 +297,97 @@ fn the_end_of_a_connection_is_seen_by_a_loop_that_stays_awake<D: OverSockets>() 
     };
     assert!(matches!(&ended, Completion::Received { socket, result: Ok(0), .. } if *socket == far), "{ended:?}");
     close(&mut driver, &[&[listener, near, far][..], &silent].concat());
+}
+
+/// The bytes and the end of the connection are one edge for epoll. A read that takes all of the bytes is a short one.
+fn an_end_that_comes_with_the_last_bytes_is_seen<D: OverSockets>() {
+    let mut driver = D::start();
+    let pool = ChunkPool::new(4096, 4);
+    for sleeps in [true, false] {
+        let [listener, near, far] = connect(&mut driver);
+        let sent = batch(vec![7; 64]);
+        assert_eq!(driver.send_now(near, &sent).unwrap(), sent.bytes());
+        driver.finish(near);
+        // Both are there before the first receive, and before the driver is told of them.
+        for expected in [sent.bytes(), 0] {
+            driver.receive(far, pool.take().unwrap());
+            let deadline = Instant::now() + PATIENCE;
+            let received = loop {
+                assert!(Instant::now() < deadline, "nothing came");
+                if let Some(completion) = turn(&mut driver, sleeps).pop_front() {
+                    break completion;
+                }
+            };
+            let Completion::Received { result, .. } = received else { panic!("{received:?}") };
+            assert_eq!(result.unwrap(), expected);
+        }
+        close(&mut driver, &[listener, near, far]);
+    }
+}
+
+fn what_is_done_already_ends_a_wait<D: OverSockets>() {
+    let mut driver = D::start();
+    let [listener, near, far] = connect(&mut driver);
+    let began = Instant::now();
+    driver.send(near, batch(vec![7; 64]), 0);
+    driver.begin(Wait::Until(now() + PATIENCE)).unwrap().enter().unwrap();
+    let mut completions = VecDeque::new();
+    driver.reap(&mut completions, Time::default()).unwrap();
+    assert!(began.elapsed() < PATIENCE);
+    assert!(matches!(completions.pop_front(), Some(Completion::Sent { result: Ok(()), .. })), "{completions:?}");
+    close(&mut driver, &[near, far]);
+    // No event comes from the end of a listener.
+    driver.close(listener);
+    driver.begin(Wait::Until(now() + PATIENCE)).map(Entry::enter).transpose().unwrap();
+    driver.reap(&mut completions, Time::default()).unwrap();
+    assert!(began.elapsed() < PATIENCE);
+    assert!(matches!(completions.pop_front(), Some(Completion::Closed { socket }) if socket == listener));
+}
+
+fn nothing_is_told_of_a_send_whose_socket_is_closed<D: OverSockets>() {
+    let mut driver = D::start();
+    let [listener, near, far] = connect(&mut driver);
+    driver.send(near, batch(vec![7; 64]), 0);
+    close(&mut driver, &[near, far, listener]);
+}
+
+/// More sockets are readable than one call reports. Silence is judged by what a turn says that it has read.
+fn a_turn_that_leaves_nothing_has_read_all_sockets<D: OverSockets>() {
+    const SOCKETS: usize = 400;
+    let mut driver = D::start();
+    let pool = ChunkPool::new(4096, SOCKETS);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    driver.listen(Listener::Socket(listener), None).unwrap();
+    let mut near = Vec::new();
+    let mut accepted = Vec::new();
+    while accepted.len() < SOCKETS {
+        near.push(TcpStream::connect(address).unwrap());
+        let socket = turn_until(&mut driver, |completion| match completion {
+            Completion::Accepted { socket, .. } => Some(socket),
+            other => panic!("{other:?}"),
+        });
+        driver.receive(socket, pool.take().unwrap());
+        accepted.push(socket);
+    }
+    // No receive is left that the driver would poll for itself.
+    (0..100).for_each(|_| assert!(turn(&mut driver, false).is_empty()));
+    near.iter_mut().for_each(|near| near.write_all(&[7; 8]).unwrap());
+    let mut received = 0;
+    loop {
+        let now = now();
+        if let Some(entry) = driver.begin(Wait::No) {
+            entry.enter().unwrap();
+        }
+        let mut completions = VecDeque::new();
+        let reaped = driver.reap(&mut completions, now).unwrap();
+        received += completions.len();
+        if reaped.until >= now {
+            break;
+        }
+        assert!(reaped.is_left);
+    }
+    assert_eq!(received, SOCKETS);
 }
 
 fn a_full_socket_takes_a_part_and_the_kernel_the_rest<D: OverSockets>() {
