@@ -19,7 +19,7 @@ fn forbid<const N: usize>(calls: [libc::c_long; N], error: libc::c_int) {
 
 /// Makes the waits of event loops fail, on either driver.
 fn forbid_waits() {
-    forbid([libc::SYS_io_uring_enter, libc::SYS_epoll_pwait2], libc::EIO);
+    forbid([libc::SYS_io_uring_enter, libc::SYS_epoll_wait, libc::SYS_epoll_pwait], libc::EIO);
 }
 
 const DEDICATED: Threading = Threading::Dedicated { shards: 1 };

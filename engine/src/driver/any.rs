@@ -65,7 +65,7 @@ impl AnyDriver {
 pub enum AnyEntry {
     /// `io_uring_enter`.
     Uring(UringEntry),
-    /// `epoll_pwait2`.
+    /// `epoll_wait`.
     Epoll(EpollEntry),
 }
 

@@ -6,19 +6,22 @@
 //! writable, and tries no others. A read or a write that moves less than it could has used the readiness up, so no
 //! further call is needed to learn that (epoll(7), "Questions and answers"). The next edge comes with the next bytes.
 
+mod socket_state;
+
 use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::RecvFlags;
-use rustix::time::Timespec;
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use self::socket_state::{Send, SocketState};
 use super::sending::DirectSend;
 use super::sockets::Sockets;
 use super::watermark::Watermark;
@@ -34,6 +37,8 @@ const EVENTS: usize = 256;
 
 /// Event data of the notifier. No socket has this number.
 const NOTIFIER: u64 = u64::MAX;
+/// Event data of the timer.
+const TIMER: u64 = u64::MAX - 1;
 
 /// Events of a connection. `RDHUP` and `HUP` report its end.
 const CONNECTION: EventFlags = EventFlags::IN.union(EventFlags::OUT).union(EventFlags::RDHUP).union(EventFlags::ET);
@@ -45,6 +50,10 @@ const ENDED: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventFl
 pub struct Epoll {
     poller: Arc<Poller>,
     notifier: Arc<Notifier>,
+    /// Timer that ends a wait. `epoll_wait` alone counts in milliseconds.
+    timer: OwnedFd,
+    /// Time at which the timer expires. One expiry serves many waits: each system call that sets it costs.
+    alarm: Option<Time>,
     sockets: Sockets<SocketState>,
     /// Connections with an operation under way that may make progress now, each once.
     runnable: VecDeque<SocketId>,
@@ -66,100 +75,6 @@ struct Poller {
 /// An event: its data, and the kinds of operations that would not block.
 type Readiness = (u64, EventFlags);
 
-/// A socket and its operations.
-struct SocketState {
-    descriptor: OwnedFd,
-    /// Set if the socket was closed in this turn. The next turn closes the descriptor and tells the shard.
-    closing: bool,
-    listens: bool,
-    connecting: bool,
-    /// Set if the connection may be readable.
-    readable: bool,
-    /// Set if the connection may be writable.
-    writable: bool,
-    /// Set if the connection has ended in one direction or both. Reads do not block any more.
-    ended: bool,
-    receive: Option<ReceiveBuffer>,
-    send: Option<Send>,
-    /// Set if the connection is in `runnable`.
-    runnable: bool,
-}
-
-/// A send under way: the batch, and the number of its bytes that were sent.
-struct Send {
-    batch: Box<Batch>,
-    sent: usize,
-}
-
-impl SocketState {
-    fn new(descriptor: OwnedFd) -> SocketState {
-        SocketState {
-            descriptor,
-            closing: false,
-            listens: false,
-            connecting: false,
-            readable: false,
-            writable: true,
-            ended: false,
-            receive: None,
-            send: None,
-            runnable: false,
-        }
-    }
-
-    /// Returns whether an operation may make progress.
-    fn can_go_on(&self) -> bool {
-        (self.receive.is_some() && self.readable) || (self.send.is_some() && self.writable)
-    }
-
-    /// Receives once. Returns the result and the buffer, unless no bytes are there.
-    fn try_receive(&mut self) -> Option<(io::Result<usize>, ReceiveBuffer)> {
-        let mut buffer = self.receive.take()?;
-        let free = buffer.free();
-        let result = match rustix::net::recv(&self.descriptor, buffer.spare(), RecvFlags::DONTWAIT) {
-            Ok((bytes, _)) => {
-                self.readable = bytes == free || self.ended;
-                // SAFETY: the call has written that many bytes, and is over.
-                unsafe { buffer.advance(bytes) };
-                Ok(bytes)
-            }
-            Err(Errno::AGAIN) => {
-                self.readable = false;
-                self.receive = Some(buffer);
-                return None;
-            }
-            Err(Errno::INTR) => {
-                self.receive = Some(buffer);
-                return None;
-            }
-            Err(error) => Err(error.into()),
-        };
-        Some((result, buffer))
-    }
-
-    /// Sends as much as the kernel takes. Returns the result and the batch, unless some of it is left.
-    fn try_send(&mut self, direct_send: &mut DirectSend) -> Option<(io::Result<()>, Box<Batch>)> {
-        let Send { batch, sent } = self.send.as_mut()?;
-        let result = match direct_send.send(self.descriptor.as_raw_fd(), batch, *sent) {
-            Ok(bytes) => {
-                *sent += bytes;
-                if *sent < batch.bytes() {
-                    self.writable = false;
-                    return None;
-                }
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.writable = false;
-                return None;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return None,
-            Err(error) => Err(error),
-        };
-        self.send.take().map(|send| (result, send.batch))
-    }
-}
-
 impl Epoll {
     /// Makes an epoll instance.
     ///
@@ -168,14 +83,20 @@ impl Epoll {
     pub fn new(clock: Clock) -> Result<Epoll, features::Unavailable> {
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(|error| features::Unavailable::epoll(error.into()))?;
         let notifier = Notifier::new().map_err(features::Unavailable::eventfd)?;
-        if let Some(descriptor) = notifier.as_fd() {
-            // Edge-triggered: each notification ends one wait, and the counter need not be read.
-            epoll::add(&epoll, descriptor, EventData::new_u64(NOTIFIER), EventFlags::IN | EventFlags::ET)
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)
+            .map_err(|error| features::Unavailable::epoll(error.into()))?;
+        for (descriptor, data) in [(notifier.as_fd(), NOTIFIER), (Some(timer.as_fd()), TIMER)] {
+            let Some(descriptor) = descriptor else { continue };
+            // Edge-triggered: each notification and each expiry ends one wait, and the counters need not be read.
+            epoll::add(&epoll, descriptor, EventData::new_u64(data), EventFlags::IN | EventFlags::ET)
                 .map_err(|error| features::Unavailable::epoll(error.into()))?;
         }
         Ok(Epoll {
             poller: Arc::new(Poller { epoll, events: Mutex::new(Vec::with_capacity(EVENTS)) }),
             notifier: Arc::new(notifier),
+            timer,
+            alarm: None,
             sockets: Sockets::new(),
             runnable: VecDeque::new(),
             done: Vec::new(),
@@ -188,6 +109,22 @@ impl Epoll {
 
     fn has_work(&self) -> bool {
         !self.runnable.is_empty() || !self.done.is_empty() || !self.closed.is_empty()
+    }
+
+    /// Makes a wait end at `time` or before.
+    fn set_alarm(&mut self, time: Time) -> io::Result<()> {
+        let now = self.clock.now();
+        // An alarm that is over may have been reported already.
+        if self.alarm.is_some_and(|alarm| now < alarm && alarm <= time) {
+            return Ok(());
+        }
+        // A time of zero would stop the timer.
+        let ahead = (time - now).max(Duration::from_nanos(1));
+        let it_value = Timespec { tv_sec: ahead.as_secs().cast_signed(), tv_nsec: ahead.subsec_nanos().into() };
+        let once = Itimerspec { it_interval: Timespec::default(), it_value };
+        rustix::time::timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
+        self.alarm = Some(time);
+        Ok(())
     }
 
     /// Returns the socket, unless it is closing or gone.
@@ -219,7 +156,10 @@ impl Epoll {
 
     /// Processes an event of the kernel.
     fn on_event(&mut self, (number, flags): Readiness, completions: &mut VecDeque<Completion>) {
-        if number == NOTIFIER {
+        if number == TIMER {
+            self.alarm = None;
+        }
+        if number >= TIMER {
             return;
         }
         let socket = SocketId(number as u32);
@@ -371,10 +311,8 @@ impl Driver for Epoll {
         let timeout = match wait {
             Wait::No => Some(Timespec::default()),
             _ if self.has_work() => Some(Timespec::default()),
-            Wait::Until(time) => {
-                let ahead = time - self.clock.now();
-                Some(Timespec { tv_sec: ahead.as_secs().cast_signed(), tv_nsec: ahead.subsec_nanos().into() })
-            }
+            // Without its timer, the loop spins.
+            Wait::Until(time) => self.set_alarm(time).err().map(|_| Timespec::default()),
             Wait::Forever => None,
         };
         Some(EpollEntry { poller: self.poller.clone(), timeout })
@@ -427,10 +365,10 @@ impl Driver for Epoll {
     type Entry = EpollEntry;
 }
 
-/// A prepared `epoll_pwait2` call.
+/// A prepared `epoll_wait` call.
 pub struct EpollEntry {
     poller: Arc<Poller>,
-    /// Longest wait; `None`: without end.
+    /// Longest wait; `None`: until an event.
     timeout: Option<Timespec>,
 }
 
