@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cluster_engine::{DriverChoice, IdleStrategy, Unavailable};
 
-use crate::{Driver, Idle, Threading};
+use crate::{Driver, Idle, Reactor, Threading};
 
 /// Event loops for servers.
 ///
@@ -80,6 +80,11 @@ impl Engine {
         }
     }
 
+    /// Means to turn the event loop, if the engine was started with [`Threading::Reactor`].
+    pub fn reactor(&self) -> Option<Reactor> {
+        self.inner.reactor().map(|inner| Reactor { inner })
+    }
+
     /// Reason for which the engine runs on epoll although it was not told to. `None` if it was, or if it runs on
     /// io_uring.
     pub fn fallback(&self) -> Option<&Unavailable> {
@@ -114,6 +119,7 @@ impl Engine {
             Threading::Shared => return share(idle, driver),
             Threading::Dedicated { shards } => cluster_engine::Threading::Dedicated { shards },
             Threading::Inline => cluster_engine::Threading::Inline,
+            Threading::Reactor => cluster_engine::Threading::Reactor,
         };
         let choice = match driver {
             Driver::Auto => DriverChoice::Auto,

@@ -49,7 +49,9 @@ pub use inbox::{Message, Received, Receiver};
 pub use link::{BROADCAST, DownReason, DropReason, Local, Pid, Undelivered};
 pub use outbox::{PushError, Sender};
 pub use payload::{Body, Payload};
-pub use runtime::{Backoff, IdleStrategy, LoopFailed, LoopHandle, LoopUnavailable, Step, VirtualClock, WrongThread};
+pub use runtime::{
+    Backoff, IdleStrategy, LoopFailed, LoopHandle, LoopUnavailable, Reactor, Step, Turn, VirtualClock, WrongThread,
+};
 pub use stats::PeerStats;
 pub use stream::{DropPolicy, Lane};
 pub use time::Time;

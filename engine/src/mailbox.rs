@@ -129,6 +129,11 @@ impl Mailbox {
         self.notifier.notify();
     }
 
+    /// Notifier that wakes the shard.
+    pub(crate) fn notifier(&self) -> &Arc<Notifier> {
+        &self.notifier
+    }
+
     /// Returns whether the shard sleeps. The answer is a hint.
     #[inline]
     pub(crate) fn is_asleep(&self) -> bool {

@@ -108,6 +108,14 @@ pub enum Threading {
     /// When the thread ends, its servers end as if their event loop had failed: calls return `Stopped`, and
     /// [`EngineFailed`](crate::Event::EngineFailed) gives the reason.
     Inline,
+    /// No thread: an async runtime or another reactor turns the event loop, by means of
+    /// [`Engine::reactor`](crate::Engine::reactor). The loop uses epoll, and belongs to no thread.
+    ///
+    /// Futures and streams are woken by the loop's turns. `send`, `try_send`, `claim`, events and `stats` work on any
+    /// thread; so do `add_peer`, `remove_peer` and `stop`, which turn the loop themselves. `recv` and the other calls
+    /// that wait for envelopes or acknowledgements block their thread until the reactor has turned the loop: on the
+    /// reactor's own thread, use their asynchronous forms.
+    Reactor,
 }
 
 /// Interface of the kernel that an engine's event loops use.

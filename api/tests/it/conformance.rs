@@ -16,6 +16,7 @@ use cluster::{
 };
 use futures_util::{FutureExt, StreamExt};
 
+use crate::reactor::Poller;
 use crate::support::{Cluster, PATIENCE, await_event, message, receive, send, without_fallback};
 
 use runs::{
@@ -85,6 +86,23 @@ impl<const LOOPS: usize> Factory for Epoll<LOOPS> {
 
     fn start(&mut self, pid: u64) -> Result<Node, StartError> {
         Builder::new(pid, &self.0.config).engine(&self.1).start().map(without_fallback)
+    }
+}
+
+/// The real node on an engine that a loop of `poll` turns on another thread.
+struct Reactor(Cluster, Engine, #[expect(dead_code, reason = "its drop ends the thread")] Poller);
+
+impl Factory for Reactor {
+    type Server = Node;
+
+    fn new(pids: &[u64], change: fn(Config) -> Config) -> Reactor {
+        let engine = Engine::start(Threading::Reactor, Idle::default(), Driver::Auto).unwrap();
+        let poller = Poller::new(engine.reactor().unwrap());
+        Reactor(Cluster::fixed(pids.iter().copied()).with(change), engine, poller)
+    }
+
+    fn start(&mut self, pid: u64) -> Result<Node, StartError> {
+        Builder::new(pid, &self.0.config).engine(&self.1).start()
     }
 }
 
@@ -471,6 +489,7 @@ on!(dedicated, Dedicated);
 on!(inline, Inline);
 on!(epoll_inline, Epoll<0>);
 on!(epoll_on_two_loops, Epoll<2>);
+on!(reactor, Reactor);
 on!(memory_inline, Memory<0>);
 on!(memory_on_one_loop, Memory<1>);
 on!(memory_on_two_loops, Memory<2>);

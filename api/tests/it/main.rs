@@ -20,6 +20,7 @@ mod outcomes;
 mod perishable;
 mod pressure;
 mod proxy;
+mod reactor;
 mod reconnect;
 mod refusals;
 mod start_stop;

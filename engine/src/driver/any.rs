@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::enter::UringEntry;
@@ -42,6 +43,14 @@ pub enum AnyDriver {
 }
 
 impl AnyDriver {
+    /// Descriptor for a reactor: that of the epoll instance. `None` over io_uring.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            AnyDriver::Uring(_) => None,
+            AnyDriver::Epoll(driver) => Some(driver.descriptor()),
+        }
+    }
+
     /// Makes `count` drivers.
     ///
     /// # Errors
@@ -70,6 +79,13 @@ pub enum AnyEntry {
 }
 
 impl Entry for AnyEntry {
+    fn waits(&self) -> bool {
+        match self {
+            AnyEntry::Uring(entry) => entry.waits(),
+            AnyEntry::Epoll(entry) => entry.waits(),
+        }
+    }
+
     #[inline]
     fn enter(self) -> io::Result<()> {
         match self {

@@ -44,6 +44,10 @@ pub struct UringEntry {
 }
 
 impl Entry for UringEntry {
+    fn waits(&self) -> bool {
+        self.wait
+    }
+
     fn enter(self) -> io::Result<()> {
         match enter(self.ring, self.submit, self.wait) {
             Ok(()) => Ok(()),

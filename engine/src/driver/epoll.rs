@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpListener};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ use super::sending::DirectSend;
 use super::sockets::Sockets;
 use super::watermark::Watermark;
 use super::{
-    Budget, Completion, Driver, Entry, Listener, LocalAddr, Notifier, Reaped, ReceiveBuffer, SocketId, Wait, Way,
-    features, listeners, options,
+    ACCEPTED_AT_ONCE, Budget, Completion, Driver, Entry, Listener, LocalAddr, Notifier, Reaped, ReceiveBuffer,
+    SocketId, Wait, Way, features, listeners, options,
 };
 use crate::batch::Batch;
 use crate::{clock::Clock, time::Time};
@@ -62,6 +62,8 @@ pub struct Epoll {
     /// Sockets that were closed since the last turn.
     closed: Vec<SocketId>,
     direct_send: DirectSend,
+    /// Set if a listener may have more connections than were accepted. Its event is not repeated to a reactor.
+    backlog: bool,
     read: Watermark,
     clock: Clock,
 }
@@ -102,9 +104,15 @@ impl Epoll {
             done: Vec::new(),
             closed: Vec::new(),
             direct_send: DirectSend::default(),
+            backlog: false,
             read: Watermark::default(),
             clock,
         })
+    }
+
+    /// Descriptor that is readable when there is something to do: an event, a notification, or a timer.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.poller.epoll.as_fd()
     }
 
     fn has_work(&self) -> bool {
@@ -182,6 +190,7 @@ impl Epoll {
         let Some(state) = self.sockets.get(listener) else { return };
         let mut connections = Vec::new();
         let mut accepted = listeners::accept(state.descriptor.as_fd(), &mut connections);
+        self.backlog |= connections.len() == ACCEPTED_AT_ONCE;
         for (connection, source) in connections {
             let _ = options::set_up_connection(&connection);
             match self.insert(SocketState::new(connection)) {
@@ -359,7 +368,8 @@ impl Driver for Epoll {
         }
         // A full list of events may have left others in the kernel, at most one of each socket.
         let left = self.runnable.len() + if is_full { self.sockets.len() } else { 0 };
-        Ok(Reaped { until: self.read.read(served + taken, left, now), is_left: left > 0 })
+        let is_left = std::mem::take(&mut self.backlog) || left > 0;
+        Ok(Reaped { until: self.read.read(served + taken, left, now), is_left })
     }
 
     type Entry = EpollEntry;
@@ -373,6 +383,10 @@ pub struct EpollEntry {
 }
 
 impl Entry for EpollEntry {
+    fn waits(&self) -> bool {
+        self.timeout.is_none()
+    }
+
     fn enter(self) -> io::Result<()> {
         let mut buffer = [const { MaybeUninit::uninit() }; EVENTS];
         let events: &[Event] = match epoll::wait(&self.poller.epoll, &mut buffer, self.timeout.as_ref()) {

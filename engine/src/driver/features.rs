@@ -45,8 +45,16 @@ impl Unavailable {
         Unavailable::other(format!("eventfd failed: {error}; raise the limit of open files (ulimit -n)"))
     }
 
-    pub(super) fn epoll(error: io::Error) -> Unavailable {
+    pub(crate) fn epoll(error: io::Error) -> Unavailable {
         Unavailable::other(format!("epoll failed: {error}; raise the limit of open files (ulimit -n)"))
+    }
+
+    /// Makes the error for io_uring under a reactor.
+    pub(crate) fn reactor() -> Unavailable {
+        Unavailable::other(
+            "a reactor cannot turn io_uring, whose ring belongs to one thread; use the driver epoll, or auto"
+                .to_owned(),
+        )
     }
 
     fn other(message: String) -> Unavailable {

@@ -5,6 +5,8 @@
 //! whatever the layers above do meanwhile.
 
 mod any;
+#[cfg(feature = "tokio")]
+mod async_fd;
 mod budget;
 mod busy_poll;
 mod chunk;
@@ -30,6 +32,8 @@ use std::sync::Arc;
 
 pub(crate) use any::Started;
 pub use any::{AnyDriver, DriverChoice};
+#[cfg(feature = "tokio")]
+pub(crate) use async_fd::register;
 pub use budget::Budget;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use budget::take_spent;
@@ -178,6 +182,9 @@ pub trait Entry {
     /// # Errors
     /// Returns an error when the call into the kernel has failed.
     fn enter(self) -> io::Result<()>;
+
+    /// Returns whether the call may wait: the driver has nothing to do without it.
+    fn waits(&self) -> bool;
 }
 
 /// Allowed transports of a dial.

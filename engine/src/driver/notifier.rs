@@ -4,8 +4,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::task::Waker;
 use std::thread::{self, Thread};
 
+use atomic_waker::AtomicWaker;
 use rustix::event::{EventfdFlags, eventfd};
 
 /// Wake-up of a shard that waits: an eventfd, and a flag that says whether the shard sleeps.
@@ -19,6 +21,8 @@ use rustix::event::{EventfdFlags, eventfd};
 pub struct Notifier {
     asleep: AtomicBool,
     wakes: Wakes,
+    /// Task that turns the loop, if one does. It is woken without a system call.
+    task: AtomicWaker,
 }
 
 /// Target of a notification.
@@ -37,12 +41,12 @@ impl Notifier {
     /// Returns an error when the process has no descriptor left.
     pub fn new() -> io::Result<Notifier> {
         let descriptor = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Notifier { asleep: AtomicBool::new(false), wakes: Wakes::Descriptor(descriptor) })
+        Ok(Notifier { asleep: AtomicBool::new(false), wakes: Wakes::Descriptor(descriptor), task: AtomicWaker::new() })
     }
 
     /// Makes a notifier that unparks a thread, for a loop that waits for no descriptor.
     pub fn for_thread() -> Notifier {
-        Notifier { asleep: AtomicBool::new(false), wakes: Wakes::Thread(OnceLock::new()) }
+        Notifier { asleep: AtomicBool::new(false), wakes: Wakes::Thread(OnceLock::new()), task: AtomicWaker::new() }
     }
 
     /// Makes the calling thread the one that a notification unparks, unless another one called this before. The thread
@@ -62,8 +66,21 @@ impl Notifier {
         }
     }
 
+    /// Makes `waker` the one that the next notification wakes, in place of the descriptor.
+    pub fn register(&self, waker: &Waker) {
+        self.task.register(waker);
+    }
+
+    /// Makes notifications go to the descriptor again.
+    pub fn forget_task(&self) {
+        drop(self.task.take());
+    }
+
     #[cold]
     fn wake(&self) {
+        if let Some(task) = self.task.take() {
+            return task.wake();
+        }
         let descriptor = match &self.wakes {
             Wakes::Descriptor(descriptor) => descriptor,
             Wakes::Thread(thread) => return thread.get().map_or((), Thread::unpark),

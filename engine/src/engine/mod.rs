@@ -22,7 +22,7 @@ use crate::link::{Local, Pid};
 use crate::mailbox::{Command, NodeInit};
 use crate::outbox::{OutboxShared, Sender};
 use crate::roster::{LinkId, Roster};
-use crate::runtime::{IdleStrategy, LoopFailed, LoopHandle};
+use crate::runtime::{IdleStrategy, LoopFailed, LoopHandle, Reactor};
 use crate::shard::{Shard, chunk_pool};
 use crate::stats::StatsTable;
 
@@ -38,6 +38,8 @@ pub enum Threading {
     },
     /// The thread that uses the server. Each call that finds nothing to do runs one turn of the event loop.
     Inline,
+    /// A reactor, such as an async runtime. It waits for the loop's descriptor. The driver is over epoll.
+    Reactor,
 }
 
 /// Configuration of a server on an engine.
@@ -99,7 +101,13 @@ impl Engine {
         let mut loops = Vec::new();
         let count = match threading {
             Threading::Dedicated { shards } => shards.max(1),
-            Threading::Inline => 1,
+            Threading::Inline | Threading::Reactor => 1,
+        };
+        // Only the thread that owns a ring may turn it, and a reactor has many.
+        let driver = match (threading, driver) {
+            (Threading::Reactor, DriverChoice::IoUring) => return Err(Unavailable::reactor()),
+            (Threading::Reactor, _) => DriverChoice::Epoll,
+            _ => driver,
         };
         let Started { drivers, fallback } = AnyDriver::start(driver, count, clock)?;
         let driver = match (driver, &fallback) {
@@ -109,10 +117,16 @@ impl Engine {
         let registry = LocalRegistry::new(drivers.iter().map(Driver::notifier));
         for (number, sockets) in drivers.into_iter().enumerate() {
             let pool = chunk_pool();
+            let descriptor = sockets.descriptor().filter(|_| threading == Threading::Reactor);
+            let descriptor = descriptor.map(|descriptor| descriptor.try_clone_to_owned());
             let transport = LocalTransport::new(sockets, registry.clone(), number, pool.clone(), WINDOW_BYTES);
             let shard = Shard::new(transport, pool.clone());
             let (loop_handle, thread) = match threading {
                 Threading::Inline => (LoopHandle::inline(shard, idle, clock), None),
+                Threading::Reactor => {
+                    let descriptor = descriptor.ok_or_else(Unavailable::reactor)?.map_err(Unavailable::epoll)?;
+                    (LoopHandle::for_reactor(shard, descriptor, idle, clock), None)
+                }
                 Threading::Dedicated { .. } => {
                     let name = format!("cluster-{number}");
                     let (loop_handle, thread) =
@@ -179,6 +193,11 @@ impl Engine {
     /// Returns the number of times that event loops have waited in the kernel and were woken.
     pub fn wake_ups(&self) -> u64 {
         self.loops.iter().map(|each| each.loop_handle.mailbox().wake_ups()).sum()
+    }
+
+    /// Returns the means to turn the event loop, if a reactor does.
+    pub fn reactor(&self) -> Option<Reactor> {
+        self.loops.first().and_then(|each| each.loop_handle.reactor())
     }
 
     /// Returns the driver of the event loops: [`DriverChoice::IoUring`] or [`DriverChoice::Epoll`].

@@ -11,7 +11,7 @@ use crate::link::{LinkAccount, Pid, Undelivered};
 use crate::mailbox::Command;
 use crate::outbox::OutboxShared;
 use crate::roster::LinkKey;
-use crate::runtime::{LoopFailed, LoopHandle, LoopUnavailable, WrongThread};
+use crate::runtime::{BLOCKING_TURN, LoopFailed, LoopHandle, LoopUnavailable, WrongThread};
 use crate::stats::PeerStats;
 
 /// Events of a server.
@@ -130,10 +130,11 @@ impl NodeHandle {
         let (report, reported) = mpsc::channel();
         self.loop_handle.mailbox().command(command(report));
         loop {
-            if self.loop_handle.is_mine() {
+            let has_reactor = self.loop_handle.has_reactor();
+            if has_reactor || self.loop_handle.is_mine() {
                 self.loop_handle.poll();
             }
-            match reported.recv_timeout(Duration::from_millis(50)) {
+            match reported.recv_timeout(if has_reactor { BLOCKING_TURN } else { Duration::from_millis(50) }) {
                 Ok(value) => return Ok(value),
                 Err(mpsc::RecvTimeoutError::Timeout) if !self.loop_handle.is_stopped() => {}
                 Err(_) => return Err(self.loop_handle.failure().map_or(Unanswered::Nobody, Unanswered::Failed)),
@@ -235,7 +236,12 @@ impl NodeHandle {
                 self.loop_handle.poll_until(Some(Instant::now() + Duration::from_millis(10)));
                 reported.try_recv().map_err(|error| error == mpsc::TryRecvError::Disconnected)
             } else {
-                let wait = Duration::from_millis(50);
+                let mut wait = Duration::from_millis(50);
+                if self.loop_handle.has_reactor() {
+                    // The caller may be the reactor itself.
+                    self.loop_handle.poll();
+                    wait = BLOCKING_TURN;
+                }
                 reported.recv_timeout(wait).map_err(|error| error == mpsc::RecvTimeoutError::Disconnected)
             };
             match got {

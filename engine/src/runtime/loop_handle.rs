@@ -8,6 +8,7 @@
 //! sleeps can therefore send from its own thread (`Shard::send_from_outside`).
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use super::failure::{Failure, LoopFailed};
 use super::inline::{Inline, Owned};
 use super::virtual_clock::VirtualClock;
-use super::{IdleStrategy, Step};
+use super::{IdleStrategy, Reactor, Step};
 use crate::callback::{caught, panic_message};
 use crate::driver::{AnyDriver, Entry, LocalTransport};
 use crate::link::Undelivered;
@@ -30,7 +31,7 @@ pub(crate) type Loop = Shard<LocalTransport<AnyDriver>>;
 
 /// State of a loop. The loop's thread holds the lock, except while it waits in the kernel. `None` once the loop has
 /// ended or failed.
-type Shared = Mutex<Option<Loop>>;
+pub(super) type Shared = Mutex<Option<Loop>>;
 
 /// Result of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +73,7 @@ fn turn(shared: &Shared, idle: WhenIdle) -> io::Result<Turn> {
 
 /// Makes the error for a shard in an unknown state: another thread panicked while it used the shard.
 #[cold]
-fn poisoned<T>(_: PoisonError<T>) -> io::Error {
+pub(super) fn poisoned<T>(_: PoisonError<T>) -> io::Error {
     io::Error::other("an application's thread panicked while it used the loop")
 }
 
@@ -84,11 +85,13 @@ fn lock(shared: &Shared) -> MutexGuard<'_, Option<Loop>> {
 #[derive(Clone)]
 pub struct LoopHandle {
     mailbox: Arc<Mailbox>,
-    shard: Arc<Shared>,
+    pub(super) shard: Arc<Shared>,
+    /// Descriptor for the reactor that turns the loop, if one does.
+    reactor: Option<Arc<OwnedFd>>,
     inline: Option<Arc<Inline>>,
     failure: Arc<Failure>,
     idle: IdleStrategy,
-    clock: Clock,
+    pub(super) clock: Clock,
 }
 
 impl LoopHandle {
@@ -119,9 +122,7 @@ impl LoopHandle {
             }
         }
         // The shard is dropped here, because its ring belongs to this thread.
-        let shard = lock(&self.shard).take();
-        let _ = caught(|| drop(shard));
-        self.mailbox.close();
+        self.end();
     }
 
     /// Takes a turn. Returns `None` if the loop has failed.
@@ -142,7 +143,7 @@ impl LoopHandle {
 
     /// Ends the loop and its servers, with this reason.
     #[cold]
-    fn fail(&self, message: &str) {
+    pub(super) fn fail(&self, message: &str) {
         if !self.failure.set(message) {
             return;
         }
@@ -154,6 +155,28 @@ impl LoopHandle {
         self.mailbox.close();
     }
 
+    /// Makes the handle of a loop that a reactor turns. `descriptor` is that of the loop's driver.
+    pub(crate) fn for_reactor(shard: Loop, descriptor: OwnedFd, idle: IdleStrategy, clock: Clock) -> LoopHandle {
+        LoopHandle { reactor: Some(Arc::new(descriptor)), ..LoopHandle::new(shard, None, idle, clock) }
+    }
+
+    /// Returns the means to turn the loop, if a reactor does.
+    pub fn reactor(&self) -> Option<Reactor> {
+        self.reactor.as_ref().map(|descriptor| Reactor::new(self.clone(), descriptor.clone()))
+    }
+
+    /// Returns whether a reactor turns the loop.
+    pub(crate) fn has_reactor(&self) -> bool {
+        self.reactor.is_some()
+    }
+
+    /// Ends a loop that has finished.
+    pub(super) fn end(&self) {
+        let shard = lock(&self.shard).take();
+        let _ = caught(|| drop(shard));
+        self.mailbox.close();
+    }
+
     /// Makes the handle of a loop that the threads of the application turn.
     pub(crate) fn inline(shard: Loop, idle: IdleStrategy, clock: Clock) -> LoopHandle {
         LoopHandle::new(shard, Some(Arc::new(Inline::new(None))), idle, clock)
@@ -161,7 +184,8 @@ impl LoopHandle {
 
     fn new(shard: Loop, inline: Option<Arc<Inline>>, idle: IdleStrategy, clock: Clock) -> LoopHandle {
         let mailbox = shard.mailbox().clone();
-        LoopHandle { mailbox, shard: Arc::new(Mutex::new(Some(shard))), inline, failure: Arc::default(), idle, clock }
+        let shard = Arc::new(Mutex::new(Some(shard)));
+        LoopHandle { mailbox, shard, reactor: None, inline, failure: Arc::default(), idle, clock }
     }
 
     /// Calls `look` with the shard, between its turns. Returns `None` if the loop has ended.
@@ -193,6 +217,7 @@ impl LoopHandle {
         LoopHandle {
             mailbox,
             shard: Arc::new(Mutex::new(None)),
+            reactor: None,
             inline: virtual_clock.map(|virtual_clock| Arc::new(Inline::new(Some(virtual_clock)))),
             failure: Arc::default(),
             idle: IdleStrategy::PARK,
@@ -273,10 +298,14 @@ impl LoopHandle {
         self.inline.as_ref().is_some_and(|inline| inline.is_mine(|| self.owned()))
     }
 
-    /// Turns an inline loop once without waiting. Returns whether anything was done.
+    /// Turns an inline loop, or one that a reactor turns, without waiting. Returns whether anything was done.
     #[inline]
     pub fn poll(&self) -> bool {
-        self.turn(WhenIdle::Return)
+        if self.has_reactor() {
+            self.reactor().is_some_and(|reactor| reactor.turn_beside())
+        } else {
+            self.turn(WhenIdle::Return)
+        }
     }
 
     /// Turns an inline loop once. If there is nothing to do, waits for work, at most until `deadline`. Returns whether
@@ -310,7 +339,7 @@ impl LoopHandle {
             fail: Box::new(move |message| {
                 if let Some(shard) = shard.upgrade() {
                     let (mailbox, failure) = (mailbox.clone(), failure.clone());
-                    LoopHandle { mailbox, shard, inline: None, failure, idle, clock }.fail(message);
+                    LoopHandle { mailbox, shard, reactor: None, inline: None, failure, idle, clock }.fail(message);
                 }
             }),
         }

@@ -32,9 +32,7 @@ use self::connection::Connection;
 use self::dials::Dials;
 use self::node::Node;
 use self::timers::Timers;
-#[cfg(any(test, feature = "simulation"))]
-pub(crate) use self::turn::BegunTurn;
-pub(crate) use self::turn::WhenIdle;
+pub(crate) use self::turn::{BegunTurn, WhenIdle};
 use crate::batch::Batch;
 use crate::driver::{ChunkPool, Completion, Driver, SocketId};
 use crate::mailbox::Mailbox;
@@ -97,6 +95,8 @@ pub(crate) struct Shard<D: Driver> {
     expired: Time,
     /// Dials under way, and links that wait for one of them to end.
     dials: Dials,
+    /// Turn that has prepared a wait, if a reactor turns this loop: the wait is the reactor's.
+    prepared: Option<BegunTurn<D::Entry>>,
     shutdown: bool,
 }
 
@@ -127,6 +127,7 @@ impl<D: Driver> Shard<D> {
             flushed: now,
             expired: now,
             dials: Dials::default(),
+            prepared: None,
             shutdown: false,
         }
     }

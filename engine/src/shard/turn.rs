@@ -10,7 +10,7 @@ use super::node::Node;
 use super::pinned::pinned_limit;
 use super::sessions::NodeLinks;
 use crate::delivery::{Arrived, ArrivedBody};
-use crate::driver::{Budget, ChunkPool, Completion, Driver, ReceiveBuffer, Slice, SocketId, Wait};
+use crate::driver::{Budget, ChunkPool, Completion, Driver, Entry, ReceiveBuffer, Slice, SocketId, Wait};
 use crate::link::{Arrival, Delivery, DownReason};
 use crate::mailbox::Ready;
 use crate::roster::LinkKey;
@@ -104,6 +104,40 @@ impl<D: Driver> Shard<D> {
             }
         }
         reaped.map(|_| worked)
+    }
+
+    /// Takes a turn without waiting, for a reactor that waits for the driver's descriptor. Returns whether there may be
+    /// more to do at once. If not, the shard is marked as asleep, and the driver's descriptor becomes readable when
+    /// there is.
+    ///
+    /// # Errors
+    /// When the driver has failed. It is unusable then.
+    pub(crate) fn poll(&mut self) -> io::Result<bool> {
+        // The wait that the last call has prepared is over.
+        let begun = match self.prepared.take() {
+            Some(begun) => begun,
+            None => self.begin(WhenIdle::Park(None)),
+        };
+        self.enter()?;
+        self.finish(begun)?;
+        let next = self.begin(WhenIdle::Park(None));
+        if next.waits && next.entry.as_ref().is_some_and(Entry::waits) {
+            self.prepared = Some(next);
+            return Ok(false);
+        }
+        self.enter()?;
+        self.finish(next)?;
+        Ok(true)
+    }
+
+    fn enter(&mut self) -> io::Result<()> {
+        self.driver.begin(Wait::No).map_or(Ok(()), Entry::enter)
+    }
+
+    /// Time of the next timer, while the shard is asleep. `None` if there is none.
+    pub(crate) fn next_timer(&self) -> Option<Time> {
+        self.prepared.as_ref()?;
+        (self.woken_by < Time::from_nanos(u64::MAX)).then_some(self.woken_by)
     }
 
     /// Notices a gap in which this process was stopped or starved. The peers' silence in it does not count.

@@ -31,6 +31,10 @@ impl SimulatedDriver {
 pub(super) struct SimulatedWait(pub(super) Wait);
 
 impl Entry for SimulatedWait {
+    fn waits(&self) -> bool {
+        self.0 != Wait::No
+    }
+
     fn enter(self) -> io::Result<()> {
         Ok(())
     }

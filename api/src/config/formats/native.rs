@@ -32,6 +32,7 @@ impl Config {
                 format!("{{\"dedicated\": {{\"shards\": {shards}}}}}")
             }
             Threading::Inline => "\"inline\"".to_owned(),
+            Threading::Reactor => "\"reactor\"".to_owned(),
         };
         let connect = match self.connect {
             Connect::OnDemand => "\"on_demand\"",
@@ -130,7 +131,7 @@ fn setting(field: Field<'_, '_>, draft: &mut Draft<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Loads `"shared"`, `"inline"` or `{"dedicated": {"shards": 2}}`.
+/// Loads `"shared"`, `"inline"`, `"reactor"` or `{"dedicated": {"shards": 2}}`.
 fn threading(field: Field<'_, '_>, draft: &mut Draft<'_>) -> Result<(), Fault> {
     draft.config.threading = match &field.node.value {
         Value::Object(_) => {
@@ -144,7 +145,11 @@ fn threading(field: Field<'_, '_>, draft: &mut Draft<'_>) -> Result<(), Fault> {
             let cause = "\"dedicated\" does not say how many threads";
             return Err(Fault::at(field.at(), cause, r#"write {"dedicated": {"shards": 2}}"#));
         }
-        _ => choice(field, &[("shared", Threading::Shared), ("inline", Threading::Inline)])?,
+        _ => {
+            let choices =
+                [("shared", Threading::Shared), ("inline", Threading::Inline), ("reactor", Threading::Reactor)];
+            choice(field, &choices)?
+        }
     };
     Ok(())
 }
