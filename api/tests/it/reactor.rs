@@ -110,6 +110,39 @@ fn on(runtime: &tokio::runtime::Runtime, loops: usize) {
     });
 }
 
+/// Two runtimes of one thread each, as two processes have.
+#[test]
+fn a_stream_of_short_envelopes_passes_between_two_runtimes() {
+    const COUNT: i64 = 300_000;
+    let engines = [start(), start()];
+    let [mut one, mut two] = pair([&engines[0], &engines[1]]);
+    let drive = |engine: &Engine| tokio::spawn(engine.reactor().unwrap().drive());
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            runtime().block_on(async {
+                let _driving = drive(&engines[0]);
+                for id in 0..COUNT {
+                    while let Err(error) = one.outbox().try_send(Envelope::to(2).id(id).body(vec![1; 64])) {
+                        assert!(matches!(error, SendError::Full { .. }), "{error}");
+                        tokio::task::yield_now().await;
+                    }
+                }
+                tokio::time::timeout(PATIENCE, one.inbox().recv_async()).await.expect("in time").unwrap();
+            });
+        });
+        runtime().block_on(async {
+            let _driving = drive(&engines[1]);
+            for id in 0..COUNT {
+                let received = tokio::time::timeout(PATIENCE, two.inbox().recv_async()).await;
+                assert_eq!(received.unwrap_or_else(|_| panic!("{id} does not come")).unwrap().msg_id, id);
+            }
+            two.outbox().send(Envelope::to(1).body("all there")).unwrap();
+            two.stop().unwrap();
+        });
+    });
+}
+
 #[test]
 fn tokio_on_one_thread_turns_it() {
     on(&tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(), 2);

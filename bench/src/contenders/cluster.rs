@@ -162,7 +162,7 @@ fn dedicated(traffic: &Traffic) -> Result<Engine, Unavailable> {
 }
 
 /// Starts a server, which knows the addresses of the others. Its pid is its number plus one.
-fn server(
+pub(super) fn server(
     rendezvous: &mut Rendezvous,
     engine: &Engine,
     checksum: Checksum,

@@ -6,6 +6,8 @@
 //! is bound to a core.
 
 mod cluster;
+#[cfg(feature = "tokio")]
+mod cluster_tokio;
 mod frame;
 #[cfg(feature = "peers")]
 mod iceoryx2;
@@ -19,7 +21,7 @@ mod spsc;
 mod tcp_blocking;
 mod tcp_framed;
 mod tcp_spinning;
-#[cfg(feature = "peers")]
+#[cfg(feature = "tokio")]
 mod tokio_framed;
 mod tokio_uring;
 mod zmq;
@@ -31,7 +33,7 @@ use crate::measure::{Checker, Pinger};
 use crate::participant::Participant;
 use crate::rendezvous::Rendezvous;
 
-/// All contenders, one line for each. Contenders whose libraries would slow every build down need the feature `peers`.
+/// All contenders, one line for each. Contenders whose libraries would slow every build down need the features `tokio` or `peers`.
 pub const ALL: &[Contender] = &[
     Contender::round_trip("cluster-inline-parked", cluster::ask_inline_parked, cluster::answer_inline_parked),
     Contender::round_trip("cluster-inline-default", cluster::ask_inline_default, cluster::answer_inline_default),
@@ -80,9 +82,15 @@ pub const ALL: &[Contender] = &[
     Contender::new("spsc-spinning", &[Case::RoundTrip], Run::RoundTripWithin(spsc::round_trip)),
     Contender::new("spsc-spinning", ONE_WAY, Run::OneWayWithin(spsc::one_way)),
     Contender::new("memcpy", ONE_WAY, Run::OneWayWithin(memcpy::one_way)),
-    #[cfg(feature = "peers")]
+    #[cfg(feature = "tokio")]
+    Contender::round_trip("cluster-tokio", cluster_tokio::ask, cluster_tokio::answer),
+    #[cfg(feature = "tokio")]
+    Contender::traffic("cluster-tokio", ONE_WAY, cluster_tokio::one_way),
+    #[cfg(feature = "tokio")]
+    Contender::traffic("cluster-tokio-fast", ONE_WAY, cluster_tokio::one_way_fast),
+    #[cfg(feature = "tokio")]
     Contender::round_trip("tokio-framed", tokio_framed::ask, tokio_framed::answer),
-    #[cfg(feature = "peers")]
+    #[cfg(feature = "tokio")]
     Contender::traffic("tokio-framed", ONE_WAY, tokio_framed::one_way),
     #[cfg(feature = "peers")]
     Contender::round_trip("rzmq-uring", rzmq::ask, rzmq::answer),

@@ -197,7 +197,7 @@ impl Engine {
 
     /// Returns the means to turn the event loop, if a reactor does.
     pub fn reactor(&self) -> Option<Reactor> {
-        self.loops.first().and_then(|each| each.loop_handle.reactor())
+        self.loops.first().and_then(|each| Reactor::of(&each.loop_handle))
     }
 
     /// Returns the driver of the event loops: [`DriverChoice::IoUring`] or [`DriverChoice::Epoll`].

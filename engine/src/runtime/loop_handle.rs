@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use super::failure::{Failure, LoopFailed};
 use super::inline::{Inline, Owned};
 use super::virtual_clock::VirtualClock;
-use super::{IdleStrategy, Reactor, Step};
+use super::{IdleStrategy, Step};
 use crate::callback::{caught, panic_message};
 use crate::driver::{AnyDriver, Entry, LocalTransport};
 use crate::link::Undelivered;
@@ -26,12 +26,15 @@ use crate::roster::LinkKey;
 use crate::shard::{Shard, WhenIdle};
 use crate::{clock::Clock, time::Time};
 
+/// Most turns of a call that turns the loop beside its reactor.
+const TURNS: usize = 4;
+
 /// An event loop over sockets, whose servers also reach each other through memory.
 pub(crate) type Loop = Shard<LocalTransport<AnyDriver>>;
 
 /// State of a loop. The loop's thread holds the lock, except while it waits in the kernel. `None` once the loop has
 /// ended or failed.
-pub(super) type Shared = Mutex<Option<Loop>>;
+type Shared = Mutex<Option<Loop>>;
 
 /// Result of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +76,7 @@ fn turn(shared: &Shared, idle: WhenIdle) -> io::Result<Turn> {
 
 /// Makes the error for a shard in an unknown state: another thread panicked while it used the shard.
 #[cold]
-pub(super) fn poisoned<T>(_: PoisonError<T>) -> io::Error {
+fn poisoned<T>(_: PoisonError<T>) -> io::Error {
     io::Error::other("an application's thread panicked while it used the loop")
 }
 
@@ -85,13 +88,13 @@ fn lock(shared: &Shared) -> MutexGuard<'_, Option<Loop>> {
 #[derive(Clone)]
 pub struct LoopHandle {
     mailbox: Arc<Mailbox>,
-    pub(super) shard: Arc<Shared>,
+    shard: Arc<Shared>,
     /// Descriptor for the reactor that turns the loop, if one does.
     reactor: Option<Arc<OwnedFd>>,
     inline: Option<Arc<Inline>>,
     failure: Arc<Failure>,
     idle: IdleStrategy,
-    pub(super) clock: Clock,
+    clock: Clock,
 }
 
 impl LoopHandle {
@@ -143,7 +146,7 @@ impl LoopHandle {
 
     /// Ends the loop and its servers, with this reason.
     #[cold]
-    pub(super) fn fail(&self, message: &str) {
+    fn fail(&self, message: &str) {
         if !self.failure.set(message) {
             return;
         }
@@ -160,9 +163,32 @@ impl LoopHandle {
         LoopHandle { reactor: Some(Arc::new(descriptor)), ..LoopHandle::new(shard, None, idle, clock) }
     }
 
-    /// Returns the means to turn the loop, if a reactor does.
-    pub fn reactor(&self) -> Option<Reactor> {
-        self.reactor.as_ref().map(|descriptor| Reactor::new(self.clone(), descriptor.clone()))
+    /// Descriptor for the reactor that turns the loop, if one does.
+    pub(super) fn reactor_descriptor(&self) -> Option<&Arc<OwnedFd>> {
+        self.reactor.as_ref()
+    }
+
+    /// Takes a turn for a reactor. Returns whether there may be more to do at once, and the time of the next timer;
+    /// `None` once the loop has finished.
+    ///
+    /// # Errors
+    /// When the loop has failed.
+    pub(super) fn poll_shard(&self) -> Result<Option<(bool, Option<Instant>)>, LoopFailed> {
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let mut guard = self.shard.lock().map_err(poisoned)?;
+            let Some(shard) = guard.as_mut().filter(|shard| !shard.is_finished()) else { return Ok(None) };
+            let worked = shard.poll()?;
+            let start = self.clock.start_instant();
+            let next_timer = shard.next_timer().map(|time| start + Duration::from_nanos(time.as_nanos()));
+            Ok((!shard.is_finished()).then_some((worked, next_timer)))
+        }));
+        match polled {
+            Ok(Ok(Some(polled))) => return Ok(Some(polled)),
+            Ok(Ok(None)) => self.end(),
+            Ok(Err(error)) => self.fail(&io::Error::to_string(&error)),
+            Err(panic) => self.fail(&format!("a panic: {}", panic_message(panic))),
+        }
+        self.failure().map_or(Ok(None), Err)
     }
 
     /// Returns whether a reactor turns the loop.
@@ -171,7 +197,7 @@ impl LoopHandle {
     }
 
     /// Ends a loop that has finished.
-    pub(super) fn end(&self) {
+    fn end(&self) {
         let shard = lock(&self.shard).take();
         let _ = caught(|| drop(shard));
         self.mailbox.close();
@@ -302,10 +328,9 @@ impl LoopHandle {
     #[inline]
     pub fn poll(&self) -> bool {
         if self.has_reactor() {
-            self.reactor().is_some_and(|reactor| reactor.turn_beside())
-        } else {
-            self.turn(WhenIdle::Return)
+            return (0..TURNS).take_while(|_| matches!(self.poll_shard(), Ok(Some((true, _))))).count() > 0;
         }
+        self.turn(WhenIdle::Return)
     }
 
     /// Turns an inline loop once. If there is nothing to do, waits for work, at most until `deadline`. Returns whether

@@ -1,22 +1,17 @@
 //! Loops that a reactor turns: an async runtime, or any loop that waits for descriptors.
 
 use std::fmt;
+#[cfg(feature = "tokio")]
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::LoopFailed;
-use super::loop_handle::{LoopHandle, poisoned};
-use crate::callback::panic_message;
+use super::{LoopFailed, LoopHandle};
 
 /// Longest time that a blocking call waits for the loop's answer before it turns the loop once more.
 pub(crate) const BLOCKING_TURN: Duration = Duration::from_millis(1);
-
-/// Most turns of a call that turns the loop beside its reactor.
-const TURNS: usize = 4;
 
 /// Result of a turn of a loop that a reactor turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +44,10 @@ impl AsFd for Reactor {
 }
 
 impl Reactor {
-    pub(super) fn new(loop_handle: LoopHandle, descriptor: Arc<OwnedFd>) -> Reactor {
-        Reactor { loop_handle, descriptor }
+    /// Returns the means to turn this loop, if a reactor does.
+    pub(crate) fn of(loop_handle: &LoopHandle) -> Option<Reactor> {
+        let descriptor = loop_handle.reactor_descriptor()?.clone();
+        Some(Reactor { loop_handle: loop_handle.clone(), descriptor })
     }
 
     /// Takes one turn, without waiting. Returns `None` once the engine has ended: its handles and servers are gone.
@@ -58,29 +55,8 @@ impl Reactor {
     /// # Errors
     /// When the loop has failed. Its servers have ended, and further turns have no effect.
     pub fn turn(&self) -> Result<Option<Turn>, LoopFailed> {
-        let message = match catch_unwind(AssertUnwindSafe(|| self.try_turn())) {
-            Ok(Ok(Some(turn))) => return Ok(Some(turn)),
-            Ok(Ok(None)) => {
-                self.loop_handle.end();
-                return self.loop_handle.failure().map_or(Ok(None), Err);
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(panic) => format!("a panic: {}", panic_message(panic)),
-        };
-        self.loop_handle.fail(&message);
-        self.loop_handle.failure().map_or(Ok(None), Err)
-    }
-
-    fn try_turn(&self) -> io::Result<Option<Turn>> {
-        let mut guard = self.loop_handle.shard.lock().map_err(poisoned)?;
-        let Some(shard) = guard.as_mut() else { return Ok(None) };
-        let worked = shard.poll()?;
-        if shard.is_finished() {
-            return Ok(None);
-        }
-        let start = self.loop_handle.clock.start_instant();
-        let next_timer = shard.next_timer().map(|time| start + Duration::from_nanos(time.as_nanos()));
-        Ok(Some(Turn { worked, next_timer }))
+        let polled = self.loop_handle.poll_shard()?;
+        Ok(polled.map(|(worked, next_timer)| Turn { worked, next_timer }))
     }
 
     /// Makes `waker` the one that is woken, in place of the descriptor, when an application has something for the loop.
@@ -105,10 +81,5 @@ impl Reactor {
     #[cfg(feature = "tokio")]
     pub fn async_fd(&self) -> io::Result<tokio::io::unix::AsyncFd<Arc<OwnedFd>>> {
         crate::driver::register(self.descriptor.clone())
-    }
-
-    /// Turns the loop while there is work, at most a few times, for a call that needs its answer.
-    pub(super) fn turn_beside(&self) -> bool {
-        (0..TURNS).take_while(|_| matches!(self.turn(), Ok(Some(Turn { worked: true, .. })))).count() > 0
     }
 }
