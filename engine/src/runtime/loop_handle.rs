@@ -327,10 +327,13 @@ impl LoopHandle {
     /// Turns an inline loop, or one that a reactor turns, without waiting. Returns whether anything was done.
     #[inline]
     pub fn poll(&self) -> bool {
-        if self.has_reactor() {
-            return (0..TURNS).take_while(|_| matches!(self.poll_shard(), Ok(Some((true, _))))).count() > 0;
-        }
-        self.turn(WhenIdle::Return)
+        if self.has_reactor() { self.turn_beside() } else { self.turn(WhenIdle::Return) }
+    }
+
+    /// Turns the loop of a reactor while there is work, at most a few times.
+    #[cold]
+    fn turn_beside(&self) -> bool {
+        (0..TURNS).take_while(|_| matches!(self.poll_shard(), Ok(Some((true, _))))).count() > 0
     }
 
     /// Turns an inline loop once. If there is nothing to do, waits for work, at most until `deadline`. Returns whether
