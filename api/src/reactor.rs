@@ -27,8 +27,8 @@ pub struct Reactor {
 }
 
 impl AsFd for Reactor {
-    /// Descriptor that becomes readable when there is something to do. It may be registered for edges or for levels, and
-    /// must not be read from.
+    /// Descriptor that becomes readable when there is something to do. It may be registered for edges or for levels,
+    /// and must not be read from.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.inner.as_fd()
     }
