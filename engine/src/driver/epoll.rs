@@ -11,7 +11,7 @@ mod socket_state;
 use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -224,12 +224,7 @@ impl Driver for Epoll {
     }
 
     fn listen(&mut self, listener: Listener, _local: Option<LocalAddr>) -> io::Result<SocketId> {
-        let listener = match listener {
-            Listener::Socket(listener) => listener,
-            Listener::At(address) => TcpListener::bind(address)?,
-        };
-        listener.set_nonblocking(true)?;
-        options::lengthen_backlog(&listener)?;
+        let listener = listeners::open(listener)?;
         let socket = self.sockets.insert(SocketState { listens: true, ..SocketState::new(listener.into()) });
         if let Some(state) = self.sockets.get(socket)
             && let Err(error) = epoll::add(&self.poller.epoll, &state.descriptor, data(socket), EventFlags::IN)

@@ -7,14 +7,14 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpListener};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::time::Timespec;
 use socket2::SockRef;
 
-use super::{ACCEPTED_AT_ONCE, SocketId};
+use super::{ACCEPTED_AT_ONCE, Listener, SocketId, options};
 
 /// Most listeners that one turn accepts from. The others wait for the next turn.
 const AT_ONCE: usize = 16;
@@ -71,6 +71,20 @@ impl Listeners {
 
 fn data(socket: SocketId) -> EventData {
     EventData::new_u64(u64::from(socket.0))
+}
+
+/// Returns a listening socket that does not block and has a long backlog.
+///
+/// # Errors
+/// When the address cannot be bound, or the options cannot be set.
+pub(super) fn open(listener: Listener) -> io::Result<TcpListener> {
+    let listener = match listener {
+        Listener::Socket(listener) => listener,
+        Listener::At(address) => TcpListener::bind(address)?,
+    };
+    listener.set_nonblocking(true)?;
+    options::lengthen_backlog(&listener)?;
+    Ok(listener)
 }
 
 /// A connection that was accepted, and its source address.

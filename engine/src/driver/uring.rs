@@ -18,7 +18,7 @@ mod watching;
 use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::ThreadId;
@@ -225,12 +225,7 @@ impl Driver for Uring {
     }
 
     fn listen(&mut self, listener: Listener, _local: Option<LocalAddr>) -> io::Result<SocketId> {
-        let listener = match listener {
-            Listener::Socket(listener) => listener,
-            Listener::At(address) => TcpListener::bind(address)?,
-        };
-        listener.set_nonblocking(true)?;
-        options::lengthen_backlog(&listener)?;
+        let listener = listeners::open(listener)?;
         let socket = self.sockets.insert(SocketState { listens: true, ..SocketState::new(listener.into()) });
         if let Some(descriptor) = self.sockets.open_descriptor(socket)
             && let Err(error) = self.listeners.add(descriptor, socket)

@@ -1,4 +1,4 @@
-//! What a driver receives, and what it says that it has read.
+//! Receives of a driver, and the moments until which it has read everything.
 
 use std::collections::VecDeque;
 use std::io::Write as _;
