@@ -43,6 +43,8 @@ pub struct PeerStats {
     /// Envelopes of `messages_out` that were dropped because they were for one incarnation of the peer, and another one
     /// was there.
     pub dropped_other_incarnation: u64,
+    /// Envelopes of `messages_out` that their sender has withdrawn before they were sent.
+    pub dropped_withdrawn: u64,
     /// Envelopes of `messages_out` that were dropped because this server stopped before they were acknowledged.
     pub dropped_stopped: u64,
     /// Bytes of outbox memory that hold unacknowledged envelopes to this peer, frame headers included. The limit for
@@ -74,6 +76,7 @@ impl PeerStats {
             + self.dropped_removed
             + self.dropped_too_large
             + self.dropped_other_incarnation
+            + self.dropped_withdrawn
             + self.dropped_stopped
     }
 
@@ -107,6 +110,7 @@ impl PeerStats {
         self.dropped_removed += other.dropped_removed;
         self.dropped_too_large += other.dropped_too_large;
         self.dropped_other_incarnation += other.dropped_other_incarnation;
+        self.dropped_withdrawn += other.dropped_withdrawn;
         self.dropped_stopped += other.dropped_stopped;
         self.bytes_lost += other.bytes_lost;
         self.sends_out += other.sends_out;
@@ -252,6 +256,7 @@ impl StatsTable {
                 &mut row.ended.dropped_removed,
                 &mut row.ended.dropped_too_large,
                 &mut row.ended.dropped_other_incarnation,
+                &mut row.ended.dropped_withdrawn,
             ]) += count;
         });
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::link::{Pid, RecvCredit, RecvShared};
-use crate::stream::{Lane, SendWindow, Taken, lane_of};
+use crate::stream::{Dropped, Lane, SendWindow, Taken, lane_of};
 use crate::time::Time;
 use crate::wire::{FRAGMENT, Frames, LAST, WireIncarnation, frame_bytes};
 
@@ -39,8 +39,8 @@ pub(super) struct Stream {
     frame_bytes: u64,
     /// Fragments of a frame that is longer than a segment, as far as they were taken.
     part: Vec<u8>,
-    /// Number of envelopes that the reader has dropped.
-    dropped: u64,
+    /// Numbers of envelopes that the reader has dropped.
+    dropped: Dropped,
     /// Set while a whole window is under way or unread. The stream is checked again when a packet ends or is read.
     pub(super) is_blocked: bool,
     pub(super) is_dirty: bool,
@@ -65,7 +65,7 @@ impl Stream {
             payload_bytes: 0,
             frame_bytes: 0,
             part: Vec::new(),
-            dropped: 0,
+            dropped: Dropped::default(),
             is_blocked: false,
             is_dirty: false,
         }
@@ -84,15 +84,15 @@ impl Stream {
     }
 
     /// Takes written envelopes, as far as the window allows, and calls `each` with them. Afterwards the stream waits
-    /// for a signal, or is blocked. Returns the number of envelopes that were dropped because they had expired.
-    pub(super) fn take(&mut self, now: Time, each: &mut EachEnvelope<'_>) -> u64 {
+    /// for a signal, or is blocked. Returns the numbers of envelopes that were dropped before and are dropped now.
+    pub(super) fn take(&mut self, now: Time, each: &mut EachEnvelope<'_>) -> (Dropped, Dropped) {
         let before = self.dropped();
         self.take_all(now, each);
-        self.dropped() - before
+        (before, self.dropped())
     }
 
-    fn dropped(&self) -> u64 {
-        self.reader.as_ref().map_or(self.dropped, |reader| reader.dropped().total())
+    fn dropped(&self) -> Dropped {
+        self.reader.as_ref().map_or(self.dropped, SendWindow::dropped)
     }
 
     fn take_all(&mut self, now: Time, each: &mut EachEnvelope<'_>) {
@@ -104,7 +104,7 @@ impl Stream {
             let Some(reader) = &mut self.reader else { return };
             let written = reader.written();
             let taken = reader.take(written, now, UNBOUNDED);
-            self.dropped = reader.dropped().total();
+            self.dropped = reader.dropped();
             let Some(taken) = taken else {
                 let asleep = reader.wait();
                 if reader.is_closed() && reader.is_drained() {

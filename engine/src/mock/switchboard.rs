@@ -25,7 +25,7 @@ use crate::outbox::{OutboxShared, Sender};
 use crate::roster::{LinkId, LinkKey, Roster};
 use crate::runtime::{LoopHandle, VirtualClock};
 use crate::stats::StatsTable;
-use crate::stream::{Counters, Lane};
+use crate::stream::{Counters, Dropped, Lane};
 use crate::wire::WireIncarnation;
 use crate::{clock::Clock, time::Time};
 
@@ -104,6 +104,7 @@ struct Server {
 #[derive(Default)]
 struct Counts {
     expired: u64,
+    withdrawn: u64,
     removed: u64,
     other_incarnation: u64,
     lost: u64,
@@ -321,12 +322,12 @@ impl Switchboard {
             stream.is_dirty = false;
             let Some(server) = &self.servers[stream.from as usize] else { continue };
             let (from, to, lane) = (server.pid, stream.to, stream.lane);
-            let dropped = stream.take(now, &mut |id, payload, only| {
+            let (before, after) = stream.take(now, &mut |id, payload, only| {
                 packets.push(Packet { from, to, lane, id, payload, only, stream: index });
             });
-            if dropped > 0 {
+            if before != after {
                 let place = stream.from;
-                self.dropped(place, to, dropped);
+                self.dropped(place, to, (&before, &after));
             }
             self.forget(index);
         }
@@ -343,11 +344,16 @@ impl Switchboard {
         }
     }
 
-    fn dropped(&mut self, place: u32, to: Pid, count: u64) {
+    /// Counts the envelopes that a stream has dropped between two counts, and reports them.
+    #[cold]
+    fn dropped(&mut self, place: u32, to: Pid, (before, after): (&Dropped, &Dropped)) {
         if let Some(server) = &mut self.servers[place as usize] {
             let counts = server.counts.entry(to).or_default();
-            counts.expired += count;
-            server.events.dropped(&mut counts.unreported, to, count, DropReason::Expired);
+            counts.expired += after.expired - before.expired;
+            counts.withdrawn += after.withdrawn - before.withdrawn;
+            for (reason, count) in DropReason::counts(before, after) {
+                server.events.dropped(&mut counts.unreported, to, count, reason);
+            }
         }
     }
 

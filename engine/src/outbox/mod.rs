@@ -17,7 +17,7 @@ use crate::payload::Body;
 use crate::roster::LinkId;
 use crate::roster::LinkKey;
 use crate::runtime::LoopHandle;
-use crate::stream::{DropPolicy, Full, Lane, MAX_RING_PAYLOAD};
+use crate::stream::{DropPolicy, Full, Lane, MAX_RING_PAYLOAD, Ticket};
 use crate::wire::FRAME_HEADER_BYTES;
 
 use outgoing::Outgoing;
@@ -168,12 +168,29 @@ impl Sender {
         body: &Body<'_>,
         policy: DropPolicy,
     ) -> Result<(), PushError> {
+        self.push_with_ticket(index, lane, id, body, policy, None)
+    }
+
+    /// Writes one envelope like [`push_droppable`](Sender::push_droppable), and lets the sender withdraw it with `ticket`
+    /// as long as it was not sent.
+    ///
+    /// # Errors
+    /// [`PushError`] gives the reason. Nothing was written then.
+    pub fn push_with_ticket(
+        &mut self,
+        index: usize,
+        lane: Lane,
+        id: i64,
+        body: &Body<'_>,
+        policy: DropPolicy,
+        ticket: Option<Ticket>,
+    ) -> Result<(), PushError> {
         self.outgoing.check_length(index, body.len())?;
         if let Some(only) = policy.only {
             self.outgoing.check_incarnation(index, only)?;
         }
         let section = self.sections.begin();
-        let signal = self.outgoing.writer(index, lane)?.push_droppable(id, body, policy)?;
+        let signal = self.outgoing.writer(index, lane)?.push_with_ticket(id, body, policy, ticket)?;
         drop(section);
         self.written(index, body.len(), signal, false);
         Ok(())

@@ -7,7 +7,7 @@ use fastrand::Rng;
 
 use crate::link::Pid;
 use crate::roster::LinkId;
-use crate::stream::{Lane, MAX_RING_PAYLOAD};
+use crate::stream::{Lane, MAX_RING_PAYLOAD, Ticket, TicketState};
 use crate::wire::{FRAME_HEADER_BYTES, frame_bytes};
 
 const LONGEST: usize = 512 * 1024;
@@ -50,6 +50,7 @@ struct Envelope {
     droppable: bool,
     /// The only life of the recipient that the envelope is for. `None` if it is for any.
     only: Option<u32>,
+    ticket: Option<Ticket>,
     got: bool,
 }
 
@@ -113,16 +114,24 @@ impl History {
     }
 
     /// Records that an outbox has accepted the next envelope. `only` is the only life of its recipient that it is for.
-    pub(super) fn wrote(&mut self, stream: u32, length: usize, droppable: bool, only: Option<u32>) {
-        let envelope = Envelope { length: length as u32, droppable, only, got: false };
+    /// An envelope with a `ticket` may be withdrawn.
+    pub(super) fn wrote(
+        &mut self,
+        stream: u32,
+        length: usize,
+        droppable: bool,
+        only: Option<u32>,
+        ticket: Option<Ticket>,
+    ) {
+        let envelope = Envelope { length: length as u32, droppable, only, ticket, got: false };
         self.streams[stream as usize].envelopes.push(envelope);
     }
 
     /// Records that an envelope from a life of a server has arrived, and checks it.
     ///
     /// # Panics
-    /// Panics when the envelope is damaged, out of order, a duplicate, or for another life, or an envelope before it is
-    /// missing.
+    /// Panics when the envelope is damaged, out of order, a duplicate, withdrawn, or for another life, or an envelope
+    /// before it is missing.
     pub(super) fn got(&mut self, reader: Life, from: Life, id: i64, payload: &[u8]) {
         assert!(payload.len() >= LEAST_PAYLOAD, "{reader:?} received {} bytes that nobody wrote", payload.len());
         let word = |at: usize| u32::from_le_bytes([payload[at], payload[at + 1], payload[at + 2], payload[at + 3]]);
@@ -139,6 +148,8 @@ impl History {
         let only = envelope.only.unwrap_or(reader.1);
         assert_eq!(only, reader.1, "{key}: number {seq} is for another life");
         assert_eq!(payload.len(), envelope.length as usize, "{key}: number {seq} has another length");
+        let state = envelope.ticket.as_ref().map_or(TicketState::Sent, Ticket::state);
+        assert_eq!(state, TicketState::Sent, "{key}: number {seq} has arrived");
         let limit = self.limits.get(&reader).copied().unwrap_or(u64::MAX);
         assert!(payload.len() as u64 <= limit, "{key}: number {seq} is longer than the reader's limit of {limit}");
         assert!(&payload[8..] == pattern(number, seq, payload.len()), "{key}: number {seq} is damaged");
@@ -263,7 +274,7 @@ mod tests {
         let stream = history.stream(KEY);
         let payloads = [20, 30].map(|length| {
             let (_, payload) = history.next(stream, length);
-            history.wrote(stream, length, false, None);
+            history.wrote(stream, length, false, None, None);
             payload
         });
         (history, payloads)
@@ -291,8 +302,20 @@ mod tests {
         let mut history = History::default();
         let stream = history.stream(KEY);
         let (_, payload) = history.next(stream, 20);
-        history.wrote(stream, 20, false, Some(1));
+        history.wrote(stream, 20, false, Some(1), None);
         history.got((1, 2), (0, 1), 0, &payload);
+    }
+
+    #[test]
+    #[should_panic(expected = "number 0 has arrived")]
+    fn a_withdrawn_envelope_is_found() {
+        let mut history = History::default();
+        let stream = history.stream(KEY);
+        let (_, payload) = history.next(stream, 20);
+        let ticket = Ticket::default();
+        history.wrote(stream, 20, true, None, Some(ticket.clone()));
+        assert!(ticket.withdraw());
+        history.got((1, 1), (0, 1), 0, &payload);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::link::Undelivered;
 use crate::outbox::{OutboxShared, PushError, Sender};
 use crate::payload::Body;
 use crate::roster::LinkId;
-use crate::stream::{DropPolicy, Lane, MAX_RING_PAYLOAD};
+use crate::stream::{DropPolicy, Lane, MAX_RING_PAYLOAD, Ticket, TicketState};
 use crate::testing::one_in;
 use crate::wire::WireIncarnation;
 
@@ -106,6 +106,8 @@ pub(super) struct Server {
     arrived: Arc<Flag>,
     /// Number of wakers and bodies that were given to the engine.
     callbacks: u32,
+    /// Tickets of envelopes that may be withdrawn.
+    tickets: Vec<Ticket>,
     met: Met,
     network: Rc<RefCell<Network>>,
 }
@@ -156,6 +158,7 @@ impl Server {
             next_outbox: 0,
             arrived: Flag::new(true, false),
             callbacks: 0,
+            tickets: Vec::new(),
             met: Met::new(),
             network: network.clone(),
         };
@@ -248,6 +251,11 @@ impl Server {
         if one_in(random, 20) {
             self.request_ack();
         }
+        if one_in(random, 4) && !self.tickets.is_empty() {
+            let ticket = self.tickets.swap_remove(random.usize(..self.tickets.len()));
+            let (before, is_unsent) = (ticket.state(), ticket.withdraw());
+            assert_eq!(is_unsent, before != TicketState::Sent, "no link has a turn in between");
+        }
     }
 
     fn write_one(
@@ -273,13 +281,16 @@ impl Server {
             1 => DropPolicy { expires: Some(soon), ..DropPolicy::default() },
             _ => DropPolicy { expires: Some(soon), best_effort: true, only: None },
         };
-        let may_be_dropped = policy.is_droppable();
+        let ticket = (plan.droppable > 0 && one_in(random, plan.droppable + 1)).then(Ticket::default);
+        let may_be_dropped = policy.is_droppable() || ticket.is_some();
         let is_restricted = plan.restricted > 0 && one_in(random, plan.restricted);
         let (life, only) = self.met.get(&to).filter(|_| is_restricted).copied().unzip();
         let policy = DropPolicy { only, ..policy };
         let (asleep, alone) = (event_loop.is_asleep(), random.bool());
         let pushed = match random.u64(..3) {
-            _ if policy.is_droppable() => outbox.sender.push_droppable(index, lane, id, &Body::from(&payload), policy),
+            _ if may_be_dropped || policy.is_droppable() => {
+                outbox.sender.push_with_ticket(index, lane, id, &Body::from(&payload), policy, ticket.clone())
+            }
             0 => {
                 let written = outbox.sender.push_with(index, lane, id, length, |room| room.copy_from_slice(&payload));
                 written.map_err(|(error, _)| error)
@@ -298,7 +309,8 @@ impl Server {
         };
         match pushed {
             Ok(()) => {
-                history.wrote(number, length, may_be_dropped, life);
+                self.tickets.extend(ticket.clone());
+                history.wrote(number, length, may_be_dropped, life, ticket);
                 outbox.quota -= 1;
                 let me = self.me;
                 let quota = outbox.quota;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Arrival, RecvShared};
+use crate::stream::Dropped;
 use crate::wire::{RefusalReason, WireIncarnation};
 
 /// Reason for the end of a link's session. Its text states what to check.
@@ -59,6 +60,8 @@ pub enum DropReason {
     /// Incarnation: the envelopes were for one incarnation of the peer, and another one is connected. They may have
     /// arrived at the former.
     OtherIncarnation,
+    /// Withdrawal by the sender before the envelopes were sent: their calls had ended.
+    Withdrawn,
 }
 
 impl std::fmt::Display for DropReason {
@@ -69,20 +72,34 @@ impl std::fmt::Display for DropReason {
             DropReason::PeerRemoved => "the peer was removed",
             DropReason::TooLarge => "the peer's max_envelope_bytes is less than they have; raise it there",
             DropReason::OtherIncarnation => "they were for a run of the peer that is over",
+            DropReason::Withdrawn => "their sender has withdrawn them",
         })
     }
 }
 
 impl DropReason {
+    /// Returns the number of envelopes that a stream has dropped between two counts, for each reason that it has.
+    pub fn counts(before: &Dropped, after: &Dropped) -> impl Iterator<Item = (DropReason, u64)> {
+        let counts = [
+            (DropReason::Expired, after.expired - before.expired),
+            (DropReason::BestEffort, after.best_effort - before.best_effort),
+            (DropReason::TooLarge, after.too_large - before.too_large),
+            (DropReason::OtherIncarnation, after.other_incarnation - before.other_incarnation),
+            (DropReason::Withdrawn, after.withdrawn - before.withdrawn),
+        ];
+        counts.into_iter().filter(|(_, count)| *count > 0)
+    }
+
     /// Returns the value that belongs to this reason, of one value for each reason in the order of their declaration.
     #[doc(hidden)]
-    pub fn pick<T>(self, [expired, best_effort, peer_removed, too_large, other_incarnation]: [T; 5]) -> T {
+    pub fn pick<T>(self, [expired, best_effort, peer_removed, too_large, other_incarnation, withdrawn]: [T; 6]) -> T {
         match self {
             DropReason::Expired => expired,
             DropReason::BestEffort => best_effort,
             DropReason::PeerRemoved => peer_removed,
             DropReason::TooLarge => too_large,
             DropReason::OtherIncarnation => other_incarnation,
+            DropReason::Withdrawn => withdrawn,
         }
     }
 }

@@ -103,16 +103,7 @@ impl Link {
 
     #[cold]
     fn note_dropped(&mut self, before: Dropped, after: Dropped) {
-        for (reason, count) in [
-            (DropReason::Expired, after.expired - before.expired),
-            (DropReason::BestEffort, after.best_effort - before.best_effort),
-            (DropReason::TooLarge, after.too_large - before.too_large),
-            (DropReason::OtherIncarnation, after.other_incarnation - before.other_incarnation),
-        ] {
-            if count > 0 {
-                self.notices.push(Notice::Dropped { count, reason });
-            }
-        }
+        self.notices.extend(DropReason::counts(&before, &after).map(|(reason, count)| Notice::Dropped { count, reason }));
     }
 
     fn fill(&mut self, index: usize, now: Time, batch: &mut Batch) {

@@ -1,5 +1,5 @@
-//! Envelopes that may be dropped: best effort, with a time to live, for one incarnation of the peer, or longer than the
-//! peer accepts.
+//! Envelopes that may be dropped: best effort, with a time to live, for one incarnation of the peer, withdrawn by their
+//! sender, or longer than the peer accepts.
 //!
 //! They are written to the ring like all others, and a queue beside the ring holds their positions. An envelope that is
 //! no longer to be sent at its turn is dropped: the stream continues behind it, and a Skip segment tells the receiver
@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use super::{Ticket, TicketState};
 use crate::time::Time;
 use crate::wire::{WireIncarnation, frame_bytes};
 
@@ -41,12 +42,14 @@ pub struct Dropped {
     pub too_large: u64,
     /// Envelopes for one incarnation of the peer, dropped because another one was connected.
     pub other_incarnation: u64,
+    /// Envelopes that their sender has withdrawn.
+    pub withdrawn: u64,
 }
 
 impl Dropped {
     /// Number of dropped envelopes for all reasons together.
     pub fn total(&self) -> u64 {
-        self.expired + self.best_effort + self.too_large + self.other_incarnation
+        self.expired + self.best_effort + self.too_large + self.other_incarnation + self.withdrawn
     }
 }
 
@@ -76,6 +79,7 @@ struct Droppable {
     end: u64,
     payload_bytes: u64,
     policy: DropPolicy,
+    ticket: Option<Ticket>,
     /// Number of the connection on which the frame, or a part of it, was last sent.
     sent_on: Option<u32>,
     dropped: bool,
@@ -92,9 +96,9 @@ impl Default for Droppables {
 }
 
 impl Droppables {
-    pub(super) fn push(&mut self, begin: u64, payload_bytes: u64, policy: DropPolicy) {
+    pub(super) fn push(&mut self, begin: u64, payload_bytes: u64, policy: DropPolicy, ticket: Option<Ticket>) {
         debug_assert!(self.queue.back().is_none_or(|last| last.end <= begin));
-        self.queue.push_back(Droppable::new(begin, payload_bytes, policy));
+        self.queue.push_back(Droppable::new(begin, payload_bytes, policy, ticket));
     }
 
     /// Sets the longest payload that the peer accepts from now on, in bytes.
@@ -119,7 +123,7 @@ impl Droppables {
     pub(super) fn refuse(&mut self, begin: u64, payload_bytes: u64) {
         let place = self.queue.partition_point(|droppable| droppable.begin < begin);
         if self.queue.get(place).is_none_or(|droppable| droppable.begin != begin) {
-            self.queue.insert(place, Droppable::new(begin, payload_bytes, DropPolicy::default()));
+            self.queue.insert(place, Droppable::new(begin, payload_bytes, DropPolicy::default(), None));
         }
     }
 
@@ -143,12 +147,13 @@ impl Droppables {
             if !stands_here || !droppable.is_over(sent, &self.connection, now) {
                 break;
             }
-            if !std::mem::replace(&mut droppable.dropped, true) {
+            if droppable.drop_first() {
                 let lost = droppable.policy.best_effort && droppable.sent_on.is_some();
-                let expired = droppable.policy.expires.is_some_and(|expires| expires <= now);
                 let count = if lost {
                     &mut self.dropped.best_effort
-                } else if expired {
+                } else if droppable.is_withdrawn() {
+                    &mut self.dropped.withdrawn
+                } else if droppable.is_expired(now) {
                     &mut self.dropped.expired
                 } else if droppable.is_for_another(&self.connection) {
                     &mut self.dropped.other_incarnation
@@ -170,12 +175,14 @@ impl Droppables {
         let mut end = from;
         for droppable in self.queue.range_mut(first..) {
             let lost = droppable.policy.best_effort && droppable.sent_on.is_some();
-            let over = droppable.dropped || lost || droppable.policy.expires.is_some_and(|expires| expires <= now);
+            let withdrawn = droppable.is_withdrawn();
+            let over = droppable.dropped || lost || withdrawn || droppable.is_expired(now);
             if droppable.begin != end || droppable.end > written || !over {
                 break;
             }
-            if droppable.sent_on.is_none() && !std::mem::replace(&mut droppable.dropped, true) {
-                self.dropped.expired += 1;
+            if droppable.sent_on.is_none() && droppable.drop_first() {
+                let count = if withdrawn { &mut self.dropped.withdrawn } else { &mut self.dropped.expired };
+                *count += 1;
             }
             droppable.given_up = true;
             end = droppable.end;
@@ -195,22 +202,25 @@ impl Droppables {
         over.map(|droppable| droppable.begin).next()
     }
 
-    /// Records that the bytes from position `from` to position `to` are sent.
+    /// Records that the bytes from position `from` to position `to` are sent. Returns `false` if they must not be,
+    /// because an envelope among them was withdrawn.
     #[inline]
-    pub(super) fn sent(&mut self, from: u64, to: u64) {
-        if !self.queue.is_empty() {
-            self.mark_sent(from, to);
-        }
+    pub(super) fn send(&mut self, from: u64, to: u64) -> bool {
+        self.queue.is_empty() || self.mark_sent(from, to)
     }
 
-    fn mark_sent(&mut self, from: u64, to: u64) {
+    fn mark_sent(&mut self, from: u64, to: u64) -> bool {
         let first = self.queue.partition_point(|droppable| droppable.end <= from);
         for droppable in self.queue.range_mut(first..) {
             if droppable.begin >= to {
                 break;
             }
+            if droppable.ticket.as_ref().is_some_and(|ticket| !ticket.send()) {
+                return false;
+            }
             droppable.sent_on = Some(self.connection.number);
         }
+        true
     }
 
     pub(super) fn acknowledge(&mut self, position: u64) {
@@ -253,9 +263,25 @@ impl Droppables {
 }
 
 impl Droppable {
-    fn new(begin: u64, payload_bytes: u64, policy: DropPolicy) -> Droppable {
+    fn new(begin: u64, payload_bytes: u64, policy: DropPolicy, ticket: Option<Ticket>) -> Droppable {
         let end = begin + frame_bytes(payload_bytes as usize) as u64;
-        Droppable { begin, end, payload_bytes, policy, sent_on: None, dropped: false, given_up: false }
+        Droppable { begin, end, payload_bytes, policy, ticket, sent_on: None, dropped: false, given_up: false }
+    }
+
+    /// Marks the envelope as dropped. Returns `false` if it was before.
+    fn drop_first(&mut self) -> bool {
+        if let Some(ticket) = &self.ticket {
+            ticket.drop_unsent();
+        }
+        !std::mem::replace(&mut self.dropped, true)
+    }
+
+    fn is_withdrawn(&self) -> bool {
+        self.ticket.as_ref().is_some_and(|ticket| ticket.state() == TicketState::Withdrawn)
+    }
+
+    fn is_expired(&self, now: Time) -> bool {
+        self.policy.expires.is_some_and(|expires| expires <= now)
     }
 
     /// Returns whether the envelope is for another incarnation of the peer than the connected one.
@@ -269,8 +295,7 @@ impl Droppable {
         // An envelope whose first part was sent on this connection is sent to its end.
         let begun = sent > self.begin && sent_here;
         let lost = self.policy.best_effort && self.sent_on.is_some() && !sent_here;
-        let expired = self.policy.expires.is_some_and(|expires| expires <= now);
         let unfit = self.payload_bytes > connection.limit || self.is_for_another(connection);
-        self.dropped || self.given_up || lost || !begun && (expired || unfit)
+        self.dropped || self.given_up || lost || !begun && (self.is_expired(now) || unfit || self.is_withdrawn())
     }
 }

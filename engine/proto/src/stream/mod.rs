@@ -14,6 +14,7 @@ mod send_queue;
 mod send_window;
 #[cfg(test)]
 mod tests;
+mod ticket;
 
 use std::io;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use buffers::{Buffer, Buffers};
 pub use droppable::{DropPolicy, Dropped};
 pub use send_queue::{Full, SendQueue, Slot};
 pub use send_window::{AckError, Extent, SendWindow, Taken};
+pub use ticket::{Ticket, TicketState};
 
 /// Longest payload that is copied into the ring, in bytes. A longer one is sent by reference.
 pub const MAX_RING_PAYLOAD: usize = ring::MAX_RECORD - FRAME_HEADER_BYTES;
@@ -148,6 +150,7 @@ struct DroppableFrame {
     ring_at: u64,
     payload_bytes: u64,
     policy: DropPolicy,
+    ticket: Option<Ticket>,
 }
 
 struct Reference {

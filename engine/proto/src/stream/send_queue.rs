@@ -8,7 +8,7 @@ use bytes::Bytes;
 use zerocopy::IntoBytes;
 
 use super::buffers::Buffer;
-use super::{Counters, DropPolicy, DroppableFrame, MAX_RING_PAYLOAD, Reference, Shared};
+use super::{Counters, DropPolicy, DroppableFrame, MAX_RING_PAYLOAD, Reference, Shared, Ticket};
 use crate::callback::OwnedBytes;
 use crate::payload::Body;
 use crate::ring::{Claim, Producer};
@@ -95,12 +95,28 @@ impl SendQueue {
     ///
     /// # Errors
     /// Returns [`Full`] if there is no room now.
+    #[inline]
     pub fn push_droppable(&mut self, id: i64, body: &Body<'_>, policy: DropPolicy) -> Result<bool, Full> {
+        self.push_with_ticket(id, body, policy, None)
+    }
+
+    /// Writes one envelope that `policy` may drop before it arrives, or that its sender withdraws with `ticket`. Returns
+    /// `Ok(true)` if the link sleeps and must be signalled.
+    ///
+    /// # Errors
+    /// Returns [`Full`] if there is no room now.
+    pub fn push_with_ticket(
+        &mut self,
+        id: i64,
+        body: &Body<'_>,
+        policy: DropPolicy,
+        ticket: Option<Ticket>,
+    ) -> Result<bool, Full> {
         if !self.has_room(body.len()) {
             return Err(Full);
         }
         let (ring_at, payload_bytes) = (self.ring.written(), body.len() as u64);
-        self.shared.droppables.push(DroppableFrame { ring_at, payload_bytes, policy });
+        self.shared.droppables.push(DroppableFrame { ring_at, payload_bytes, policy, ticket });
         self.shared.pushed_beside();
         self.push(id, body)
     }

@@ -4,7 +4,7 @@ mod model;
 
 use crate::payload::Body;
 
-use super::{AckError, DropPolicy, Dropped, SendWindow, Taken, stream};
+use super::{AckError, DropPolicy, Dropped, SendWindow, Taken, Ticket, TicketState, stream};
 use crate::testing::part_bytes;
 use crate::time::Time;
 use crate::wire::{FIRST, FRAGMENT, LAST, frame_bytes};
@@ -72,6 +72,47 @@ fn what_is_stale_is_skipped_and_what_was_lost_is_not_sent_again() {
     assert_eq!(reader.acknowledge(end), Ok(()));
     assert!(reader.is_drained());
     assert_eq!(reader.unacknowledged(), (0, 0));
+}
+
+#[test]
+fn what_is_withdrawn_before_it_is_sent_is_skipped() {
+    let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
+    reader.restart();
+    let body = Body::from(&[7; 8]);
+    let tickets: [Ticket; 4] = Default::default();
+    let mut push = |ticket: &Ticket| {
+        writer.push_with_ticket(1, &body, DropPolicy::default(), Some(ticket.clone())).expect("room");
+    };
+    tickets[..3].iter().for_each(&mut push);
+    let states = || tickets.each_ref().map(Ticket::state);
+    // Without credit for it, nothing is sent, and all can be withdrawn.
+    assert_eq!(taken_into(&mut reader, NO_ROOM), []);
+    assert_eq!(states(), [TicketState::Queued; 4]);
+    assert!(tickets[1].withdraw());
+    assert_eq!(taken(&mut reader), [(0, 24, 0), (24, 48, SKIP), (48, 72, 0)]);
+    push(&tickets[3]);
+    assert_eq!(states(), [TicketState::Sent, TicketState::Withdrawn, TicketState::Sent, TicketState::Queued]);
+    assert_eq!([0, 2, 3].map(|index: usize| tickets[index].withdraw()), [false, false, true]);
+    assert_eq!(reader.dropped(), Dropped { withdrawn: 1, ..Dropped::default() });
+
+    // A new connection: the sent ones are sent again, the others are not.
+    reader.restart();
+    assert_eq!(taken(&mut reader), [(0, 24, 0), (24, 48, SKIP), (48, 72, 0), (72, 96, SKIP)]);
+    assert_eq!(reader.dropped(), Dropped { withdrawn: 2, ..Dropped::default() }, "each is counted once");
+    assert_eq!(reader.unacknowledged(), (2, 16));
+}
+
+/// Checks that a withdrawn envelope frees its room without a connection.
+#[test]
+fn what_is_withdrawn_without_a_connection_is_given_up() {
+    let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
+    let ticket = Ticket::default();
+    writer.push_with_ticket(1, &Body::from(&[7; 8]), DropPolicy::default(), Some(ticket.clone())).expect("room");
+    reader.give_up_stale(Time::default());
+    assert_eq!((reader.held(), reader.dropped()), (24, Dropped::default()));
+    assert!(ticket.withdraw());
+    reader.give_up_stale(Time::default());
+    assert_eq!((reader.held(), reader.dropped()), (0, Dropped { withdrawn: 1, ..Dropped::default() }));
 }
 
 #[test]

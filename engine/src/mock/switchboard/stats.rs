@@ -30,6 +30,7 @@ impl Switchboard {
                 row.bytes_in += inbound.counters().bytes();
             }
             (row.dropped_expired, row.dropped_removed) = (counts.expired, counts.removed);
+            row.dropped_withdrawn = counts.withdrawn;
             let gone = (counts.lost + counts.other_incarnation).saturating_sub(counts.duplicated);
             row.dropped_other_incarnation = counts.other_incarnation.min(gone);
             row.dropped_best_effort = gone - row.dropped_other_incarnation;

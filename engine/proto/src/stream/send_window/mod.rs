@@ -187,7 +187,7 @@ impl SendWindow {
         while let Some(frame) = self.unplaced.pop_front() {
             let before = self.references.partition_point(|reference| reference.ring_after <= frame.ring_at);
             let base = before.checked_sub(1).map_or(self.base, |last| self.references[last].base_after());
-            self.droppables.push(frame.ring_at + base, frame.payload_bytes, frame.policy);
+            self.droppables.push(frame.ring_at + base, frame.payload_bytes, frame.policy, frame.ticket);
         }
     }
 

@@ -33,18 +33,23 @@ impl SendWindow {
         if self.limit.is_some() {
             self.examine(written);
         }
-        // Only whole frames are published, so a droppable frame that begins before `written` ends there too.
-        let gap = if from < written { self.droppables.skip(from, now) } else { None };
-        let taken = match gap {
-            Some(to) => Some(Taken::Skip { from, to: to.min(written) }),
-            None => self.next_extent(written, now, room).map(Taken::Data),
+        let taken = loop {
+            // Only whole frames are published, so a droppable frame that begins before `written` ends there too.
+            let gap = if from < written { self.droppables.skip(from, now) } else { None };
+            match gap {
+                Some(to) => break Some(Taken::Skip { from, to: to.min(written) }),
+                None => match self.next_extent(written, now, room) {
+                    // An envelope may be withdrawn until here. The next look finds a gap in its place.
+                    Some(extent) if !self.droppables.send(from, extent.to) => {}
+                    extent => break extent.map(Taken::Data),
+                },
+            }
         };
         self.starved = taken.is_none() && written > self.sent;
         match &taken {
             Some(Taken::Data(extent)) => {
                 self.sent = extent.to;
                 self.inside = extent.flags & (FRAGMENT | LAST) == FRAGMENT;
-                self.droppables.sent(from, extent.to);
             }
             Some(Taken::Skip { to, .. }) => (self.sent, self.inside) = (*to, false),
             None => {}
