@@ -43,7 +43,7 @@ pub use clock::Clock;
 pub use cluster_proto::{batch, link, session, stream, wire};
 pub use cluster_ring as ring;
 pub use driver::{DriverChoice, Feature, FeatureReport, Unavailable, probe, raise_descriptor_limit};
-pub use engine::{Engine, Events, NodeConfig, NodeHandle, NodeParts, Stopped, Threading};
+pub use engine::{Engine, Events, NodeConfig, NodeHandle, NodeParts, PeerStates, Stopped, Threading};
 pub use events::{Event, LinkState, PeerState};
 pub use inbox::{Message, Received, Receiver};
 pub use link::{BROADCAST, DownReason, DropReason, Local, Pid, Undelivered};
@@ -53,7 +53,7 @@ pub use runtime::{
     Backoff, IdleStrategy, LoopFailed, LoopHandle, LoopUnavailable, Reactor, Step, Turn, VirtualClock, WrongThread,
 };
 pub use stats::PeerStats;
-pub use stream::{DropPolicy, Lane};
+pub use stream::{DropPolicy, Lane, Ticket, TicketState};
 pub use time::Time;
 pub use wire::{RefusalReason, WireIncarnation};
 

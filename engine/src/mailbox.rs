@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::mpsc;
+use std::task::Waker;
 use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
 
+use crate::callback::caught;
 use crate::delivery::InboxSender;
 use crate::driver::{Listener, LocalAddr, Notifier};
 use crate::events::EventQueue;
@@ -15,6 +17,7 @@ use crate::link::{LinkAccount, Local, Pid, Undelivered};
 use crate::roster::{LinkKey, Roster};
 use crate::stats::StatsTable;
 use crate::stream::SendWindow;
+use crate::time::Time;
 
 /// Commands to a shard: rare messages, from many senders.
 pub(crate) enum Command {
@@ -38,8 +41,25 @@ pub(crate) enum Command {
     /// The inbox has found a malformed frame in a segment that arrived from a peer in this session. `lost` bytes of the
     /// segment are lost.
     Malformed { link: LinkKey, pid: Pid, session: u32, lost: u64 },
+    /// An application is to be woken at a time.
+    WakeAt { at: Time, alarm: Alarm },
     /// The engine ends.
     Shutdown,
+}
+
+/// Waker of an application that wants to be woken at a time.
+#[derive(Debug)]
+pub struct Alarm(Waker);
+
+impl Alarm {
+    pub(crate) fn new(waker: Waker) -> Alarm {
+        Alarm(waker)
+    }
+
+    /// Wakes the application. A panic of its code ends nothing else.
+    pub fn wake(self) {
+        let _ = caught(|| self.0.wake());
+    }
 }
 
 /// State of a server that starts.

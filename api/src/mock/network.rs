@@ -2,9 +2,11 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cluster_engine::mock::{Packet, Switchboard};
+use cluster_engine::mock::{Alarm, Packet, Switchboard};
 use cluster_engine::{Event, Lane, LoopHandle, Pid, Undelivered};
 use fastrand::Rng;
 use slab::Slab;
@@ -24,6 +26,7 @@ pub(super) struct Network {
     pub(super) seed: u64,
     /// Time since the cluster was made.
     pub(super) now: Duration,
+    published: Arc<AtomicU64>,
     pub(super) switchboard: Switchboard,
     pub(super) members: Members,
     pub(super) recorder: Recorder,
@@ -66,6 +69,8 @@ enum Work {
     Fault(Fault),
     /// Check for peers whose silence has reached the peer timeout.
     Notice,
+    /// Wake-up of an application.
+    Wake(Alarm),
 }
 
 /// Direction of traffic at a server, which has one bandwidth for sent and one for received messages.
@@ -80,6 +85,7 @@ impl Network {
         Network {
             seed,
             now: Duration::ZERO,
+            published: Arc::default(),
             switchboard,
             members: Members::new(peer_timeout),
             recorder: Recorder::new(history),
@@ -117,10 +123,14 @@ impl Network {
                     }
                     Work::Fault(fault) => self.apply(fault),
                     Work::Notice => self.members.notice(self.now, &mut self.switchboard, &self.cuts),
+                    Work::Wake(alarm) => alarm.wake(),
                 }
             }
             let mut packets = std::mem::take(&mut self.packets);
             more |= self.switchboard.collect(self.time(), &mut packets);
+            for (at, alarm) in self.switchboard.take_alarms() {
+                self.push(Duration::from_nanos(at.as_nanos()), Work::Wake(alarm));
+            }
             packets.drain(..).for_each(|packet| self.send(packet));
             self.packets = packets;
             if !more {
@@ -144,15 +154,28 @@ impl Network {
         }
         match self.next_due() {
             Some(next) if until.is_none_or(|until| next <= until) => {
-                self.now = self.now.max(next);
+                self.advance_to(next);
                 self.turn();
                 true
             }
             _ => {
-                self.now = self.now.max(until.unwrap_or_default());
+                self.advance_to(until.unwrap_or_default());
                 false
             }
         }
+    }
+
+    /// Advances the present time to `time`, unless it is later already.
+    pub(super) fn advance_to(&mut self, time: Duration) {
+        self.now = self.now.max(time);
+        let nanoseconds = u64::try_from(self.now.as_nanos()).unwrap_or(u64::MAX);
+        self.published.store(nanoseconds, Ordering::Release);
+    }
+
+    /// Present time in nanoseconds, readable without the network's lock. Applications that the network wakes read it
+    /// while the network has work.
+    pub(super) fn published(&self) -> Arc<AtomicU64> {
+        self.published.clone()
     }
 
     /// Time of the next scheduled work.

@@ -21,8 +21,8 @@ pub(super) struct Runner {
     network: Mutex<Network>,
     time: Time,
     start: Instant,
-    /// Virtual time in nanoseconds, readable without the lock.
-    now: AtomicU64,
+    /// Present time of the network, in nanoseconds.
+    now: Arc<AtomicU64>,
     /// Version of the list of members.
     pub(super) membership: AtomicU64,
     parker: Parker,
@@ -56,10 +56,7 @@ impl Runner {
 
     /// Advances virtual time as far as `go` does.
     pub(super) fn advance<T>(&self, go: impl FnOnce(&mut Network) -> T) -> T {
-        let mut network = self.lock();
-        let result = go(&mut network);
-        self.now.store(nanoseconds(network.now), Ordering::Release);
-        result
+        go(&mut self.lock())
     }
 
     /// Sends what a server's outboxes took, waits at most `patience` for its delivery to all reachable peers, and ends
@@ -81,7 +78,6 @@ impl Runner {
             match self.time {
                 Time::Virtual => {
                     network.step(Some(deadline));
-                    self.now.store(nanoseconds(network.now), Ordering::Release);
                 }
                 Time::Real => {
                     let wait = (deadline - network.now).min(STOP_LOOK);
@@ -100,7 +96,7 @@ impl Runner {
 
     fn read_clock(&self, network: &mut Network) {
         if self.time == Time::Real {
-            network.now = network.now.max(self.start.elapsed());
+            network.advance_to(self.start.elapsed());
         }
     }
 
@@ -166,7 +162,7 @@ impl Keeper {
         let runner = Arc::new(Runner {
             time,
             start: network.switchboard.start(),
-            now: AtomicU64::new(0),
+            now: network.published(),
             membership: AtomicU64::new(0),
             parker: network.switchboard.parker(),
             turned: Condvar::new(),
@@ -207,8 +203,4 @@ impl fmt::Debug for Runner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Runner").field("time", &self.time).finish_non_exhaustive()
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -26,7 +26,7 @@ use crate::runtime::{IdleStrategy, LoopFailed, LoopHandle, Reactor};
 use crate::shard::{Shard, chunk_pool};
 use crate::stats::StatsTable;
 
-pub use node_handle::{Events, NodeHandle, Stopped};
+pub use node_handle::{Events, NodeHandle, PeerStates, Stopped};
 
 /// Threads that run the event loops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

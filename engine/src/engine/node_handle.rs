@@ -46,8 +46,33 @@ impl Events {
         &self.loop_handle
     }
 
+    /// Calls `watcher` with each event from now on, beside the queue, by the thread that reports it. It must return
+    /// soon: the loop waits for it. Returns `false` if there is a watcher already.
+    pub fn watch(&self, watcher: impl Fn(&Event) + Send + Sync + 'static) -> bool {
+        self.queue.watch(watcher)
+    }
+
+    /// Returns the states of the peers, for a holder that reads no events.
+    pub fn peer_states(&self) -> PeerStates {
+        PeerStates { queue: self.queue.clone(), loop_handle: self.loop_handle.clone() }
+    }
+
     pub(crate) fn queue(&self) -> &Arc<EventQueue> {
         &self.queue
+    }
+}
+
+/// States of the links of a server.
+#[derive(Clone)]
+pub struct PeerStates {
+    queue: Arc<EventQueue>,
+    loop_handle: LoopHandle,
+}
+
+impl PeerStates {
+    /// Returns the state of the link to a peer. `None` if it is no peer.
+    pub fn get(&self, pid: Pid) -> Option<PeerState> {
+        self.queue.peer_state(pid, self.loop_handle.time_in(Duration::ZERO))
     }
 }
 

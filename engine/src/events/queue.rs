@@ -1,8 +1,9 @@
 //! Queue of events from a shard to an application.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use atomic_waker::AtomicWaker;
 
@@ -25,6 +26,17 @@ pub(crate) struct EventQueue {
     /// Set while there is something to read. Checked without the lock.
     is_unread: AtomicBool,
     waker: AtomicWaker,
+    watcher: OnceLock<Watcher>,
+}
+
+/// Function that is called with each event, at once, by the thread that reports it. The state of the peer is the new
+/// one by then.
+struct Watcher(Box<dyn Fn(&Event) + Send + Sync>);
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watcher")
+    }
 }
 
 /// Events that the application has not read: at most [`KEPT`], and a few for each peer.
@@ -112,14 +124,33 @@ impl EventQueue {
             backlog: Mutex::new(Backlog { peers, most: KEPT, ..Backlog::default() }),
             is_unread: AtomicBool::new(false),
             waker: AtomicWaker::new(),
+            watcher: OnceLock::new(),
         })
     }
 
     /// Adds an event, and updates the state that `peer_state` returns.
     pub(crate) fn push(&self, event: Event, now: Time) {
+        let watched = self.watcher.get().map(|watcher| (watcher, event.clone()));
         let mut backlog = self.lock();
         if backlog.look_at(&event, now) {
             self.append(backlog, Entry::Event(event));
+        } else {
+            drop(backlog);
+        }
+        if let Some((watcher, event)) = watched {
+            self.call(watcher, &event);
+        }
+    }
+
+    /// Calls `watcher` with each event from now on, at once, even with those that are not kept because nobody reads
+    /// them. Returns `false` if there is a watcher already.
+    pub(crate) fn watch(&self, watcher: impl Fn(&Event) + Send + Sync + 'static) -> bool {
+        self.watcher.set(Watcher(Box::new(watcher))).is_ok()
+    }
+
+    fn call(&self, watcher: &Watcher, event: &Event) {
+        if let Err(message) = caught(|| (watcher.0)(event)) {
+            self.panicked(Callback::Waker, message);
         }
     }
 
@@ -135,6 +166,9 @@ impl EventQueue {
         let drops = &unreported.0[index];
         if drops.count.fetch_add(count, Ordering::AcqRel) == 0 && count > 0 {
             self.append(self.lock(), Entry::Dropped(drops.clone()));
+        }
+        if let Some(watcher) = self.watcher.get() {
+            self.call(watcher, &Event::Dropped { pid, count, reason });
         }
     }
 

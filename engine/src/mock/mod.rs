@@ -18,5 +18,6 @@ mod switchboard;
 #[cfg(test)]
 mod tests;
 
+pub use crate::mailbox::Alarm;
 pub use parker::Parker;
 pub use switchboard::{Ends, Limits, Packet, Switchboard};

@@ -20,7 +20,7 @@ use crate::engine::Events;
 use crate::events::{EventQueue, UnreportedDrops};
 use crate::inbox::Receiver;
 use crate::link::{DropReason, Pid, RecvShared, Undelivered};
-use crate::mailbox::{Command, Mailbox, Ready};
+use crate::mailbox::{Alarm, Command, Mailbox, Ready};
 use crate::outbox::{OutboxShared, Sender};
 use crate::roster::{LinkId, LinkKey, Roster};
 use crate::runtime::{LoopHandle, VirtualClock};
@@ -88,6 +88,8 @@ pub struct Switchboard {
     removed: Vec<(u32, LinkId)>,
     /// Slots of the servers whose inboxes have received something since the last `wake`.
     touched: Vec<u32>,
+    /// Alarms that applications have set since the last `take_alarms`.
+    alarms: Vec<(Time, Alarm)>,
 }
 
 struct Server {
@@ -130,7 +132,13 @@ impl Switchboard {
             dirty: VecDeque::new(),
             removed: Vec::new(),
             touched: Vec::new(),
+            alarms: Vec::new(),
         }
+    }
+
+    /// Takes the alarms that applications have set since the last call, with their times.
+    pub fn take_alarms(&mut self) -> Vec<(Time, Alarm)> {
+        std::mem::take(&mut self.alarms)
     }
 
     /// Returns the moment from which each [`Time`] given to the switchboard counts.
@@ -284,9 +292,11 @@ impl Switchboard {
         let mut worked = !self.dirty.is_empty();
         while let Some(command) = self.mailbox.next_command() {
             worked = true;
-            // No other command is sent to a switchboard.
-            if let Command::Open { link, stream } = command {
-                self.open(link, *stream);
+            match command {
+                Command::Open { link, stream } => self.open(link, *stream),
+                Command::WakeAt { at, alarm } => self.alarms.push((at, alarm)),
+                // No other command is sent to a switchboard.
+                _ => {}
             }
         }
         while let Some(ready) = self.mailbox.next_ready() {

@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::Waker;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ use super::{IdleStrategy, Step};
 use crate::callback::{caught, panic_message};
 use crate::driver::{AnyDriver, Entry, LocalTransport};
 use crate::link::Undelivered;
-use crate::mailbox::{Mailbox, Ready};
+use crate::mailbox::{Alarm, Command, Mailbox, Ready};
 use crate::roster::LinkKey;
 use crate::shard::{Shard, WhenIdle};
 use crate::{clock::Clock, time::Time};
@@ -263,6 +264,11 @@ impl LoopHandle {
     /// Returns the time `ahead` from now on the loop's clock.
     pub fn time_in(&self, ahead: Duration) -> Time {
         self.clock.at(self.now()) + ahead
+    }
+
+    /// Wakes `waker` at `time` on the loop's clock, once, unless the loop ends before.
+    pub fn wake_at(&self, time: Time, waker: Waker) {
+        self.mailbox.command(Command::WakeAt { at: time, alarm: Alarm::new(waker) });
     }
 
     /// Prepares the next poll of a pending future: advances the virtual clock, if there is one. Returns whether the

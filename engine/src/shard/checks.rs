@@ -66,9 +66,11 @@ impl<D: Driver> Shard<D> {
                 .values()
                 .flat_map(|node| [node.listener_timer, node.strangers.timer, node.stop_timer])
                 .flatten()
-                .count();
+                .count()
+            + self.alarms.len();
         assert_eq!(timers, named, "timers that no owner names");
-        assert!(timers <= links + connections + 3 * self.nodes.len(), "{timers} timers for {links} links");
+        let most = links + connections + 3 * self.nodes.len() + self.alarms.len();
+        assert!(timers <= most, "{timers} timers for {links} links");
         let (dirty, polled) = (self.dirty.len(), self.polled.len());
         assert!(dirty <= links && polled <= links, "{links} links, {dirty} of them marked, {polled} polled");
         assert!(self.nodes.values().all(|node| node.strangers.are_bounded()), "too many that have not greeted");

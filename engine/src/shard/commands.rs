@@ -78,6 +78,7 @@ impl<D: Driver> Shard<D> {
                     self.violated(link, &Violation::Frames { lost }.to_string(), now);
                 }
             }
+            Command::WakeAt { at, alarm } => self.set_alarm(at, alarm),
             Command::Shutdown => self.shutdown = true,
         }
     }

@@ -101,6 +101,7 @@ impl<D: Driver> Shard<D> {
                 Timer::Listener(node) => self.listen_again(node, now),
                 Timer::Strangers(node) => self.strangers_expired(node, now),
                 Timer::Stop(node) => self.stop_expired(node, now),
+                Timer::Alarm(place) => self.alarm_due(place),
             }
         }
         if expired {

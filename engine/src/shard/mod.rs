@@ -3,6 +3,7 @@
 //! A shard owns the links and connections of its servers and a driver. One thread uses it at a time: its own
 //! (`Dedicated`), or any thread that drives the server (`Inline`). Applications reach it through its [`Mailbox`].
 
+mod alarms;
 #[cfg(any(test, feature = "simulation"))]
 mod checks;
 mod commands;
@@ -28,6 +29,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::alarms::Alarms;
 use self::connection::Connection;
 use self::dials::Dials;
 use self::node::Node;
@@ -66,6 +68,7 @@ pub(crate) struct Shard<D: Driver> {
     nodes: BTreeMap<u32, Node>,
     connections: Vec<Option<Connection>>,
     timers: Timers,
+    alarms: Alarms,
     pool: Arc<ChunkPool>,
     /// Buffers of connections that have not greeted.
     greetings: Arc<ChunkPool>,
@@ -111,6 +114,7 @@ impl<D: Driver> Shard<D> {
             nodes: BTreeMap::new(),
             connections: Vec::new(),
             timers: Timers::default(),
+            alarms: Alarms::default(),
             pool,
             greetings: ChunkPool::new(GREETING_BYTES, SPARE_GREETINGS),
             most_strangers: strangers::MOST,

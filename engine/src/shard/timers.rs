@@ -22,6 +22,8 @@ pub(super) enum Timer {
     Strangers(u32),
     /// Server that stops.
     Stop(u32),
+    /// Alarm of an application.
+    Alarm(u32),
 }
 
 /// Timers, earliest first.
@@ -29,7 +31,7 @@ pub(super) enum Timer {
 /// Timers with the same deadline are stored together. Heartbeats are due at multiples of a grid, so thousands of timers
 /// have a few dozen deadlines. Setting or canceling a timer is a lookup of the deadline and one of the place.
 ///
-/// Invariant: each owner (a link, a connection, a server) keeps the entry of its timer, and every timer has an owner
+/// Invariant: each owner (a link, a connection, a server, an alarm) keeps the entry of its timer, and every timer has an owner
 /// that keeps its entry. So there are at most as many timers as owners, however often a deadline moves.
 #[derive(Debug, Default)]
 pub(super) struct Timers {

@@ -103,7 +103,8 @@ impl Link {
 
     #[cold]
     fn note_dropped(&mut self, before: Dropped, after: Dropped) {
-        self.notices.extend(DropReason::counts(&before, &after).map(|(reason, count)| Notice::Dropped { count, reason }));
+        self.notices
+            .extend(DropReason::counts(&before, &after).map(|(reason, count)| Notice::Dropped { count, reason }));
     }
 
     fn fill(&mut self, index: usize, now: Time, batch: &mut Batch) {
