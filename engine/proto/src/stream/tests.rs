@@ -7,7 +7,7 @@ use crate::payload::Body;
 use super::{AckError, DropPolicy, Dropped, SendWindow, Taken, Ticket, TicketState, stream};
 use crate::testing::part_bytes;
 use crate::time::Time;
-use crate::wire::{FIRST, FRAGMENT, LAST, frame_bytes};
+use crate::wire::{FIRST, FRAGMENT, Frames, LAST, frame_bytes};
 
 /// Stand-in for the flags of a gap.
 const SKIP: u16 = u16::MAX;
@@ -100,6 +100,43 @@ fn what_is_withdrawn_before_it_is_sent_is_skipped() {
     assert_eq!(taken(&mut reader), [(0, 24, 0), (24, 48, SKIP), (48, 72, 0), (72, 96, SKIP)]);
     assert_eq!(reader.dropped(), Dropped { withdrawn: 2, ..Dropped::default() }, "each is counted once");
     assert_eq!(reader.unacknowledged(), (2, 16));
+}
+
+/// Withdraws envelopes while the link sends them: each is either sent, or was withdrawn, and its ticket knows.
+#[test]
+fn a_withdrawal_beside_the_link_is_exact() {
+    const ENVELOPES: usize = 20_000;
+    let (mut writer, mut reader) = stream(0, 64 * 1024, 1 << 20).unwrap();
+    reader.restart();
+    let (tell, told) = std::sync::mpsc::channel::<Ticket>();
+    let withdrawing = std::thread::spawn(move || told.into_iter().filter(Ticket::withdraw).count());
+    let (mut tickets, mut sent) = (Vec::new(), Vec::new());
+    while tickets.len() < ENVELOPES || !reader.is_drained() {
+        for _ in 0..7 {
+            let ticket = Ticket::default();
+            let (id, body) = (tickets.len() as i64, Body::from(&[7; 8]));
+            if tickets.len() < ENVELOPES
+                && writer.push_with_ticket(id, &body, DropPolicy::default(), Some(ticket.clone())).is_ok()
+            {
+                tell.send(ticket.clone()).expect("the thread listens");
+                tickets.push(ticket);
+            }
+        }
+        let written = reader.written();
+        while let Some(taken) = reader.take(written, Time::default(), ROOM) {
+            if let Taken::Data(extent) = taken {
+                let bytes = reader.slices(&extent).concat();
+                sent.extend(Frames::new(&bytes).map(|frame| frame.expect("whole frames").id));
+            }
+        }
+        let position = reader.sent();
+        assert_eq!(reader.acknowledge(position), Ok(()));
+    }
+    drop(tell);
+    let withdrawn = withdrawing.join().unwrap();
+    let was_sent = (0..).zip(&tickets).filter(|(_, ticket)| ticket.state() == TicketState::Sent);
+    assert_eq!(sent, was_sent.map(|(id, _)| id).collect::<Vec<i64>>());
+    assert_eq!((sent.len() + withdrawn, reader.dropped().withdrawn), (ENVELOPES, withdrawn as u64));
 }
 
 /// Checks that a withdrawn envelope frees its room without a connection.
