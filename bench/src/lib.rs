@@ -9,7 +9,8 @@
 //! - [`usage`] reports what a run used: processor time, system calls, waits, and memory (by [`allocations`]).
 //! - [`ratios`] holds a short comparison against committed bars; [`history`] keeps the results.
 //! - [`open_loop`] sends at a fixed rate; [`raft_mix`] imitates a replicated system.
-//! - [`mesh`] runs hundreds of servers that all talk to each other, and then leaves them idle.
+//! - [`mesh`] runs hundreds of servers that all talk to each other, and then leaves them idle. Its processes are
+//!   started by [`child`], and observed by [`proc`].
 //! - [`scaling`] measures how throughput grows with servers and with event loops.
 //! - [`documents`] are the files that keep all results; [`report`] draws the report of a release from them;
 //!   [`histograms`] are kept as they were recorded.
@@ -20,6 +21,7 @@
 
 pub mod allocations;
 pub mod case;
+pub mod child;
 pub mod compare;
 pub mod contenders;
 pub mod documents;
@@ -31,6 +33,7 @@ pub mod mesh;
 pub mod noise;
 pub mod open_loop;
 pub mod participant;
+pub mod proc;
 pub mod processes;
 pub mod raft_mix;
 pub mod ratios;

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use super::child::{Child, line};
-use super::proc::{self, Footprint};
 use super::protocol::{Command, Exact, Job, Progress, Reply};
-use super::{Options, Outcome, thousands};
+use super::{LOAD, MEMBER, Options, Outcome, thousands};
+use crate::child::{Child, Heard};
+use crate::proc::{self, Footprint};
 
 /// Runs a mesh. Passes a line of progress to `tell` about once a second.
 pub fn run(options: &Options, tell: impl FnMut(&str)) -> Outcome {
@@ -40,7 +40,7 @@ struct Conductor<'a, F> {
     options: &'a Options,
     tell: F,
     children: Vec<Child>,
-    replies: Receiver<(usize, Option<Reply>)>,
+    replies: Receiver<(usize, Heard<Reply>)>,
     /// Servers started, by process.
     started: Vec<usize>,
     /// Last known state, by process.
@@ -62,7 +62,7 @@ impl<'a, F: FnMut(&str)> Conductor<'a, F> {
                 messages: options.messages,
                 transport: options.transport,
             };
-            let child = Child::member(children.len(), &job, give.clone());
+            let child = Child::member(MEMBER, &job, children.len(), give.clone());
             children.push(child.map_err(|error| format!("cannot start process {}: {error}", children.len()))?);
         }
         let (count, now) = (children.len(), Instant::now());
@@ -77,7 +77,7 @@ impl<'a, F: FnMut(&str)> Conductor<'a, F> {
         })?;
         let addresses: Vec<SocketAddr> = addresses.into_iter().flatten().collect();
         let load =
-            if self.options.beside_load { Some(Child::load().map_err(|error| error.to_string())?) } else { None };
+            if self.options.beside_load { Some(Child::silent(LOAD).map_err(|error| error.to_string())?) } else { None };
 
         let begin = Instant::now();
         let deadline = begin + Duration::from_secs(self.options.limit_seconds);
@@ -114,8 +114,7 @@ impl<'a, F: FnMut(&str)> Conductor<'a, F> {
     }
 
     fn tell_all(&mut self, command: &Command) {
-        let line = line(command);
-        self.children.iter_mut().for_each(|child| child.tell(&line));
+        self.children.iter_mut().for_each(|child| child.tell(command));
     }
 
     /// Waits until `take` has accepted a reply of every process. Returns the values in the order of the processes.
@@ -162,8 +161,9 @@ impl<'a, F: FnMut(&str)> Conductor<'a, F> {
     /// Returns the next reply, or `None` if none comes by `deadline`. A process that has failed or ended is an error.
     fn next(&mut self, deadline: Instant) -> Result<Option<(usize, Reply)>, String> {
         let (index, reply) = match self.replies.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok((index, Some(reply))) => (index, reply),
-            Ok((index, None)) => return Err(format!("process {index} has ended: {}", self.state())),
+            Ok((index, Heard::Reply(reply))) => (index, reply),
+            Ok((index, Heard::Unreadable(reason))) => return Err(format!("process {index}: {reason}")),
+            Ok((index, Heard::End)) => return Err(format!("process {index} has ended: {}", self.state())),
             Err(RecvTimeoutError::Timeout) => return Ok(None),
             Err(RecvTimeoutError::Disconnected) => return Err("all processes have ended".to_owned()),
         };

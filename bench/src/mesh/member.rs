@@ -1,25 +1,23 @@
 //! A child process: follows the conductor's commands with its share of the mesh.
 
 use std::error::Error;
-use std::io;
 use std::net::TcpListener;
-use std::process;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
 use super::Transport;
 use super::endpoints::Endpoints;
-use super::protocol::{Command, Exact, Job, REPORT_INTERVAL, Reply, reply};
+use super::protocol::{Command, Exact, Job, REPORT_INTERVAL, Reply};
 use super::raw::Connections;
 use super::servers::Servers;
+use crate::child::{self, reply};
 use crate::measure::now_ns;
 
 /// Runs a child process, whose `job` is JSON. Returns after the command `Stop`; the process exits when its standard
 /// input ends.
 pub fn serve(job: &str) -> Result<(), Box<dyn Error>> {
     let job: Job = serde_json::from_str(job)?;
-    let commands = read_commands();
+    let commands = child::commands();
     let result = match job.transport {
         Transport::Raw => follow::<Connections>(&job, &commands),
         Transport::Memory | Transport::Tcp => follow::<Servers>(&job, &commands),
@@ -30,19 +28,6 @@ pub fn serve(job: &str) -> Result<(), Box<dyn Error>> {
         while commands.recv().is_ok_and(|command| command != Command::Stop) {}
     }
     Ok(())
-}
-
-fn read_commands() -> Receiver<Command> {
-    let (give, take) = channel();
-    thread::spawn(move || {
-        for line in io::stdin().lines() {
-            let Some(command) = line.ok().and_then(|line| serde_json::from_str(&line).ok()) else { break };
-            let _ = give.send(command);
-        }
-        // The conductor has ended.
-        process::exit(1);
-    });
-    take
 }
 
 fn follow<E: Endpoints>(job: &Job, commands: &Receiver<Command>) -> Result<(), String> {

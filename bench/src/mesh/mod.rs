@@ -1,30 +1,28 @@
 //! Full mesh of many servers with default settings. Every server broadcasts, and checks that it receives all messages
 //! exactly once and in order. Then the servers are left alone while the processor time of the idle mesh is measured.
 //!
-//! - [`run`] starts child processes of this program, each with a share of the servers, and leads them (`conductor`,
-//!   `child`).
+//! - [`run`] starts child processes of this program, each with a share of the servers, and leads them (`conductor`).
 //! - [`serve`] is a child process (`member`), which talks with the conductor by lines of JSON (`protocol`).
 //! - A child process holds servers of the engine (`servers`), or bare TCP connections as a floor (`raw`), and drives
 //!   both through one interface (`endpoints`).
-//! - `proc` reads from the kernel what the processes use.
+//! - `load` keeps the machine busy beside the mesh.
 
-mod child;
 mod conductor;
 mod endpoints;
+mod load;
 mod member;
-mod proc;
 mod protocol;
 mod raw;
 mod servers;
 
 use serde::{Deserialize, Serialize};
 
-pub use child::{LOAD, MEMBER, spin};
 pub use conductor::run;
+pub use load::spin;
 pub use member::serve;
-pub use proc::Footprint;
 pub use protocol::EventCounts;
 
+use crate::proc::Footprint;
 use crate::table::Table;
 
 /// Transport between the servers of a mesh.
@@ -163,6 +161,11 @@ fn thousands(number: u64) -> String {
     }
     grouped
 }
+
+/// Subcommand of this program that holds servers of a mesh.
+pub const MEMBER: &str = "mesh-member";
+/// Subcommand of this program that keeps every core busy.
+pub const LOAD: &str = "mesh-load";
 
 #[cfg(test)]
 mod tests {

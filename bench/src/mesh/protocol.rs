@@ -1,6 +1,5 @@
 //! Lines of JSON between the conductor and its child processes: commands on standard input, replies on standard output.
 
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -123,13 +122,6 @@ impl AddAssign for EventCounts {
         self.other += other.other;
         self.missed += other.missed;
     }
-}
-
-/// Writes a line to standard output. Errors are ignored: if the conductor has ended, standard input ends too.
-pub fn reply(reply: &Reply) {
-    let mut line = serde_json::to_string(reply).expect("every reply can be written as JSON");
-    line.push('\n');
-    let _ = io::stdout().lock().write_all(line.as_bytes());
 }
 
 /// Time between two reports of progress.

@@ -13,7 +13,8 @@ use cluster::{
 
 use super::Transport;
 use super::endpoints::Endpoints;
-use super::protocol::{Command, EventCounts, Job, Progress, REPORT_INTERVAL, Reply, reply};
+use super::protocol::{Command, EventCounts, Job, Progress, REPORT_INTERVAL, Reply};
+use crate::child::reply;
 
 /// Servers of one process.
 pub struct Servers {
