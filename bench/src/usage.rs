@@ -17,6 +17,9 @@ pub struct Usage {
     pub processor: Duration,
     /// Waits for which a thread gave up its core (voluntary context switches).
     pub switches: u64,
+    /// Times that a thread lost its core although it had work (involuntary context switches).
+    #[serde(default)]
+    pub preemptions: u64,
     /// System calls; `None` unless counting was requested and the kernel allows it.
     pub system_calls: Option<u64>,
     /// Allocations, including those of C and C++; `None` unless counting was requested.
@@ -32,6 +35,7 @@ impl Add for Usage {
         Self {
             processor: self.processor + other.processor,
             switches: self.switches + other.switches,
+            preemptions: self.preemptions + other.preemptions,
             system_calls: both(self.system_calls, other.system_calls),
             allocations: both(self.allocations, other.allocations),
         }
@@ -47,8 +51,7 @@ impl AddAssign for Usage {
 /// Meter that measures from its creation on.
 #[derive(Debug)]
 pub struct Meter {
-    processor: Duration,
-    switches: u64,
+    before: Usage,
     /// Present if system calls and allocations are counted.
     counters: Option<Counters>,
 }
@@ -66,25 +69,25 @@ impl Meter {
             let allocations = allocations::begin();
             Counters { system_calls: watch_system_calls(), allocations }
         });
-        let (processor, switches) = rusage();
-        Self { processor, switches, counters }
+        Self { before: rusage(), counters }
     }
 
     /// Returns the resources used since the beginning.
     pub fn end(self) -> Usage {
-        let (processor, switches) = rusage();
+        let (now, before) = (rusage(), self.before);
         let counters = self.counters.as_ref();
         Usage {
-            processor: processor - self.processor,
-            switches: switches - self.switches,
+            processor: now.processor - before.processor,
+            switches: now.switches - before.switches,
+            preemptions: now.preemptions - before.preemptions,
             system_calls: counters.and_then(|counters| read(counters.system_calls.as_ref().ok()?).ok()),
             allocations: counters.and_then(|counters| Some(allocations::end()? - counters.allocations)),
         }
     }
 }
 
-/// Returns the user and system time of all threads, and the number of their waits, so far.
-fn rusage() -> (Duration, u64) {
+/// Returns the user and system time of all threads, and the numbers of their context switches, so far.
+fn rusage() -> Usage {
     // SAFETY: all zero is a valid rusage, and the kernel fills it in.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
@@ -92,7 +95,12 @@ fn rusage() -> (Duration, u64) {
         usage
     };
     let duration = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
-    (duration(usage.ru_utime) + duration(usage.ru_stime), usage.ru_nvcsw as u64)
+    Usage {
+        processor: duration(usage.ru_utime) + duration(usage.ru_stime),
+        switches: usage.ru_nvcsw as u64,
+        preemptions: usage.ru_nivcsw as u64,
+        ..Usage::default()
+    }
 }
 
 /// Opens a counter of system calls for each thread. Each counter includes the threads that its thread starts.
@@ -175,9 +183,9 @@ mod tests {
     #[test]
     fn work_takes_time() {
         let meter = Meter::begin(false);
-        let before = rusage().0;
+        let before = rusage().processor;
         let begin = std::time::Instant::now();
-        while rusage().0 == before && begin.elapsed() < Duration::from_secs(10) {}
+        while rusage().processor == before && begin.elapsed() < Duration::from_secs(10) {}
         let used = meter.end();
         assert!(used.processor > Duration::ZERO && used.system_calls.is_none());
     }
