@@ -31,6 +31,9 @@ pub enum Command {
     OpenLoop(OpenLoop),
     /// Heartbeats beside appends and a snapshot: what a replicated system does.
     RaftMix(RaftMix),
+    /// Writes to groups of real consensus libraries, over each way for their nodes to reach each other.
+    #[cfg(feature = "raft")]
+    Raft(cluster_bench::raft::command::Arguments),
     /// Measures throughput by the number of servers and of event loops.
     Scaling(Scaling),
     /// Full mesh of many servers: exact delivery, and what it costs when idle.
@@ -46,6 +49,13 @@ pub enum Command {
     #[command(hide = true, name = mesh::MEMBER)]
     MeshMember {
         /// Servers to run and their messages, as JSON.
+        job: String,
+    },
+    /// Nodes of a consensus library: what this program starts itself.
+    #[cfg(feature = "raft")]
+    #[command(hide = true, name = cluster_bench::raft::MEMBER)]
+    RaftMember {
+        /// Nodes to run, as JSON.
         job: String,
     },
     /// Load beside a mesh: what this program starts itself.

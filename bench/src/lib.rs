@@ -9,6 +9,7 @@
 //! - [`usage`] reports what a run used: processor time, system calls, waits, and memory (by [`allocations`]).
 //! - [`ratios`] holds a short comparison against committed bars; [`history`] keeps the results.
 //! - [`open_loop`] sends at a fixed rate; [`raft_mix`] imitates a replicated system.
+//! - `raft`, with the feature of that name, is the network of real consensus libraries.
 //! - [`mesh`] runs hundreds of servers that all talk to each other, and then leaves them idle. Its processes are
 //!   started by [`child`], and observed by [`proc`].
 //! - [`scaling`] measures how throughput grows with servers and with event loops.
@@ -35,6 +36,8 @@ pub mod open_loop;
 pub mod participant;
 pub mod proc;
 pub mod processes;
+#[cfg(feature = "raft")]
+pub mod raft;
 pub mod raft_mix;
 pub mod ratios;
 pub mod receive_strategies;

@@ -32,6 +32,13 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         Command::Ratios(arguments) => ratios(&arguments),
         Command::OpenLoop(arguments) => open_loop(&arguments),
         Command::RaftMix(arguments) => raft_mix(&arguments),
+        #[cfg(feature = "raft")]
+        Command::Raft(arguments) => arguments.run(command()),
+        #[cfg(feature = "raft")]
+        Command::RaftMember { job } => {
+            cluster_bench::raft::serve(&job)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Scaling(arguments) => scaling(&arguments),
         Command::Mesh(arguments) => mesh(&arguments),
         Command::Report(arguments) => report(&arguments),
@@ -222,7 +229,11 @@ fn report(arguments: &Report) -> Result<ExitCode, Box<dyn Error>> {
 
 /// Returns the command line of this run in a form that works on any machine.
 fn command() -> String {
-    let features = if cfg!(feature = "peers") { " --features peers" } else { "" };
+    let features: Vec<&str> = [("peers", cfg!(feature = "peers")), ("raft", cfg!(feature = "raft"))]
+        .into_iter()
+        .filter_map(|(name, is_on)| is_on.then_some(name))
+        .collect();
+    let features = if features.is_empty() { String::new() } else { format!(" --features {}", features.join(",")) };
     let arguments: Vec<String> = env::args().skip(1).collect();
     format!("cargo run --release -p cluster-bench{features} -- {}", arguments.join(" "))
 }
