@@ -68,7 +68,7 @@ pub struct Arguments {
     seed: Option<u64>,
 }
 
-/// What is measured.
+/// Kind of measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Case {
     /// Writes of clients.

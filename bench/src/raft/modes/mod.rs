@@ -1,4 +1,4 @@
-//! What does not show in writes per second: an idle group, the loss of its leader, and a large snapshot beside writes.
+//! Measurements beside writes per second: an idle group, the loss of its leader, and a large snapshot beside writes.
 
 mod failover;
 mod idle;

@@ -1,4 +1,4 @@
-//! What a contender provides: the network between the nodes of a group.
+//! Interface of a contender: the network between the nodes of a group.
 
 use std::future::Future;
 

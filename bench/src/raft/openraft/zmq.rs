@@ -28,7 +28,7 @@ struct Ends {
     shared: Arc<Shared>,
 }
 
-/// What the callers and the thread of a server share.
+/// State that the callers and the thread of a server share.
 struct Shared {
     outbox: Mutex<Outbox>,
     /// Calls without an answer, by number.

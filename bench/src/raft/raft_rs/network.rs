@@ -1,4 +1,4 @@
-//! What a contender provides: one end of the network for each node, used by the node's thread.
+//! Interface of a contender: one end of the network for each node, used by the node's thread.
 
 use std::time::Duration;
 
